@@ -1,0 +1,213 @@
+//! Takes over the files of a host that ran ingest.py.
+//!
+//! Two plain files under the public names become a build, so that the switch
+//! to links changes nothing that a reader sees: the index gets a second name,
+//! the metadata (which ingest.py writes in place) are copied, `current` is made
+//! to lead to them, and only then a link is renamed over each name. No name is
+//! ever missing, and the pair is never more mixed than it was found.
+//!
+//! Nothing proves that the rows of such a build match the table, so it gives
+//! no vectors: the first reconcile buys them.
+
+use std::fs::File;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+
+use super::disk::{self, DiskError, Mode, Writer};
+use super::index;
+use super::layout::{HASHES, INDEX, MANIFEST, METADATA};
+use super::promote::{self, PromoteError, leads_to, link_public_names};
+use super::staging::{self, Staging};
+use super::{Build, Builds, BuildsError, Served, with_cause};
+use crate::manifest::{Counts, FileFact, Files, MANIFEST_FORMAT, Manifest, Source, Took, hashes_header};
+
+/// What stood under the public names.
+#[derive(Debug)]
+pub enum Adoption {
+    /// Links of ours, or nothing: nothing to adopt.
+    Nothing,
+    /// Two plain files, now served as a build.
+    Adopted {
+        /// The build.
+        build: Box<Build>,
+        /// Where index and metadata do not belong together: what Faiss and JSON say.
+        mismatch: Option<String>,
+    },
+    /// Plain files with the bytes of the served build: only their links were missing.
+    Relinked,
+    /// One plain file beside a link: ingest.py was run again. The pair must be built anew.
+    Mixed {
+        /// The names that are plain files.
+        plain: Vec<PathBuf>,
+    },
+}
+
+/// Looks at the public names and adopts what ingest.py left there. The caller holds the lock.
+///
+/// # Errors
+///
+/// [`PromoteError`], which says what is served.
+pub fn adopt(
+    builds: &Builds,
+    served: &Served,
+    sequence: u64,
+    now: Timestamp,
+) -> Result<Adoption, PromoteError> {
+    let not_promoted = PromoteError::NotPromoted;
+    let names = builds.layout.public();
+    let mut plain = Vec::new();
+    for (link, target, name) in &names {
+        if leads_to(link, target) {
+            continue;
+        }
+        match link.metadata() {
+            Ok(meta) if meta.is_file() => plain.push((link.clone(), *name)),
+            Ok(meta) => {
+                let found = if meta.is_dir() { "a directory" } else { "a device, fifo or socket" };
+                return Err(not_promoted(BuildsError::InTheWay { path: link.clone(), found }));
+            }
+            // Missing, or a link that leads nowhere: a promotion puts ours there.
+            Err(_) => {}
+        }
+    }
+    if plain.is_empty() {
+        return Ok(Adoption::Nothing);
+    }
+    if let Some(build) = served.build()
+        && plain.iter().all(|(path, name)| same_bytes(path, &build.path(name)))
+    {
+        link_public_names(builds).map_err(not_promoted)?;
+        return Ok(Adoption::Relinked);
+    }
+    if plain.len() < names.len() {
+        let linked = names.iter().any(|(link, target, _)| leads_to(link, target));
+        let plain = plain.into_iter().map(|(path, _)| path).collect();
+        return Ok(if linked { Adoption::Mixed { plain } } else { Adoption::Nothing });
+    }
+    let (build, mismatch) = take_over(builds, sequence, now).map_err(not_promoted)?;
+    promote::serve(builds, &build.manifest.id, builds.mode(), now)?;
+    Ok(Adoption::Adopted { build: Box::new(build), mismatch })
+}
+
+/// Makes a sealed build of the two plain files.
+fn take_over(builds: &Builds, sequence: u64, now: Timestamp) -> Result<(Build, Option<String>), BuildsError> {
+    let layout = &builds.layout;
+    let stat = layout.index.metadata().map_err(DiskError::at("stat", &layout.index))?;
+    let mode = Mode::like(stat.mode(), stat.gid());
+    let id = format!("{}{}", staging::new_id(now), staging::ADOPTED);
+    let staging = Staging { mode, ..Staging::begin(builds, id)? };
+    // A link's target is taken, not the link: the build must stand by itself.
+    let index = layout.index.canonicalize().map_err(DiskError::at("find", &layout.index))?;
+    disk::link_or_copy(&index, &staging.path(INDEX))?;
+    disk::copy(&layout.metadata, &staging.path(METADATA))?;
+    let mut hashes = Writer::create(&staging.path(HASHES))?;
+    hashes.write(&hashes_header(&[]))?;
+    let hashes = hashes.finish(mode)?;
+    for name in [INDEX, METADATA] {
+        // Their modes stay as they were found: the index shares them with the old name.
+        let bits = if name == INDEX { stat.mode() & 0o777 } else { metadata_bits(layout)? };
+        disk::seal_file(&staging.path(name), Mode { file: bits, ..mode })?;
+    }
+    let files =
+        Files { index: fact(&staging.path(INDEX))?, metadata: fact(&staging.path(METADATA))?, hashes };
+    let (header, mismatch) = judge(&staging);
+    let manifest = manifest_of(&staging.id, sequence, now, files, header);
+    let mut writer = Writer::create(&staging.path(MANIFEST))?;
+    writer.write(&manifest.print())?;
+    writer.finish(mode)?;
+    disk::sync_directory(&staging.directory)?;
+    let directory = layout.build(&staging.id);
+    disk::rename(&staging.directory, &directory)?;
+    disk::sync_directory(&layout.builds)?;
+    Ok((Build { directory, manifest }, mismatch))
+}
+
+fn metadata_bits(layout: &super::Layout) -> Result<u32, DiskError> {
+    let meta = layout.metadata.metadata().map_err(DiskError::at("stat", &layout.metadata))?;
+    Ok(meta.mode() & 0o777)
+}
+
+/// Whether the pair belongs together, as far as the two files can tell.
+fn judge(staging: &Staging) -> (Option<index::Header>, Option<String>) {
+    let header = match index::header(&staging.path(INDEX)) {
+        Ok(header) => header,
+        Err(error) => return (None, Some(with_cause(&error))),
+    };
+    let mut counter = super::verify::RecordCounter::default();
+    let records = match read_through(&staging.path(METADATA), &mut |piece| counter.bytes(piece)) {
+        Ok(_) => counter.finish(),
+        Err(error) => with_cause(&error),
+    };
+    let same = records == header.ntotal.to_string();
+    let words = format!("the index has {} vectors, the metadata: {records}", header.ntotal);
+    (Some(header), (!same).then_some(words))
+}
+
+fn manifest_of(
+    id: &str,
+    sequence: u64,
+    now: Timestamp,
+    files: Files,
+    header: Option<index::Header>,
+) -> Manifest {
+    let ntotal = header.map_or(0, |header| header.ntotal);
+    Manifest {
+        format: MANIFEST_FORMAT,
+        id: id.to_owned(),
+        sequence,
+        created: now.to_string(),
+        trigger: "adopt".to_owned(),
+        adopted: true,
+        program: crate::PROGRAM.to_owned(),
+        faiss: "unknown".to_owned(),
+        source: Source { database: "unknown".to_owned(), tagged: ntotal },
+        space: None,
+        scan_hash: None,
+        content_hash: None,
+        left_out: Vec::new(),
+        files,
+        ntotal,
+        dimension: header.map_or(0, |header| header.dimension),
+        metric: header
+            .map_or("unknown", |header| if header.inner_product { "inner_product" } else { "other" })
+            .to_owned(),
+        counts: Counts { records: ntotal, ..Counts::default() },
+        took_ms: Took::default(),
+        previous: None,
+    }
+}
+
+fn same_bytes(one: &Path, other: &Path) -> bool {
+    let inode = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino(), meta.len()));
+    match (inode(one), inode(other)) {
+        (Some(a), Some(b)) if a == b => true,
+        (Some(a), Some(b)) if a.2 == b.2 => matches!((fact(one), fact(other)), (Ok(a), Ok(b)) if a == b),
+        _ => false,
+    }
+}
+
+fn fact(path: &Path) -> Result<FileFact, DiskError> {
+    let mut hasher = blake3::Hasher::new();
+    let bytes = read_through(path, &mut |piece| {
+        hasher.update(piece);
+    })?;
+    Ok(FileFact { bytes, blake3: hasher.finalize().to_string() })
+}
+
+fn read_through(path: &Path, each: &mut dyn FnMut(&[u8])) -> Result<u64, DiskError> {
+    use std::io::Read;
+    let mut file = File::open(path).map_err(DiskError::at("open", path))?;
+    let mut buffer = vec![0; 1 << 20];
+    let mut bytes = 0;
+    loop {
+        match file.read(&mut buffer).map_err(DiskError::at("read", path))? {
+            0 => return Ok(bytes),
+            read => {
+                bytes += read as u64;
+                each(&buffer[..read]);
+            }
+        }
+    }
+}

@@ -1,0 +1,346 @@
+//! The only file that renames, removes, links and flushes.
+//!
+//! Each function is one step that a crash may follow, and each error carries
+//! act and path. Whatever is switched into place is durable first: a file's
+//! bytes before its name, a directory before the name that leads to it.
+
+use std::fs::{File, OpenOptions, Permissions};
+use std::io::{self, BufWriter, Write};
+use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
+use std::path::{Path, PathBuf};
+
+use thiserror::Error;
+
+use crate::manifest::FileFact;
+
+/// A system call on a file of ours that failed.
+#[derive(Debug, Error)]
+#[error("cannot {act} {path}")]
+pub struct DiskError {
+    /// What was tried.
+    pub act: &'static str,
+    /// On which path.
+    pub path: PathBuf,
+    /// Why it failed.
+    pub source: io::Error,
+}
+
+impl DiskError {
+    /// Wraps an error of the operating system: `.map_err(DiskError::at("open", path))`.
+    pub fn at(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+        move |source| Self { act, path: path.to_owned(), source }
+    }
+}
+
+/// A file that is written once, in order, while its digest is made.
+pub struct Writer {
+    path: PathBuf,
+    out: BufWriter<File>,
+    hasher: blake3::Hasher,
+    bytes: u64,
+}
+
+impl Writer {
+    const BUFFER: usize = 1 << 20;
+
+    /// Makes a new file, readable by its owner alone until it is sealed.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`], also where the name is taken.
+    pub fn create(path: &Path) -> Result<Self, DiskError> {
+        let file = OpenOptions::new()
+            .write(true)
+            .create_new(true)
+            .mode(0o600)
+            .open(path)
+            .map_err(DiskError::at("create", path))?;
+        Ok(Self {
+            path: path.to_owned(),
+            out: BufWriter::with_capacity(Self::BUFFER, file),
+            hasher: blake3::Hasher::new(),
+            bytes: 0,
+        })
+    }
+
+    /// Appends.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`], as on a full disk.
+    pub fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        self.hasher.update(bytes);
+        self.bytes += bytes.len() as u64;
+        self.out.write_all(bytes).map_err(DiskError::at("write", &self.path))
+    }
+
+    /// Hands all bytes to the disk and gives size and digest of what was meant to be written.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`]: the file is then worth nothing.
+    pub fn finish(self, mode: Mode) -> Result<FileFact, DiskError> {
+        let path = self.path;
+        let file =
+            self.out.into_inner().map_err(|error| DiskError::at("write", &path)(error.into_error()))?;
+        mode.apply(&file, mode.file, &path)?;
+        file.sync_all().map_err(DiskError::at("fsync", &path))?;
+        Ok(FileFact { bytes: self.bytes, blake3: self.hasher.finalize().to_string() })
+    }
+
+    /// Hands what is buffered to the system; a file that only this process reads need not be durable.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`], as on a full disk.
+    pub fn flush(mut self) -> Result<(), DiskError> {
+        self.out.flush().map_err(DiskError::at("write", &self.path))
+    }
+
+    /// Bytes written so far.
+    #[must_use]
+    pub fn bytes(&self) -> u64 {
+        self.bytes
+    }
+}
+
+/// Who may read what is published. Set explicitly: the umask is the service's, not ours to trust.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Mode {
+    /// Permission bits of a sealed file.
+    pub file: u32,
+    /// Permission bits of a build's directory.
+    pub directory: u32,
+    /// The group that files and directories are given.
+    pub group: Option<u32>,
+}
+
+impl Mode {
+    /// Owner and group may read, nobody may write.
+    pub const DEFAULT: Self = Self { file: 0o440, directory: 0o750, group: None };
+
+    /// The group and world bits of a file that was published before, for those to come.
+    #[must_use]
+    pub fn like(mode: u32, group: u32) -> Self {
+        let read = mode & 0o044;
+        Self { file: 0o400 | read, directory: 0o700 | read | (read >> 2), group: Some(group) }
+    }
+
+    fn apply(self, file: &File, bits: u32, path: &Path) -> Result<(), DiskError> {
+        if let Some(group) = self.group {
+            let now =
+                std::os::unix::fs::MetadataExt::gid(&file.metadata().map_err(DiskError::at("stat", path))?);
+            // A group that this user is not in cannot be given; the bits still say who may read.
+            if now != group && std::os::unix::fs::fchown(file, None, Some(group)).is_err() {
+                tracing::debug!(path = %path.display(), group, "the group of the old files cannot be given");
+            }
+        }
+        file.set_permissions(Permissions::from_mode(bits)).map_err(DiskError::at("chmod", path))
+    }
+}
+
+/// Makes one directory and sets its mode.
+///
+/// # Errors
+///
+/// [`DiskError`], also where the name is taken.
+pub fn make_directory(path: &Path, mode: Mode) -> Result<(), DiskError> {
+    std::fs::DirBuilder::new().mode(0o700).create(path).map_err(DiskError::at("make directory", path))?;
+    let directory = File::open(path).map_err(DiskError::at("open", path))?;
+    mode.apply(&directory, mode.directory, path)
+}
+
+/// Makes a directory and its missing parents, each made durable in its own.
+///
+/// # Errors
+///
+/// [`DiskError`], also where something else has the name.
+pub fn make_directories(path: &Path, mode: Mode) -> Result<(), DiskError> {
+    if path.as_os_str().is_empty() || path.is_dir() {
+        return Ok(());
+    }
+    let parent = parent(path);
+    make_directories(parent, mode)?;
+    match make_directory(path, mode) {
+        Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
+        Err(error) => Err(error),
+        Ok(()) => sync_directory(parent),
+    }
+}
+
+/// Makes the names in a directory durable.
+///
+/// # Errors
+///
+/// [`DiskError`]: the names may be lost in a power cut.
+pub fn sync_directory(path: &Path) -> Result<(), DiskError> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    File::open(path).map_err(DiskError::at("open", path))?.sync_all().map_err(DiskError::at("fsync", path))
+}
+
+/// Makes the bytes of a file that somebody else wrote durable, and sets its mode.
+///
+/// # Errors
+///
+/// [`DiskError`].
+pub fn seal_file(path: &Path, mode: Mode) -> Result<(), DiskError> {
+    let file = File::open(path).map_err(DiskError::at("open", path))?;
+    mode.apply(&file, mode.file, path)?;
+    file.sync_all().map_err(DiskError::at("fsync", path))
+}
+
+/// Writes a small file under a name of its own and renames it over `path`; the directory is flushed.
+///
+/// # Errors
+///
+/// [`DiskError`]; the old file then stands, except where only the last flush failed.
+pub fn replace_file(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), DiskError> {
+    let fresh = staging_name(path);
+    remove_if_there(&fresh)?;
+    let mut writer = Writer::create(&fresh)?;
+    writer.write(bytes)?;
+    writer.finish(mode)?;
+    rename(&fresh, path)?;
+    sync_directory(parent(path))
+}
+
+/// Makes a link under a name of its own and renames it over `path`; the directory is flushed.
+///
+/// # Errors
+///
+/// [`DiskError`]; the old name then stands, except where only the last flush failed.
+pub fn replace_link(path: &Path, target: &Path) -> Result<(), DiskError> {
+    switch_link(path, target)?;
+    sync_directory(parent(path))
+}
+
+/// [`replace_link`] without the flush: from here on readers see the new target.
+///
+/// # Errors
+///
+/// [`DiskError`]; the old name then stands.
+pub fn switch_link(path: &Path, target: &Path) -> Result<(), DiskError> {
+    let fresh = staging_name(path);
+    remove_if_there(&fresh)?;
+    std::os::unix::fs::symlink(target, &fresh).map_err(DiskError::at("link", &fresh))?;
+    rename(&fresh, path)
+}
+
+/// One name takes the place of another in one step.
+///
+/// # Errors
+///
+/// [`DiskError`]; both names then stand as before.
+#[allow(clippy::disallowed_methods, reason = "the one place that renames")]
+pub fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
+    std::fs::rename(from, to).map_err(DiskError::at("rename", from))
+}
+
+/// A second name for a file's bytes, or a copy of them where that cannot be.
+///
+/// # Errors
+///
+/// [`DiskError`].
+pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), DiskError> {
+    match std::fs::hard_link(from, to) {
+        Ok(()) => Ok(()),
+        Err(_) => copy(from, to),
+    }
+}
+
+/// A copy of a file's bytes under a new name.
+///
+/// # Errors
+///
+/// [`DiskError`].
+pub fn copy(from: &Path, to: &Path) -> Result<(), DiskError> {
+    let mut source = File::open(from).map_err(DiskError::at("open", from))?;
+    let mut target = OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .mode(0o600)
+        .open(to)
+        .map_err(DiskError::at("create", to))?;
+    io::copy(&mut source, &mut target).map_err(DiskError::at("copy", from))?;
+    Ok(())
+}
+
+/// Removes a file or link; one that is not there is no error.
+///
+/// # Errors
+///
+/// [`DiskError`].
+#[allow(clippy::disallowed_methods, reason = "the one place that removes")]
+pub fn remove_if_there(path: &Path) -> Result<(), DiskError> {
+    match std::fs::remove_file(path) {
+        Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DiskError::at("remove", path)(error)),
+        _ => Ok(()),
+    }
+}
+
+/// Removes a directory with all that is in it, following no link.
+///
+/// # Errors
+///
+/// [`DiskError`].
+#[allow(clippy::disallowed_methods, reason = "the one place that removes")]
+pub fn remove_tree(path: &Path) -> Result<(), DiskError> {
+    std::fs::remove_dir_all(path).map_err(DiskError::at("remove", path))
+}
+
+/// Reads a small file of ours, refusing anything but a regular file of at most `most` bytes.
+///
+/// # Errors
+///
+/// [`DiskError`] of kind `NotFound`, `InvalidData` or what the system says.
+pub fn read_small(path: &Path, most: u64) -> Result<Vec<u8>, DiskError> {
+    use std::io::Read;
+    let invalid =
+        |found: String| DiskError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, found));
+    // Without O_NONBLOCK, opening a fifo would wait for a writer that never comes.
+    let file = OpenOptions::new()
+        .read(true)
+        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
+        .open(path)
+        .map_err(DiskError::at("open", path))?;
+    let meta = file.metadata().map_err(DiskError::at("stat", path))?;
+    if !meta.is_file() {
+        return Err(invalid("not a regular file".to_owned()));
+    }
+    if meta.len() > most {
+        return Err(invalid(format!("{} bytes, expected at most {most}", meta.len())));
+    }
+    let mut out = Vec::new();
+    file.take(most).read_to_end(&mut out).map_err(DiskError::at("read", path))?;
+    Ok(out)
+}
+
+/// Bytes that this user may still write to the file system of `path`.
+///
+/// # Errors
+///
+/// [`DiskError`].
+pub fn free_bytes(path: &Path) -> Result<u64, DiskError> {
+    let path = if path.as_os_str().is_empty() { Path::new(".") } else { path };
+    let stat = rustix::fs::statvfs(path)
+        .map_err(|error| DiskError::at("ask for free space at", path)(error.into()))?;
+    Ok(stat.f_bavail.saturating_mul(stat.f_frsize))
+}
+
+/// The directory that holds a name; `.` where the path is a bare name.
+#[must_use]
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    }
+}
+
+/// `X` before it is `X`. The sweep knows the ending.
+#[must_use]
+pub fn staging_name(path: &Path) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(super::STAGING);
+    PathBuf::from(name)
+}

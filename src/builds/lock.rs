@@ -1,0 +1,109 @@
+//! One pass at a time, one configuration to a directory.
+//!
+//! The lock is an open file description's: the kernel lets go of it when the
+//! process ends, however it ends, so no lock is ever stale. The claim is a
+//! small file that names the two published paths; a second configuration that
+//! would publish from the same directory finds it and is refused.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+
+use serde::{Deserialize, Serialize};
+
+use super::{BuildsError, DiskError, Layout, Mode, disk};
+
+/// The right to change what is published. Dropping it lets the next one in.
+#[derive(Debug)]
+pub struct PassLock {
+    _file: File,
+}
+
+/// Takes the lock, or says that another process has it by `None`.
+///
+/// # Errors
+///
+/// [`DiskError`] where the lock file cannot be opened.
+pub fn try_lock(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
+    try_lock_file(layout.lock())
+}
+
+/// Takes the lock of the one agent that may serve this directory, or `None`.
+///
+/// # Errors
+///
+/// [`DiskError`] where the lock file cannot be opened.
+pub fn try_lock_agent(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
+    try_lock_file(layout.private.join("agent.lock"))
+}
+
+/// Whether an agent serves this directory; `None` where its lock cannot be read.
+#[must_use]
+pub fn agent_runs(layout: &Layout) -> Option<bool> {
+    match File::open(layout.private.join("agent.lock")) {
+        // Let go of at once: an agent that starts just now tries for longer than that.
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => Some(false),
+            Err(TryLockError::WouldBlock) => Some(true),
+            Err(TryLockError::Error(_)) => None,
+        },
+        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(false),
+        Err(_) => None,
+    }
+}
+
+fn try_lock_file(path: PathBuf) -> Result<Option<PassLock>, DiskError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o640)
+        .custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed())
+        .open(&path)
+        .map_err(DiskError::at("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(PassLock { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(DiskError { act: "lock", path, source }),
+    }
+}
+
+#[derive(Serialize, Deserialize, PartialEq)]
+struct Claim {
+    index: String,
+    metadata: String,
+}
+
+/// Claims the directory for this pair of names.
+///
+/// # Errors
+///
+/// [`BuildsError::Claimed`] where another pair has it.
+pub fn claim(layout: &Layout) -> Result<(), BuildsError> {
+    let path = layout.private.join("claim.json");
+    let [index, metadata] = layout.public().map(|(link, target, _)| {
+        let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+        // The way back from the name to `current` tells directories apart without naming them.
+        format!("{name} -> {}", target.display())
+    });
+    let ours = Claim { index, metadata };
+    let theirs = match disk::read_small(&path, 1 << 16) {
+        Ok(bytes) => serde_json::from_slice::<Claim>(&bytes).ok(),
+        Err(_) => None,
+    };
+    let words = |claim: &Claim| format!("{} and {}", claim.index, claim.metadata);
+    match theirs {
+        Some(theirs) if theirs == ours => Ok(()),
+        Some(theirs) => Err(BuildsError::Claimed {
+            path: layout.root.clone(),
+            theirs: words(&theirs),
+            ours: words(&ours),
+            claim: path,
+        }),
+        None => {
+            let bytes = serde_json::to_vec(&ours).expect("two strings");
+            let mode = Mode { file: 0o640, ..Mode::DEFAULT };
+            Ok(disk::replace_file(&path, &bytes, mode)?)
+        }
+    }
+}

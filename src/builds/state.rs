@@ -1,0 +1,280 @@
+//! What is remembered between passes, besides the builds themselves.
+//!
+//! Promotions in their order (for rollback, and so that a build just replaced
+//! is not taken from under a reader), the last attempts (for people), a scan
+//! that was found to hold the same content, the hold of a rollback, and what
+//! was announced. Each file is small JSON, replaced whole. None of it is
+//! needed to serve: a damaged file counts as empty, with a warning.
+
+use std::collections::BTreeMap;
+use std::path::{Path, PathBuf};
+
+use jiff::Timestamp;
+use serde::{Deserialize, Serialize, de::DeserializeOwned};
+
+use super::disk::{self, DiskError, Mode};
+use super::layout::Layout;
+use crate::manifest::Counts;
+use crate::record::{ContentHash, ScanHash};
+
+/// Attempts that `history` can show.
+const ATTEMPTS: usize = 20;
+/// Promotions that are remembered: many more than builds are kept.
+const PROMOTIONS: usize = 200;
+const MOST_BYTES: u64 = 1 << 20;
+
+/// Written by the holder of the pass lock only.
+#[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct State {
+    /// Oldest first.
+    pub promotions: Vec<Promotion>,
+    /// Oldest first.
+    pub attempts: Vec<Attempt>,
+    /// A scan that differs from the served build's and has its content all the same.
+    pub same_content: Option<SameContent>,
+}
+
+/// A build that became the served one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Promotion {
+    /// Its id.
+    pub build: String,
+    /// When.
+    pub at: Timestamp,
+    /// `build`, `adopt` or `rollback`.
+    pub by: String,
+}
+
+/// One pass that did something, or failed to.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Attempt {
+    /// When it ended.
+    pub at: Timestamp,
+    /// What asked for it.
+    pub trigger: String,
+    /// `promoted`, `unchanged`, `refused` or `failed`.
+    pub outcome: String,
+    /// The build that it promoted.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub build: Option<String>,
+    /// Why it failed or was refused.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+    /// What it did.
+    #[serde(default)]
+    pub counts: Counts,
+    /// How long it took.
+    pub took_ms: u64,
+    /// From verified to served.
+    #[serde(default)]
+    pub promote_ms: u64,
+}
+
+/// A scan with the content of a build that was made from another one.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SameContent {
+    /// The build.
+    pub build: String,
+    /// The scan.
+    pub scan_hash: ScanHash,
+}
+
+/// A rollback's word that nothing be built until the table changes.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Hold {
+    /// The build that is served meanwhile.
+    pub build: String,
+    /// The build that was served before.
+    pub from: Option<String>,
+    /// The table's content at that time; `None` where it could not be read.
+    pub content_hash: Option<ContentHash>,
+    /// Who asked.
+    pub by: String,
+    /// When.
+    pub at: Timestamp,
+}
+
+/// Which build each target of `[[announce]]` was told of, by the target's words.
+pub type Announced = BTreeMap<String, AnnouncedTo>;
+
+/// The last word to one target.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AnnouncedTo {
+    /// The build it knows of.
+    pub build: Option<String>,
+    /// When it was told, or when telling failed.
+    pub at: Timestamp,
+    /// Why telling it failed the last time.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub error: Option<String>,
+}
+
+impl State {
+    /// Reads the state; a file that cannot be read counts as empty, with a warning.
+    #[must_use]
+    pub fn load(layout: &Layout) -> (Self, Option<String>) {
+        load(&path(layout, "state"))
+    }
+
+    /// Replaces the state.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`].
+    pub fn save(&self, layout: &Layout) -> Result<(), DiskError> {
+        save(&path(layout, "state"), self)
+    }
+
+    /// Adds an attempt and lets the oldest go.
+    pub fn attempted(&mut self, attempt: Attempt) {
+        self.attempts.push(attempt);
+        let surplus = self.attempts.len().saturating_sub(ATTEMPTS);
+        self.attempts.drain(..surplus);
+    }
+
+    /// Adds a promotion and lets the oldest go.
+    pub fn promoted(&mut self, build: &str, by: &str, at: Timestamp) {
+        self.promotions.push(Promotion { build: build.to_owned(), at, by: by.to_owned() });
+        let surplus = self.promotions.len().saturating_sub(PROMOTIONS);
+        self.promotions.drain(..surplus);
+    }
+
+    /// The build that a rollback from `served` goes to: the newest promoted
+    /// before it that is still there, rollbacks themselves not counted.
+    #[must_use]
+    pub fn before(&self, served: &str, there: &dyn Fn(&str) -> bool) -> Option<&str> {
+        let made: Vec<&str> =
+            self.promotions.iter().filter(|one| one.by != "rollback").map(|one| one.build.as_str()).collect();
+        let at = made.iter().rposition(|build| *build == served)?;
+        made[..at].iter().rev().copied().find(|build| *build != served && there(build))
+    }
+
+    /// When a build was last promoted away, if it was.
+    #[must_use]
+    pub fn replaced_at(&self, build: &str) -> Option<Timestamp> {
+        let at = self.promotions.iter().rposition(|one| one.build == build)?;
+        self.promotions.get(at + 1).map(|next| next.at)
+    }
+}
+
+impl Hold {
+    /// Reads the hold, if there is one. A hold that cannot be read is none, with a warning.
+    #[must_use]
+    pub fn load(layout: &Layout) -> (Option<Self>, Option<String>) {
+        load(&path(layout, "hold"))
+    }
+
+    /// Begins the hold.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`].
+    pub fn save(&self, layout: &Layout) -> Result<(), DiskError> {
+        save(&path(layout, "hold"), self)
+    }
+
+    /// Ends the hold.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`].
+    pub fn release(layout: &Layout) -> Result<(), DiskError> {
+        disk::remove_if_there(&path(layout, "hold"))?;
+        disk::sync_directory(&layout.private)
+    }
+
+    /// Whether the hold forbids a build: it is about the build that is served,
+    /// and the table has not changed since.
+    #[must_use]
+    pub fn forbids(&self, served: Option<&str>, content: &ContentHash) -> bool {
+        served == Some(self.build.as_str()) && self.content_hash.as_ref() == Some(content)
+    }
+}
+
+/// Reads what was announced.
+#[must_use]
+pub fn load_announced(layout: &Layout) -> Announced {
+    load(&path(layout, "announced")).0
+}
+
+/// Replaces what was announced.
+///
+/// # Errors
+///
+/// [`DiskError`].
+pub fn save_announced(layout: &Layout, announced: &Announced) -> Result<(), DiskError> {
+    save(&path(layout, "announced"), announced)
+}
+
+/// The path of a state file by its name.
+#[must_use]
+pub fn path(layout: &Layout, name: &str) -> PathBuf {
+    layout.private.join(format!("{name}.json"))
+}
+
+/// Reads a small state file; one that is damaged counts as empty, with a warning.
+#[must_use]
+pub fn load<T: DeserializeOwned + Default>(path: &Path) -> (T, Option<String>) {
+    match disk::read_small(path, MOST_BYTES) {
+        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => (T::default(), None),
+        Err(error) => (T::default(), Some(super::with_cause(&error))),
+        Ok(bytes) => match serde_json::from_slice(&bytes) {
+            Ok(value) => (value, None),
+            Err(error) => {
+                (T::default(), Some(format!("{} is damaged and counts as empty: {error}", path.display())))
+            }
+        },
+    }
+}
+
+/// Replaces a small state file.
+///
+/// # Errors
+///
+/// [`DiskError`].
+pub fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), DiskError> {
+    let mut bytes = serde_json::to_vec_pretty(value).expect("state has string keys only");
+    bytes.push(b'\n');
+    disk::replace_file(path, &bytes, Mode { file: 0o640, ..Mode::DEFAULT })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn promoted(log: &str) -> State {
+        let mut state = State::default();
+        for (nth, word) in log.split_whitespace().enumerate() {
+            let (build, by) = word.strip_suffix('<').map_or((word, "build"), |build| (build, "rollback"));
+            state.promoted(build, by, Timestamp::from_second(i64::try_from(nth).unwrap()).unwrap());
+        }
+        state
+    }
+
+    #[test]
+    fn each_rollback_goes_one_further_back_along_the_promotions() {
+        let cases = [
+            // promotions (`<`: by rollback), served, builds that are there, goes to
+            ("a b c", "c", "abc", Some("b")),
+            ("a b c b<", "b", "abc", Some("a")),
+            ("a b c b< a<", "a", "abc", None),
+            ("a b c b< d", "d", "abcd", Some("c")),
+            ("a b c", "c", "ac", Some("a")),
+            ("a", "a", "a", None),
+            ("", "x", "x", None),
+        ];
+        for (log, served, there, expected) in cases {
+            let state = promoted(log);
+            assert_eq!(state.before(served, &|build| there.contains(build)), expected, "{log}");
+        }
+    }
+
+    #[test]
+    fn a_build_is_replaced_when_the_next_one_is_promoted() {
+        let state = promoted("a b a c");
+
+        let at = |build| state.replaced_at(build).map(Timestamp::as_second);
+        assert_eq!((at("a"), at("b"), at("c"), at("x")), (Some(3), Some(2), None, None));
+    }
+}

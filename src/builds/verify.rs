@@ -1,0 +1,536 @@
+//! Proves a build by reopening its files from disk.
+//!
+//! Every promise is one [`Check`] with what was expected and what was found:
+//! size and digest of each file, rows counted in index, metadata and hashes,
+//! dimension and metric as Faiss says them, every vector finite and of unit
+//! length, and a sample of rows that must each find itself. Nothing is taken
+//! from memory or from what a writer believed, save what to expect.
+
+use std::fs::File;
+use std::io::Read;
+use std::path::Path;
+
+use serde::Serialize;
+use serde::de::IgnoredAny;
+use thiserror::Error;
+
+use super::disk::{self, DiskError};
+use super::index::{self, HEADER_BYTES, Opened};
+use super::layout::{HASHES, INDEX, METADATA};
+use super::staging::{Sealed, Staging};
+use super::{Build, MOST_HASHES_BYTES};
+use crate::manifest::{FileFact, Files, parse_hashes};
+
+/// How far the squared length of a vector may be from one: far above what
+/// single precision loses, far below what any wrong vector shows.
+const UNIT_TOLERANCE: f32 = 1e-3;
+/// How much a row's own score may be below the best: twins of other bits lie within it.
+const TWIN_TOLERANCE: f32 = 1e-5;
+/// Rows that are asked to find themselves, in an index small enough.
+const SAMPLE: u64 = 16;
+/// Bytes that the sample may read in all, so that proving a large index costs a few passes at most.
+const SAMPLE_BYTES: u64 = 1 << 30;
+const PIECE_BYTES: usize = 1 << 20;
+
+/// One promise, and whether it holds.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Check {
+    /// Which promise.
+    pub name: &'static str,
+    /// Whether it holds.
+    pub ok: bool,
+    /// What was expected.
+    pub expected: String,
+    /// What was found.
+    pub found: String,
+}
+
+/// What a build must be.
+#[derive(Clone, Debug)]
+pub struct Expected<'a> {
+    /// Size and digest of its files.
+    pub files: &'a Files,
+    /// Rows of index and metadata.
+    pub rows: u64,
+    /// Rows of the hashes: none for an adopted build.
+    pub hashed_rows: u64,
+    /// Floats in a vector.
+    pub dimension: usize,
+    /// Whether every vector must be of unit length: not known of an adopted build.
+    pub unit: bool,
+}
+
+/// Why a proof ended early.
+#[derive(Debug, Error)]
+pub enum VerifyError {
+    /// A check failed. The staging directory is left for inspection.
+    #[error(
+        "build {id} is not what was planned: {}; its staging is kept for inspection until the next sweep",
+        failed(checks)
+    )]
+    Unproven {
+        /// The build.
+        id: String,
+        /// All checks that were made.
+        checks: Vec<Check>,
+    },
+    /// A stop was asked for.
+    #[error("stopped while the build was verified")]
+    Stopped,
+}
+
+/// The checks that failed, as words.
+#[must_use]
+pub fn failed(checks: &[Check]) -> String {
+    let words = checks
+        .iter()
+        .filter(|check| !check.ok)
+        .map(|check| format!("{}: expected {}, found {}", check.name, check.expected, check.found));
+    words.collect::<Vec<_>>().join("; ")
+}
+
+/// A staging directory whose files have been proven. Only such a one can be promoted.
+#[derive(Debug)]
+pub struct Verified {
+    pub(super) staging: Staging,
+    /// Size and digest of its files.
+    pub files: Files,
+    /// Rows in it.
+    pub rows: u64,
+    /// Floats in a vector.
+    pub dimension: usize,
+}
+
+impl Verified {
+    /// What the build will be called.
+    #[must_use]
+    pub fn id(&self) -> &str {
+        &self.staging.id
+    }
+}
+
+impl Sealed {
+    /// Proves the files from disk.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError`]; the staging directory then stays where it is.
+    pub fn verify(self, stop: &dyn Fn() -> bool) -> Result<Verified, VerifyError> {
+        let expected = Expected {
+            files: &self.files,
+            rows: self.rows,
+            hashed_rows: self.rows,
+            dimension: self.dimension,
+            unit: true,
+        };
+        let checks = prove(&self.staging.directory, &expected, stop)?;
+        if checks.iter().all(|check| check.ok) {
+            let Self { staging, files, rows, dimension } = self;
+            return Ok(Verified { staging, files, rows, dimension });
+        }
+        Err(VerifyError::Unproven { id: self.staging.id, checks })
+    }
+}
+
+impl Build {
+    /// Proves a sealed build against its manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::Stopped`] only: a damaged build is told by its checks.
+    pub fn prove(&self, stop: &dyn Fn() -> bool) -> Result<Vec<Check>, VerifyError> {
+        let manifest = &self.manifest;
+        let expected = Expected {
+            files: &manifest.files,
+            rows: manifest.ntotal,
+            hashed_rows: if manifest.adopted { 0 } else { manifest.ntotal },
+            dimension: manifest.dimension,
+            unit: !manifest.adopted,
+        };
+        prove(&self.directory, &expected, stop)
+    }
+
+    /// Whether its index still has the bytes that its manifest promises.
+    ///
+    /// # Errors
+    ///
+    /// [`VerifyError::Stopped`].
+    pub fn index_is_whole(&self, stop: &dyn Fn() -> bool) -> Result<bool, VerifyError> {
+        let fact = &self.manifest.files.index;
+        let mut hasher = blake3::Hasher::new();
+        let mut bytes = 0;
+        let read = pieces(&self.path(INDEX), stop, &mut |piece| {
+            hasher.update(piece);
+            bytes += piece.len() as u64;
+        });
+        match read {
+            Ok(()) => Ok(bytes == fact.bytes && hasher.finalize().to_string() == fact.blake3),
+            Err(Cut::Stopped) => Err(VerifyError::Stopped),
+            Err(Cut::Disk(_)) => Ok(false),
+        }
+    }
+}
+
+/// Makes every check that a build can be put to.
+///
+/// # Errors
+///
+/// [`VerifyError::Stopped`].
+pub fn prove(
+    directory: &Path,
+    expected: &Expected<'_>,
+    stop: &dyn Fn() -> bool,
+) -> Result<Vec<Check>, VerifyError> {
+    let mut checks = Vec::new();
+    index_file(&directory.join(INDEX), expected, stop, &mut checks)?;
+    metadata_file(&directory.join(METADATA), expected, stop, &mut checks)?;
+    hashes_file(&directory.join(HASHES), expected, &mut checks);
+    if checks.iter().all(|check| check.ok) {
+        faiss_says(&directory.join(INDEX), expected, stop, &mut checks)?;
+    }
+    Ok(checks)
+}
+
+fn check(checks: &mut Vec<Check>, name: &'static str, expected: impl ToString, found: impl ToString) {
+    let (expected, found) = (expected.to_string(), found.to_string());
+    checks.push(Check { name, ok: expected == found, expected, found });
+}
+
+enum Cut {
+    Stopped,
+    Disk(DiskError),
+}
+
+/// Hands a file's bytes on in pieces, from its beginning.
+fn pieces(path: &Path, stop: &dyn Fn() -> bool, each: &mut dyn FnMut(&[u8])) -> Result<(), Cut> {
+    let failed = |act| move |source| Cut::Disk(DiskError { act, path: path.to_owned(), source });
+    let meta = path.metadata().map_err(failed("stat"))?;
+    if !meta.is_file() {
+        return Err(failed("read")(std::io::Error::other("not a regular file")));
+    }
+    let mut file = File::open(path).map_err(failed("open"))?;
+    let mut buffer = vec![0; PIECE_BYTES];
+    loop {
+        if stop() {
+            return Err(Cut::Stopped);
+        }
+        match file.read(&mut buffer).map_err(failed("read"))? {
+            0 => return Ok(()),
+            read => each(&buffer[..read]),
+        }
+    }
+}
+
+/// Reads a file once: for its digest, and for `also`.
+fn digest(
+    name: &'static str,
+    path: &Path,
+    fact: &FileFact,
+    stop: &dyn Fn() -> bool,
+    also: &mut dyn FnMut(&[u8]),
+    checks: &mut Vec<Check>,
+) -> Result<(), VerifyError> {
+    let mut hasher = blake3::Hasher::new();
+    let mut bytes = 0_u64;
+    let words = |bytes: u64, digest: &str| format!("{bytes} bytes, blake3 {digest}");
+    let read = pieces(path, stop, &mut |piece| {
+        hasher.update(piece);
+        bytes += piece.len() as u64;
+        also(piece);
+    });
+    let found = match read {
+        Ok(()) => words(bytes, hasher.finalize().to_hex().as_str()),
+        Err(Cut::Disk(error)) => super::with_cause(&error),
+        Err(Cut::Stopped) => return Err(VerifyError::Stopped),
+    };
+    check(checks, name, words(fact.bytes, &fact.blake3), found);
+    Ok(())
+}
+
+fn index_file(
+    path: &Path,
+    expected: &Expected<'_>,
+    stop: &dyn Fn() -> bool,
+    checks: &mut Vec<Check>,
+) -> Result<(), VerifyError> {
+    let mut lengths = UnitLengths::new(expected.dimension);
+    digest("index file", path, &expected.files.index, stop, &mut |piece| lengths.bytes(piece), checks)?;
+    if expected.unit {
+        let wrong = format!("{} vectors that are not", lengths.wrong);
+        check(
+            checks,
+            "unit vectors",
+            "all finite and of length 1",
+            match lengths.wrong {
+                0 => "all finite and of length 1",
+                _ => &wrong,
+            },
+        );
+    }
+    Ok(())
+}
+
+/// Counts vectors that are not finite or not of unit length, from the bytes of an index as they come.
+struct UnitLengths {
+    /// Bytes still to be passed over before the next float.
+    skip: usize,
+    left: Vec<u8>,
+    row_bytes: usize,
+    wrong: u64,
+}
+
+impl UnitLengths {
+    fn new(dimension: usize) -> Self {
+        Self { skip: HEADER_BYTES, left: Vec::new(), row_bytes: 4 * dimension.max(1), wrong: 0 }
+    }
+
+    fn bytes(&mut self, piece: &[u8]) {
+        let skipped = self.skip.min(piece.len());
+        self.skip -= skipped;
+        let mut piece = &piece[skipped..];
+        if !self.left.is_empty() {
+            let wanted = (self.row_bytes - self.left.len()).min(piece.len());
+            self.left.extend_from_slice(&piece[..wanted]);
+            piece = &piece[wanted..];
+            if self.left.len() == self.row_bytes {
+                self.wrong += u64::from(!is_unit(&self.left));
+                self.left.clear();
+            }
+        }
+        let rows = piece.chunks_exact(self.row_bytes);
+        self.left.extend_from_slice(rows.remainder());
+        self.wrong += rows.filter(|row| !is_unit(row)).count() as u64;
+    }
+}
+
+/// Summed in sixteen lanes, which the compiler turns into wide instructions.
+fn is_unit(row: &[u8]) -> bool {
+    let mut lanes = [0.0_f32; 16];
+    let (wide, rest) = row.as_chunks::<64>();
+    for floats in wide {
+        for (lane, bytes) in lanes.iter_mut().zip(floats.as_chunks::<4>().0) {
+            let x = f32::from_le_bytes(*bytes);
+            *lane += x * x;
+        }
+    }
+    for (lane, bytes) in lanes.iter_mut().zip(rest.as_chunks::<4>().0) {
+        let x = f32::from_le_bytes(*bytes);
+        *lane += x * x;
+    }
+    // A NaN or an infinity makes the sum one, which is not within the tolerance.
+    (lanes.iter().sum::<f32>() - 1.0).abs() <= UNIT_TOLERANCE
+}
+
+fn metadata_file(
+    path: &Path,
+    expected: &Expected<'_>,
+    stop: &dyn Fn() -> bool,
+    checks: &mut Vec<Check>,
+) -> Result<(), VerifyError> {
+    let mut counter = RecordCounter::default();
+    digest("metadata file", path, &expected.files.metadata, stop, &mut |piece| counter.bytes(piece), checks)?;
+    check(checks, "metadata records", expected.rows, counter.finish());
+    Ok(())
+}
+
+/// Counts the records of a JSON array of objects as its bytes come, parsing each.
+#[derive(Default)]
+pub struct RecordCounter {
+    record: Vec<u8>,
+    depth: u32,
+    in_string: bool,
+    escaped: bool,
+    records: u64,
+    /// `[` seen, `]` seen.
+    opened: bool,
+    closed: bool,
+    wrong: Option<String>,
+}
+
+impl RecordCounter {
+    /// Takes the next bytes.
+    pub fn bytes(&mut self, piece: &[u8]) {
+        if self.wrong.is_some() {
+            return;
+        }
+        let mut from = 0;
+        for (at, &byte) in piece.iter().enumerate() {
+            if self.in_string {
+                match byte {
+                    _ if self.escaped => self.escaped = false,
+                    b'\\' => self.escaped = true,
+                    b'"' => self.in_string = false,
+                    _ => {}
+                }
+                continue;
+            }
+            match byte {
+                b'"' => self.in_string = true,
+                b'{' | b'[' => {
+                    self.depth += 1;
+                    match self.depth {
+                        1 => self.opened = true,
+                        2 => from = at,
+                        _ => {}
+                    }
+                }
+                b'}' | b']' => {
+                    let Some(depth) = self.depth.checked_sub(1) else {
+                        self.wrong = Some("a bracket too many".to_owned());
+                        return;
+                    };
+                    self.depth = depth;
+                    match depth {
+                        0 => self.closed = true,
+                        1 => {
+                            self.record.extend_from_slice(&piece[from..=at]);
+                            self.one();
+                        }
+                        _ => {}
+                    }
+                }
+                _ => {}
+            }
+        }
+        if self.depth >= 2 {
+            self.record.extend_from_slice(&piece[from..]);
+        }
+    }
+
+    fn one(&mut self) {
+        self.records += 1;
+        if let Err(error) = serde_json::from_slice::<IgnoredAny>(&self.record) {
+            self.wrong.get_or_insert_with(|| format!("record {}: {error}", self.records));
+        }
+        self.record.clear();
+    }
+
+    /// The number of records, or what is wrong.
+    #[must_use]
+    pub fn finish(self) -> String {
+        match self.wrong {
+            Some(wrong) => wrong,
+            None if self.opened && self.closed && self.depth == 0 => self.records.to_string(),
+            None => "a JSON array that does not end".to_owned(),
+        }
+    }
+}
+
+fn hashes_file(path: &Path, expected: &Expected<'_>, checks: &mut Vec<Check>) {
+    let fact = &expected.files.hashes;
+    let found = disk::read_small(path, MOST_HASHES_BYTES).map_err(|error| super::with_cause(&error));
+    let digest = found.as_ref().map(|bytes| blake3::hash(bytes).to_string());
+    check(
+        checks,
+        "hashes file",
+        &fact.blake3,
+        digest.as_ref().map_or_else(|error| (*error).clone(), Clone::clone),
+    );
+    let rows = found.and_then(|bytes| parse_hashes(&bytes).map_err(|error| error.to_string()));
+    check(
+        checks,
+        "hashed rows",
+        expected.hashed_rows,
+        rows.map_or_else(|error| error, |rows| rows.len().to_string()),
+    );
+}
+
+/// What Faiss says of the index, the files' digests being right.
+fn faiss_says(
+    path: &Path,
+    expected: &Expected<'_>,
+    stop: &dyn Fn() -> bool,
+    checks: &mut Vec<Check>,
+) -> Result<(), VerifyError> {
+    let opened = match Opened::map(path) {
+        Ok(opened) => opened,
+        Err(error) => {
+            check(checks, "index", "a flat index", super::with_cause(&error));
+            return Ok(());
+        }
+    };
+    let header = opened.header;
+    check(checks, "ntotal", expected.rows, header.ntotal);
+    check(checks, "dimension", expected.dimension, header.dimension);
+    check(checks, "metric", "inner product", if header.inner_product { "inner product" } else { "another" });
+    if !expected.unit || header.ntotal == 0 || header.dimension != expected.dimension {
+        return Ok(());
+    }
+    let index_bytes = 4 * header.ntotal * header.dimension as u64;
+    let sample = SAMPLE.min(SAMPLE_BYTES / index_bytes.max(1)).clamp(1, header.ntotal);
+    let mut lost = Vec::new();
+    for nth in 0..sample {
+        if stop() {
+            return Err(VerifyError::Stopped);
+        }
+        let row = if sample == 1 { header.ntotal / 2 } else { nth * (header.ntotal - 1) / (sample - 1) };
+        if let Err(words) = finds_itself(&opened, path, row) {
+            lost.push(format!("row {row}: {words}"));
+        }
+    }
+    let found = if lost.is_empty() { format!("{sample} rows find themselves") } else { lost.join(", ") };
+    check(checks, "self search", format!("{sample} rows find themselves"), found);
+    Ok(())
+}
+
+/// Whether a row is its own best answer, save for rows as good within rounding.
+fn finds_itself(opened: &Opened, path: &Path, row: u64) -> Result<(), String> {
+    let words = |error: index::IndexError| super::with_cause(&error);
+    let vector = index::vector(path, opened.header.dimension, row).map_err(words)?;
+    let hits = opened.search(&vector, 4, path).map_err(words)?;
+    let own: f32 = vector.iter().map(|x| x * x).sum();
+    let best = hits.first().ok_or("nothing found")?;
+    let itself = hits.iter().any(|hit| hit.row as u64 == row);
+    // A row whose twins crowd it out of the answers must at least be as good as the worst of them.
+    if (itself || hits.iter().all(|hit| (hit.score - own).abs() <= TWIN_TOLERANCE))
+        && best.score - own <= TWIN_TOLERANCE
+    {
+        return Ok(());
+    }
+    Err(format!("found row {} at {}", best.row, best.score))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn records_are_counted_whatever_the_pieces() {
+        let cases = [
+            (r"[]", "0"),
+            (r#"[{"a": 1}]"#, "1"),
+            (r#"[{"a": "]}\"{["}, {"b": [1, {"c": {}}]}]"#, "2"),
+            (r#"[{"a": "\\"}, {"b": 2}]"#, "2"),
+            (r#"[{"a": 1}"#, "a JSON array that does not end"),
+            (r#"[{"a": Infinity}]"#, "record 1: expected value at line 1 column 7"),
+            ("", "a JSON array that does not end"),
+            ("[]]", "a bracket too many"),
+        ];
+        for (json, expected) in cases {
+            for size in 1..=json.len().max(1) {
+                let mut counter = RecordCounter::default();
+                json.as_bytes().chunks(size).for_each(|piece| counter.bytes(piece));
+                assert_eq!(counter.finish(), expected, "{json} in pieces of {size}");
+            }
+        }
+    }
+
+    #[test]
+    fn vectors_that_are_not_of_unit_length_are_counted_whatever_the_pieces() {
+        let rows: [[f32; 3]; 6] = [
+            [1.0, 0.0, 0.0],
+            [0.6, 0.8, 0.0],
+            [0.6, 0.9, 0.0],
+            [f32::NAN, 0.0, 0.0],
+            [0.0, 0.0, 0.0],
+            [f32::INFINITY, 0.0, 1.0],
+        ];
+        let mut file = vec![7; HEADER_BYTES];
+        file.extend(rows.iter().flatten().flat_map(|x| x.to_le_bytes()));
+        for size in 1..=file.len() {
+            let mut lengths = UnitLengths::new(3);
+            file.chunks(size).for_each(|piece| lengths.bytes(piece));
+            assert_eq!(lengths.wrong, 4, "in pieces of {size}");
+        }
+    }
+}

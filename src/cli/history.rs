@@ -1,0 +1,67 @@
+//! `reindexd history`: builds kept, and the last attempts.
+
+use jiff::Timestamp;
+use serde_json::json;
+
+use super::{Context, DONE, FAILED, USAGE, fail, say, say_json, table};
+use crate::builds::state::State;
+use crate::builds::{Builds, with_cause};
+
+pub(super) fn run(context: &Context) -> u8 {
+    let publish = &context.config.publish;
+    let builds = match Builds::at(&publish.index, &publish.metadata) {
+        Ok(builds) => builds,
+        Err(error) => return fail(context.json, USAGE, &with_cause(&error)),
+    };
+    let kept = match builds.kept() {
+        Ok(kept) => kept,
+        Err(error) => return fail(context.json, FAILED, &with_cause(&error)),
+    };
+    let (state, _) = State::load(&builds.layout);
+    let served = builds.served().build().map(|build| build.manifest.id.clone());
+    if context.json {
+        let builds: Vec<_> = kept.iter().map(|build| table::summary(&build.manifest)).collect();
+        say_json(&json!({
+            "served": served,
+            "builds": builds,
+            "promotions": state.promotions,
+            "attempts": state.attempts,
+        }));
+        return DONE;
+    }
+    let now = Timestamp::now();
+    let rows: Vec<Vec<String>> = kept
+        .iter()
+        .map(|build| {
+            let manifest = &build.manifest;
+            let here = if served.as_deref() == Some(manifest.id.as_str()) { "served" } else { "" };
+            let counts = &manifest.counts;
+            vec![
+                manifest.id.clone(),
+                manifest.created.clone(),
+                manifest.trigger.clone(),
+                counts.records.to_string(),
+                counts.embedded.to_string(),
+                table::milliseconds(manifest.took_ms.total),
+                here.to_owned(),
+            ]
+        })
+        .collect();
+    let mut words =
+        table::columns(&["BUILD", "CREATED", "TRIGGER", "RECORDS", "EMBEDDED", "TOOK", ""], &rows);
+    if !state.attempts.is_empty() {
+        let rows: Vec<Vec<String>> = state
+            .attempts
+            .iter()
+            .rev()
+            .map(|one| {
+                let what = one.build.clone().or_else(|| one.error.clone()).unwrap_or_default();
+                vec![table::ago(one.at, now), one.trigger.clone(), one.outcome.clone(), what]
+            })
+            .collect();
+        words.push('\n');
+        words.push_str(&table::columns(&["ATTEMPT", "TRIGGER", "OUTCOME", ""], &rows));
+    }
+    say(&words);
+    DONE
+}

@@ -1,0 +1,279 @@
+//! The commands: arguments in, words for people or JSON for programs out, an exit code.
+//!
+//! One file a command. What is common stands here: the arguments, the world a
+//! pass works in, how signals stop it, and how an answer is printed. Nothing
+//! is decided here.
+
+mod announcing;
+mod build;
+mod config;
+mod history;
+mod logs;
+mod look;
+mod progress;
+mod rollback;
+mod run;
+mod search;
+mod status;
+mod sweep;
+mod table;
+mod verify;
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::sync::{Arc, Mutex};
+
+use clap::{Parser, Subcommand};
+use jiff::Timestamp;
+use serde::Serialize;
+use tokio_util::sync::CancellationToken;
+
+use crate::builds::with_cause;
+use crate::config::{self as settings, Config, Loaded};
+use crate::embed::{self, EmbedError, Embedder, EmbedderSettings};
+use crate::reconcile::{PassError, Progress, Verdict, World};
+use crate::record::Space;
+use crate::signals::{Handlers, Signal};
+
+/// Done, or nothing to do.
+pub const DONE: u8 = 0;
+/// Failed: the old build is still served, unless the message says otherwise.
+pub const FAILED: u8 = 1;
+/// Settings or usage.
+pub const USAGE: u8 = 2;
+/// Refused by a guard.
+pub const REFUSED: u8 = 3;
+/// Another pass is running.
+pub const BUSY: u8 = 75;
+
+/// Keeps a Faiss index and its metadata true to the tagged rows of a SQLite table.
+#[derive(Debug, Parser)]
+#[command(name = "reindexd", version, arg_required_else_help = true)]
+pub struct Args {
+    /// Settings file (else $REINDEXD_CONFIG, ./reindexd.toml, /etc/reindexd/reindexd.toml)
+    #[arg(long, global = true, value_name = "FILE")]
+    config: Option<PathBuf>,
+    /// Print one JSON object on standard output, and nothing else there
+    #[arg(long, global = true)]
+    json: bool,
+    #[command(subcommand)]
+    command: Command,
+}
+
+#[derive(Debug, Subcommand)]
+enum Command {
+    /// The agent: watch, and keep the served build true
+    Run,
+    /// Reconcile once and exit: what ingest.py did
+    Build(build::Options),
+    /// What a build would do; writes nothing
+    Plan {
+        /// Exit 1 if there is anything to do
+        #[arg(long)]
+        check: bool,
+    },
+    /// Served build, drift from the database, last attempt, agent
+    Status,
+    /// Prove the served build, or BUILD, against its manifest
+    Verify {
+        /// A build's id
+        build: Option<String>,
+    },
+    /// Builds kept, and the last attempts
+    History,
+    /// Serve the build promoted before, or BUILD, and hold it until the table changes
+    Rollback {
+        /// A build's id
+        build: Option<String>,
+        /// End the hold instead
+        #[arg(long, conflicts_with = "build")]
+        release: bool,
+    },
+    /// Ask the served build
+    Search {
+        /// The question, in plain words
+        query: String,
+        /// How many answers
+        #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
+        k: u16,
+    },
+    /// Remove stale staging
+    Sweep,
+    /// The settings in force and where each came from
+    Config,
+}
+
+/// What every command gets.
+struct Context {
+    config: Config,
+    space: Space,
+    json: bool,
+    runtime: tokio::runtime::Runtime,
+    stop: CancellationToken,
+    /// The signal that cancelled `stop`.
+    stopped_by: Arc<Mutex<Option<Signal>>>,
+}
+
+/// Runs the command that the arguments name, and gives the exit code.
+#[must_use]
+pub fn main(args: &Args, handlers: Handlers) -> u8 {
+    let agent = matches!(args.command, Command::Run);
+    let loaded = match settings::from_process(args.config.as_deref(), !agent) {
+        Ok(loaded) => loaded,
+        Err(error) => return fail(args.json, USAGE, &with_cause(&error)),
+    };
+    logs::begin(&loaded.config.log, agent);
+    for note in &loaded.notes {
+        tracing::warn!("{note}");
+    }
+    if matches!(args.command, Command::Config) {
+        return config::run(args.json, &loaded);
+    }
+    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+        Ok(runtime) => runtime,
+        Err(error) => return fail(args.json, FAILED, &format!("cannot start threads: {error}")),
+    };
+    let Loaded { config, .. } = loaded;
+    let space = config.space(local_revision);
+    let stop = CancellationToken::new();
+    let context = Context { config, space, json: args.json, runtime, stop, stopped_by: Arc::default() };
+    if agent {
+        return run::run(context, args.config.as_deref(), handlers);
+    }
+    if let Err(error) = context.hear(handlers) {
+        return fail(args.json, FAILED, &format!("cannot hear signals: {error}"));
+    }
+    let code = match &args.command {
+        Command::Build(options) => build::run(&context, options),
+        Command::Plan { check } => look::plan(&context, *check),
+        Command::Status => status::run(&context),
+        Command::Verify { build } => verify::run(&context, build.as_deref()),
+        Command::History => history::run(&context),
+        Command::Rollback { build, release } => rollback::run(&context, build.clone(), *release),
+        Command::Search { query, k } => search::run(&context, query, usize::from(*k)),
+        Command::Sweep => sweep::run(&context),
+        Command::Run | Command::Config => unreachable!("answered above"),
+    };
+    // Requests that are still open must not keep the process.
+    context.runtime.shutdown_background();
+    code
+}
+
+/// Prints clap's words; help and version are no failure.
+#[must_use]
+pub fn usage(error: &clap::Error) -> u8 {
+    // A closed terminal is no reason to fail otherwise.
+    error.print().ok();
+    if error.use_stderr() { USAGE } else { DONE }
+}
+
+impl Context {
+    /// Cancels `stop` at the first SIGTERM or SIGINT.
+    fn hear(&self, handlers: Handlers) -> std::io::Result<()> {
+        use futures_util::StreamExt;
+        let _inside = self.runtime.enter();
+        let mut signals = Box::pin(handlers.stream()?);
+        let (stop, stopped_by) = (self.stop.clone(), Arc::clone(&self.stopped_by));
+        self.runtime.spawn(async move {
+            while let Some(signal) = signals.next().await {
+                if signal.is_stop() {
+                    *stopped_by.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(signal);
+                    stop.cancel();
+                }
+            }
+        });
+        Ok(())
+    }
+
+    /// Lets `act` work in the world of a pass.
+    fn in_world<T>(&self, progress: &(dyn Fn(Progress<'_>) + Sync), act: impl FnOnce(&World<'_>) -> T) -> T {
+        let embedder = || embedder(&self.config);
+        act(&World {
+            config: &self.config,
+            space: self.space.clone(),
+            embedder: &embedder,
+            runtime: self.runtime.handle().clone(),
+            stop: self.stop.clone(),
+            progress,
+            clock: Timestamp::now,
+        })
+    }
+
+    /// The exit code of a failure.
+    fn code(&self, error: &PassError) -> u8 {
+        match error.verdict() {
+            Verdict::Failed => FAILED,
+            Verdict::Settings => USAGE,
+            Verdict::Refused => REFUSED,
+            Verdict::Busy => BUSY,
+            Verdict::Stopped => self.stop_code(),
+        }
+    }
+
+    fn stop_code(&self) -> u8 {
+        let signal = *self.stopped_by.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        signal.map_or(FAILED, Signal::exit_code)
+    }
+
+    /// Prints a failed pass where no answer of the command's own is due.
+    fn fail(&self, error: &PassError) -> u8 {
+        fail(self.json, self.code(error), &error.words())
+    }
+}
+
+/// The provider that the settings name.
+fn embedder(config: &Config) -> Result<Arc<dyn Embedder>, EmbedError> {
+    let from = &config.embedding;
+    embed::embedder(&EmbedderSettings {
+        provider: match from.provider {
+            settings::Provider::Gemini => embed::Provider::Gemini,
+            settings::Provider::OpenAi => embed::Provider::OpenAi,
+            settings::Provider::Local => embed::Provider::Local,
+        },
+        model: from.model.clone(),
+        dimension: from.dimension,
+        task_type: from.task_type.clone(),
+        base_url: from.base_url.clone(),
+        api_key: from.api_key.as_ref().map(|key| key.expose().to_owned().into()),
+        request_timeout: from.request_timeout,
+    })
+}
+
+/// What names the weights that travel with the program.
+fn local_revision() -> String {
+    #[cfg(feature = "local")]
+    return crate::embed::local::revision();
+    #[cfg(not(feature = "local"))]
+    return "not built".to_owned();
+}
+
+/// Prints words for people on standard output. A reader that went away is no failure.
+fn say(words: &str) {
+    let mut out = std::io::stdout().lock();
+    if out.write_all(words.as_bytes()).and_then(|()| out.flush()).is_err() {
+        tracing::debug!("standard output is closed");
+    }
+}
+
+/// Prints the one object that `--json` promises.
+fn say_json(value: &impl Serialize) {
+    let mut words = serde_json::to_string(value).expect("answers have string keys only");
+    words.push('\n');
+    say(&words);
+}
+
+/// Says why a command failed: on standard error, and as an object where that is promised.
+fn fail(json: bool, code: u8, words: &str) -> u8 {
+    if json {
+        say_json(&serde_json::json!({ "error": words }));
+    }
+    eprintln!("reindexd: {words}");
+    code
+}
+
+/// Prints warnings of a pass, once each as they come.
+fn warn_only(progress: Progress<'_>) {
+    if let Progress::Warning(words) = progress {
+        tracing::warn!("{words}");
+    }
+}

@@ -1,0 +1,45 @@
+//! `reindexd rollback`: serve an earlier build, and hold it.
+
+use serde_json::json;
+
+use super::{Context, DONE, announcing, say, say_json, warn_only};
+use crate::reconcile::{Rollback, release, rollback};
+
+pub(super) fn run(context: &Context, to: Option<String>, ends: bool) -> u8 {
+    if ends {
+        return match context.in_world(&warn_only, release) {
+            Ok(held) => {
+                if context.json {
+                    say_json(&json!({ "released": held }));
+                } else {
+                    say(if held {
+                        "the hold has ended; the next pass builds what the table has\n"
+                    } else {
+                        "there is no hold\n"
+                    });
+                }
+                DONE
+            }
+            Err(error) => context.fail(&error),
+        };
+    }
+    let asked = Rollback { to, by: who() };
+    match context.in_world(&warn_only, |world| rollback(world, &asked)) {
+        Ok(done) => {
+            announcing::once(context);
+            if context.json {
+                say_json(&json!({ "outcome": "rolled back", "from": done.from, "build": done.to }));
+            } else {
+                let from = done.from.as_deref().unwrap_or("nothing");
+                say(&format!("{} is served in place of {from}, and held until the table changes\n", done.to));
+            }
+            DONE
+        }
+        Err(error) => context.fail(&error),
+    }
+}
+
+/// Who asked, for the hold: the name a person logged in with, as far as the system says.
+fn who() -> String {
+    format!("uid {}", rustix::process::getuid().as_raw())
+}

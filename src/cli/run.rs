@@ -1,0 +1,291 @@
+//! `reindexd run`: the agent, put together from its parts.
+//!
+//! What it does when is `agent`'s and `phase`'s; here the parts are joined:
+//! settings that SIGHUP can change, the pass, the sweep, the memory of the
+//! marker, and the task that tells the API of what is served.
+
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, RwLock};
+use std::time::Duration;
+
+use jiff::Timestamp;
+use tokio::sync::Notify;
+use tokio_util::sync::CancellationToken;
+
+use super::{Context, DONE, FAILED, USAGE, announcing, embedder, fail};
+use crate::agent::{self, AgentWorld, ExitReason, LogReporter, MarkerMemory, PassFn, SweepFn};
+use crate::announce;
+use crate::builds::state;
+use crate::builds::{Builds, BuildsError, Layout, lock, sweep, with_cause};
+use crate::config::{self as settings, Config};
+use crate::pass::{PassOutcome, PassReport, PassRequest};
+use crate::reconcile::{Done, Job, Outcome, PassError, Progress, Verdict, World, reconcile};
+use crate::record::Space;
+use crate::signals::Handlers;
+use crate::stamp::Stamp;
+use crate::watch::{Aim, Sites, Watch};
+
+/// How long a second agent, or a `status` that looks just now, may keep the agent's lock.
+const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+/// The settings in force, which SIGHUP replaces whole.
+type InForce = Arc<RwLock<Arc<Config>>>;
+
+pub(super) fn run(context: Context, flag: Option<&Path>, handlers: Handlers) -> u8 {
+    let builds = match Builds::at(&context.config.publish.index, &context.config.publish.metadata) {
+        Ok(builds) => builds,
+        Err(error) => return fail(false, USAGE, &with_cause(&error)),
+    };
+    if let Err(error) = builds.prepare() {
+        let settings = matches!(
+            error,
+            BuildsError::Layout(_) | BuildsError::NoLinks { .. } | BuildsError::Claimed { .. }
+        );
+        return fail(false, if settings { USAGE } else { FAILED }, &with_cause(&error));
+    }
+    let _alone = match only_agent(&builds.layout) {
+        Ok(lock) => lock,
+        Err(words) => return fail(false, USAGE, &words),
+    };
+    let Context { config, space, runtime, stop, .. } = context;
+    let in_force: InForce = Arc::new(RwLock::new(Arc::new(config)));
+    let ended = runtime.block_on(live(&in_force, space, &builds, flag, handlers, &stop));
+    stop.cancel();
+    match ended {
+        Ok(ExitReason::Stopped) => runtime.shutdown_timeout(Duration::from_millis(100)),
+        Ok(ExitReason::LeftBehind) => runtime.shutdown_background(),
+        Err(error) => return fail(false, FAILED, &format!("the agent cannot start: {error}")),
+    }
+    tracing::info!("stopped");
+    DONE
+}
+
+async fn live(
+    in_force: &InForce,
+    space: Space,
+    builds: &Builds,
+    flag: Option<&Path>,
+    handlers: Handlers,
+    stop: &CancellationToken,
+) -> io::Result<ExitReason> {
+    let config = now_in_force(in_force);
+    let (watch, hints) = Watch::start(Aim::new(&config.source.database, &config.trigger))?;
+    let news = Arc::new(Notify::new());
+    tokio::spawn(keep_told(Arc::clone(in_force), builds.clone(), Arc::clone(&news), stop.clone()));
+    let layout = &builds.layout;
+    let links = vec![layout.index.clone(), layout.metadata.clone(), layout.current.clone()];
+    let sites = Sites { database: config.source.database.clone(), links };
+    let world = AgentWorld {
+        trigger: config.trigger.clone(),
+        served: builds.served().build().is_some(),
+        hints,
+        signals: handlers.stream()?,
+        pass: pass(Arc::clone(in_force), space, news),
+        sweep: sweeper(builds.clone()),
+        sight: Box::new(move |marker| sites.sight(marker)),
+        reload: reload(Arc::clone(in_force), flag.map(Path::to_owned), watch),
+        memory: Box::new(MarkerFile::open(layout)),
+        reporter: Box::<LogReporter>::default(),
+    };
+    Ok(agent::run(world).await)
+}
+
+fn now_in_force(in_force: &InForce) -> Arc<Config> {
+    Arc::clone(&in_force.read().unwrap_or_else(std::sync::PoisonError::into_inner))
+}
+
+/// One agent to a directory: two would undo each other's waits.
+fn only_agent(layout: &Layout) -> Result<lock::PassLock, String> {
+    let until = std::time::Instant::now() + LOCK_WAIT;
+    loop {
+        match lock::try_lock_agent(layout) {
+            Ok(Some(lock)) => return Ok(lock),
+            Ok(None) if std::time::Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
+            Ok(None) => return Err(format!("another agent serves {}", layout.root.display())),
+            Err(error) => return Err(with_cause(&error)),
+        }
+    }
+}
+
+/// A pass with the settings in force when it begins.
+fn pass(in_force: InForce, space: Space, news: Arc<Notify>) -> PassFn {
+    let runtime = tokio::runtime::Handle::current();
+    Arc::new(move |request: PassRequest, stop: CancellationToken| {
+        let config = now_in_force(&in_force);
+        let world = World {
+            config: &config,
+            space: space.clone(),
+            embedder: &|| embedder(&config),
+            runtime: runtime.clone(),
+            stop,
+            progress: &log_progress,
+            clock: Timestamp::now,
+        };
+        let job =
+            Job { trigger: request.trigger.to_string(), full_check: request.full_check, ..Job::default() };
+        let report = report(reconcile(&world, &job));
+        news.notify_one();
+        report
+    })
+}
+
+fn log_progress(progress: Progress<'_>) {
+    match progress {
+        Progress::Phase(phase) => tracing::debug!(%phase, "phase"),
+        Progress::Embedded { done, total, waiting } => {
+            tracing::debug!(done, total, waiting, "embedding");
+        }
+        Progress::Warning(words) => tracing::warn!("{words}"),
+    }
+}
+
+fn report(result: Result<Done, PassError>) -> PassReport {
+    match result {
+        Ok(done) => {
+            let outcome = match done.outcome {
+                Outcome::Promoted => PassOutcome::Promoted,
+                Outcome::Unchanged => PassOutcome::Unchanged,
+                Outcome::Held => PassOutcome::Held,
+            };
+            PassReport { outcome, message: summary(&done) }
+        }
+        Err(error) => {
+            let outcome = match error.verdict() {
+                Verdict::Busy => PassOutcome::Busy,
+                Verdict::Stopped => PassOutcome::Stopped,
+                Verdict::Refused => PassOutcome::Refused,
+                Verdict::Failed | Verdict::Settings => PassOutcome::Failed(error.cure()),
+            };
+            PassReport { outcome, message: error.words() }
+        }
+    }
+}
+
+/// The one line that an operator reads of a pass.
+fn summary(done: &Done) -> String {
+    let build = done.build.as_deref().unwrap_or("none");
+    let counts = done.counts;
+    match done.outcome {
+        Outcome::Promoted => format!(
+            "build={build} records={} kept={} embedded={} metadata_only={} removed={} requests={} took_ms={}",
+            counts.records,
+            counts.kept,
+            counts.embedded,
+            counts.metadata_only,
+            counts.removed,
+            counts.requests,
+            done.took.total
+        ),
+        Outcome::Unchanged => format!("build={build} records={}", counts.records),
+        Outcome::Held => format!("build={build} is held by a rollback until the table changes"),
+    }
+}
+
+fn sweeper(builds: Builds) -> SweepFn {
+    Arc::new(move || {
+        builds.prepare()?;
+        // Whoever holds the lock sweeps for itself.
+        if let Some(_lock) = lock::try_lock(&builds.layout)? {
+            for path in sweep::sweep(&builds)? {
+                tracing::info!(path = %path.display(), "removed stale staging");
+            }
+        }
+        Ok(())
+    })
+}
+
+/// Reads the settings again: what can change live does, what cannot is said.
+fn reload(in_force: InForce, flag: Option<PathBuf>, watch: Watch) -> agent::ReloadFn {
+    Box::new(move || {
+        let loaded = match settings::from_process(flag.as_deref(), false) {
+            Ok(loaded) => loaded,
+            Err(error) => {
+                tracing::error!("settings refused, the old ones stay in force: {}", with_cause(&error));
+                return None;
+            }
+        };
+        let old = now_in_force(&in_force);
+        let changes = settings::changes(&old, &loaded.config);
+        if !changes.needs_restart.is_empty() {
+            tracing::warn!(
+                "changed only by a restart, so the old values stay: {}",
+                changes.needs_restart.join(", ")
+            );
+        }
+        if changes.is_empty() || changes.live.is_empty() {
+            return None;
+        }
+        tracing::info!("changed: {}", changes.live.join(", "));
+        let new = settings::reloaded(&old, &loaded.config);
+        watch.aim(Aim::new(&new.source.database, &new.trigger));
+        super::logs::change(&new.log);
+        let trigger = new.trigger.clone();
+        *in_force.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(new);
+        Some(trigger)
+    })
+}
+
+/// Tells the API of what is served, again and again until it knows or a newer build takes its place.
+async fn keep_told(in_force: InForce, builds: Builds, news: Arc<Notify>, stop: CancellationToken) {
+    let mut failures = 0;
+    let mut last = None;
+    loop {
+        let config = now_in_force(&in_force);
+        let served = builds.served();
+        let told = match served.build() {
+            Some(build) => {
+                let id = build.manifest.id.clone();
+                if last.as_ref() != Some(&id) {
+                    failures = 0;
+                    last = Some(id);
+                }
+                announcing::all_due(&config.announce, &builds, build, &stop).await
+            }
+            None => true,
+        };
+        failures = if told { 0 } else { failures + 1 };
+        let again = async {
+            if told {
+                std::future::pending::<()>().await;
+            }
+            tokio::time::sleep(announce::wait_after(failures)).await;
+        };
+        tokio::select! {
+            () = stop.cancelled() => return,
+            () = news.notified() => {}
+            () = again => {}
+        }
+    }
+}
+
+/// Which touch of the marker was acted on, in a file of its own.
+struct MarkerFile {
+    path: PathBuf,
+    acted_on: Option<Stamp>,
+}
+
+impl MarkerFile {
+    fn open(layout: &Layout) -> Self {
+        let path = state::path(layout, "marker");
+        let (acted_on, damaged) = state::load(&path);
+        if let Some(words) = damaged {
+            tracing::warn!("{words}");
+        }
+        Self { path, acted_on }
+    }
+}
+
+impl MarkerMemory for MarkerFile {
+    fn acted_on(&self) -> Option<Stamp> {
+        self.acted_on
+    }
+
+    fn remember(&mut self, stamp: Stamp) -> io::Result<()> {
+        if self.acted_on != Some(stamp) {
+            state::save(&self.path, &Some(stamp)).map_err(io::Error::other)?;
+            self.acted_on = Some(stamp);
+        }
+        Ok(())
+    }
+}

@@ -1,0 +1,101 @@
+//! `reindexd search`: ask the served build.
+//!
+//! The question is embedded in the space that the index was made in; another
+//! space's vectors would give answers without meaning.
+
+use std::path::Path;
+
+use serde_json::{Value, json};
+
+use super::{Context, DONE, FAILED, USAGE, embedder, fail, say, say_json, table};
+use crate::builds::index::{Hit, Opened};
+use crate::builds::layout::{INDEX, METADATA};
+use crate::builds::{Builds, Served, records, with_cause};
+use crate::embed::embed_query;
+
+pub(super) fn run(context: &Context, query: &str, k: usize) -> u8 {
+    let publish = &context.config.publish;
+    let builds = match Builds::at(&publish.index, &publish.metadata) {
+        Ok(builds) => builds,
+        Err(error) => return fail(context.json, USAGE, &with_cause(&error)),
+    };
+    let build = match builds.served() {
+        Served::Build(build) => build,
+        Served::Nothing => {
+            return fail(context.json, FAILED, "nothing is served yet; run `reindexd build` first");
+        }
+        Served::Broken { why } => return fail(context.json, FAILED, &why),
+    };
+    let manifest = &build.manifest;
+    let other = manifest.space.as_ref().filter(|space| **space != context.space);
+    if let Some(space) = other {
+        let words = format!(
+            "the served build is of {space}, the settings are of {}; run `reindexd build`",
+            context.space
+        );
+        return fail(context.json, FAILED, &words);
+    }
+    if manifest.dimension != context.space.dimension {
+        let words = format!(
+            "the served build has {} dimensions, the settings {}",
+            manifest.dimension, context.space.dimension
+        );
+        return fail(context.json, FAILED, &words);
+    }
+    match answers(context, &build.path(INDEX), &build.path(METADATA), query, k) {
+        Ok(answers) => {
+            print(context, &answers);
+            DONE
+        }
+        Err(words) if context.stop.is_cancelled() => {
+            tracing::debug!("{words}");
+            context.stop_code()
+        }
+        Err(words) => fail(context.json, FAILED, &words),
+    }
+}
+
+fn answers(
+    context: &Context,
+    index: &Path,
+    metadata: &Path,
+    query: &str,
+    k: usize,
+) -> Result<Vec<(Hit, Value)>, String> {
+    let settings = &context.config.embedding;
+    let embedder = embedder(&context.config).map_err(|error| with_cause(&error))?;
+    let asked = embed_query(embedder, context.space.dimension, query, settings.request_timeout);
+    let asked = context.runtime.block_on(context.stop.run_until_cancelled(asked)).ok_or("stopped")?;
+    let vector = asked.map_err(|error| with_cause(&error))?;
+    let index_of = |error: crate::builds::index::IndexError| with_cause(&error);
+    let hits = Opened::map(index).map_err(index_of)?.search(&vector, k, index).map_err(index_of)?;
+    let rows: Vec<usize> = hits.iter().map(|hit| hit.row).collect();
+    let records = records::pick(metadata, &rows).map_err(|error| with_cause(&error))?;
+    Ok(hits.into_iter().zip(records).collect())
+}
+
+fn print(context: &Context, answers: &[(Hit, Value)]) {
+    let ranked = answers.iter().enumerate().map(|(nth, (hit, record))| (nth + 1, hit.score, record));
+    if context.json {
+        let results: Vec<Value> = ranked
+            .map(|(rank, score, record)| json!({ "rank": rank, "score": score, "record": record }))
+            .collect();
+        say_json(&json!({ "results": results }));
+        return;
+    }
+    let rows: Vec<Vec<String>> = ranked
+        .map(|(rank, score, record)| {
+            let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let name = format!("{} {}", text("First Name"), text("Last Name")).trim().to_owned();
+            let about = [text("Job Title"), text("Company")].into_iter().filter(|part| !part.is_empty());
+            vec![
+                rank.to_string(),
+                format!("{score:.3}"),
+                name,
+                about.collect::<Vec<_>>().join(", "),
+                text("Bio").chars().take(80).collect(),
+            ]
+        })
+        .collect();
+    say(&table::columns(&["RANK", "SCORE", "NAME", "WHAT", "BIO"], &rows));
+}

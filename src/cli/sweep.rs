@@ -1,0 +1,38 @@
+//! `reindexd sweep`: remove stale staging.
+
+use serde_json::json;
+
+use super::{BUSY, Context, DONE, FAILED, USAGE, fail, say, say_json};
+use crate::builds::{Builds, lock, sweep, with_cause};
+
+pub(super) fn run(context: &Context) -> u8 {
+    let publish = &context.config.publish;
+    let builds = match Builds::at(&publish.index, &publish.metadata) {
+        Ok(builds) => builds,
+        Err(error) => return fail(context.json, USAGE, &with_cause(&error)),
+    };
+    if let Err(error) = builds.prepare() {
+        return fail(context.json, FAILED, &with_cause(&error));
+    }
+    let lock = match lock::try_lock(&builds.layout) {
+        Ok(Some(lock)) => lock,
+        Ok(None) => return fail(context.json, BUSY, "another pass is running; it sweeps for itself"),
+        Err(error) => return fail(context.json, FAILED, &with_cause(&error)),
+    };
+    let swept = sweep::sweep(&builds);
+    drop(lock);
+    match swept {
+        Ok(removed) => {
+            let removed: Vec<String> = removed.iter().map(|path| path.display().to_string()).collect();
+            if context.json {
+                say_json(&json!({ "removed": removed }));
+            } else if removed.is_empty() {
+                say("nothing to sweep\n");
+            } else {
+                say(&removed.iter().map(|path| format!("removed {path}\n")).collect::<String>());
+            }
+            DONE
+        }
+        Err(error) => fail(context.json, FAILED, &with_cause(&error)),
+    }
+}

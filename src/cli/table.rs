@@ -1,0 +1,95 @@
+//! Aligned columns, durations and sizes for people, and the manifest's summary for programs.
+
+use jiff::Timestamp;
+use serde_json::{Value, json};
+
+use crate::manifest::Manifest;
+
+/// Two columns: names, and what they stand for.
+pub(super) fn pairs(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
+    rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+}
+
+/// Columns under a head, each as wide as its widest cell.
+pub(super) fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
+    let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
+    let width = |column: usize| {
+        let cells = std::iter::once(&head).chain(rows).filter_map(|row| row.get(column));
+        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+    };
+    let widths: Vec<usize> = (0..head.len()).map(width).collect();
+    let line = |row: &Vec<String>| {
+        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
+    };
+    std::iter::once(&head).chain(rows).map(line).collect()
+}
+
+/// `812 ms`, `4.2 s`, `3 min 20 s`.
+pub(super) fn milliseconds(ms: u64) -> String {
+    match ms {
+        0..1_000 => format!("{ms} ms"),
+        1_000..120_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
+        _ => format!("{} min {} s", ms / 60_000, ms % 60_000 / 1000),
+    }
+}
+
+/// How long ago a time was; a time to come is `just now`, whatever the clock did.
+pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
+    let seconds = now.duration_since(at).as_secs().max(0).unsigned_abs();
+    match seconds {
+        0..5 => "just now".to_owned(),
+        5..120 => format!("{seconds} s ago"),
+        120..7_200 => format!("{} min ago", seconds / 60),
+        7_200..172_800 => format!("{} h ago", seconds / 3_600),
+        _ => format!("{} days ago", seconds / 86_400),
+    }
+}
+
+/// What an API needs to know of a build; the lists and digests of the manifest stay on disk.
+pub(super) fn summary(manifest: &Manifest) -> Value {
+    json!({
+        "id": manifest.id,
+        "sequence": manifest.sequence,
+        "created": manifest.created,
+        "trigger": manifest.trigger,
+        "adopted": manifest.adopted,
+        "space": manifest.space,
+        "content_hash": manifest.content_hash,
+        "ntotal": manifest.ntotal,
+        "dimension": manifest.dimension,
+        "metric": manifest.metric,
+        "records": manifest.counts.records,
+        "kept": manifest.counts.kept,
+        "embedded": manifest.counts.embedded,
+        "metadata_only": manifest.counts.metadata_only,
+        "removed": manifest.counts.removed,
+        "requests": manifest.counts.requests,
+        "left_out": manifest.left_out.len(),
+        "took_ms": manifest.took_ms.total,
+        "phases_ms": manifest.took_ms,
+        "previous": manifest.previous,
+    })
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_read_well_at_every_size() {
+        let cases =
+            [(0, "0 ms"), (999, "999 ms"), (1_250, "1.2 s"), (119_999, "119.9 s"), (200_000, "3 min 20 s")];
+        for (ms, words) in cases {
+            assert_eq!(milliseconds(ms), words);
+        }
+    }
+
+    #[test]
+    fn columns_are_as_wide_as_their_widest_cell() {
+        let rows = [vec!["a".to_owned(), "long cell".to_owned()], vec!["bbb".to_owned(), "c".to_owned()]];
+
+        assert_eq!(columns(&["x", "y"], &rows), "x    y\na    long cell\nbbb  c\n");
+    }
+}

@@ -1,0 +1,227 @@
+//! Where the source database is, from a `SQLAlchemy` URL or a plain path.
+//!
+//! `ingest.py` handed `DATABASE_URL` to `SQLAlchemy`, so the same forms name
+//! the same file here: `sqlite:///relative`, `sqlite:////absolute`, a driver
+//! after `sqlite+`, and `?query` cut off. Databases in memory, URI filenames
+//! and other engines are refused: no other process's rows could be seen there.
+//!
+//! `SQLAlchemy` 1.4 and 2.0 take `%20` in a path literally, 2.1 decodes it. A
+//! [`Location`] holds both readings; the file that exists decides.
+
+use std::path::{Path, PathBuf};
+
+use super::paths;
+
+/// The forms that are understood, for messages.
+const FORMS: &str = "sqlite:///relative/path or sqlite:////absolute/path";
+
+/// Drivers for plain files; the encrypted and the remote ones are other engines.
+const DRIVERS: [&str; 3] = ["pysqlite", "pysqlite_numeric", "aiosqlite"];
+
+/// A database file as it was named, before anyone has looked for it.
+#[derive(Debug, PartialEq, Eq)]
+pub(super) struct Location {
+    literal: PathBuf,
+    decoded: Option<PathBuf>,
+}
+
+impl Location {
+    /// Reads the value of `DATABASE_URL`. The error says what was expected.
+    pub(super) fn from_url(url: &str) -> Result<Self, String> {
+        let Some((scheme, rest)) = url.split_once("://") else {
+            return Err(FORMS.to_owned());
+        };
+        check_scheme(scheme)?;
+        let path = rest.split_once('?').map_or(rest, |(path, _query)| path);
+        if path.is_empty() || path == "/" {
+            return Err(in_memory());
+        }
+        let Some(path) = path.strip_prefix('/') else {
+            return Err(format!("{FORMS}, with three slashes at least"));
+        };
+        let literal = database_file(path)?;
+        let decoded = match percent_decoded(path) {
+            Some(path) => Some(database_file(&path)?),
+            None => None,
+        };
+        Ok(Self { literal, decoded })
+    }
+
+    /// Reads the setting `source.database`: a plain path, or a URL.
+    pub(super) fn from_setting(text: &str) -> Result<Self, String> {
+        if text.contains("://") {
+            return Self::from_url(text);
+        }
+        if text.starts_with("sqlite:") || text.starts_with("sqlite+") {
+            return Err(format!("a path or {FORMS}"));
+        }
+        Ok(Self { literal: database_file(text)?, decoded: None })
+    }
+
+    /// The one file that is meant; `exists` is asked only where the two readings differ.
+    pub(super) fn settle(self, exists: impl Fn(&Path) -> bool) -> Result<PathBuf, String> {
+        let Some(decoded) = self.decoded else {
+            return Ok(self.literal);
+        };
+        match (exists(&self.literal), exists(&decoded)) {
+            (true, true) => Err(format!(
+                "a URL with one meaning: {} and {} both exist, and versions of SQLAlchemy differ on which it names; \
+                 write the plain path in source.database",
+                self.literal.display(),
+                decoded.display()
+            )),
+            (false, true) => Ok(decoded),
+            (_, false) => Ok(self.literal),
+        }
+    }
+}
+
+/// The URL as it may stand in a message: whatever could hold a password is left out.
+pub(super) fn printable(text: &str) -> String {
+    match text.split_once("://") {
+        Some((_, rest)) if rest.is_empty() || rest.starts_with('/') => text.to_owned(),
+        Some((scheme, _)) => format!("{scheme}://***"),
+        None => text.to_owned(),
+    }
+}
+
+fn check_scheme(scheme: &str) -> Result<(), String> {
+    let (engine, driver) =
+        scheme.split_once('+').map_or((scheme, None), |(engine, driver)| (engine, Some(driver)));
+    if engine == "sqlite" && driver.is_none_or(|driver| DRIVERS.contains(&driver)) {
+        return Ok(());
+    }
+    Err(format!("a SQLite file, {FORMS}: no other database can be watched and read"))
+}
+
+fn in_memory() -> String {
+    format!("a database file, {FORMS}: a database in memory belongs to one process alone")
+}
+
+fn database_file(path: &str) -> Result<PathBuf, String> {
+    if path.starts_with(":memory:") || path.starts_with("file::memory:") {
+        return Err(in_memory());
+    }
+    if path.starts_with("file:") {
+        return Err(format!(
+            "a path without \"file:\" before it, {FORMS}: SQLite URI filenames are not followed"
+        ));
+    }
+    paths::checked(path)
+}
+
+/// The path with `%XX` decoded, if that makes it another one.
+fn percent_decoded(path: &str) -> Option<String> {
+    let bytes = path.as_bytes();
+    let mut out = Vec::with_capacity(bytes.len());
+    let mut at = 0;
+    while let Some(&byte) = bytes.get(at) {
+        let digits =
+            bytes.get(at + 1..at + 3).filter(|_| byte == b'%').and_then(|two| std::str::from_utf8(two).ok());
+        let coded = digits
+            .filter(|two| two.bytes().all(|digit| digit.is_ascii_hexdigit()))
+            .and_then(|two| u8::from_str_radix(two, 16).ok());
+        out.push(coded.unwrap_or(byte));
+        at += if coded.is_some() { 3 } else { 1 };
+    }
+    String::from_utf8(out).ok().filter(|decoded| decoded != path)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn url(text: &str) -> Result<PathBuf, String> {
+        Location::from_url(text)?.settle(|_| false)
+    }
+
+    #[test]
+    fn a_url_names_the_file_that_sqlalchemy_would_open() {
+        for (text, path) in [
+            ("sqlite:///data/experts.db", "data/experts.db"),
+            ("sqlite:////srv/data/experts.db", "/srv/data/experts.db"),
+            ("sqlite+pysqlite:///data/experts.db", "data/experts.db"),
+            ("sqlite+pysqlite:////srv/experts.db", "/srv/experts.db"),
+            ("sqlite+aiosqlite:///data/experts.db", "data/experts.db"),
+            ("sqlite:///./experts.db", "./experts.db"),
+            ("sqlite:///../experts.db", "../experts.db"),
+            ("sqlite:///a.db?mode=ro&cache=shared", "a.db"),
+            ("sqlite:///a.db?", "a.db"),
+            ("sqlite:///a.db?x=/b/c", "a.db"),
+            ("sqlite:///a#b.db", "a#b.db"),
+            ("sqlite:///a@b.db", "a@b.db"),
+            ("sqlite:///a b+c.db", "a b+c.db"),
+            ("sqlite:///dätä/é.db", "dätä/é.db"),
+            ("sqlite:///100%.db", "100%.db"),
+            ("sqlite:///100%zz.db", "100%zz.db"),
+        ] {
+            assert_eq!(url(text), Ok(PathBuf::from(path)), "{text}");
+        }
+    }
+
+    #[test]
+    fn what_is_not_a_database_file_is_refused_in_words() {
+        for (text, expected) in [
+            ("", "sqlite:///relative"),
+            ("data/experts.db", "sqlite:///relative"),
+            ("sqlite:data/experts.db", "sqlite:///relative"),
+            ("sqlite:/data/experts.db", "sqlite:///relative"),
+            (" sqlite:///a.db", "no other database"),
+            ("sqlite://data/experts.db", "three slashes"),
+            ("sqlite://localhost/a.db", "three slashes"),
+            ("sqlite://", "in memory"),
+            ("sqlite://?x=1", "in memory"),
+            ("sqlite:///", "in memory"),
+            ("sqlite:///?mode=memory", "in memory"),
+            ("sqlite:///:memory:", "in memory"),
+            ("sqlite+pysqlite:///:memory:?cache=shared", "in memory"),
+            ("sqlite:///file::memory:?cache=shared&uri=true", "in memory"),
+            ("sqlite:///file:a.db?mode=ro&uri=true", "URI filenames"),
+            ("sqlite+pysqlcipher:///a.db", "no other database"),
+            ("SQLITE:///a.db", "no other database"),
+            ("postgresql://u:secret@host/db", "no other database"),
+            ("mysql+pymysql://host/db", "no other database"),
+            ("sqlite:///data/", "name of a file"),
+            ("sqlite:///a\0b", "NUL"),
+            ("sqlite:///a%00b", "NUL"),
+        ] {
+            let error = url(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn the_setting_takes_a_plain_path_and_a_url_alike() {
+        let setting = |text| Location::from_setting(text).and_then(|location| location.settle(|_| false));
+        assert_eq!(setting("data/experts.db"), Ok("data/experts.db".into()));
+        assert_eq!(setting("/srv/experts.db"), Ok("/srv/experts.db".into()));
+        assert_eq!(setting("a?b%20.db"), Ok("a?b%20.db".into()));
+        assert_eq!(setting("sqlite:////srv/experts.db?x=1"), Ok("/srv/experts.db".into()));
+        for text in
+            ["", ":memory:", "file:a.db", "sqlite:a.db", "sqlite+x:a.db", "postgresql://h/d", "a/", "."]
+        {
+            assert!(setting(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn where_versions_of_sqlalchemy_differ_the_file_that_exists_is_meant() {
+        let settle = |there: &'static [&str]| {
+            Location::from_url("sqlite:///a%20b.db")
+                .unwrap()
+                .settle(|path| there.iter().any(|name| Path::new(name) == path))
+        };
+        assert_eq!(settle(&[]), Ok("a%20b.db".into()));
+        assert_eq!(settle(&["a%20b.db"]), Ok("a%20b.db".into()));
+        assert_eq!(settle(&["a b.db"]), Ok("a b.db".into()));
+        assert!(settle(&["a b.db", "a%20b.db"]).unwrap_err().contains("both exist"));
+    }
+
+    #[test]
+    fn a_password_in_a_url_is_never_printed() {
+        assert_eq!(printable("postgresql://u:secret@host/db"), "postgresql://***");
+        assert_eq!(printable("sqlite://u:secret@/a.db"), "sqlite://***");
+        assert_eq!(printable("sqlite:///:memory:"), "sqlite:///:memory:");
+        assert_eq!(printable("data/experts.db"), "data/experts.db");
+    }
+}

@@ -1,0 +1,216 @@
+//! Reads a `.env` file as `python-dotenv` reads it in the usual cases.
+//!
+//! `KEY=VALUE`, `export ` before it, single and double quotes with their
+//! escapes and with line breaks inside, comments, CRLF, a byte order mark; the
+//! last of two equal keys wins. A line that is none of that is passed over and
+//! told, as `python-dotenv` does. `$NAME` is not replaced: it stays as it is.
+
+use std::collections::HashMap;
+
+/// What a `.env` file sets, and the lines that set nothing because nobody can read them.
+#[derive(Debug, Default, PartialEq, Eq)]
+pub(super) struct DotEnv {
+    pub(super) values: HashMap<String, String>,
+    pub(super) unreadable_lines: Vec<usize>,
+}
+
+/// A key, and its value where it has one.
+type Binding<'a> = (&'a str, Option<String>);
+
+/// Reads the whole text of a `.env` file.
+pub(super) fn parse(text: &str) -> DotEnv {
+    let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut found = DotEnv::default();
+    let mut rest = text.trim_start();
+    while !rest.is_empty() {
+        let after = if let Some((binding, after)) = statement(rest) {
+            match binding {
+                Some((key, Some(value))) => drop(found.values.insert(key.to_owned(), value)),
+                Some((key, None)) => drop(found.values.remove(key)),
+                None => {}
+            }
+            after
+        } else {
+            found.unreadable_lines.push(line_of(text, rest));
+            &rest[line_end(rest)..]
+        };
+        rest = after.trim_start();
+    }
+    found
+}
+
+/// One statement from its first character on, and the text after its line; `None` if it is not one.
+///
+/// A comment binds nothing; a key without `=` takes back what it was bound to.
+fn statement(text: &str) -> Option<(Option<Binding<'_>>, &str)> {
+    if text.starts_with('#') {
+        return Some((None, &text[line_end(text)..]));
+    }
+    let (key, rest) = key(without_export(text))?;
+    let rest = skip_blanks(rest);
+    let Some(after_equals) = rest.strip_prefix('=') else {
+        return Some((Some((key, None)), end_of_statement(rest)?));
+    };
+    let (value, rest) = value(after_equals)?;
+    Some((Some((key, Some(value))), end_of_statement(rest)?))
+}
+
+fn without_export(text: &str) -> &str {
+    text.strip_prefix("export").filter(|rest| rest.starts_with(is_blank)).map_or(text, skip_blanks)
+}
+
+fn key(text: &str) -> Option<(&str, &str)> {
+    if let Some(quoted) = text.strip_prefix('\'') {
+        return quoted.split_once('\'').filter(|(key, _)| !key.is_empty());
+    }
+    let end = text.find(|c: char| c == '=' || c == '#' || c.is_whitespace()).unwrap_or(text.len());
+    (end > 0).then(|| text.split_at(end))
+}
+
+fn value(after_equals: &str) -> Option<(String, &str)> {
+    let text = skip_blanks(after_equals);
+    if let Some(quote) = text.chars().next().filter(|c| matches!(c, '\'' | '"')) {
+        return quoted(&text[1..], quote);
+    }
+    // Only a `#` with space before it opens a comment: the search begins at the
+    // equals sign, so that the space after it counts too.
+    let line = &after_equals[..line_end(after_equals)];
+    let comment = line
+        .char_indices()
+        .find(|&(at, c)| c == '#' && line[..at].ends_with(char::is_whitespace))
+        .map_or(line.len(), |(at, _)| at);
+    Some((line[..comment].trim().to_owned(), &after_equals[line.len()..]))
+}
+
+/// The text up to the closing quote, with its escapes resolved.
+fn quoted(text: &str, quote: char) -> Option<(String, &str)> {
+    let mut value = String::new();
+    let mut chars = text.char_indices();
+    while let Some((at, c)) = chars.next() {
+        if c == quote {
+            return Some((value, &text[at + 1..]));
+        }
+        if c != '\\' {
+            value.push(c);
+            continue;
+        }
+        let (_, escaped) = chars.next()?;
+        match resolved(escaped, quote) {
+            Some(meant) => value.push(meant),
+            None => value.extend(['\\', escaped]),
+        }
+    }
+    None
+}
+
+fn resolved(escaped: char, quote: char) -> Option<char> {
+    match (escaped, quote) {
+        ('\\' | '\'', _) => Some(escaped),
+        ('"', '"') => Some('"'),
+        ('a', '"') => Some('\u{7}'),
+        ('b', '"') => Some('\u{8}'),
+        ('f', '"') => Some('\u{c}'),
+        ('n', '"') => Some('\n'),
+        ('r', '"') => Some('\r'),
+        ('t', '"') => Some('\t'),
+        ('v', '"') => Some('\u{b}'),
+        _ => None,
+    }
+}
+
+/// What follows the line, if nothing but blanks and a comment is left on it.
+fn end_of_statement(text: &str) -> Option<&str> {
+    let rest = skip_blanks(text);
+    let end = line_end(rest);
+    (end == 0 || rest.starts_with('#')).then(|| &rest[end..])
+}
+
+fn line_end(text: &str) -> usize {
+    text.find(['\r', '\n']).unwrap_or(text.len())
+}
+
+fn is_blank(c: char) -> bool {
+    c.is_whitespace() && c != '\r' && c != '\n'
+}
+
+fn skip_blanks(text: &str) -> &str {
+    text.trim_start_matches(is_blank)
+}
+
+fn line_of(text: &str, rest: &str) -> usize {
+    1 + text[..text.len() - rest.len()].matches('\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_line_means_what_python_dotenv_takes_it_to_mean() {
+        let table: &[(&str, &[(&str, &str)])] = &[
+            ("A=1", &[("A", "1")]),
+            ("export A=1", &[("A", "1")]),
+            ("export\tA=1", &[("A", "1")]),
+            ("export=1", &[("export", "1")]),
+            ("A = 1 ", &[("A", "1")]),
+            ("  A=1", &[("A", "1")]),
+            ("A='x y' # c", &[("A", "x y")]),
+            ("A=\"x\"#c", &[("A", "x")]),
+            (r#"A="x\ny""#, &[("A", "x\ny")]),
+            (r"A='x\ny'", &[("A", r"x\ny")]),
+            (r#"A="a\"b""#, &[("A", "a\"b")]),
+            (r"A='a\'b'", &[("A", "a'b")]),
+            (r"A='\\'", &[("A", r"\")]),
+            (r#"A="x\\y\z\t""#, &[("A", "x\\y\\z\t")]),
+            (r#"A="\u00e9\$""#, &[("A", r"\u00e9\$")]),
+            (r"A=a\nb", &[("A", r"a\nb")]),
+            ("A=x # c", &[("A", "x")]),
+            ("A=x\t# c", &[("A", "x")]),
+            ("A=x#c", &[("A", "x#c")]),
+            ("A=#c", &[("A", "#c")]),
+            ("A= # c", &[("A", "")]),
+            ("A", &[]),
+            ("A=", &[("A", "")]),
+            ("A=\nB=2", &[("A", ""), ("B", "2")]),
+            ("# c\nA=1", &[("A", "1")]),
+            ("A=1\r\nB=2\r\n", &[("A", "1"), ("B", "2")]),
+            ("A=1\rB=2", &[("A", "1"), ("B", "2")]),
+            ("\u{feff}A=1", &[("A", "1")]),
+            ("A=\"x\ny\"\nB=2", &[("A", "x\ny"), ("B", "2")]),
+            ("A=1\nA=2", &[("A", "2")]),
+            ("A=1\nA", &[]),
+            ("A=a=b", &[("A", "a=b")]),
+            ("A=x y z", &[("A", "x y z")]),
+            ("'A'=1", &[("A", "1")]),
+            ("A.b-c=1", &[("A.b-c", "1")]),
+            ("A=$HOME-${B}", &[("A", "$HOME-${B}")]),
+            ("A=x\u{a0}", &[("A", "x")]),
+            ("", &[]),
+            ("\n\n", &[]),
+        ];
+        for (text, expected) in table {
+            let found = parse(text);
+            let expected = expected.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
+            assert_eq!(found, DotEnv { values: expected, unreadable_lines: Vec::new() }, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn a_line_that_nobody_can_read_is_told_and_passed_over() {
+        for (text, lines, values) in [
+            ("A='x\nB=2", vec![1], 1),
+            ("A='x'y\nB=2", vec![1], 1),
+            ("B=2\n\nA=\"a", vec![3], 1),
+            ("=1", vec![1], 0),
+            ("export =1", vec![1], 0),
+            ("A B=1", vec![1], 0),
+            ("A='it''s'\r\nB=1\r\n?='", vec![1, 3], 1),
+            (r#"A="\"#, vec![1], 0),
+            ("''=1", vec![1], 0),
+        ] {
+            let found = parse(text);
+            assert_eq!(found.unreadable_lines, lines, "{text:?}");
+            assert_eq!(found.values.len(), values, "{text:?}");
+        }
+    }
+}

@@ -1,0 +1,70 @@
+//! Durations as people write them: `250ms`, `30s`, `10m`, `1h 30m`.
+//!
+//! A bare number is refused, because nobody can see whether it means seconds
+//! or milliseconds. What is printed reads back as the same duration.
+
+use std::time::Duration;
+
+use jiff::SignedDuration;
+
+/// What a duration looks like, for messages.
+pub(super) const FORM: &str = "a duration in quotes, such as \"30s\", \"10m\" or \"1h 30m\"";
+
+/// Reads a duration; `None` if the text is not one, or is negative.
+pub(super) fn parse(text: &str) -> Option<Duration> {
+    let signed: SignedDuration = text.trim().parse().ok()?;
+    Duration::try_from(signed).ok()
+}
+
+/// Prints a duration in the form that [`parse`] reads.
+pub(super) fn print(duration: Duration) -> String {
+    SignedDuration::try_from(duration)
+        .map_or_else(|_| format!("{}s", duration.as_secs()), |signed| format!("{signed:#}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn durations_are_read_as_people_write_them() {
+        let table = [
+            ("250ms", Some(Duration::from_millis(250))),
+            ("30s", Some(Duration::from_secs(30))),
+            (" 30s ", Some(Duration::from_secs(30))),
+            ("10m", Some(Duration::from_secs(600))),
+            ("1h", Some(Duration::from_secs(3600))),
+            ("1h 30m", Some(Duration::from_secs(5400))),
+            ("1h30m", Some(Duration::from_secs(5400))),
+            ("1.5h", Some(Duration::from_secs(5400))),
+            ("0s", Some(Duration::ZERO)),
+            ("30", None),
+            ("", None),
+            ("-5s", None),
+            ("5 parsecs", None),
+            ("s", None),
+            ("30s and a bit", None),
+            ("1e3s", None),
+            ("99999999999999999999h", None),
+        ];
+        for (text, expected) in table {
+            assert_eq!(parse(text), expected, "{text:?}");
+        }
+    }
+
+    #[test]
+    fn what_is_printed_reads_back() {
+        for (milliseconds, text) in [
+            (0, "0s"),
+            (250, "250ms"),
+            (1500, "1s 500ms"),
+            (30_000, "30s"),
+            (600_000, "10m"),
+            (5_400_000, "1h 30m"),
+        ] {
+            let duration = Duration::from_millis(milliseconds);
+            assert_eq!(print(duration), text);
+            assert_eq!(parse(text), Some(duration));
+        }
+    }
+}

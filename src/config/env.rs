@@ -1,0 +1,113 @@
+//! The environment, and what `.env` adds to it.
+//!
+//! The names here are all that the program reads. An empty variable counts as
+//! unset; what the environment sets, `.env` does not change.
+
+use std::ffi::OsString;
+
+use super::ConfigError;
+use super::dotenv::DotEnv;
+use super::origin::{Given, Origin};
+
+/// Names the settings file.
+pub(super) const REINDEXD_CONFIG: &str = "REINDEXD_CONFIG";
+/// Where the service manager puts credentials.
+pub(super) const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
+/// `source.database`, as a URL.
+pub(super) const DATABASE_URL: &str = "DATABASE_URL";
+/// `publish.index`.
+pub(super) const FAISS_INDEX_PATH: &str = "FAISS_INDEX_PATH";
+/// `publish.metadata`.
+pub(super) const METADATA_PATH: &str = "METADATA_PATH";
+/// `embedding.provider`; the only one of these that `ingest.py` did not know.
+pub(super) const EMBEDDING_PROVIDER: &str = "EMBEDDING_PROVIDER";
+/// `embedding.model`.
+pub(super) const EMBEDDING_MODEL: &str = "EMBEDDING_MODEL";
+/// `embedding.dimension`.
+pub(super) const OUTPUT_DIM: &str = "OUTPUT_DIM";
+/// `embedding.batch_size`.
+pub(super) const INGEST_BATCH_SIZE: &str = "INGEST_BATCH_SIZE";
+/// `embedding.base_url`, for gemini alone.
+pub(super) const GOOGLE_GEMINI_BASE_URL: &str = "GOOGLE_GEMINI_BASE_URL";
+/// The key for gemini, before [`GEMINI_API_KEY`].
+pub(super) const GOOGLE_API_KEY: &str = "GOOGLE_API_KEY";
+/// The key for gemini.
+pub(super) const GEMINI_API_KEY: &str = "GEMINI_API_KEY";
+/// The key for openai.
+pub(super) const OPENAI_API_KEY: &str = "OPENAI_API_KEY";
+
+/// Looks a variable up, in the environment first.
+pub(super) struct Variables<'a> {
+    env: &'a dyn Fn(&str) -> Option<OsString>,
+    dotenv: DotEnv,
+}
+
+impl<'a> Variables<'a> {
+    pub(super) fn new(env: &'a dyn Fn(&str) -> Option<OsString>, dotenv: DotEnv) -> Self {
+        Self { env, dotenv }
+    }
+
+    /// A variable's value with its origin; `None` if it is unset or blank.
+    pub(super) fn get(&self, name: &'static str) -> Result<Option<Given<String>>, ConfigError> {
+        if let Some(value) = self.environment(name)? {
+            return Ok(Some(Given { value, origin: Origin::Environment(name) }));
+        }
+        let value = self.dotenv(name).map(str::to_owned);
+        Ok(value.map(|value| Given { value, origin: Origin::DotEnv(name) }))
+    }
+
+    /// What `.env` says of a variable, whether or not the environment has it too.
+    pub(super) fn dotenv(&self, name: &str) -> Option<&str> {
+        self.dotenv.values.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
+    }
+
+    /// What the environment itself says of a variable.
+    pub(super) fn environment(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
+        match (self.env)(name).map(OsString::into_string) {
+            None => Ok(None),
+            Some(Ok(value)) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
+            Some(Err(_)) => Err(ConfigError::Variable { name, fault: "is not UTF-8".to_owned() }),
+        }
+    }
+
+    /// Lines of `.env` that nobody can read.
+    pub(super) fn unreadable_lines(&self) -> &[usize] {
+        &self.dotenv.unreadable_lines
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::os::unix::ffi::OsStringExt;
+
+    use super::*;
+    use crate::config::dotenv;
+
+    #[test]
+    fn dotenv_fills_what_the_environment_leaves_empty() {
+        let env = |name: &str| match name {
+            EMBEDDING_MODEL => Some("from-env".into()),
+            DATABASE_URL => Some("".into()),
+            OUTPUT_DIM => Some("  ".into()),
+            METADATA_PATH => Some(OsString::from_vec(vec![0xff])),
+            _ => None,
+        };
+        let file =
+            "EMBEDDING_MODEL=a\nDATABASE_URL=b\nOUTPUT_DIM=c\nFAISS_INDEX_PATH=d\nINGEST_BATCH_SIZE=\n";
+        let variables = Variables::new(&env, dotenv::parse(file));
+        for (name, expected) in [
+            (EMBEDDING_MODEL, Some(("from-env", "environment EMBEDDING_MODEL"))),
+            (DATABASE_URL, Some(("b", ".env DATABASE_URL"))),
+            (OUTPUT_DIM, Some(("c", ".env OUTPUT_DIM"))),
+            (FAISS_INDEX_PATH, Some(("d", ".env FAISS_INDEX_PATH"))),
+            (INGEST_BATCH_SIZE, None),
+            (GOOGLE_API_KEY, None),
+        ] {
+            let given = variables.get(name).unwrap().map(|given| (given.value, given.origin.to_string()));
+            let expected = expected.map(|(value, origin)| (value.to_owned(), origin.to_owned()));
+            assert_eq!(given, expected, "{name}");
+        }
+        let error = variables.get(METADATA_PATH).unwrap_err().to_string();
+        assert_eq!(error, "environment variable METADATA_PATH is not UTF-8");
+    }
+}

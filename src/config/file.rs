@@ -1,0 +1,146 @@
+//! Finds the settings file, and reads small files without ever waiting on one.
+//!
+//! The first of flag, `$REINDEXD_CONFIG`, `./reindexd.toml` and the system's
+//! file is taken. A file named by flag or variable must exist. One that is
+//! there but cannot be read is an error, never a reason to look further: the
+//! program would run with settings that nobody meant.
+
+use std::fs::{File, FileType, OpenOptions};
+use std::io::{self, Read};
+use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
+use std::path::{Path, PathBuf};
+
+use rustix::fs::OFlags;
+
+use super::dotenv::{self, DotEnv};
+use super::{ConfigError, Inputs, env};
+
+/// The name looked for in the working directory.
+const LOCAL: &str = "reindexd.toml";
+
+/// No settings file is longer than this by intent.
+const LARGEST_SETTINGS: u64 = 1024 * 1024;
+
+/// A settings file that was found and read.
+#[derive(Debug)]
+pub(super) struct Settings {
+    pub(super) path: PathBuf,
+    pub(super) text: String,
+}
+
+/// The settings file in force; `None` where there is none.
+pub(super) fn find(inputs: &Inputs<'_>) -> Result<Option<Settings>, ConfigError> {
+    let named = match inputs.flag {
+        Some(path) => Some((path.to_path_buf(), "--config")),
+        None => (inputs.env)(env::REINDEXD_CONFIG)
+            .filter(|path| !path.is_empty())
+            .map(|path| (PathBuf::from(path), "$REINDEXD_CONFIG")),
+    };
+    if let Some((path, named_by)) = named {
+        return match settings(inputs.cwd, &path)? {
+            Some(found) => Ok(Some(found)),
+            None => Err(ConfigError::Missing { path, named_by }),
+        };
+    }
+    match settings(inputs.cwd, Path::new(LOCAL))? {
+        Some(found) => Ok(Some(found)),
+        None => settings(inputs.cwd, inputs.system_file),
+    }
+}
+
+/// What the `.env` in the working directory sets; nothing where there is none.
+pub(super) fn dotenv(cwd: &Path) -> Result<DotEnv, ConfigError> {
+    let path = cwd.join(".env");
+    // Some keep a Python environment in a directory of that name.
+    if path.is_dir() {
+        return Ok(DotEnv::default());
+    }
+    Ok(read(".env file", &path, LARGEST_SETTINGS)?.map(|text| dotenv::parse(&text)).unwrap_or_default())
+}
+
+/// Reads a regular UTF-8 file of at most `largest` bytes; `None` if it does not exist.
+pub(super) fn read(what: &'static str, path: &Path, largest: u64) -> Result<Option<String>, ConfigError> {
+    let unreadable = |source| ConfigError::Unreadable { what, path: path.to_path_buf(), source };
+    let unusable = |fault| ConfigError::Unusable { what, path: path.to_path_buf(), fault };
+    let file = match open(path) {
+        Ok(file) => file,
+        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
+            return Ok(None);
+        }
+        Err(error) => return Err(unreadable(error)),
+    };
+    let kind = file.metadata().map_err(unreadable)?.file_type();
+    if !kind.is_file() {
+        return Err(unusable(format!("is {}, expected a regular file", name_of(kind))));
+    }
+    let mut bytes = Vec::new();
+    file.take(largest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
+    if bytes.len() as u64 > largest {
+        return Err(unusable(format!("is longer than {largest} bytes")));
+    }
+    match String::from_utf8(bytes) {
+        Ok(text) => Ok(Some(text)),
+        Err(error) => {
+            let good = &error.as_bytes()[..error.utf8_error().valid_up_to()];
+            let line = good.split(|&byte| byte == b'\n').count();
+            Err(unusable(format!("is not UTF-8 in line {line}")))
+        }
+    }
+}
+
+fn settings(cwd: &Path, path: &Path) -> Result<Option<Settings>, ConfigError> {
+    let text = read("settings file", &cwd.join(path), LARGEST_SETTINGS)?;
+    Ok(text.map(|text| Settings { path: path.to_path_buf(), text }))
+}
+
+/// Opens without waiting: a fifo with no writer would hold the start for ever.
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)
+}
+
+fn name_of(kind: FileType) -> &'static str {
+    if kind.is_dir() {
+        "a directory"
+    } else if kind.is_fifo() {
+        "a fifo"
+    } else {
+        "a device"
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_a_small_regular_utf8_file_is_read() {
+        let dir = tempfile::tempdir().unwrap();
+        let at = |name: &str| dir.path().join(name);
+        std::fs::write(at("good"), "x = 1\n").unwrap();
+        std::fs::write(at("latin1"), b"a = 1\n# caf\xe9\n").unwrap();
+        std::fs::write(at("exact"), "12345678").unwrap();
+        std::fs::write(at("long"), "123456789").unwrap();
+        std::fs::create_dir(at("dir")).unwrap();
+        rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
+            .unwrap();
+        std::os::unix::fs::symlink("loop", at("loop")).unwrap();
+        let read = |name: &str, largest| read("file", &at(name), largest).map_err(|error| error.to_string());
+
+        assert_eq!(read("good", 100), Ok(Some("x = 1\n".to_owned())));
+        assert_eq!(read("exact", 8), Ok(Some("12345678".to_owned())));
+        assert_eq!(read("absent", 8), Ok(None));
+        assert_eq!(read("good/under", 8), Ok(None));
+        for (name, fault) in [
+            ("loop", "cannot be read"),
+            ("long", "longer than 8 bytes"),
+            ("latin1", "not UTF-8 in line 2"),
+            ("dir", "is a directory, expected a regular file"),
+            ("fifo", "is a fifo, expected a regular file"),
+        ] {
+            let error = read(name, if name == "long" { 8 } else { 100 }).unwrap_err();
+            assert!(error.contains(fault) && error.contains(name), "{error}");
+        }
+        let device = super::read("file", Path::new("/dev/null"), 8).unwrap_err().to_string();
+        assert!(device.contains("is a device"), "{device}");
+    }
+}

@@ -1,0 +1,141 @@
+//! The nearest known key to an unknown one.
+//!
+//! A slip of the fingers is answered with the key that was meant, a name from
+//! elsewhere with the name it has here, anything else with the known ones.
+
+use super::raw::SECTIONS;
+
+/// Names that people bring along, and what they are called here.
+const CALLED_HERE: [(&str, &str); 13] = [
+    ("api_key", "embedding.api_key_file; the key itself never stands in the settings"),
+    ("key", "embedding.api_key_file; the key itself never stands in the settings"),
+    ("database_url", "source.database"),
+    ("path", "source.database, publish.index or publish.metadata"),
+    ("faiss_index_path", "publish.index"),
+    ("metadata_path", "publish.metadata"),
+    ("embedding_model", "embedding.model"),
+    ("output_dim", "embedding.dimension"),
+    ("dimensions", "embedding.dimension"),
+    ("ingest_batch_size", "embedding.batch_size"),
+    ("debounce", "trigger.quiet"),
+    ("url", "embedding.base_url, or post in [[announce]]"),
+    ("token", "token_file in [[announce]]; the token itself never stands in the settings"),
+];
+
+/// What to tell somebody who wrote `unknown`, a key with its section or a section.
+pub(super) fn hint(unknown: &str) -> String {
+    let (section, key) =
+        unknown.split_once('.').map_or((None, unknown), |(section, key)| (Some(section), key));
+    let Some((section, keys)) = section.and_then(|name| SECTIONS.iter().find(|(known, _)| *known == name))
+    else {
+        return section_hint(key);
+    };
+    if let Some(name) = closest(key, keys) {
+        return format!("the nearest known key is {section}.{name}");
+    }
+    elsewhere(key).unwrap_or_else(|| format!("[{section}] takes {}", keys.join(", ")))
+}
+
+/// A key as it may stand in a message: escaped, and cut where it is long.
+pub(super) fn printable(key: &str) -> String {
+    key.chars().take(80).flat_map(char::escape_debug).collect()
+}
+
+fn section_hint(name: &str) -> String {
+    let sections = SECTIONS.map(|(section, _)| section);
+    if let Some(section) = closest(name, &sections) {
+        return format!("the nearest known section is [{section}]");
+    }
+    elsewhere(name).unwrap_or_else(|| format!("known sections are {}", sections.join(", ")))
+}
+
+/// A key that is known in another section, or by another name.
+fn elsewhere(key: &str) -> Option<String> {
+    let key = key.to_lowercase();
+    if let Some((_, here)) = CALLED_HERE.iter().find(|(name, _)| *name == key) {
+        return Some(format!("here it is {here}"));
+    }
+    let (section, key) = SECTIONS
+        .iter()
+        .find_map(|(section, keys)| keys.iter().find(|known| **known == key).map(|known| (section, known)))?;
+    Some(format!("it belongs to [{section}]: {section}.{key}"))
+}
+
+/// The nearest of the known names, if it is near enough to be a slip.
+fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
+    let near = (name.chars().count() / 3).clamp(1, 3);
+    let rated = known.iter().map(|candidate| (distance(name, candidate), *candidate));
+    rated.min_by_key(|(steps, _)| *steps).filter(|(steps, _)| *steps <= near).map(|(_, candidate)| candidate)
+}
+
+/// Insertions, deletions, replacements and swaps of neighbours that lead from one name to the other.
+fn distance(from: &str, to: &str) -> usize {
+    // Names far longer than any key are not measured: the table would grow with them.
+    let from: Vec<char> = from.to_lowercase().replace('-', "_").chars().take(64).collect();
+    let to: Vec<char> = to.chars().collect();
+    let mut before_last: Vec<usize> = Vec::new();
+    let mut last: Vec<usize> = (0..=to.len()).collect();
+    for i in 0..from.len() {
+        let mut row = vec![i + 1];
+        for j in 0..to.len() {
+            let replaced = last[j] + usize::from(from[i] != to[j]);
+            let mut steps = replaced.min(last[j + 1] + 1).min(row[j] + 1);
+            if i > 0 && j > 0 && from[i] == to[j - 1] && from[i - 1] == to[j] {
+                steps = steps.min(before_last[j - 1] + 1);
+            }
+            row.push(steps);
+        }
+        before_last = std::mem::replace(&mut last, row);
+    }
+    last[to.len()]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_unknown_key_is_answered_with_the_one_that_was_meant() {
+        for (unknown, expected) in [
+            ("trigger.quite", "nearest known key is trigger.quiet"),
+            ("trigger.max-wait", "nearest known key is trigger.max_wait"),
+            ("trigger.Quiet", "nearest known key is trigger.quiet"),
+            ("trigger.poll_intervall", "nearest known key is trigger.poll_interval"),
+            ("embedding.dimensions", "nearest known key is embedding.dimension"),
+            ("embedding.api_key", "embedding.api_key_file; the key itself"),
+            ("embedding.OUTPUT_DIM", "here it is embedding.dimension"),
+            ("source.path", "here it is source.database"),
+            ("source.keep", "it belongs to [publish]: publish.keep"),
+            ("guard.nonsense", "[guard] takes max_shrink, max_texts, quarantine"),
+            ("triger", "nearest known section is [trigger]"),
+            ("embeddings", "nearest known section is [embedding]"),
+            ("quiet", "it belongs to [trigger]: trigger.quiet"),
+            ("database_url", "here it is source.database"),
+            ("prometheus", "known sections are source, trigger"),
+        ] {
+            let hint = hint(unknown);
+            assert!(hint.contains(expected), "{unknown}: {hint}");
+        }
+    }
+
+    #[test]
+    fn a_hostile_key_cannot_flood_or_forge_a_line() {
+        let key = format!("trigger.\n{}", "x".repeat(100_000));
+        assert!(hint(&key).len() < 200);
+        assert!(printable(&key).len() < 100 && !printable(&key).contains('\n'));
+    }
+
+    #[test]
+    fn a_swap_of_neighbours_is_one_step() {
+        for (from, to, steps) in [
+            ("", "", 0),
+            ("abc", "abc", 0),
+            ("", "abc", 3),
+            ("abc", "", 3),
+            ("quite", "quiet", 1),
+            ("kep", "keep", 1),
+        ] {
+            assert_eq!(distance(from, to), steps, "{from} {to}");
+        }
+    }
+}

@@ -1,0 +1,169 @@
+//! Where each setting came from, and the one place where layers are laid over each other.
+//!
+//! A [`Sheet`] is filled while the settings are checked, one line per key in
+//! the order of the file. `reindexd config` prints it, and every complaint
+//! about a value takes its place from it.
+
+use std::fmt;
+use std::path::{Path, PathBuf};
+
+use serde::Serialize;
+use toml::Spanned;
+
+use super::ConfigError;
+use super::env::Variables;
+use super::file::Settings;
+
+/// One setting in force, as `reindexd config` shows it.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize)]
+pub struct Setting {
+    /// The key with its section.
+    pub key: String,
+    /// The value; `***` for a key, `none` where there is none.
+    pub value: String,
+    /// `default`, `file PATH`, `environment NAME`, `.env NAME`, `key file PATH` or `credential`.
+    pub origin: String,
+}
+
+/// Where a value came from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) enum Origin {
+    Default,
+    File { path: PathBuf, line: usize },
+    Environment(&'static str),
+    DotEnv(&'static str),
+    KeyFile(PathBuf),
+    Credential,
+}
+
+impl fmt::Display for Origin {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Default => f.write_str("default"),
+            Self::File { path, .. } => write!(f, "file {}", path.display()),
+            Self::Environment(name) => write!(f, "environment {name}"),
+            Self::DotEnv(name) => write!(f, ".env {name}"),
+            Self::KeyFile(path) => write!(f, "key file {}", path.display()),
+            Self::Credential => f.write_str("credential"),
+        }
+    }
+}
+
+/// A value that somebody gave, or the default.
+#[derive(Clone, Debug)]
+pub(super) struct Given<T> {
+    pub(super) value: T,
+    pub(super) origin: Origin,
+}
+
+impl<T> Given<T> {
+    pub(super) fn default(value: T) -> Self {
+        Self { value, origin: Origin::Default }
+    }
+
+    pub(super) fn map<U>(self, f: impl FnOnce(T) -> U) -> Given<U> {
+        Given { value: f(self.value), origin: self.origin }
+    }
+}
+
+impl<T: fmt::Debug> Given<T> {
+    /// The complaint that this value is not what `key` takes.
+    pub(super) fn refused(&self, key: &str, expected: impl Into<String>) -> ConfigError {
+        const MOST: usize = 120;
+        let mut value = format!("{:?}", self.value);
+        if value.chars().count() > MOST {
+            value = value.chars().take(MOST).chain(['…']).collect();
+        }
+        let origin = match &self.origin {
+            Origin::File { path, line } => format!("{} line {line}", path.display()),
+            other => other.to_string(),
+        };
+        ConfigError::Value { key: key.to_owned(), value, origin, expected: expected.into() }
+    }
+}
+
+/// The layers under a configuration, and what was settled from them so far.
+pub(super) struct Sheet<'a> {
+    pub(super) variables: &'a Variables<'a>,
+    file: Option<&'a Settings>,
+    settled: Vec<(String, String, Origin)>,
+    notes: Vec<String>,
+}
+
+impl<'a> Sheet<'a> {
+    pub(super) fn new(file: Option<&'a Settings>, variables: &'a Variables<'a>) -> Self {
+        Self { variables, file, settled: Vec::new(), notes: Vec::new() }
+    }
+
+    /// What the settings file says of a key.
+    pub(super) fn written<T: Clone>(&self, raw: Option<&Spanned<T>>) -> Option<Given<T>> {
+        let (raw, file) = raw.zip(self.file)?;
+        let line = line_of(&file.text, raw.span().start);
+        Some(Given { value: raw.get_ref().clone(), origin: Origin::File { path: file.path.clone(), line } })
+    }
+
+    /// Writes down what a key's value is from now on.
+    pub(super) fn settle(&mut self, key: impl Into<String>, value: impl fmt::Display, origin: &Origin) {
+        self.settled.push((key.into(), value.to_string(), origin.clone()));
+    }
+
+    /// The complaint that a path already settled is in the way of another.
+    pub(super) fn refused(&self, key: &str, path: &Path, expected: String) -> ConfigError {
+        let origin =
+            self.settled.iter().find(|(settled, ..)| settled == key).map(|(_, _, origin)| origin.clone());
+        Given { value: path, origin: origin.unwrap_or(Origin::Default) }.refused(key, expected)
+    }
+
+    /// Something the operator should be told that is no error.
+    pub(super) fn note(&mut self, words: String) {
+        self.notes.push(words);
+    }
+
+    /// Everything settled, and everything to be told.
+    pub(super) fn finish(self) -> (Vec<Setting>, Vec<String>) {
+        let settings = self
+            .settled
+            .into_iter()
+            .map(|(key, value, origin)| Setting { key, value, origin: origin.to_string() })
+            .collect();
+        (settings, self.notes)
+    }
+}
+
+/// The line, counted from 1, on which a byte of the text stands.
+pub(super) fn line_of(text: &str, at: usize) -> usize {
+    1 + text.as_bytes().iter().take(at).filter(|&&byte| byte == b'\n').count()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_complaint_gives_key_value_place_and_expectation() {
+        let given = |origin| Given { value: "soon".to_owned(), origin };
+        for (origin, place) in [
+            (Origin::Default, "default"),
+            (Origin::Environment("X"), "environment X"),
+            (Origin::DotEnv("X"), ".env X"),
+            (Origin::File { path: "a.toml".into(), line: 4 }, "a.toml line 4"),
+        ] {
+            let message = given(origin).refused("trigger.quiet", "later").to_string();
+            assert_eq!(message, format!("trigger.quiet is \"soon\" ({place}), expected later"));
+        }
+    }
+
+    #[test]
+    fn a_long_or_hostile_value_cannot_flood_or_forge_a_line() {
+        let given = Given { value: format!("a\nb{}", "x".repeat(5000)), origin: Origin::Default };
+        let message = given.refused("k", "less").to_string();
+        assert!(message.len() < 300 && !message.contains('\n'), "{message}");
+    }
+
+    #[test]
+    fn lines_are_counted_from_one() {
+        for (at, line) in [(0, 1), (1, 1), (2, 2), (3, 3), (99, 3)] {
+            assert_eq!(line_of("a\n\nb", at), line);
+        }
+    }
+}

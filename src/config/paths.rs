@@ -1,0 +1,98 @@
+//! Paths in the settings: each one names a file, and no two get in each other's way.
+//!
+//! Paths are kept as they were written, relative to the working directory.
+//! Comparing them is by their words alone; links and mounts are found by
+//! `builds`, which owns the directory.
+
+use std::path::{Component, Path, PathBuf};
+
+/// What stands beside the index and belongs to nobody else.
+pub(super) const RESERVED: [&str; 4] = ["builds", "current", "served.json", ".reindexd"];
+
+/// Proves that a text can be the name of a file. The error says what was expected.
+pub(super) fn checked(text: &str) -> Result<PathBuf, String> {
+    if text.contains('\0') {
+        return Err("a path without NUL in it".to_owned());
+    }
+    if text.starts_with("~/") {
+        return Err("a path written in full: ~ is not expanded".to_owned());
+    }
+    let path = Path::new(text);
+    if text.ends_with('/') || text.ends_with("/.") || path.file_name().is_none() {
+        return Err("a path that ends in the name of a file".to_owned());
+    }
+    Ok(path.to_path_buf())
+}
+
+/// Finds the first path that stands in the way of another.
+///
+/// `all` holds keys with their paths; `index` is the one beside which builds
+/// are kept. Gives the key at fault and what was expected of it.
+pub(super) fn conflict(all: &[(&'static str, &Path)], index: &Path) -> Option<(&'static str, String)> {
+    let index = plain(index);
+    let home = index.parent().map(Path::to_path_buf).unwrap_or_default();
+    for (nth, &(key, path)) in all.iter().enumerate() {
+        let path = plain(path);
+        if let Some((other, _)) = all[..nth].iter().find(|(_, other)| plain(other) == path) {
+            return Some((key, format!("another path than {other} has")));
+        }
+        if let Some(name) = RESERVED.iter().find(|name| path.starts_with(home.join(name))) {
+            return Some((
+                key,
+                format!("a path outside {}, which belongs to the builds", home.join(name).display()),
+            ));
+        }
+        // The sweep removes such files beside the index, as ingest.py did.
+        if path.parent() == Some(&home) && path.as_os_str().as_encoded_bytes().ends_with(b".staging") {
+            return Some((key, "a name that does not end in .staging: the sweep removes those".to_owned()));
+        }
+    }
+    None
+}
+
+/// The path without `.` in it.
+fn plain(path: &Path) -> PathBuf {
+    path.components().filter(|part| *part != Component::CurDir).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn only_the_name_of_a_file_is_taken() {
+        for text in ["a", "a/b", "/a/b.c", "./a", "../a", "a/../b", "a b", "é"] {
+            assert_eq!(checked(text), Ok(PathBuf::from(text)), "{text:?}");
+        }
+        for text in ["", ".", "..", "/", "a/", "a/..", "a/.", "a\0b", "~/a"] {
+            assert!(checked(text).is_err(), "{text:?}");
+        }
+    }
+
+    #[test]
+    fn paths_that_get_in_each_others_way_are_found() {
+        let table = [
+            ("data/experts.db", "data/metadata.json", None),
+            ("data/experts.db", "api/metadata.json", None),
+            ("data/experts.db", "builds/metadata.json", None),
+            ("data/faiss.index", "data/metadata.json", Some("database")),
+            ("./data/./faiss.index", "data/metadata.json", Some("database")),
+            ("data/experts.db", "./data/experts.db", Some("metadata")),
+            ("data/builds/x/experts.db", "data/metadata.json", Some("database")),
+            ("data/experts.db", "data/current/metadata.json", Some("metadata")),
+            ("data/experts.db", "data/served.json", Some("metadata")),
+            ("data/.reindexd", "data/metadata.json", Some("database")),
+            ("data/experts.staging", "data/metadata.json", Some("database")),
+            ("other/experts.staging", "data/metadata.json", None),
+        ];
+        let index = Path::new("data/faiss.index");
+        for (database, metadata, expected) in table {
+            let all =
+                [("index", index), ("database", Path::new(database)), ("metadata", Path::new(metadata))];
+            assert_eq!(conflict(&all, index).map(|(key, _)| key), expected, "{database} {metadata}");
+        }
+        let bare = Path::new("faiss.index");
+        assert!(conflict(&[("index", bare), ("metadata", Path::new("current"))], bare).is_some());
+        assert!(conflict(&[("index", bare), ("metadata", Path::new("m.staging"))], bare).is_some());
+    }
+}

@@ -1,0 +1,118 @@
+//! Settings as an operator meets them: files, variables and keys in a directory of their own.
+
+mod faults;
+mod keys;
+mod layers;
+mod providers;
+mod reload;
+mod shipped_file;
+
+use std::collections::BTreeMap;
+use std::fs;
+
+use super::*;
+
+/// A directory, an environment, and nothing else of the machine.
+struct Host {
+    dir: tempfile::TempDir,
+    env: BTreeMap<String, OsString>,
+    flag: Option<PathBuf>,
+    dotenv: bool,
+}
+
+impl Host {
+    fn new() -> Self {
+        Self { dir: tempfile::tempdir().unwrap(), env: BTreeMap::new(), flag: None, dotenv: true }
+    }
+
+    fn with_settings(text: &str) -> Self {
+        Self::new().file("reindexd.toml", text)
+    }
+
+    fn file(self, name: &str, text: impl AsRef<[u8]>) -> Self {
+        let path = self.dir.path().join(name);
+        fs::create_dir_all(path.parent().unwrap()).unwrap();
+        fs::write(path, text).unwrap();
+        self
+    }
+
+    fn env(mut self, name: &str, value: impl Into<OsString>) -> Self {
+        self.env.insert(name.to_owned(), value.into());
+        self
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.dir.path().join(name)
+    }
+
+    fn load(&self) -> Result<Loaded, ConfigError> {
+        load(&Inputs {
+            flag: self.flag.as_deref(),
+            env: &|name| self.env.get(name).cloned(),
+            cwd: self.dir.path(),
+            system_file: &self.path("etc/reindexd.toml"),
+            dotenv: self.dotenv,
+        })
+    }
+
+    fn config(&self) -> Config {
+        self.load().unwrap().config
+    }
+
+    /// The whole complaint, with its causes.
+    fn complaint(&self) -> String {
+        let error = self.load().expect_err("these settings should be refused");
+        let mut words = error.to_string();
+        let mut cause = std::error::Error::source(&error);
+        while let Some(error) = cause {
+            words = format!("{words}: {error}");
+            cause = error.source();
+        }
+        words
+    }
+}
+
+impl Loaded {
+    fn origin(&self, key: &str) -> (&str, &str) {
+        let setting = self.origins.iter().find(|setting| setting.key == key).expect(key);
+        (&setting.value, &setting.origin)
+    }
+}
+
+fn seconds(n: u64) -> Duration {
+    Duration::from_secs(n)
+}
+
+fn defaults() -> Config {
+    Config {
+        source: Source { database: "data/experts.db".into() },
+        trigger: Trigger {
+            marker: "data/tagging-complete".into(),
+            on: On { database: true, marker: true },
+            quiet: seconds(30),
+            max_wait: seconds(600),
+            marker_quiet: Duration::from_millis(250),
+            resync: seconds(600),
+            watch: WatchMode::Auto,
+            poll_interval: seconds(2),
+        },
+        embedding: Embedding {
+            provider: Provider::Gemini,
+            model: "gemini-embedding-001".to_owned(),
+            dimension: 768,
+            task_type: Some("RETRIEVAL_DOCUMENT".to_owned()),
+            base_url: None,
+            api_key: None,
+            batch_size: 100,
+            concurrency: 4,
+            items_per_minute: 0,
+            request_timeout: seconds(60),
+            retry_budget: seconds(600),
+        },
+        publish: Publish { index: "data/faiss.index".into(), metadata: "data/metadata.json".into(), keep: 3 },
+        guard: Guard { max_shrink: 0.3, max_texts: 0, quarantine: 0 },
+        announce: Vec::new(),
+        log: Log { level: "info".to_owned(), format: LogFormat::Auto },
+        file: None,
+    }
+}

@@ -1,0 +1,78 @@
+//! Where the API key is found, and that it never prints.
+
+use super::*;
+
+#[test]
+fn the_key_is_taken_from_the_first_place_that_has_one() {
+    let mut host = Host::with_settings("[embedding]\napi_key_file='keys/main'\n")
+        .file("keys/main", "from-file\n")
+        .file("credentials/embedding-api-key", "from-credential\r\n")
+        .env("GOOGLE_API_KEY", "from-google\n")
+        .env("GEMINI_API_KEY", "from-gemini");
+    let credentials = host.path("credentials");
+    host = host.env("CREDENTIALS_DIRECTORY", credentials.clone());
+    let taken = |host: &Host| {
+        let loaded = host.load().unwrap();
+        let origin = loaded.origin("embedding.api_key").1.to_owned();
+        (loaded.config.embedding.api_key.map(|key| key.expose().to_owned()).unwrap_or_default(), origin)
+    };
+    let expected = |key: &str, origin: &str| (key.to_owned(), origin.to_owned());
+    assert_eq!(taken(&host), expected("from-file", "key file keys/main"));
+    host = host.file("reindexd.toml", "");
+    assert_eq!(taken(&host), expected("from-credential", "credential"));
+    fs::remove_dir_all(credentials).unwrap();
+    assert_eq!(taken(&host), expected("from-google", "environment GOOGLE_API_KEY"));
+    assert!(host.load().unwrap().notes[0].contains("GEMINI_API_KEY is not"));
+    host = host.env("GOOGLE_API_KEY", "");
+    assert_eq!(taken(&host), expected("from-gemini", "environment GEMINI_API_KEY"));
+    host = host.file("reindexd.toml", "[embedding]\nprovider='openai'\n");
+    assert_eq!(taken(&host), expected("", "default"));
+    host = host.env("OPENAI_API_KEY", "from-openai");
+    assert_eq!(taken(&host), expected("from-openai", "environment OPENAI_API_KEY"));
+}
+
+#[test]
+fn a_key_file_that_holds_no_key_is_named_and_not_quoted() {
+    for (text, fault) in [
+        (Some(&b""[..]), "is empty, expected a key"),
+        (Some(b" \n"), "is empty, expected a key"),
+        (Some(b"hunter2\nhunter2\n"), "holds a character at byte 8 that no key has"),
+        (Some(b"hunt\xc3\xa9r2"), "holds a character at byte 5 that no key has"),
+        (Some(b"hunter2\xff"), "is not UTF-8 in line 1"),
+        (None, "does not exist"),
+    ] {
+        let mut host =
+            Host::with_settings("[embedding]\napi_key_file='key'\n").env("GOOGLE_API_KEY", "other");
+        if let Some(text) = text {
+            host = host.file("key", text);
+        }
+        let complaint = host.complaint();
+        assert!(
+            complaint.starts_with("key file ") && complaint.ends_with(&format!("/key {fault}")),
+            "{complaint}"
+        );
+        assert!(!complaint.contains("hunter2"), "{complaint}");
+    }
+    let host = Host::new().file("c/embedding-api-key", "");
+    let directory = host.path("c");
+    let complaint = host.env("CREDENTIALS_DIRECTORY", directory).env("GOOGLE_API_KEY", "k").complaint();
+    assert!(complaint.ends_with("embedding-api-key is empty, expected a key"), "{complaint}");
+}
+
+#[test]
+fn a_key_never_prints() {
+    let loaded = Host::new().env("GOOGLE_API_KEY", "hunter2").load().unwrap();
+    assert_eq!(loaded.config.embedding.api_key.as_ref().map(ApiKey::expose), Some("hunter2"));
+    assert_eq!(loaded.config.embedding.api_key.as_ref().map(ToString::to_string), Some("***".to_owned()));
+    assert!(!format!("{loaded:?}{loaded:#?}").contains("hunter2"));
+}
+
+#[test]
+fn a_key_that_would_travel_in_the_open_is_told() {
+    let note = |base: &str| {
+        Host::new().env("GOOGLE_API_KEY", "k").env("GOOGLE_GEMINI_BASE_URL", base).load().unwrap().notes
+    };
+    assert!(note("http://proxy.example")[0].contains("unencrypted"));
+    assert!(note("http://127.0.0.1:9").is_empty());
+    assert!(note("https://proxy.example").is_empty());
+}

@@ -1,0 +1,126 @@
+//! What each provider brings along and what it cannot do.
+
+use super::*;
+
+fn space_of(host: &Host) -> (String, String, usize, Option<String>) {
+    let space = host.config().space(|| "r1".to_owned());
+    (space.provider, space.model, space.dimension, space.task_type)
+}
+
+const DOCUMENT: Option<&str> = Some("RETRIEVAL_DOCUMENT");
+
+/// One row a case: the section, and the space that comes of it.
+#[rustfmt::skip]
+const SPACES: &[(&str, &str, &str, usize, Option<&str>)] = &[
+    ("", "gemini", "gemini-embedding-001", 768, DOCUMENT),
+    ("model='models/gemini-embedding-001'", "gemini", "gemini-embedding-001", 768, DOCUMENT),
+    ("model='text-embedding-004'", "gemini", "text-embedding-004", 768, DOCUMENT),
+    ("model='gemini-embedding-2'", "gemini", "gemini-embedding-2", 768, None),
+    ("task_type='CLUSTERING'", "gemini", "gemini-embedding-001", 768, Some("CLUSTERING")),
+    ("provider='openai'", "openai", "text-embedding-3-small", 1536, None),
+    ("provider='openai'\nmodel='text-embedding-3-large'", "openai", "text-embedding-3-large", 3072, None),
+    ("provider='openai'\nmodel='models/x:1'\ndimension=8", "openai", "models/x:1", 8, None),
+    #[cfg(feature = "local")]
+    ("provider='local'", "local", "paraphrase-MiniLM-L3-v2@r1", 384, None),
+    #[cfg(feature = "local")]
+    ("provider='local'\ndimension=384\nmodel='paraphrase-MiniLM-L3-v2'", "local", "paraphrase-MiniLM-L3-v2@r1", 384, None),
+];
+
+#[test]
+fn each_provider_brings_its_own_defaults() {
+    for &(text, provider, model, dimension, task_type) in SPACES {
+        let found = space_of(&Host::with_settings(&format!("[embedding]\n{text}\n")));
+        let expected = (provider.to_owned(), model.to_owned(), dimension, task_type.map(str::to_owned));
+        assert_eq!(found, expected, "{text:?}");
+    }
+}
+
+/// One row a case: the section, and words of the complaint.
+#[rustfmt::skip]
+const IMPOSSIBLE: &[(&str, &str)] = &[
+    #[cfg(feature = "local")]
+    ("provider='local'\ndimension=768", "embedding.dimension is 768 (reindexd.toml line 3), expected 384"),
+    #[cfg(feature = "local")]
+    ("provider='local'\nmodel='gemini-embedding-001'", "expected paraphrase-MiniLM-L3-v2, the only model"),
+    #[cfg(feature = "local")]
+    ("provider='local'\nbase_url='http://h'", "provider local asks nobody"),
+    #[cfg(feature = "local")]
+    ("provider='local'\ntask_type='CLUSTERING'", "takes none"),
+    ("provider='openai'\ntask_type='CLUSTERING'", "takes none"),
+    ("provider='openai'\nmodel='nomic-embed-text'", "embedding.dimension is not set, expected the number of floats"),
+    ("provider='openai'\nmodel='a b'\ndimension=1", "a model's name"),
+];
+
+#[test]
+fn what_a_provider_cannot_do_is_refused() {
+    for &(text, expected) in IMPOSSIBLE {
+        let complaint = Host::with_settings(&format!("[embedding]\n{text}\n")).complaint();
+        assert!(complaint.contains(expected), "{text:?}\n  {complaint}");
+    }
+}
+
+#[test]
+fn variables_of_gemini_alone_do_not_reach_another_provider() {
+    let local = cfg!(feature = "local").then_some("local");
+    for provider in ["openai"].into_iter().chain(local) {
+        let host = Host::with_settings(&format!("[embedding]\nprovider='{provider}'\n"))
+            .env("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
+            .env("GOOGLE_API_KEY", "g");
+        let embedding = host.config().embedding;
+        assert_eq!((embedding.base_url, embedding.api_key), (None, None), "{provider}");
+    }
+}
+
+#[test]
+fn model_and_dimension_from_the_environment_reach_whatever_provider_the_file_names() {
+    let openai = Host::with_settings("[embedding]\nprovider='openai'\n")
+        .env("EMBEDDING_MODEL", "x")
+        .env("OUTPUT_DIM", "8");
+    assert_eq!(space_of(&openai), ("openai".to_owned(), "x".to_owned(), 8, None));
+}
+
+#[test]
+fn a_provider_chosen_above_sets_aside_what_the_layer_below_said_of_another() {
+    let file =
+        "[embedding]\nmodel='gemini-embedding-001'\ndimension=768\napi_key_file='key'\nconcurrency=2\n";
+    let host = Host::with_settings(file).env("EMBEDDING_PROVIDER", "openai").env("OPENAI_API_KEY", "o");
+    let loaded = host.load().unwrap();
+    assert_eq!(loaded.origin("embedding.provider"), ("openai", "environment EMBEDDING_PROVIDER"));
+    assert_eq!(loaded.origin("embedding.model"), ("text-embedding-3-small", "default"));
+    assert_eq!(loaded.origin("embedding.api_key"), ("***", "environment OPENAI_API_KEY"));
+    assert_eq!(loaded.config.embedding.concurrency, 2);
+    assert_eq!(loaded.notes.len(), 1);
+    assert!(loaded.notes[0].contains("belong to gemini"), "{:?}", loaded.notes);
+
+    let host = Host::new().file(".env", "EMBEDDING_PROVIDER=openai\nOUTPUT_DIM=512\n");
+    assert_eq!(space_of(&host).2, 512);
+}
+
+#[cfg(feature = "local")]
+#[test]
+fn what_the_environment_says_of_another_model_is_refused_by_the_one_that_is_built_in() {
+    let host = Host::with_settings("[embedding]\nprovider='local'\n").env("OUTPUT_DIM", "768");
+    assert!(host.complaint().contains("(environment OUTPUT_DIM), expected 384"), "{}", host.complaint());
+    let host = Host::with_settings("[embedding]\nprovider='local'\n").env("EMBEDDING_MODEL", "x");
+    assert!(
+        host.complaint().contains("(environment EMBEDDING_MODEL), expected para"),
+        "{}",
+        host.complaint()
+    );
+}
+
+#[cfg(feature = "local")]
+#[test]
+fn the_built_in_model_can_be_tried_beside_the_dotenv_of_ingest_py() {
+    let dotenv = "EMBEDDING_MODEL=gemini-embedding-001\nOUTPUT_DIM=768\nINGEST_BATCH_SIZE=10\n";
+    let loaded = Host::new().file(".env", dotenv).env("EMBEDDING_PROVIDER", "local").load().unwrap();
+    assert_eq!((loaded.config.embedding.dimension, loaded.config.embedding.batch_size), (384, 10));
+    assert_eq!(loaded.notes.len(), 2);
+}
+
+#[cfg(not(feature = "local"))]
+#[test]
+fn a_program_built_without_the_model_says_so() {
+    let host = Host::with_settings("[embedding]\nprovider='local'\n");
+    assert!(host.complaint().contains("built without the local model"), "{}", host.complaint());
+}

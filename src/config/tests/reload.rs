@@ -1,0 +1,69 @@
+//! What a reload changes and what waits for a restart.
+
+use super::*;
+
+#[test]
+fn every_key_is_either_live_or_waits_for_a_restart() {
+    for (text, live, key) in [
+        ("[source]\ndatabase='x'", false, "source.database"),
+        ("[trigger]\nmarker='x'", true, "trigger.marker"),
+        ("[trigger]\non=['marker']", true, "trigger.on"),
+        ("[trigger]\nquiet='1s'", true, "trigger.quiet"),
+        ("[trigger]\nmax_wait='1h'", true, "trigger.max_wait"),
+        ("[trigger]\nmarker_quiet='1s'", true, "trigger.marker_quiet"),
+        ("[trigger]\nresync='1s'", true, "trigger.resync"),
+        ("[trigger]\nwatch='poll'", true, "trigger.watch"),
+        ("[trigger]\npoll_interval='1s'", true, "trigger.poll_interval"),
+        ("[embedding]\nmodel='x'", false, "embedding.model"),
+        ("[embedding]\ndimension=8", false, "embedding.dimension"),
+        ("[embedding]\ntask_type=''", false, "embedding.task_type"),
+        ("[embedding]\nbase_url='http://h'", true, "embedding.base_url"),
+        ("[embedding]\napi_key_file='key'", true, "embedding.api_key"),
+        ("[embedding]\nbatch_size=1", true, "embedding.batch_size"),
+        ("[embedding]\nconcurrency=1", true, "embedding.concurrency"),
+        ("[embedding]\nitems_per_minute=1", true, "embedding.items_per_minute"),
+        ("[embedding]\nrequest_timeout='1s'", true, "embedding.request_timeout"),
+        ("[embedding]\nretry_budget='1s'", true, "embedding.retry_budget"),
+        ("[publish]\nindex='x'", false, "publish.index"),
+        ("[publish]\nmetadata='x'", false, "publish.metadata"),
+        ("[publish]\nkeep=4", true, "publish.keep"),
+        ("[guard]\nmax_shrink=0.5", true, "guard.max_shrink"),
+        ("[guard]\nmax_texts=1", true, "guard.max_texts"),
+        ("[guard]\nquarantine=1", true, "guard.quarantine"),
+        ("[[announce]]\npost='http://h/'", true, "announce"),
+        ("[log]\nlevel='warn'", true, "log.level"),
+        ("[log]\nformat='json'", true, "log.format"),
+    ] {
+        let old = defaults();
+        let new = Host::with_settings(text).file("key", "k").config();
+        let changes = changes(&old, &new);
+        let (mine, other) = if live {
+            (&changes.live, &changes.needs_restart)
+        } else {
+            (&changes.needs_restart, &changes.live)
+        };
+        assert_eq!((mine.as_slice(), other.as_slice()), (&[key.to_owned()][..], &[][..]), "{text}");
+        let mut expected = if live { new.clone() } else { old.clone() };
+        expected.file.clone_from(&new.file);
+        assert_eq!(reloaded(&old, &new), expected, "{text}");
+    }
+}
+
+#[test]
+fn a_key_never_reaches_the_provider_it_does_not_belong_to() {
+    let old = Host::new().env("GOOGLE_API_KEY", "g").config();
+    let text = "[embedding]\nprovider='openai'\nbase_url='http://h'\nbatch_size=500\nconcurrency=9\n";
+    let new = Host::with_settings(text).env("OPENAI_API_KEY", "o").config();
+    let changes = changes(&old, &new);
+    assert_eq!(changes.live, ["embedding.concurrency"]);
+    for key in ["provider", "model", "dimension", "task_type", "base_url", "api_key", "batch_size"] {
+        assert!(changes.needs_restart.contains(&format!("embedding.{key}")), "{key}");
+    }
+    let expected = Embedding { concurrency: 9, ..old.embedding.clone() };
+    assert_eq!(reloaded(&old, &new).embedding, expected);
+}
+
+#[test]
+fn nothing_changed_is_nothing_to_do() {
+    assert!(changes(&defaults(), &Host::with_settings("").config()).is_empty());
+}

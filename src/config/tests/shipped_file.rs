@@ -1,0 +1,55 @@
+//! The settings file that is shipped says the defaults, all of them.
+
+use super::*;
+
+const SHIPPED: &str = include_str!("../../../systemd/reindexd.toml");
+
+/// The file with the keys switched on for which `wanted` holds.
+fn switched_on(wanted: impl Fn(&str) -> bool) -> String {
+    let setting = |line: &str| {
+        let key = line.strip_prefix('#')?.split_once(" = ")?.0;
+        wanted(key).then(|| line[1..].to_owned())
+    };
+    SHIPPED.lines().map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
+}
+
+#[test]
+fn as_it_stands_it_says_the_defaults() {
+    let config = Host::with_settings(SHIPPED).config();
+    assert_eq!(config, Config { file: config.file.clone(), ..defaults() });
+}
+
+#[test]
+fn with_every_default_switched_on_it_says_the_same() {
+    let without_default = ["base_url", "api_key_file", "post", "command", "confirm", "token_file", "timeout"];
+    let text = switched_on(|key| !without_default.contains(&key));
+    let loaded = Host::with_settings(&text).load().unwrap();
+    assert_eq!(loaded.config, Config { file: loaded.config.file.clone(), ..defaults() });
+    let from_file = loaded.origins.iter().filter(|setting| setting.origin.starts_with("file ")).count();
+    let keys: usize = raw::SECTIONS.iter().map(|(_, keys)| keys.len()).sum();
+    assert_eq!(from_file, keys - without_default.len());
+}
+
+#[test]
+fn every_key_stands_in_it_below_its_own_section() {
+    let mut section = "";
+    let mut found = BTreeMap::<&str, Vec<&str>>::new();
+    for line in SHIPPED.lines() {
+        let line = line.strip_prefix('#').unwrap_or(line);
+        if let Some(name) = line.strip_prefix('[') {
+            section = name.trim_matches(['[', ']']);
+        } else if let Some((key, _)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
+            found.entry(section).or_default().push(key);
+        }
+    }
+    let expected = raw::SECTIONS.iter().map(|(section, keys)| (*section, keys.to_vec())).collect();
+    assert_eq!(found, expected);
+}
+
+#[test]
+fn with_an_announcement_switched_on_it_still_loads() {
+    let text = switched_on(|key| ["post", "confirm", "token_file", "timeout"].contains(&key));
+    let config = Host::with_settings(&text.replace("#[[announce]]", "[[announce]]")).config();
+    assert_eq!(config.announce.len(), 1);
+    assert_eq!(config.announce[0].timeout, seconds(10));
+}

@@ -1,0 +1,115 @@
+//! Addresses in the settings: `http` or `https`, a host, and no secret in them.
+//!
+//! An address stands in logs and in `reindexd config`, so one that carries a
+//! user name or a password is refused, and is not repeated in the refusal.
+
+use reqwest::Url;
+
+use super::ConfigError;
+use super::origin::Given;
+
+/// Proves that a text is an address that can be requested. The error says what was expected.
+pub(super) fn checked(text: &str) -> Result<String, String> {
+    let url = parsed(text)?;
+    if url.fragment().is_some() {
+        return Err("an address without #fragment".to_owned());
+    }
+    Ok(text.to_owned())
+}
+
+/// As [`checked`], for an address that paths are appended to: it ends without a slash.
+pub(super) fn checked_base(text: &str) -> Result<String, String> {
+    checked(text)?;
+    if text.contains('?') {
+        return Err("an address without ?query, because paths are appended to it".to_owned());
+    }
+    Ok(text.trim_end_matches('/').to_owned())
+}
+
+/// The complaint about an address, which shows no more of it than is safe.
+pub(super) fn refused(key: &str, given: &Given<String>, expected: String) -> ConfigError {
+    let shown = if given.value.contains('@') { "***".to_owned() } else { given.value.clone() };
+    given.clone().map(|_| shown).refused(key, expected)
+}
+
+/// True where whoever sits on the way can read along.
+pub(super) fn is_open_to_others(base: &str) -> bool {
+    parsed(base).is_ok_and(|url| {
+        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+        let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
+        url.scheme() == "http" && !loopback && host != "localhost" && !host.ends_with(".localhost")
+    })
+}
+
+fn parsed(text: &str) -> Result<Url, String> {
+    const FORM: &str = "an address such as http://127.0.0.1:8000/path";
+    // The parser would quietly drop line breaks and blanks.
+    if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
+        return Err(format!("{FORM}, without white space"));
+    }
+    let url = Url::parse(text).map_err(|error| format!("{FORM} ({error})"))?;
+    if !matches!(url.scheme(), "http" | "https")
+        || !text.to_lowercase().starts_with(&format!("{}://", url.scheme()))
+    {
+        return Err(format!("{FORM}, with http:// or https:// before it"));
+    }
+    if !url.username().is_empty() || url.password().is_some() {
+        return Err(
+            "an address without user name or password: a secret belongs in a file of its own".to_owned()
+        );
+    }
+    Ok(url)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_address_can_be_requested_and_holds_no_secret() {
+        for text in
+            ["http://127.0.0.1:8000/admin/reload", "https://api.example.org", "http://[::1]/x?build=1"]
+        {
+            assert_eq!(checked(text), Ok(text.to_owned()));
+        }
+        for (text, expected) in [
+            ("", "an address"),
+            ("127.0.0.1:8000", "an address"),
+            ("localhost:8000/x", "http:// or https://"),
+            ("ftp://host/x", "http:// or https://"),
+            ("http:/host/x", "http:// or https://"),
+            ("file:///etc/passwd", "http:// or https://"),
+            ("http://", "an address"),
+            ("http://host:99999/", "an address"),
+            ("http://ho st/", "white space"),
+            ("http://host/\n", "white space"),
+            ("http://user:secret@host/", "without user name"),
+            ("http://user@host/", "without user name"),
+            ("http://host/#x", "#fragment"),
+        ] {
+            let error = checked(text).unwrap_err();
+            assert!(error.contains(expected), "{text}: {error}");
+        }
+    }
+
+    #[test]
+    fn a_base_ends_without_a_slash_and_without_a_query() {
+        assert_eq!(checked_base("https://proxy/gemini/"), Ok("https://proxy/gemini".to_owned()));
+        assert_eq!(checked_base("http://127.0.0.1:1"), Ok("http://127.0.0.1:1".to_owned()));
+        assert!(checked_base("http://host/?key=1").is_err());
+    }
+
+    #[test]
+    fn plain_http_beyond_this_host_is_open_to_others() {
+        for (base, open) in [
+            ("https://proxy", false),
+            ("http://127.0.0.1:1", false),
+            ("http://[::1]:1", false),
+            ("http://localhost", false),
+            ("http://proxy", true),
+            ("http://10.0.0.1", true),
+        ] {
+            assert_eq!(is_open_to_others(base), open, "{base}");
+        }
+    }
+}

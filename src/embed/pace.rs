@@ -1,0 +1,102 @@
+//! Our own limit on texts a minute.
+//!
+//! In no minute, wherever it begins, are more texts sent than allowed. A
+//! bucket that refills would let through nearly twice the limit in its first
+//! minute, and a provider that counts by the minute answers that with 429;
+//! so the sends of the last minute are remembered instead.
+//!
+//! Retries count: a failed request uses the provider's quota too. Without a
+//! clock: `now` is an argument, waiting is the caller's.
+
+use std::collections::VecDeque;
+use std::time::Duration;
+
+use tokio::time::Instant;
+
+/// A minute, and a second for requests that travel at unequal speed: two sends
+/// a minute apart here must not arrive within one minute there.
+const WINDOW: Duration = Duration::from_secs(61);
+
+/// The sends of the last minute.
+#[derive(Debug)]
+pub(super) struct Pace {
+    /// Texts a minute; zero means no limit.
+    most: usize,
+    sent: VecDeque<(Instant, usize)>,
+}
+
+impl Pace {
+    pub(super) fn new(items_per_minute: u32) -> Self {
+        let most = usize::try_from(items_per_minute).unwrap_or(usize::MAX);
+        Self { most, sent: VecDeque::new() }
+    }
+
+    /// Counts `texts` as sent now, or says when to ask again.
+    pub(super) fn admit(&mut self, texts: usize, now: Instant) -> Result<(), Instant> {
+        if self.most == 0 {
+            return Ok(());
+        }
+        assert!(texts <= self.most, "a batch of {texts} texts under a limit of {} a minute", self.most);
+        while self.sent.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
+            self.sent.pop_front();
+        }
+        let mut in_window: usize = self.sent.iter().map(|(_, texts)| texts).sum();
+        for (at, leaving) in &self.sent {
+            if in_window + texts <= self.most {
+                break;
+            }
+            in_window -= leaving;
+            if in_window + texts <= self.most {
+                return Err(*at + WINDOW);
+            }
+        }
+        self.sent.push_back((now, texts));
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn no_minute_sees_more_texts_than_allowed() {
+        let start = Instant::now();
+        let mut now = start;
+        let mut pace = Pace::new(100);
+        let mut sends: Vec<(Duration, usize)> = Vec::new();
+        for texts in [60, 40, 100, 1, 99, 1, 50, 50, 33, 67, 100].repeat(5) {
+            while let Err(later) = pace.admit(texts, now) {
+                assert!(later > now, "asked to wait for the past");
+                now = later;
+            }
+            sends.push((now - start, texts));
+            now += Duration::from_millis(700);
+        }
+
+        for (begin, _) in &sends {
+            let end = *begin + Duration::from_secs(60);
+            let within = sends.iter().filter(|(at, _)| at >= begin && *at < end);
+            assert!(within.map(|(_, texts)| texts).sum::<usize>() <= 100);
+        }
+    }
+
+    #[test]
+    fn what_fits_goes_at_once_and_what_does_not_waits_for_the_oldest_to_leave() {
+        let now = Instant::now();
+        let second = Duration::from_secs(1);
+        let mut pace = Pace::new(10);
+        assert_eq!(pace.admit(6, now), Ok(()));
+        assert_eq!(pace.admit(4, now + second), Ok(()));
+        assert_eq!(pace.admit(6, now + second), Err(now + WINDOW));
+        assert_eq!(pace.admit(7, now + second), Err(now + second + WINDOW));
+        assert_eq!(pace.admit(6, now + WINDOW), Ok(()));
+    }
+
+    #[test]
+    fn zero_means_no_limit() {
+        let now = Instant::now();
+        let mut pace = Pace::new(0);
+        assert!((0..1000).all(|_| pace.admit(2048, now).is_ok()));
+    }
+}

@@ -1,0 +1,102 @@
+use super::*;
+
+fn reply(status: u16, body: &str) -> Reply {
+    Reply { status, retry_after: None, location: None, body: body.into() }
+}
+
+const PASSING: FailureKind = FailureKind::Transient { wait: None };
+
+fn after(seconds: f64) -> FailureKind {
+    FailureKind::Transient { wait: Some(Duration::from_secs_f64(seconds)) }
+}
+
+/// A Gemini answer to too many requests.
+fn quota(quota_id: &str, retry: &str) -> String {
+    format!(
+        r#"{{"error":{{"code":429,"message":"You exceeded your current quota.\n* Quota exceeded","status":"RESOURCE_EXHAUSTED","details":[
+        {{"@type":"type.googleapis.com/google.rpc.QuotaFailure","violations":[{{"quotaMetric":"m","quotaId":"{quota_id}","quotaValue":"100"}}]}},
+        {{"@type":"type.googleapis.com/google.rpc.Help","links":[]}}{retry}]}}}}"#
+    )
+}
+
+#[test]
+fn what_an_error_means_is_read_from_status_and_body() {
+    use FailureKind::{BadRequest, Exhausted, Final};
+    let minute = "EmbedContentRequestsPerMinutePerProjectPerModel-FreeTier";
+    let retry = |delay: &str| {
+        format!(r#",{{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"{delay}"}}"#)
+    };
+    let cases = [
+        (429, quota(minute, &retry("45.837906927s")), after(45.837_906_927)),
+        (429, quota(minute, &retry("0s")), after(0.0)),
+        (429, quota(minute, &retry("soon")), PASSING),
+        (429, quota(minute, ""), PASSING),
+        (429, quota("EmbedContentRequestsPerDayPerProjectPerModel-FreeTier", &retry("3s")), Exhausted),
+        (429, r#"{"error":{"message":"Rate limit","type":"requests","code":"rate_limit_exceeded"}}"#.into(), PASSING),
+        (429, r#"{"error":{"message":"You exceeded","type":"insufficient_quota","code":null}}"#.into(), Exhausted),
+        (403, r#"{"error":{"message":"no money","code":"insufficient_credits"}}"#.into(), Exhausted),
+        (402, "Payment Required".into(), Exhausted),
+        (200, r#"{"error":{"message":"slow down","type":"rate_limit"}}"#.into(), PASSING),
+        (200, r#"{"error":{"message":"You exceeded","code":"insufficient_quota"}}"#.into(), Exhausted),
+        (204, String::new(), PASSING),
+        (400, r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#.into(), Final),
+        (400, r#"{"error":{"message":"API key not valid. Please pass a valid API key."}}"#.into(), Final),
+        (400, r#"[{"error":{"code":400,"message":"key","details":[{"reason":"API_KEY_INVALID"}]}}]"#.into(), Final),
+        (400, r#"{"error":{"message":"no","status":"FAILED_PRECONDITION"}}"#.into(), Final),
+        (401, r#"{"error":{"message":"Incorrect API key provided","code":"invalid_api_key"}}"#.into(), Final),
+        (403, r#"{"error":{"status":"PERMISSION_DENIED","details":[{"reason":"BILLING_DISABLED"}]}}"#.into(), Final),
+        (404, r#"{"error":{"code":404,"message":"models/x is not found","status":"NOT_FOUND"}}"#.into(), Final),
+        (307, String::new(), Final),
+        (400, r#"{"error":{"code":400,"message":"text too long","status":"INVALID_ARGUMENT","details":[{"fieldViolations":[{}]}]}}"#.into(), BadRequest),
+        (413, r#"{"error":"batch too large","error_type":"Validation"}"#.into(), BadRequest),
+        (422, "<html>".into(), BadRequest),
+        (408, String::new(), PASSING),
+        (500, "{".into(), PASSING),
+        (503, r#"{"error":{"details":"none"}}"#.into(), PASSING),
+        (529, r#"{"error":null}"#.into(), PASSING),
+    ];
+    for (status, body, expected) in cases {
+        assert_eq!(failure(&reply(status, &body), None, &[]).kind, expected, "{status} {body}");
+    }
+}
+
+#[test]
+fn the_providers_words_are_found_in_every_known_shape() {
+    let cases = [
+        (r#"{"error":{"message":"too\nlong"}}"#, "status 400: too long"),
+        (r#"[{"error":{"message":"listed"}}]"#, "status 400: listed"),
+        (r#"{"error":"model \"x\" not found"}"#, r#"status 400: model "x" not found"#),
+        (r#"{"object":"error","message":"plain"}"#, "status 400: plain"),
+        (r#"{"detail":"Not Found"}"#, "status 400: Not Found"),
+        (
+            r#"{"detail":[{"loc":["body"],"msg":"too long","input":"row text"},{"msg":"bad"}]}"#,
+            "status 400: too long; bad",
+        ),
+        ("upstream\u{7} down", "status 400: upstream\\u{7} down"),
+        ("", "status 400"),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(failure(&reply(400, body), None, &[]).message, expected, "{body}");
+    }
+    let redirect = Reply { location: Some("https://b/".into()), ..reply(301, "<html>") };
+    assert_eq!(
+        failure(&redirect, None, &[]).message,
+        "status 301: redirects are not followed, this one goes to https://b/"
+    );
+}
+
+#[test]
+fn the_longer_of_two_waits_is_kept() {
+    let body = r#"{"error":{"details":[{"retryDelay":"2s"}]}}"#;
+    for (header, expected) in [(None, 2.0), (Some(1), 2.0), (Some(5), 5.0)] {
+        let reply = Reply { retry_after: header.map(Duration::from_secs), ..reply(503, body) };
+        assert_eq!(failure(&reply, None, &[]).kind, after(expected));
+    }
+}
+
+#[test]
+fn the_key_is_never_repeated() {
+    let key = SecretString::from("sk-secret");
+    let failure = failure(&reply(401, r#"{"error":{"message":"Incorrect key sk-secret"}}"#), Some(&key), &[]);
+    assert_eq!(failure.message, "status 401: Incorrect key ***");
+}

@@ -1,0 +1,77 @@
+//! A provider's own words, made fit for a log.
+//!
+//! Whatever a peer sends may stand in an error message: the key it was given,
+//! a row's text, control characters that forge log lines, or a page of HTML.
+//! What comes out is one short line with none of these.
+
+use secrecy::{ExposeSecret, SecretString};
+
+/// Enough for every explanation seen so far, and one line in a log.
+const MOST_CHARS: usize = 400;
+
+/// Shorter texts are words that a provider may well say by itself.
+const SHORTEST_TEXT: usize = 12;
+
+/// One line of at most [`MOST_CHARS`] characters, without the key and without any of the texts.
+pub(super) fn clean(words: &str, key: Option<&SecretString>, texts: &[String]) -> String {
+    let mut words = words.to_owned();
+    let key = key.map(ExposeSecret::expose_secret).filter(|key| !key.is_empty());
+    if let Some(key) = key {
+        words = words.replace(key, "***");
+    }
+    for text in texts.iter().filter(|text| text.len() >= SHORTEST_TEXT) {
+        if words.contains(text.as_str()) {
+            words = words.replace(text.as_str(), "(text)");
+        }
+    }
+    let mut line = String::with_capacity(MOST_CHARS);
+    for word in words.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(MOST_CHARS + 1).flat_map(visible));
+        if line.chars().count() > MOST_CHARS {
+            return line.chars().take(MOST_CHARS).chain(['…']).collect();
+        }
+    }
+    line
+}
+
+/// Letters, digits and signs of any script as they are; everything that acts on a terminal escaped.
+fn visible(char: char) -> impl Iterator<Item = char> {
+    let acts = char.is_control()
+        || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let escaped = acts.then(|| char.escape_unicode());
+    let plain = (!acts).then_some(char);
+    escaped.into_iter().flatten().chain(plain)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn words_are_one_short_visible_line() {
+        let cases = [
+            ("", ""),
+            ("Quota exceeded.\n* limit: 5\r\n", "Quota exceeded. * limit: 5"),
+            ("a\u{1b}[31mb\0", "a\\u{1b}[31mb\\u{0}"),
+            ("über \"x\" \u{202e}y", "über \"x\" \\u{202e}y"),
+        ];
+        for (words, expected) in cases {
+            assert_eq!(clean(words, None, &[]), expected);
+        }
+        let long = clean(&"word ".repeat(1000), None, &[]);
+        assert_eq!(long.chars().count(), MOST_CHARS + 1);
+        assert_eq!(clean(&"x".repeat(100_000), None, &[]).chars().count(), MOST_CHARS + 1);
+    }
+
+    #[test]
+    fn neither_the_key_nor_a_text_is_repeated() {
+        let key = SecretString::from("AIza-secret");
+        let texts = ["Ada Lovelace. Engineer at Engines.".to_owned(), "key".to_owned()];
+        let words = "key AIza-secret cannot embed Ada Lovelace. Engineer at Engines.";
+        assert_eq!(clean(words, Some(&key), &texts), "key *** cannot embed (text)");
+        assert_eq!(clean("said", Some(&SecretString::from("")), &texts), "said");
+    }
+}

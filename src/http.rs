@@ -1,0 +1,291 @@
+//! The only outgoing sockets.
+//!
+//! One request, one bounded answer: every request has a timeout that covers
+//! its body too, every body a limit that is held while it is read, and a
+//! redirect is an answer like any other, because following it would carry the
+//! key to a host that nobody configured. Secret headers are marked sensitive,
+//! and no error names more of a URL than its origin.
+//!
+//! `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are honoured as other programs
+//! honour them, save that a loopback address is always reached directly. What
+//! a status or a body means is left to the caller.
+
+use std::error::Error;
+use std::net::IpAddr;
+use std::time::Duration;
+
+use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
+use reqwest::{Client, Method, Url};
+use secrecy::{ExposeSecret, SecretString};
+
+/// A client that keeps its connections alive between requests.
+pub struct Http {
+    outside: Client,
+    loopback: Client,
+    /// Why no certificate authority is known here; plain HTTP works all the same.
+    no_authorities: Option<String>,
+}
+
+/// What stands in a header of a request.
+#[derive(Clone, Copy)]
+pub enum HeaderText<'a> {
+    /// Anyone may see it.
+    Plain(&'a str),
+    /// Kept out of every debug print.
+    Secret(&'a SecretString),
+}
+
+/// A header's name, in lower case, and its text.
+pub type Header<'a> = (&'static str, HeaderText<'a>);
+
+/// An answer, whatever its status.
+#[derive(Debug)]
+pub struct Reply {
+    /// The HTTP status.
+    pub status: u16,
+    /// How long the server asks us to wait; zero counts as asked.
+    pub retry_after: Option<Duration>,
+    /// Where a redirect points; it was not followed.
+    pub location: Option<String>,
+    /// The body, decompressed.
+    pub body: Vec<u8>,
+}
+
+/// Why there is no answer.
+#[derive(Debug, thiserror::Error)]
+pub enum HttpError {
+    /// TLS or the resolver cannot be set up on this host.
+    #[error("the HTTP client cannot be set up: {0}")]
+    Client(String),
+    /// Not an address that a request can go to.
+    #[error("expected an http or https address, found one that {0}")]
+    Address(String),
+    /// A header's text cannot be sent; it is not printed, since it may be a key.
+    #[error("header {0} has characters that cannot be sent: expected visible ASCII without line breaks")]
+    Header(&'static str),
+    /// No whole answer within the time allowed.
+    #[error("no answer from {origin} within {limit:?}")]
+    Timeout {
+        /// Scheme, host and port.
+        origin: String,
+        /// The time allowed.
+        limit: Duration,
+    },
+    /// The connection could not be made, or broke.
+    #[error("no answer from {origin}: {fault}")]
+    Broken {
+        /// Scheme, host and port.
+        origin: String,
+        /// What the network said, with its causes.
+        fault: String,
+    },
+    /// The body is larger than any answer we asked for.
+    #[error("answer from {origin} is larger than {most} bytes")]
+    TooLarge {
+        /// Scheme, host and port.
+        origin: String,
+        /// The limit.
+        most: usize,
+    },
+}
+
+impl HttpError {
+    /// Whether the same request could succeed later.
+    #[must_use]
+    pub fn time_may_cure(&self) -> bool {
+        match self {
+            Self::Client(_) | Self::Address(_) | Self::Header(_) => false,
+            Self::Timeout { .. } | Self::Broken { .. } | Self::TooLarge { .. } => true,
+        }
+    }
+}
+
+impl Http {
+    /// How long one connection attempt may take before the next address is tried.
+    const CONNECT: Duration = Duration::from_secs(10);
+
+    /// Sets up TLS and the two clients; opens no connection.
+    ///
+    /// # Errors
+    ///
+    /// [`HttpError::Client`] where TLS cannot be had at all. A host without a
+    /// single certificate authority is no such case: only https fails there.
+    pub fn new() -> Result<Self, HttpError> {
+        // The first provider installed serves the whole process. Losing the
+        // race to another thread is as good as winning it.
+        if rustls::crypto::CryptoProvider::get_default().is_none() {
+            rustls::crypto::ring::default_provider().install_default().ok();
+        }
+        let builder = || {
+            Client::builder()
+                .user_agent(concat!("reindexd/", env!("CARGO_PKG_VERSION")))
+                .redirect(reqwest::redirect::Policy::none())
+                .connect_timeout(Self::CONNECT)
+        };
+        let failed = |error: reqwest::Error| HttpError::Client(causes(&error));
+        let (outside, no_authorities) = match builder().build() {
+            Ok(client) => (client, None),
+            Err(error) => (builder().tls_certs_only([]).build().map_err(failed)?, Some(causes(&error))),
+        };
+        let near = builder().no_proxy();
+        let near = if no_authorities.is_some() { near.tls_certs_only([]) } else { near };
+        Ok(Self { outside, loopback: near.build().map_err(failed)?, no_authorities })
+    }
+
+    /// Sends `body` and reads the whole answer, at most `most_bytes` of it, within `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// An [`HttpError`] if there is no whole answer. Any status is an answer.
+    pub async fn post(
+        &self,
+        url: &str,
+        headers: &[Header<'_>],
+        body: Vec<u8>,
+        most_bytes: usize,
+        timeout: Duration,
+    ) -> Result<Reply, HttpError> {
+        self.send(Method::POST, url, headers, body, most_bytes, timeout).await
+    }
+
+    /// Asks for `url` and reads the whole answer, at most `most_bytes` of it, within `timeout`.
+    ///
+    /// # Errors
+    ///
+    /// An [`HttpError`] if there is no whole answer. Any status is an answer.
+    pub async fn get(
+        &self,
+        url: &str,
+        headers: &[Header<'_>],
+        most_bytes: usize,
+        timeout: Duration,
+    ) -> Result<Reply, HttpError> {
+        self.send(Method::GET, url, headers, Vec::new(), most_bytes, timeout).await
+    }
+
+    async fn send(
+        &self,
+        method: Method,
+        url: &str,
+        headers: &[Header<'_>],
+        body: Vec<u8>,
+        most_bytes: usize,
+        timeout: Duration,
+    ) -> Result<Reply, HttpError> {
+        let url = address(url)?;
+        let origin = url.origin().ascii_serialization();
+        let headers = header_map(headers)?;
+        let client = if is_loopback(&url) { &self.loopback } else { &self.outside };
+        if let (Some(why), "https") = (&self.no_authorities, url.scheme()) {
+            return Err(HttpError::Client(why.clone()));
+        }
+        let mut request = client.request(method, url).headers(headers);
+        if !body.is_empty() {
+            request = request.body(body);
+        }
+        let whole = async {
+            let response = request.send().await.map_err(|error| broken(&origin, error))?;
+            read(response, &origin, most_bytes).await
+        };
+        match tokio::time::timeout(timeout, whole).await {
+            Ok(reply) => reply,
+            Err(_elapsed) => Err(HttpError::Timeout { origin, limit: timeout }),
+        }
+    }
+}
+
+async fn read(mut response: reqwest::Response, origin: &str, most: usize) -> Result<Reply, HttpError> {
+    let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
+    let retry_after = retry_after(text(header::RETRY_AFTER), text(header::DATE));
+    let location = text(header::LOCATION).map(str::to_owned);
+    let status = response.status().as_u16();
+    let mut body = Vec::new();
+    while let Some(piece) = response.chunk().await.map_err(|error| broken(origin, error))? {
+        if body.len() + piece.len() > most {
+            return Err(HttpError::TooLarge { origin: origin.to_owned(), most });
+        }
+        body.extend_from_slice(&piece);
+    }
+    Ok(Reply { status, retry_after, location, body })
+}
+
+/// Checks that a request could go to this address.
+///
+/// # Errors
+///
+/// [`HttpError::Address`] with what is wrong with it.
+pub fn check_address(url: &str) -> Result<(), HttpError> {
+    address(url).map(drop)
+}
+
+fn address(url: &str) -> Result<Url, HttpError> {
+    let wrong = |fault: String| Err(HttpError::Address(fault));
+    match Url::parse(url) {
+        Err(error) => wrong(format!("cannot be read: {error}")),
+        Ok(url) if !matches!(url.scheme(), "http" | "https") => {
+            wrong(format!("has the scheme {:?}", url.scheme()))
+        }
+        Ok(url) => Ok(url),
+    }
+}
+
+/// A proxy's loopback is another host than ours, so a request to ours never goes through one.
+fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
+}
+
+fn header_map(headers: &[Header<'_>]) -> Result<HeaderMap, HttpError> {
+    let mut map = HeaderMap::with_capacity(headers.len());
+    for &(name, text) in headers {
+        let (text, sensitive) = match text {
+            HeaderText::Plain(text) => (text, false),
+            HeaderText::Secret(secret) => (secret.expose_secret(), true),
+        };
+        let mut value = HeaderValue::from_str(text).map_err(|_| HttpError::Header(name))?;
+        value.set_sensitive(sensitive);
+        map.insert(HeaderName::from_static(name), value);
+    }
+    Ok(map)
+}
+
+fn broken(origin: &str, error: reqwest::Error) -> HttpError {
+    HttpError::Broken { origin: origin.to_owned(), fault: causes(&error.without_url()) }
+}
+
+/// An error and its causes in one line.
+fn causes(error: &dyn Error) -> String {
+    let mut line = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let words = error.to_string();
+        // Some layers print their cause themselves.
+        if !line.contains(&words) {
+            line = format!("{line}: {words}");
+        }
+        cause = error.source();
+    }
+    line
+}
+
+/// Reads a `Retry-After` header: seconds, or a date, which is measured by the
+/// server's own clock where it tells us. Gateways send nonsense such as `-1`,
+/// which names no wait.
+fn retry_after(asked: Option<&str>, date: Option<&str>) -> Option<Duration> {
+    let asked = asked?.trim();
+    if let Ok(seconds) = asked.parse::<f64>() {
+        return Duration::try_from_secs_f64(seconds).ok();
+    }
+    let until = http_date(asked)?;
+    let now = date.and_then(http_date).unwrap_or_else(jiff::Timestamp::now);
+    Some(Duration::try_from(until.duration_since(now)).unwrap_or(Duration::ZERO))
+}
+
+fn http_date(text: &str) -> Option<jiff::Timestamp> {
+    jiff::fmt::rfc2822::DateTimeParser::new().parse_timestamp(text.trim()).ok()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,42 @@
+//! Keeps a Faiss index and its metadata true to the tagged rows of a SQLite table.
+//!
+//! ```text
+//!  watch ─▶ debounce ─▶ snapshot ─▶ plan ─▶ embed ─▶ index ─▶ verify ─▶ promote ─▶ announce
+//! └── agent + phase ──┘ └────────── reconcile: one straight line ──────────┘ └── agent ──┘
+//! ```
+//!
+//! Four layers, imports pointing down only:
+//!
+//! - ground: [`record`], [`document`], [`pyjson`], [`manifest`], [`config`], [`pass`], [`sqlite_uri`];
+//! - decisions, pure: [`debounce`], [`phase`], [`plan`], [`guard`];
+//! - edges: [`watch`], [`signals`], [`snapshot`], [`embed`], [`http`], [`cache`], [`builds`], [`announce`];
+//! - order: [`reconcile`], one pass; [`agent`], the loop.
+//!
+//! In front of them stands [`cli`], a file for each command.
+
+pub mod agent;
+pub mod announce;
+pub mod builds;
+pub mod cache;
+pub mod cli;
+pub mod config;
+pub mod debounce;
+pub mod document;
+pub mod embed;
+pub mod guard;
+pub mod http;
+pub mod manifest;
+pub mod pass;
+pub mod phase;
+pub mod plan;
+pub mod pyjson;
+pub mod reconcile;
+pub mod record;
+pub mod signals;
+pub mod snapshot;
+pub mod sqlite_uri;
+pub mod stamp;
+pub mod watch;
+
+/// Name and version, as manifests and requests carry them.
+pub const PROGRAM: &str = concat!("reindexd ", env!("CARGO_PKG_VERSION"));

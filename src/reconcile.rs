@@ -1,0 +1,480 @@
+//! One pass, start to end: look, plan, and if anything differs build, verify, promote.
+//!
+//! [`reconcile`] is the story and nothing else; what each step means stands in
+//! its own module. A pass runs on one thread, takes the lock once, asks `stop`
+//! between its steps, and leaves either a new build served or the old one.
+//! When a pass is due is `phase`'s to say, telling the API is the caller's.
+
+mod error;
+mod found;
+mod preview;
+mod purchase;
+mod rollback;
+mod survey;
+
+use std::collections::HashMap;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+pub use error::{PassError, Verdict};
+pub use preview::{Preview, preview};
+pub use rollback::{Rollback, RolledBack, release, rollback};
+
+use crate::builds::collect::{self, Keep};
+use crate::builds::staging::{self, Drafted, Staging};
+use crate::builds::state::{Attempt, Hold, SameContent, State};
+use crate::builds::verify::Verified;
+use crate::builds::{Builds, index, lock, promote, sweep};
+use crate::config::Config;
+use crate::embed::{self, Embedder};
+use crate::guard;
+use crate::manifest::{Counts, MANIFEST_FORMAT, Manifest, Source, Took};
+use crate::record::{Space, TextHash};
+use crate::snapshot::{Look, Scan};
+use found::{Found, HeldVectors};
+use purchase::Purchased;
+use survey::{Survey, survey};
+
+/// What a pass works with.
+pub struct World<'a> {
+    /// The settings in force.
+    pub config: &'a Config,
+    /// The space that they name.
+    pub space: Space,
+    /// Makes the provider when something must be bought: a pass that finds nothing new needs no key.
+    pub embedder: &'a dyn Fn() -> Result<Arc<dyn Embedder>, embed::EmbedError>,
+    /// Where requests run.
+    pub runtime: tokio::runtime::Handle,
+    /// Cancelled when the pass should end.
+    pub stop: CancellationToken,
+    /// Told what goes on.
+    pub progress: &'a (dyn Fn(Progress<'_>) + Sync),
+    /// The time of day, for names and people; nothing is decided by it but the age of old builds.
+    pub clock: fn() -> Timestamp,
+}
+
+/// What was asked of a pass.
+#[derive(Clone, Debug, Default)]
+pub struct Job {
+    /// Why it runs, as the manifest will say.
+    pub trigger: String,
+    /// Make a build though nothing differs.
+    pub full: bool,
+    /// Buy every vector again.
+    pub rebuy: bool,
+    /// Waive `guard.max_shrink`.
+    pub accept_shrink: bool,
+    /// Prove the served files in full first, and replace them if they are damaged.
+    pub full_check: bool,
+    /// End a hold: a person asked.
+    pub ends_hold: bool,
+}
+
+/// What goes on in a pass.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Progress<'a> {
+    /// A phase began.
+    Phase(Phase),
+    /// Texts were bought, of so many.
+    Embedded {
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+        /// What is being waited for.
+        waiting: Option<&'a str>,
+    },
+    /// Something an operator should know that does not end the pass.
+    Warning(&'a str),
+}
+
+/// The phases of a pass, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Sweep, adoption, old builds.
+    Prepare,
+    /// Reading the database.
+    Snapshot,
+    /// Finding vectors at hand.
+    Plan,
+    /// Buying vectors.
+    Embed,
+    /// Writing index and hashes.
+    Index,
+    /// Reopening and proving them.
+    Verify,
+    /// Serving them.
+    Promote,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Prepare => "prepare",
+            Self::Snapshot => "snapshot",
+            Self::Plan => "plan",
+            Self::Embed => "embed",
+            Self::Index => "index",
+            Self::Verify => "verify",
+            Self::Promote => "promote",
+        })
+    }
+}
+
+/// How a pass ended that did not fail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The build that is served now.
+    pub build: Option<String>,
+    /// What was done.
+    pub counts: Counts,
+    /// How long the phases took.
+    pub took: Took,
+    /// From verified to served, in milliseconds.
+    pub promote_ms: u64,
+}
+
+/// What became of a pass that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A new build is served.
+    Promoted,
+    /// Nothing differed.
+    Unchanged,
+    /// A rollback holds the content that the table still has.
+    Held,
+}
+
+/// One pass.
+///
+/// # Errors
+///
+/// [`PassError`]; what was served before is served still, unless it says otherwise.
+pub fn reconcile(world: &World<'_>, job: &Job) -> Result<Done, PassError> {
+    let started = Instant::now();
+    let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
+    (world.progress)(Progress::Phase(Phase::Prepare));
+    builds.prepare()?;
+    let _lock = lock::try_lock(&builds.layout)?.ok_or(PassError::Busy)?;
+    sweep::sweep(&builds)?;
+    let mut pass = Pass::begin(world, job, builds, started)?;
+    let result = pass.run();
+    pass.leave(&result);
+    result
+}
+
+/// A pass that holds the lock.
+struct Pass<'w> {
+    world: &'w World<'w>,
+    job: &'w Job,
+    builds: Builds,
+    found: Found,
+    state: State,
+    hold: Option<Hold>,
+    /// Texts that the provider would not take, with its words.
+    refused: HashMap<TextHash, String>,
+    started: Instant,
+    took: Took,
+    /// Where the milliseconds of [`Took`] were last counted up to.
+    lap: Instant,
+    promote_ms: u64,
+    counts: Counts,
+}
+
+impl<'w> Pass<'w> {
+    fn begin(
+        world: &'w World<'w>,
+        job: &'w Job,
+        builds: Builds,
+        started: Instant,
+    ) -> Result<Self, PassError> {
+        let (mut state, damaged) = State::load(&builds.layout);
+        let (hold, damaged_hold) = Hold::load(&builds.layout);
+        for words in [damaged, damaged_hold].into_iter().flatten() {
+            (world.progress)(Progress::Warning(&words));
+        }
+        let found = Found::settle(world, &builds, &mut state)?;
+        let mut pass = Self {
+            world,
+            job,
+            refused: if job.rebuy { HashMap::new() } else { found.refused_texts(&world.space) },
+            found,
+            builds,
+            state,
+            hold,
+            started,
+            took: Took::default(),
+            lap: Instant::now(),
+            promote_ms: 0,
+            counts: Counts::default(),
+        };
+        if job.ends_hold && pass.hold.take().is_some() {
+            Hold::release(&pass.builds.layout)?;
+        }
+        if job.full_check {
+            pass.found.prove(world, &pass.builds)?;
+        }
+        Ok(pass)
+    }
+
+    fn run(&mut self) -> Result<Done, PassError> {
+        loop {
+            let stop = || self.world.stop.is_cancelled();
+            self.enter(Phase::Snapshot);
+            let look = Look::open(&self.world.config.source.database, &stop)?;
+            let scan = look.scan(&self.world.space)?;
+            if self.is_known(&scan) {
+                look.end()?;
+                return Ok(self.done(Outcome::Unchanged));
+            }
+            let mut held = HeldVectors::gather(self.world, &self.builds, &self.found, self.job.rebuy)?;
+            if let Some(hold) = &self.hold {
+                let survey = survey(&look, self.world, held.planner(self.found.rows()), None, &self.refused)?;
+                if hold.forbids(self.found.id(), &survey.content_hash) {
+                    look.end()?;
+                    return Ok(self.done(Outcome::Held));
+                }
+                Hold::release(&self.builds.layout)?;
+                self.hold = None;
+            }
+            let id = staging::new_id((self.world.clock)());
+            let mut draft = Staging::begin(&self.builds, id)?.draft()?;
+            let survey =
+                survey(&look, self.world, held.planner(self.found.rows()), Some(&mut draft), &self.refused)?;
+            look.end()?;
+            let drafted = draft.finish()?;
+            self.took.snapshot = self.lap();
+
+            self.enter(Phase::Plan);
+            self.counts = survey.plan.counts;
+            if self.same_content(&survey) {
+                drafted.staging.discard()?;
+                self.remember(&scan)?;
+                return Ok(self.done(Outcome::Unchanged));
+            }
+            self.permit(&survey)?;
+            if let Some(damaged) = held.damaged(self.world, &survey.plan)? {
+                // Its vectors are not what was paid for: look again without it.
+                self.found.exclude(self.world, damaged);
+                drafted.staging.discard()?;
+                continue;
+            }
+            self.make_room(&drafted, &survey)?;
+            self.took.plan = self.lap();
+
+            self.enter(Phase::Embed);
+            let bought = purchase::buy(self.world, &drafted, &survey, held.cache())?;
+            self.took.embed = self.lap();
+            self.counts.requests += bought.requests;
+            if !bought.refused.is_empty() {
+                // Left out from now on, so the metadata must be written without them.
+                self.refused.extend(bought.refused);
+                drafted.staging.discard()?;
+                continue;
+            }
+            return self.publish(drafted, survey, scan, held, &bought);
+        }
+    }
+
+    /// From here on everything is at hand: index, verify, promote.
+    fn publish(
+        &mut self,
+        drafted: Drafted,
+        survey: Survey,
+        scan: Scan,
+        mut held: HeldVectors,
+        bought: &Purchased,
+    ) -> Result<Done, PassError> {
+        let stop = || self.world.stop.is_cancelled();
+        self.enter(Phase::Index);
+        let sealed = held.seal(self.world, drafted, &survey)?;
+        self.took.index = self.lap();
+
+        self.enter(Phase::Verify);
+        let verified = sealed.verify(&stop)?;
+        if stop() {
+            return Err(PassError::Stopped);
+        }
+        self.took.verify = self.lap();
+
+        self.enter(Phase::Promote);
+        self.took.total = millis(self.started.elapsed());
+        let manifest = self.manifest(&verified, &survey, scan);
+        let now = (self.world.clock)();
+        let promoted = verified.promote(&self.builds, &manifest, now);
+        if !matches!(promoted, Err(promote::PromoteError::NotPromoted(_))) {
+            self.state.promoted(&manifest.id, "build", now);
+        }
+        let build = promoted?;
+        self.promote_ms = self.lap();
+        held.forget(self.world, &survey.rows, bought.texts > 0);
+        self.found.replace(build);
+        Ok(self.done(Outcome::Promoted))
+    }
+
+    fn manifest(&self, verified: &Verified, survey: &Survey, scan: Scan) -> Manifest {
+        Manifest {
+            format: MANIFEST_FORMAT,
+            id: verified.id().to_owned(),
+            sequence: self.found.next_sequence(),
+            created: (self.world.clock)().to_string(),
+            trigger: self.job.trigger.clone(),
+            adopted: false,
+            program: crate::PROGRAM.to_owned(),
+            faiss: index::FAISS_VERSION.to_owned(),
+            source: Source {
+                database: self.world.config.source.database.display().to_string(),
+                tagged: survey.tagged,
+            },
+            space: Some(self.world.space.clone()),
+            scan_hash: Some(scan.hash),
+            content_hash: Some(survey.content_hash),
+            left_out: survey.left_out.clone(),
+            files: verified.files.clone(),
+            ntotal: verified.rows,
+            dimension: verified.dimension,
+            metric: "inner_product".to_owned(),
+            counts: self.counts,
+            took_ms: self.took,
+            previous: self.found.id().map(str::to_owned),
+        }
+    }
+
+    /// Whether this scan is one whose content is served.
+    fn is_known(&self, scan: &Scan) -> bool {
+        if self.forced() {
+            return false;
+        }
+        let Some(served) = self.found.whole() else { return false };
+        let remembered = self
+            .state
+            .same_content
+            .as_ref()
+            .is_some_and(|same| same.build == served.manifest.id && same.scan_hash == scan.hash);
+        remembered || served.manifest.scan_hash == Some(scan.hash)
+    }
+
+    fn same_content(&self, survey: &Survey) -> bool {
+        let served = self.found.whole().and_then(|served| served.manifest.content_hash);
+        !self.forced() && served == Some(survey.content_hash)
+    }
+
+    fn forced(&self) -> bool {
+        self.job.full || self.job.rebuy || self.found.must_rebuild()
+    }
+
+    /// The raw values differ and the records do not: the next look is spared the second scan.
+    fn remember(&mut self, scan: &Scan) -> Result<(), PassError> {
+        if let Some(build) = self.found.id() {
+            self.state.same_content = Some(SameContent { build: build.to_owned(), scan_hash: scan.hash });
+            self.state.save(&self.builds.layout)?;
+        }
+        Ok(())
+    }
+
+    fn permit(&self, survey: &Survey) -> Result<(), PassError> {
+        let settings = &self.world.config.guard;
+        if survey.unfit.count > settings.quarantine {
+            return Err(PassError::Unfit(survey.unfit.clone()));
+        }
+        let limits = guard::Limits {
+            max_shrink: settings.max_shrink,
+            max_texts: settings.max_texts,
+            accept_shrink: self.job.accept_shrink,
+        };
+        let served = self.found.records();
+        Ok(guard::check(&survey.plan.counts, survey.tagged, survey.unfit.count, served, &limits)?)
+    }
+
+    /// Collects old builds, and refuses a build that would not fit before anything is bought.
+    fn make_room(&self, drafted: &Drafted, survey: &Survey) -> Result<(), PassError> {
+        self.collect(collect::GRACE)?;
+        let needed = drafted.bytes_to_come(survey.rows.len() as u64, self.world.space.dimension);
+        let free = || crate::builds::disk::free_bytes(&self.builds.layout.root);
+        if free()? < needed {
+            self.collect(Duration::ZERO)?;
+        }
+        let free = free()?;
+        if free < needed {
+            return Err(PassError::NoSpace { path: self.builds.layout.root.clone(), needed, free });
+        }
+        Ok(())
+    }
+
+    fn collect(&self, grace: Duration) -> Result<(), PassError> {
+        let keep = Keep {
+            // The build in the making will be one of the newest.
+            newest: self.world.config.publish.keep.saturating_sub(1).max(1),
+            grace,
+            served: self.found.id(),
+            state: &self.state,
+            hold: self.hold.as_ref(),
+            now: (self.world.clock)(),
+        };
+        let surplus = collect::surplus(&self.builds.ids()?, &self.builds.kept()?, &keep);
+        Ok(collect::collect(&self.builds, &surplus)?)
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        (self.world.progress)(Progress::Phase(phase));
+    }
+
+    /// Milliseconds since the last call.
+    fn lap(&mut self) -> u64 {
+        let took = self.lap.elapsed();
+        self.lap = Instant::now();
+        millis(took)
+    }
+
+    fn done(&mut self, outcome: Outcome) -> Done {
+        self.took.total = millis(self.started.elapsed());
+        let mut counts = self.counts;
+        if outcome != Outcome::Promoted {
+            let records = self.found.records().unwrap_or_default();
+            counts = Counts { records, kept: records, ..Counts::default() };
+        }
+        let build = self.found.id().map(str::to_owned);
+        Done { outcome, build, counts, took: self.took, promote_ms: self.promote_ms }
+    }
+
+    /// Clears up after a failure and notes the attempt for people. What fails
+    /// here is only said: the outcome of the pass stands.
+    fn leave(&mut self, result: &Result<Done, PassError>) {
+        let keeps_staging = matches!(result, Ok(_) | Err(PassError::Verify(_)));
+        if !keeps_staging && let Err(error) = sweep::sweep(&self.builds) {
+            (self.world.progress)(Progress::Warning(&crate::builds::with_cause(&error)));
+        }
+        let failed_before = self.state.attempts.last().is_some_and(|last| last.error.is_some());
+        let (outcome, error) = match result {
+            Ok(done) if done.outcome == Outcome::Promoted => ("promoted", None),
+            Ok(_) if !failed_before => return,
+            Ok(_) => ("unchanged", None),
+            Err(PassError::Stopped) => return,
+            Err(error) => (error.verdict().word(), Some(error.words())),
+        };
+        let build =
+            result.as_ref().ok().and_then(|done| done.build.clone()).filter(|_| outcome == "promoted");
+        self.state.attempted(Attempt {
+            at: (self.world.clock)(),
+            trigger: self.job.trigger.clone(),
+            outcome: outcome.to_owned(),
+            build,
+            error,
+            counts: self.counts,
+            took_ms: millis(self.started.elapsed()),
+            promote_ms: self.promote_ms,
+        });
+        if let Err(error) = self.state.save(&self.builds.layout) {
+            (self.world.progress)(Progress::Warning(&crate::builds::with_cause(&error)));
+        }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

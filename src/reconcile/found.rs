@@ -1,0 +1,277 @@
+//! What a pass finds on disk: the served build, and vectors already paid for.
+//!
+//! [`Found`] settles what an earlier pass or ingest.py left under the public
+//! names. [`HeldVectors`] gathers every vector of the space in force that need
+//! not be bought: in the served build, in other kept builds, in the cache. An
+//! index is proven against its manifest before anything is taken from it.
+
+use std::collections::{HashMap, HashSet};
+
+use super::survey::Survey;
+use super::{PassError, Progress, World};
+use crate::builds::adopt::{self, Adoption};
+use crate::builds::staging::{Drafted, Sealed};
+use crate::builds::state::State;
+use crate::builds::verify::{VerifyError, failed};
+use crate::builds::{Build, Builds, Served, promote, with_cause};
+use crate::cache::Cache;
+use crate::manifest::RowHashes;
+use crate::plan::{Held, Plan, Planner};
+use crate::record::{Space, TextHash};
+
+/// What stood under the public names when the pass began.
+pub struct Found {
+    served: Served,
+    /// Rows of the served build; none of an adopted or damaged one.
+    rows: Vec<RowHashes>,
+    /// The highest sequence of any build.
+    sequence: u64,
+    /// Why the served files must be replaced though the table may not differ.
+    rebuild: bool,
+    /// Builds whose index is not what its manifest says.
+    excluded: HashSet<String>,
+}
+
+impl Found {
+    /// Ends what was left undone, adopts what ingest.py left, and reads what is served.
+    pub fn settle(world: &World<'_>, builds: &Builds, state: &mut State) -> Result<Self, PassError> {
+        let now = (world.clock)();
+        let warn = |words: &str| (world.progress)(Progress::Warning(words));
+        let sequence = builds.kept()?.first().map_or(0, |newest| newest.manifest.sequence);
+        let mut found = Self {
+            served: builds.served(),
+            rows: Vec::new(),
+            sequence,
+            rebuild: false,
+            excluded: HashSet::new(),
+        };
+        if let Served::Broken { why } = &found.served {
+            warn(&format!("what is served cannot be read and is built anew: {why}"));
+            found.rebuild = true;
+        }
+        match adopt::adopt(builds, &found.served, sequence + 1, now)? {
+            Adoption::Nothing | Adoption::Relinked => {
+                promote::finish_promotion(builds, &found.served, now)?;
+            }
+            Adoption::Adopted { build, mismatch } => {
+                warn(&format!("adopted the files of ingest.py as build {}", build.manifest.id));
+                if let Some(mismatch) = mismatch {
+                    warn(&format!("the adopted files do not belong together: {mismatch}"));
+                }
+                state.promoted(&build.manifest.id, "adopt", now);
+                state.save(&builds.layout)?;
+                found.replace(*build);
+            }
+            Adoption::Mixed { plain } => {
+                let names =
+                    plain.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
+                warn(&format!(
+                    "{names} is a plain file beside a link: ingest.py was run again; the pair is built anew"
+                ));
+                found.rebuild = true;
+            }
+        }
+        found.note_promotion(builds, state, now)?;
+        found.read_rows(world);
+        Ok(found)
+    }
+
+    /// A promotion that was cut short before it was noted is noted now.
+    fn note_promotion(
+        &self,
+        builds: &Builds,
+        state: &mut State,
+        now: jiff::Timestamp,
+    ) -> Result<(), PassError> {
+        if let Some(id) = self.id()
+            && state.promotions.last().is_none_or(|last| last.build != id)
+        {
+            let id = id.to_owned();
+            state.promoted(&id, "build", now);
+            state.save(&builds.layout)?;
+        }
+        Ok(())
+    }
+
+    fn read_rows(&mut self, world: &World<'_>) {
+        if let Some(build) = self.served.build() {
+            match build.rows() {
+                Ok(rows) => self.rows = rows,
+                Err(error) => {
+                    (world.progress)(Progress::Warning(&with_cause(&error)));
+                    self.rebuild = true;
+                }
+            }
+        }
+    }
+
+    /// Proves the served files in full; damaged ones are to be replaced.
+    pub fn prove(&mut self, world: &World<'_>, builds: &Builds) -> Result<(), PassError> {
+        let Some(build) = self.served.build() else { return Ok(()) };
+        let checks = build.prove(&|| world.stop.is_cancelled())?;
+        if checks.iter().all(|check| check.ok) || build.manifest.adopted {
+            return Ok(());
+        }
+        let words =
+            format!("served build {} is damaged and is built anew: {}", build.manifest.id, failed(&checks));
+        (world.progress)(Progress::Warning(&words));
+        tracing::debug!(builds = %builds.layout.builds.display(), "the damaged build stays until it is collected");
+        self.rebuild = true;
+        Ok(())
+    }
+
+    /// The served build, readable and not known to be damaged.
+    pub fn whole(&self) -> Option<&Build> {
+        self.served.build().filter(|_| !self.rebuild)
+    }
+
+    /// Texts that the provider refused when the served build was made.
+    pub fn refused_texts(&self, space: &Space) -> HashMap<TextHash, String> {
+        refused_texts(&self.served, space)
+    }
+
+    /// The id of the served build.
+    pub fn id(&self) -> Option<&str> {
+        self.served.build().map(|build| build.manifest.id.as_str())
+    }
+
+    /// Records of the served build.
+    pub fn records(&self) -> Option<u64> {
+        self.served.build().map(|build| build.manifest.ntotal)
+    }
+
+    /// Rows of the served build, in index order.
+    pub fn rows(&self) -> &[RowHashes] {
+        &self.rows
+    }
+
+    /// Whether the served files must be replaced though nothing may differ.
+    pub fn must_rebuild(&self) -> bool {
+        self.rebuild
+    }
+
+    /// The sequence of the next build.
+    pub fn next_sequence(&self) -> u64 {
+        self.sequence + 1
+    }
+
+    /// Another build is served from now on.
+    pub fn replace(&mut self, build: Build) {
+        self.sequence = self.sequence.max(build.manifest.sequence);
+        self.served = Served::Build(Box::new(build));
+    }
+
+    /// Nothing more is taken from a build whose index is damaged.
+    pub fn exclude(&mut self, world: &World<'_>, id: String) {
+        let words =
+            format!("the index of build {id} is not what its manifest says; no vector is taken from it");
+        (world.progress)(Progress::Warning(&words));
+        self.rebuild |= self.id() == Some(id.as_str());
+        self.excluded.insert(id);
+    }
+}
+
+/// Texts that the provider refused when the served build was made, with its words.
+pub fn refused_texts(served: &Served, space: &Space) -> HashMap<TextHash, String> {
+    let same = served.build().filter(|build| build.manifest.space.as_ref() == Some(space));
+    let rows = same.map(|build| build.manifest.left_out.as_slice()).unwrap_or_default();
+    let words =
+        |reason: &str| reason.strip_prefix(super::survey::PROVIDER_REFUSES).unwrap_or(reason).to_owned();
+    rows.iter().filter_map(|row| Some((row.refused_text?, words(&row.reason)))).collect()
+}
+
+/// Every vector of the space in force that need not be bought.
+pub struct HeldVectors {
+    builds: Vec<Build>,
+    rows: Vec<Vec<RowHashes>>,
+    cached: HashSet<TextHash>,
+    cache: Cache,
+}
+
+impl HeldVectors {
+    /// Finds them: the served build first, then the others from the newest on.
+    pub fn gather(world: &World<'_>, builds: &Builds, found: &Found, rebuy: bool) -> Result<Self, PassError> {
+        let now = (world.clock)().as_second();
+        let (cache, warning) = Cache::open(&builds.layout.cache(), &world.space, now)?;
+        if let Some(warning) = warning {
+            (world.progress)(Progress::Warning(&warning));
+        }
+        let mut held = Self { builds: Vec::new(), rows: Vec::new(), cached: HashSet::new(), cache };
+        if !rebuy {
+            held.cached = held.cache.hashes()?;
+            (held.builds, held.rows) = usable(builds, &world.space, found.id(), &found.excluded)?;
+        }
+        Ok(held)
+    }
+
+    /// A planner that knows of them.
+    pub fn planner<'a>(&'a self, served: &'a [RowHashes]) -> Planner<'a> {
+        Planner::new(
+            served,
+            Held { builds: self.rows.iter().map(Vec::as_slice).collect(), cached: &self.cached },
+        )
+    }
+
+    /// Proves the indexes that a plan takes vectors from; gives the id of one that is damaged.
+    pub fn damaged(&self, world: &World<'_>, plan: &Plan) -> Result<Option<String>, VerifyError> {
+        for &build in &plan.builds_used {
+            let build = &self.builds[usize::from(build)];
+            if !build.index_is_whole(&|| world.stop.is_cancelled())? {
+                return Ok(Some(build.manifest.id.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// Where bought vectors are kept.
+    pub fn cache(&mut self) -> &mut Cache {
+        &mut self.cache
+    }
+
+    /// Writes index and hashes from vectors that are all at hand.
+    pub fn seal(
+        &mut self,
+        world: &World<'_>,
+        drafted: Drafted,
+        survey: &Survey,
+    ) -> Result<Sealed, PassError> {
+        let sources: Vec<&Build> = self.builds.iter().collect();
+        let cache = &mut self.cache;
+        drafted.seal(
+            &survey.rows,
+            &survey.plan.origins,
+            world.space.dimension,
+            &sources,
+            &mut |text, out| Ok(cache.vector(text, out)?),
+            &mut || if world.stop.is_cancelled() { Err(PassError::Stopped) } else { Ok(()) },
+        )
+    }
+
+    /// Drops from the cache what the new build holds. What fails here costs only room.
+    pub fn forget(&mut self, world: &World<'_>, rows: &[RowHashes], bought: bool) {
+        if self.cached.is_empty() && !bought {
+            return;
+        }
+        let holds: HashSet<TextHash> = rows.iter().map(|row| row.text).collect();
+        if let Err(error) = self.cache.forget(&|text| holds.contains(text)) {
+            (world.progress)(Progress::Warning(&with_cause(&error)));
+        }
+    }
+}
+
+/// The kept builds of a space with their rows, the served one first.
+pub fn usable(
+    builds: &Builds,
+    space: &Space,
+    served: Option<&str>,
+    excluded: &HashSet<String>,
+) -> Result<(Vec<Build>, Vec<Vec<RowHashes>>), PassError> {
+    let mut kept = builds.kept()?;
+    kept.retain(|build| {
+        build.manifest.space.as_ref() == Some(space) && !excluded.contains(&build.manifest.id)
+    });
+    kept.sort_by_key(|build| served != Some(build.manifest.id.as_str()));
+    // A build whose rows cannot be read gives nothing; `verify` says why.
+    let with_rows = kept.into_iter().filter_map(|build| Some((build.rows().ok()?, build)));
+    Ok(with_rows.map(|(rows, build)| (build, rows)).unzip())
+}

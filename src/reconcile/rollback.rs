@@ -1,0 +1,95 @@
+//! Serves an earlier build again, and holds it until the table changes.
+//!
+//! The target is proven in full first. The hold is written before the switch:
+//! a crash between the two leaves a hold on a build that is not served, which
+//! forbids nothing.
+
+use super::preview::preview;
+use super::{Job, PassError, Progress, World};
+use crate::builds::state::{Hold, State};
+use crate::builds::verify::failed;
+use crate::builds::{Builds, lock, promote, sweep};
+
+/// What was asked for.
+#[derive(Clone, Debug)]
+pub struct Rollback {
+    /// The build to serve; `None` for the one promoted before.
+    pub to: Option<String>,
+    /// Who asked, for the hold.
+    pub by: String,
+}
+
+/// What was done.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RolledBack {
+    /// The build that was served.
+    pub from: Option<String>,
+    /// The build that is served now.
+    pub to: String,
+}
+
+/// Serves an earlier build and holds it.
+///
+/// # Errors
+///
+/// [`PassError`]; what was served before is served still, unless it says otherwise.
+pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassError> {
+    let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
+    builds.prepare()?;
+    let _lock = lock::try_lock(&builds.layout)?.ok_or(PassError::Busy)?;
+    sweep::sweep(&builds)?;
+    let (mut state, _) = State::load(&builds.layout);
+    let served = builds.served();
+    let from = served.build().map(|build| build.manifest.id.clone());
+    let there = |id: &str| builds.build(id).is_ok();
+    let to = match (&asked.to, &from) {
+        (Some(to), _) => to.clone(),
+        (None, Some(from)) => {
+            let before = state.before(from, &there);
+            before.map(str::to_owned).ok_or_else(|| PassError::NothingBefore { served: from.clone() })?
+        }
+        (None, None) => return Err(PassError::NothingBefore { served: "the present".to_owned() }),
+    };
+    let target = builds.build(&to)?;
+    let checks = target.prove(&|| world.stop.is_cancelled())?;
+    if checks.iter().any(|check| !check.ok) {
+        return Err(PassError::DamagedTarget { id: to, words: failed(&checks) });
+    }
+    let content_hash = match preview(world, &Job { full: true, ..Job::default() }) {
+        Ok(preview) => preview.content_hash,
+        Err(error) => {
+            let words = format!(
+                "the table cannot be read, so its content is taken from the build served before: {}",
+                error.words()
+            );
+            (world.progress)(Progress::Warning(&words));
+            served.build().and_then(|build| build.manifest.content_hash)
+        }
+    };
+    let now = (world.clock)();
+    let hold = Hold { build: to.clone(), from: from.clone(), content_hash, by: asked.by.clone(), at: now };
+    hold.save(&builds.layout)?;
+    let promoted = promote::serve(&builds, &to, builds.mode(), now);
+    if !matches!(promoted, Err(promote::PromoteError::NotPromoted(_))) {
+        state.promoted(&to, "rollback", now);
+        state.save(&builds.layout)?;
+    }
+    promoted?;
+    Ok(RolledBack { from, to })
+}
+
+/// Ends a hold; the agent's next pass builds what the table has.
+///
+/// # Errors
+///
+/// [`PassError`] where the hold cannot be removed.
+pub fn release(world: &World<'_>) -> Result<bool, PassError> {
+    let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
+    builds.prepare()?;
+    let _lock = lock::try_lock(&builds.layout)?.ok_or(PassError::Busy)?;
+    let held = Hold::load(&builds.layout).0.is_some();
+    if held {
+        Hold::release(&builds.layout)?;
+    }
+    Ok(held)
+}

@@ -1,0 +1,165 @@
+//! The second scan of a look: rows become records, hashes, metadata and a plan.
+//!
+//! Forty bytes a row are held. Records go into the draft as they come, and so
+//! do the texts that must be bought; without a draft nothing is written, which
+//! is what `plan` and `status` ask for.
+
+use std::collections::HashMap;
+
+use super::{PassError, World};
+use crate::builds::staging::Draft;
+use crate::guard::{FAULTS_NAMED, UnfitRows};
+use crate::manifest::{LeftOut, RowHashes};
+use crate::plan::{Plan, Planner, Verdict};
+use crate::pyjson;
+use crate::record::{
+    ContentHash, ContentHasher, IdHash, RawValue, Record, RecordHash, RowFault, TextHash, column,
+    raw_row_hash,
+};
+use crate::snapshot::Look;
+
+/// Rows that quarantine can leave out at most, whatever the setting: they are listed in the manifest.
+const MOST_LEFT_OUT: usize = 10_000;
+
+/// How the reason begins for a row whose text the provider would not take.
+pub const PROVIDER_REFUSES: &str = "the provider refuses it: ";
+
+/// What a look found, row by row.
+pub struct Survey {
+    /// Rows with tags.
+    pub tagged: u64,
+    /// Rows that are indexed, in index order.
+    pub rows: Vec<RowHashes>,
+    /// What must be bought and what can be kept.
+    pub plan: Plan,
+    /// What "differs from the last build" means.
+    pub content_hash: ContentHash,
+    /// Rows that cannot be indexed.
+    pub unfit: UnfitRows,
+    /// The same, for the manifest.
+    pub left_out: Vec<LeftOut>,
+    /// Bytes of the texts to be bought.
+    pub text_bytes: u64,
+    /// Texts that the provider may still refuse.
+    pub refusals_allowed: usize,
+}
+
+/// Reads all rows of a look.
+///
+/// # Errors
+///
+/// [`PassError`] where reading the source or writing the draft fails.
+pub fn survey(
+    look: &Look<'_>,
+    world: &World<'_>,
+    planner: Planner<'_>,
+    draft: Option<&mut Draft>,
+    refused: &HashMap<TextHash, String>,
+) -> Result<Survey, PassError> {
+    let allowed = world.config.guard.quarantine;
+    let mut surveyor = Surveyor {
+        planner,
+        draft,
+        refused,
+        content: ContentHasher::new(&world.space),
+        rows: Vec::new(),
+        unfit: UnfitRows { count: 0, allowed, named: Vec::new() },
+        left_out: Vec::new(),
+        text_bytes: 0,
+        last_id: None,
+        json: Vec::new(),
+        text: String::new(),
+    };
+    let tagged = look.rows(&mut |raw| surveyor.row(raw))?;
+    let unfit = surveyor.unfit;
+    Ok(Survey {
+        tagged,
+        rows: surveyor.rows,
+        plan: surveyor.planner.finish(),
+        content_hash: surveyor.content.finish(),
+        refusals_allowed: usize::try_from(allowed.saturating_sub(unfit.count)).unwrap_or(usize::MAX),
+        unfit,
+        left_out: surveyor.left_out,
+        text_bytes: surveyor.text_bytes,
+    })
+}
+
+struct Surveyor<'a> {
+    planner: Planner<'a>,
+    draft: Option<&'a mut Draft>,
+    refused: &'a HashMap<TextHash, String>,
+    content: ContentHasher,
+    rows: Vec<RowHashes>,
+    unfit: UnfitRows,
+    left_out: Vec<LeftOut>,
+    text_bytes: u64,
+    last_id: Option<IdHash>,
+    json: Vec<u8>,
+    text: String,
+}
+
+impl Surveyor<'_> {
+    fn row(&mut self, raw: &[RawValue<'_>; 14]) -> Result<(), PassError> {
+        let id = IdHash::of(raw[column::ID]);
+        let again = self.last_id.replace(id) == Some(id);
+        match self.record(raw, again) {
+            Ok(text) => self.take(id, text, raw),
+            Err(fault) => {
+                self.leave_out(raw, fault, None);
+                Ok(())
+            }
+        }
+    }
+
+    /// Makes the record's text and JSON.
+    fn record(&mut self, raw: &[RawValue<'_>; 14], again: bool) -> Result<TextHash, RowFault> {
+        let record = Record::from_raw(raw)?;
+        record.document(&mut self.text)?;
+        if again {
+            let fault = "the row before has the same id, expected every id once".to_owned();
+            return Err(RowFault { id: record.id(), column: crate::record::COLUMNS[column::ID], fault });
+        }
+        self.json.clear();
+        pyjson::write_record(&record, &mut self.json);
+        Ok(TextHash::of(&self.text))
+    }
+
+    fn take(&mut self, id: IdHash, text: TextHash, raw: &[RawValue<'_>; 14]) -> Result<(), PassError> {
+        if let Some(words) = self.refused.get(&text).filter(|_| self.unfit.allowed > 0) {
+            let fault = RowFault {
+                id: crate::record::printable_id(raw[column::ID]),
+                column: "document text",
+                fault: format!("{PROVIDER_REFUSES}{words}"),
+            };
+            self.leave_out(raw, fault, Some(text));
+            return Ok(());
+        }
+        let row = RowHashes { id, text, record: RecordHash::of(&self.json) };
+        self.content.record(id, text, row.record);
+        let verdict = self.planner.row(&row);
+        self.rows.push(row);
+        if verdict == Verdict::Buy {
+            self.text_bytes += self.text.len() as u64;
+        }
+        if let Some(draft) = self.draft.as_deref_mut() {
+            draft.record(&self.json)?;
+            if verdict == Verdict::Buy {
+                draft.text(text, &crate::record::printable_id(raw[column::ID]), &self.text)?;
+            }
+        }
+        Ok(())
+    }
+
+    fn leave_out(&mut self, raw: &[RawValue<'_>; 14], fault: RowFault, refused_text: Option<TextHash>) {
+        let hash = raw_row_hash(raw);
+        self.content.left_out(hash);
+        self.unfit.count += 1;
+        if self.left_out.len() < MOST_LEFT_OUT {
+            let RowFault { id, column, fault } = fault.clone();
+            self.left_out.push(LeftOut { id, hash, column: column.to_owned(), reason: fault, refused_text });
+        }
+        if self.unfit.named.len() < FAULTS_NAMED {
+            self.unfit.named.push(fault);
+        }
+    }
+}

@@ -1,0 +1,472 @@
+//! The source: one short read transaction over the tagged rows.
+//!
+//! A [`Look`] opens the database, reads within one transaction and closes it;
+//! no connection outlives it. An open reader would keep the writer's last
+//! close from checkpointing, and the log it leaves behind can be replayed over
+//! a database that is restored by rename.
+//!
+//! How it opens the file depends on whose file it is. The owner opens it as
+//! any client does, with `query_only` on, so that closing leaves the directory
+//! as any client would. Anybody else reads only, never makes a file beside
+//! the database, and reads an idle WAL database as `immutable`, which is safe
+//! only while nothing writes: identity and header are compared before and
+//! after, and a difference is [`SourceError::Moving`], to be tried again.
+//!
+//! Nothing is decided here: rows are handed on as they are read.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::{Path, PathBuf};
+use std::sync::Mutex;
+use std::time::{Duration, Instant, SystemTime};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
+use thiserror::Error;
+
+use crate::record::{COLUMNS, RawValue, ScanHash, ScanHasher, Space, column};
+use crate::sqlite_uri::uri;
+
+/// The one query. Plain names: SQLite reads a quoted name that it does not know as a text.
+const TABLE: &str = "experts";
+
+/// How long a look waits for a writer's lock before it gives up.
+pub const MOST_WAIT: Duration = Duration::from_secs(10);
+/// How long one attempt waits, between which a stop is heard.
+const ONE_WAIT: Duration = Duration::from_millis(200);
+/// Rows between two questions whether to stop.
+const ROWS_BETWEEN_STOPS: u64 = 256;
+/// A file changed more recently than this may change again within the same time stamp.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// Plain reading of the file's header and a connection to it must never
+/// overlap in one process: closing the plain descriptor drops SQLite's locks.
+static ONE_LOOK_AT_A_TIME: Mutex<()> = Mutex::new(());
+
+/// Why the source could not be read. Nothing was changed.
+#[derive(Debug, Error)]
+pub enum SourceError {
+    /// No file there.
+    #[error(
+        "database {path} does not exist; expected the SQLite file that tag_experts.py writes (source.database or DATABASE_URL)"
+    )]
+    Missing {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A system call on the file failed.
+    #[error("cannot {act} database {path}")]
+    Io {
+        /// What was tried.
+        act: &'static str,
+        /// The file.
+        path: PathBuf,
+        /// Why it failed.
+        source: std::io::Error,
+    },
+    /// Not a regular file.
+    #[error("database {path} is {found}, expected a regular file")]
+    NotAFile {
+        /// The path.
+        path: PathBuf,
+        /// What stands there.
+        found: &'static str,
+    },
+    /// A file, but not SQLite's.
+    #[error("{path} is not a SQLite database: {found}")]
+    NotADatabase {
+        /// The file.
+        path: PathBuf,
+        /// What its beginning looks like.
+        found: String,
+    },
+    /// The table or a column is missing.
+    #[error("database {path}: {found}; expected table {TABLE} with the columns {}", COLUMNS.join(", "))]
+    Schema {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's words.
+        found: String,
+    },
+    /// A writer keeps the database locked.
+    #[error("database {path} stayed locked by a writer for {} s; it is tried again", MOST_WAIT.as_secs())]
+    Locked {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A writer died in mid-transaction.
+    #[error(
+        "database {path} has a hot journal: a writer died in mid-transaction, and only the owner may roll it back; open it once as its owner, or start the program that writes it"
+    )]
+    HotJournal {
+        /// The file.
+        path: PathBuf,
+    },
+    /// A log without its index, which only a writer can make.
+    #[error(
+        "database {path} has a -wal file that this user cannot read safely ({found}); expected a readable -shm beside it, or an empty -wal: let the owner open the database once, or give this user read access to both files"
+    )]
+    WalUnreadable {
+        /// The file.
+        path: PathBuf,
+        /// What stands in the way.
+        found: String,
+    },
+    /// The file changed while it was read without locks.
+    #[error("database {path} changed while it was read; it is tried again")]
+    Moving {
+        /// The file.
+        path: PathBuf,
+    },
+    /// Damaged, or something SQLite alone can name.
+    #[error("database {path}: {found}")]
+    Sqlite {
+        /// The file.
+        path: PathBuf,
+        /// SQLite's words.
+        found: String,
+    },
+    /// A stop was asked for.
+    #[error("stopped while the database was read")]
+    Stopped,
+}
+
+impl SourceError {
+    /// Whether time alone may cure it.
+    #[must_use]
+    pub fn may_pass(&self) -> bool {
+        !matches!(self, Self::Schema { .. } | Self::NotADatabase { .. } | Self::NotAFile { .. })
+    }
+}
+
+/// What one look found in all.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct Scan {
+    /// Digest of the raw values.
+    pub hash: ScanHash,
+    /// Tagged rows.
+    pub rows: u64,
+}
+
+/// One read transaction on the source. Dropping it closes the connection.
+pub struct Look<'s> {
+    path: PathBuf,
+    connection: Connection,
+    unlocked: Option<Identity>,
+    stop: &'s dyn Fn() -> bool,
+    _alone: std::sync::MutexGuard<'static, ()>,
+}
+
+impl<'s> Look<'s> {
+    /// Opens the database and begins to read.
+    ///
+    /// `stop` is asked between rows and between waits for a lock.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`]: each state of the file has its own.
+    pub fn open(database: &Path, stop: &'s dyn Fn() -> bool) -> Result<Self, SourceError> {
+        // A poisoned lock means only that another look panicked; it holds no data.
+        let alone = ONE_LOOK_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let path = resolve(database)?;
+        let deadline = Instant::now() + MOST_WAIT;
+        loop {
+            match begin(&path) {
+                Ok((connection, unlocked)) => {
+                    return Ok(Self { path, connection, unlocked, stop, _alone: alone });
+                }
+                Err(Trouble::Wait(last)) if Instant::now() >= deadline => return Err(last),
+                Err(Trouble::Wait(_)) if stop() => return Err(SourceError::Stopped),
+                Err(Trouble::Wait(_)) => std::thread::sleep(Duration::from_millis(20)),
+                Err(Trouble::Final(error)) => return Err(error),
+            }
+        }
+    }
+
+    /// One scan of the raw values; nothing is held per row.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] where reading fails.
+    pub fn scan(&self, space: &Space) -> Result<Scan, SourceError> {
+        let mut hasher = ScanHasher::new(space);
+        let rows = self.rows(&mut |raw| {
+            for &value in raw {
+                hasher.value(value);
+            }
+            Ok::<_, SourceError>(())
+        })?;
+        Ok(Scan { hash: hasher.finish(), rows })
+    }
+
+    /// Hands every tagged row to `each`, in id order, and counts them.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] where reading fails, or the first error of `each`.
+    pub fn rows<E: From<SourceError>>(
+        &self,
+        each: &mut dyn FnMut(&[RawValue<'_>; 14]) -> Result<(), E>,
+    ) -> Result<u64, E> {
+        let mut statement = self.prepare()?;
+        let mut rows = statement.query([]).map_err(|error| self.explain(&error))?;
+        let mut count = 0;
+        while let Some(row) = rows.next().map_err(|error| self.explain(&error))? {
+            if count % ROWS_BETWEEN_STOPS == 0 && (self.stop)() {
+                return Err(SourceError::Stopped.into());
+            }
+            let mut raw = [RawValue::Null; 14];
+            for (at, value) in raw.iter_mut().enumerate() {
+                *value = match row.get_ref(at).map_err(|error| self.explain(&error))? {
+                    ValueRef::Null => RawValue::Null,
+                    ValueRef::Integer(n) => RawValue::Integer(n),
+                    ValueRef::Real(x) => RawValue::Real(x),
+                    ValueRef::Text(bytes) => RawValue::Text(bytes),
+                    ValueRef::Blob(bytes) => RawValue::Blob(bytes),
+                };
+            }
+            each(&raw)?;
+            count += 1;
+        }
+        Ok(count)
+    }
+
+    /// Ends the look: what was read is now known to be one state of the table.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Moving`] where it was read without locks and the file changed meanwhile.
+    pub fn end(self) -> Result<(), SourceError> {
+        let Self { path, connection, unlocked, .. } = self;
+        // Closing after reading cannot lose anything, so its result says nothing.
+        drop(connection);
+        match unlocked {
+            Some(before) if Identity::of(&path)? != before => Err(SourceError::Moving { path }),
+            _ => Ok(()),
+        }
+    }
+
+    fn prepare(&self) -> Result<Statement<'_>, SourceError> {
+        let columns = COLUMNS.join(", ");
+        let (id, tags) = (COLUMNS[column::ID], COLUMNS[column::TAGS]);
+        self.connection
+            .prepare(&format!("SELECT {columns} FROM {TABLE} WHERE {tags} IS NOT NULL ORDER BY {id}"))
+            .map_err(|error| self.explain(&error))
+    }
+
+    fn explain(&self, error: &rusqlite::Error) -> SourceError {
+        match trouble(&self.path, error) {
+            Trouble::Wait(error) | Trouble::Final(error) => error,
+        }
+    }
+}
+
+enum Trouble {
+    /// Another attempt a moment later may succeed.
+    Wait(SourceError),
+    Final(SourceError),
+}
+
+impl From<SourceError> for Trouble {
+    fn from(error: SourceError) -> Self {
+        Self::Final(error)
+    }
+}
+
+/// The file that the path leads to: SQLite names its journals after the path it is given.
+fn resolve(database: &Path) -> Result<PathBuf, SourceError> {
+    let missing = || SourceError::Missing { path: database.to_owned() };
+    database.canonicalize().map_err(|source| match source.kind() {
+        std::io::ErrorKind::NotFound => missing(),
+        _ => SourceError::Io { act: "find", path: database.to_owned(), source },
+    })
+}
+
+/// Opens a connection and enters a read transaction.
+fn begin(path: &Path) -> Result<(Connection, Option<Identity>), Trouble> {
+    let header = Header::read(path)?;
+    let access = Access::choose(path, &header)?;
+    let (flags, parameters) = match access {
+        Access::Owner => (OpenFlags::SQLITE_OPEN_READ_WRITE, "mode=rw"),
+        Access::Reader => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&readonly_shm=1"),
+        Access::Immutable(_) => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&immutable=1"),
+    };
+    let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |error: rusqlite::Error| trouble(path, &error);
+    let connection = Connection::open_with_flags(uri(path, parameters), flags).map_err(failed)?;
+    connection.busy_timeout(ONE_WAIT).map_err(failed)?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; BEGIN").map_err(failed)?;
+    // BEGIN takes no lock; the first read does, and meets what stands in the way.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed)?;
+    let unlocked = match access {
+        Access::Immutable(identity) => Some(identity),
+        Access::Owner | Access::Reader => None,
+    };
+    Ok((connection, unlocked))
+}
+
+/// How this process may open the file.
+enum Access {
+    /// As its owner, in a directory where the owner may write.
+    Owner,
+    /// Reading only, with the locks that a reader takes.
+    Reader,
+    /// Reading only, without locks, while nobody writes.
+    Immutable(Identity),
+}
+
+impl Access {
+    fn choose(path: &Path, header: &Header) -> Result<Self, Trouble> {
+        let owner = header.identity.uid == rustix::process::geteuid().as_raw();
+        let directory = path.parent().unwrap_or(Path::new("/"));
+        if owner && may_write(directory) && may_write(path) {
+            return Ok(Self::Owner);
+        }
+        if !header.wal {
+            return Ok(Self::Reader);
+        }
+        let (wal, shm) = (beside(path, "-wal"), beside(path, "-shm"));
+        if header.identity.wal_bytes > 0 {
+            let found = if !shm.exists() {
+                "-shm is missing"
+            } else if File::open(&wal).is_err() {
+                "-wal is not readable"
+            } else if File::open(&shm).is_err() {
+                "-shm is not readable"
+            } else {
+                return Ok(Self::Reader);
+            };
+            // A writer that opens or closes just now passes through this state.
+            return Err(Trouble::Wait(SourceError::WalUnreadable {
+                path: path.to_owned(),
+                found: found.to_owned(),
+            }));
+        }
+        if header.identity.settled() {
+            return Ok(Self::Immutable(header.identity));
+        }
+        // Too young to be read without locks: within the file system's time
+        // stamp a write could hide. A moment later it is settled.
+        Err(Trouble::Wait(SourceError::Moving { path: path.to_owned() }))
+    }
+}
+
+fn may_write(path: &Path) -> bool {
+    rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::WRITE_OK, rustix::fs::AtFlags::EACCESS)
+        .is_ok()
+}
+
+fn beside(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
+}
+
+/// What tells one state of an unlocked file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+struct Identity {
+    device: u64,
+    inode: u64,
+    bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    uid: u32,
+    /// The change counter in the database header.
+    counter: [u8; 4],
+    /// Length of the `-wal` file; 0 where there is none.
+    wal_bytes: u64,
+}
+
+impl Identity {
+    fn of(path: &Path) -> Result<Self, SourceError> {
+        Ok(Header::read(path)?.identity)
+    }
+
+    fn settled(&self) -> bool {
+        let since = |(seconds, nanos): (i64, i64)| {
+            let at = SystemTime::UNIX_EPOCH
+                + Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0));
+            // A time stamp in the future says nothing of the past: the clock was set back.
+            SystemTime::now().duration_since(at).ok()
+        };
+        [self.modified, self.changed].into_iter().all(|at| since(at).is_none_or(|age| age > SETTLED))
+    }
+}
+
+/// The first hundred bytes of the file, and whose it is.
+struct Header {
+    wal: bool,
+    identity: Identity,
+}
+
+impl Header {
+    const BYTES: usize = 100;
+
+    fn read(path: &Path) -> Result<Self, SourceError> {
+        let io = |act| move |source: std::io::Error| SourceError::Io { act, path: path.to_owned(), source };
+        let meta = std::fs::metadata(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => SourceError::Missing { path: path.to_owned() },
+            _ => io("stat")(source),
+        })?;
+        if !meta.is_file() {
+            let found = if meta.is_dir() { "a directory" } else { "a device, fifo or socket" };
+            return Err(SourceError::NotAFile { path: path.to_owned(), found });
+        }
+        let mut head = Vec::with_capacity(Self::BYTES);
+        let file = File::open(path).map_err(io("open"))?;
+        file.take(Self::BYTES as u64).read_to_end(&mut head).map_err(io("read"))?;
+        let wrong = |found: String| SourceError::NotADatabase { path: path.to_owned(), found };
+        if head.is_empty() {
+            return Err(wrong("the file is empty".to_owned()));
+        }
+        if head.len() < Self::BYTES || !head.starts_with(b"SQLite format 3\0") {
+            return Err(wrong(format!(
+                "it begins with {:?}",
+                String::from_utf8_lossy(&head[..head.len().min(16)])
+            )));
+        }
+        let wal_bytes = std::fs::metadata(beside(path, "-wal")).map_or(0, |meta| meta.len());
+        let identity = Identity {
+            device: meta.dev(),
+            inode: meta.ino(),
+            bytes: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+            uid: meta.uid(),
+            counter: [head[24], head[25], head[26], head[27]],
+            wal_bytes,
+        };
+        Ok(Self { wal: head[18] == 2 || head[19] == 2, identity })
+    }
+}
+
+fn trouble(path: &Path, error: &rusqlite::Error) -> Trouble {
+    let path = path.to_owned();
+    let found = error.to_string();
+    let rusqlite::Error::SqliteFailure(failure, _) = error else {
+        return Trouble::Final(match error {
+            rusqlite::Error::SqlInputError { msg, .. } => SourceError::Schema { path, found: msg.clone() },
+            _ => SourceError::Sqlite { path, found },
+        });
+    };
+    match (failure.code, failure.extended_code) {
+        (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => {
+            Trouble::Wait(SourceError::Locked { path })
+        }
+        (_, rusqlite::ffi::SQLITE_READONLY_ROLLBACK) => Trouble::Wait(SourceError::HotJournal { path }),
+        (ErrorCode::ReadOnly, _) if beside(&path, "-journal").exists() => {
+            Trouble::Wait(SourceError::HotJournal { path })
+        }
+        (ErrorCode::ReadOnly | ErrorCode::FileLockingProtocolFailed, _) | (ErrorCode::CannotOpen, _)
+            if beside(&path, "-wal").exists() =>
+        {
+            Trouble::Wait(SourceError::WalUnreadable { path, found })
+        }
+        (ErrorCode::NotADatabase, _) => Trouble::Final(SourceError::NotADatabase { path, found }),
+        (ErrorCode::Unknown, _) if found.starts_with("no such") => {
+            Trouble::Final(SourceError::Schema { path, found })
+        }
+        _ => Trouble::Final(SourceError::Sqlite { path, found }),
+    }
+}
