@@ -1,3 +1,10 @@
-//! x
-#[test]
-fn x() {}
+//! The integration tests: one binary, a chapter for each promise.
+//!
+//! Every test has a [`support::World`] of its own: a temporary folder, a real
+//! database, a real embedding server on loopback, and the real program.
+
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
+
+mod support;
+mod unchanged;

@@ -179,10 +179,7 @@ impl Provider {
 
     /// Every text of every request, as they arrived, repeats included.
     pub fn texts_seen(&self) -> Vec<String> {
-        self.requests()
-            .iter()
-            .flat_map(|seen| seen.texts.iter().cloned())
-            .collect()
+        self.requests().iter().flat_map(|seen| seen.texts.iter().cloned()).collect()
     }
 
     /// How many texts there were, repeats included.
@@ -207,11 +204,8 @@ impl Provider {
         for text in paid.iter().flat_map(|seen| &seen.texts) {
             *times.entry(text).or_default() += 1;
         }
-        let mut twice: Vec<String> = times
-            .into_iter()
-            .filter(|&(_, times)| times > 1)
-            .map(|(text, _)| text.to_owned())
-            .collect();
+        let mut twice: Vec<String> =
+            times.into_iter().filter(|&(_, times)| times > 1).map(|(text, _)| text.to_owned()).collect();
         twice.sort_unstable();
         twice
     }
@@ -251,8 +245,7 @@ impl Provider {
 
     /// Waits until `requests` have arrived; false if they have not `within` that time.
     pub fn wait_for_requests(&self, requests: usize, within: Duration) -> bool {
-        self.shared
-            .wait_until(within, |state| state.seen.len() >= requests)
+        self.shared.wait_until(within, |state| state.seen.len() >= requests)
     }
 
     /// Waits until `answers` have been begun, refusals too; false if they have not `within` that time.
@@ -264,15 +257,11 @@ impl Provider {
 
     /// Waits until exactly `requests` are in flight; false if they are not `within` that time.
     pub fn wait_for_in_flight(&self, requests: usize, within: Duration) -> bool {
-        self.shared
-            .wait_until(within, |state| state.in_flight == requests)
+        self.shared.wait_until(within, |state| state.in_flight == requests)
     }
 
     fn paid(&self) -> Vec<Arc<Seen>> {
-        self.requests()
-            .into_iter()
-            .filter(|seen| seen.is_paid())
-            .collect()
+        self.requests().into_iter().filter(|seen| seen.is_paid()).collect()
     }
 }
 
@@ -294,10 +283,7 @@ impl Drop for Provider {
 }
 
 fn count_in(seen: &[Arc<Seen>], text: &str) -> usize {
-    seen.iter()
-        .flat_map(|seen| &seen.texts)
-        .filter(|&sent| sent == text)
-        .count()
+    seen.iter().flat_map(|seen| &seen.texts).filter(|&sent| sent == text).count()
 }
 
 /// What the test, the accepting thread and the connections have in common.
@@ -353,11 +339,8 @@ impl State {
         if self.key.is_some() && seen.key() != self.key.as_deref() {
             return Some(Fault::KeyInvalid);
         }
-        let poisoned = || {
-            seen.texts
-                .iter()
-                .any(|text| self.poison.iter().any(|part| text.contains(part.as_str())))
-        };
+        let poisoned =
+            || seen.texts.iter().any(|text| self.poison.iter().any(|part| text.contains(part.as_str())));
         let poisoned = !refused && poisoned();
         self.script
             .pop_front()

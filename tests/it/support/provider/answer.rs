@@ -96,12 +96,8 @@ impl Page {
             Some(&Fault::WrongDimension(dimension)) => dimension,
             _ => ask.dimension_due(),
         };
-        let mut rows: Vec<(usize, Vec<Component>)> = ask
-            .texts
-            .iter()
-            .map(|text| row(&ask.model, text, dimension))
-            .enumerate()
-            .collect();
+        let mut rows: Vec<(usize, Vec<Component>)> =
+            ask.texts.iter().map(|text| row(&ask.model, text, dimension)).enumerate().collect();
         let mut odd = None;
         match fault {
             Some(&Fault::FewerVectors(fewer)) => rows.truncate(rows.len().saturating_sub(fewer)),
@@ -124,11 +120,7 @@ impl Page {
             }
             _ => {}
         }
-        Self {
-            rows,
-            odd,
-            quoted: matches!(fault, Some(Fault::NumbersAsStrings)),
-        }
+        Self { rows, odd, quoted: matches!(fault, Some(Fault::NumbersAsStrings)) }
     }
 }
 
@@ -170,9 +162,7 @@ fn print_base64(out: &mut Vec<u8>, row: &[Component], odd: Option<Odd>) {
     const ALPHABET: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
     let mut bytes = Vec::with_capacity(4 * row.len());
     for (place, &component) in row.iter().enumerate() {
-        let bits = odd
-            .filter(|_| place == row.len() / 2)
-            .map_or_else(|| float(component), |odd| odd.1);
+        let bits = odd.filter(|_| place == row.len() / 2).map_or_else(|| float(component), |odd| odd.1);
         bytes.extend_from_slice(&bits.to_le_bytes());
     }
     out.push(b'"');

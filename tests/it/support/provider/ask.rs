@@ -71,12 +71,9 @@ impl Ask {
         const MAX_TEXTS: usize = 100;
         let bytes = body.len();
         let body = parse(body)?;
-        let requests = body["requests"]
-            .as_array()
-            .ok_or_else(|| invalid("requests: expected a list"))?;
+        let requests = body["requests"].as_array().ok_or_else(|| invalid("requests: expected a list"))?;
         for request in requests {
-            self.texts
-                .push(gemini_text(request).ok_or_else(|| invalid("content.parts: expected texts"))?);
+            self.texts.push(gemini_text(request).ok_or_else(|| invalid("content.parts: expected texts"))?);
         }
         let Some(first) = requests.first() else {
             return Err(invalid("requests: expected one at least"));
@@ -91,9 +88,7 @@ impl Ask {
             ));
         }
         if bytes > MAX_BYTES {
-            return Err(invalid(&format!(
-                "Request payload size exceeds the limit: {MAX_BYTES} bytes."
-            )));
+            return Err(invalid(&format!("Request payload size exceeds the limit: {MAX_BYTES} bytes.")));
         }
         if requests.len() > MAX_TEXTS {
             return Err(invalid(&format!(
@@ -109,9 +104,7 @@ impl Ask {
                 )));
             }
             if request["outputDimensionality"] != first["outputDimensionality"] {
-                return Err(invalid(
-                    "requests[].outputDimensionality: expected one for the whole batch",
-                ));
+                return Err(invalid("requests[].outputDimensionality: expected one for the whole batch"));
             }
         }
         self.refuse_empty("content is empty")
@@ -120,16 +113,10 @@ impl Ask {
     fn read_openai(&mut self, body: &[u8]) -> Result<(), Refusal> {
         const MAX_TEXTS: usize = 2048;
         let body = parse(body)?;
-        body["model"]
-            .as_str()
-            .unwrap_or_default()
-            .clone_into(&mut self.model);
+        body["model"].as_str().unwrap_or_default().clone_into(&mut self.model);
         self.texts = match &body["input"] {
             Value::String(text) => Some(vec![text.clone()]),
-            Value::Array(texts) => texts
-                .iter()
-                .map(|text| text.as_str().map(str::to_owned))
-                .collect(),
+            Value::Array(texts) => texts.iter().map(|text| text.as_str().map(str::to_owned)).collect(),
             _ => None,
         }
         .ok_or_else(|| invalid("'input': expected a text or a list of texts"))?;
@@ -138,9 +125,7 @@ impl Ask {
             None | Some("float") => false,
             Some("base64") => true,
             Some(other) => {
-                return Err(invalid(&format!(
-                    "'encoding_format': expected float or base64, found {other}"
-                )));
+                return Err(invalid(&format!("'encoding_format': expected float or base64, found {other}")));
             }
         };
 
@@ -157,11 +142,7 @@ impl Ask {
     }
 
     fn refuse_empty(&self, words: &str) -> Result<(), Refusal> {
-        if self.texts.iter().any(String::is_empty) {
-            Err(invalid(words))
-        } else {
-            Ok(())
-        }
+        if self.texts.iter().any(String::is_empty) { Err(invalid(words)) } else { Ok(()) }
     }
 }
 
@@ -174,9 +155,7 @@ pub(super) fn key(api: Option<Api>, headers: &BTreeMap<String, String>) -> Optio
 }
 
 fn gemini_model(path: &str) -> Option<&str> {
-    let (before, model) = path
-        .strip_suffix(":batchEmbedContents")?
-        .rsplit_once("/models/")?;
+    let (before, model) = path.strip_suffix(":batchEmbedContents")?.rsplit_once("/models/")?;
     let known = before.ends_with("/v1beta") || before.ends_with("/v1");
     (known && !model.is_empty() && !model.contains('/')).then_some(model)
 }
@@ -192,9 +171,7 @@ fn dimension(value: &Value) -> Result<Option<usize>, Refusal> {
     match number {
         None if value.is_null() => Ok(None),
         Some(number @ 1..=MAX_DIMENSION) => Ok(Some(number)),
-        _ => Err(invalid(&format!(
-            "dimension: expected 1 to {MAX_DIMENSION}, found {value}"
-        ))),
+        _ => Err(invalid(&format!("dimension: expected 1 to {MAX_DIMENSION}, found {value}"))),
     }
 }
 

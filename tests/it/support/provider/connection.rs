@@ -69,10 +69,7 @@ fn spawn(
     }
     shared.change(|state| state.threads += 1);
     let counted = Counted(Arc::clone(shared));
-    thread::Builder::new()
-        .name(name.to_owned())
-        .spawn(move || work(&counted.0))
-        .map(drop)
+    thread::Builder::new().name(name.to_owned()).spawn(move || work(&counted.0)).map(drop)
 }
 
 /// Answers one request after another until either side has had enough.
@@ -132,13 +129,7 @@ impl Drop for InFlight<'_> {
 impl<'a> Visit<'a> {
     /// Records a request and decides how it is answered.
     fn admit(request: Request, connection: usize, shared: &'a Shared) -> Self {
-        let Request {
-            method,
-            path,
-            headers,
-            body,
-            ..
-        } = request;
+        let Request { method, path, headers, body, .. } = request;
         let mut ask = Ask::read(&method, &path, &headers, &body);
         let mut seen = Seen {
             at: Instant::now(),
@@ -167,29 +158,16 @@ impl<'a> Visit<'a> {
         shared.changed.notify_all();
         let in_flight = InFlight(shared);
         let response = respond(&ask, fault.as_ref(), seen.key().unwrap_or_default());
-        Self {
-            seen,
-            response,
-            due,
-            _in_flight: in_flight,
-        }
+        Self { seen, response, due, _in_flight: in_flight }
     }
 
     /// Writes the outcome down and takes the request out of flight. This comes
     /// before the first byte is sent: a client that has its answer may
     /// look at the record, or send its next request, at once.
     fn settle(self) -> Response {
-        let Response {
-            status,
-            right,
-            manner,
-            ..
-        } = self.response;
+        let Response { status, right, manner, .. } = self.response;
         let right = right && matches!(manner, Manner::Whole | Manner::Drip { .. });
-        self.seen
-            .outcome
-            .set(Outcome { status, right })
-            .expect("a visit is settled once");
+        self.seen.outcome.set(Outcome { status, right }).expect("a visit is settled once");
         self.response
     }
 }
@@ -210,11 +188,7 @@ impl Shared {
                     break;
                 }
             }
-            state = self
-                .changed
-                .wait_timeout(state, LOOK_AGAIN)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.changed.wait_timeout(state, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
             if has_left(stream) {
                 return false;
             }
@@ -235,11 +209,7 @@ impl Shared {
                 return true;
             }
             let wait = left.min(LOOK_AGAIN);
-            state = self
-                .changed
-                .wait_timeout(state, wait)
-                .unwrap_or_else(PoisonError::into_inner)
-                .0;
+            state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
 }
@@ -260,17 +230,8 @@ fn has_left(stream: &TcpStream) -> bool {
 
 /// Sends an answer; true if the connection can take another request.
 fn send(mut stream: &TcpStream, response: &Response, keep_alive: bool, shared: &Shared) -> io::Result<bool> {
-    let Response {
-        status,
-        headers,
-        body,
-        manner,
-        ..
-    } = response;
-    let mut out = format!(
-        "HTTP/1.1 {status} {}\r\n",
-        if *status == 200 { "OK" } else { "Not OK" }
-    );
+    let Response { status, headers, body, manner, .. } = response;
+    let mut out = format!("HTTP/1.1 {status} {}\r\n", if *status == 200 { "OK" } else { "Not OK" });
     for (name, value) in headers {
         out.extend([name, ": ", value, "\r\n"]);
     }

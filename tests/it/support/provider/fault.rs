@@ -120,19 +120,10 @@ pub(super) fn respond(ask: &Ask, fault: Option<&Fault>, key: &str) -> Response {
         };
     };
     let said = |status: u16, words: &str| Response::error(status, &error(ask, status, words));
-    let manner = |manner: Manner| Response {
-        manner,
-        ..Response::vectors(ask, None)
-    };
+    let manner = |manner: Manner| Response { manner, ..Response::vectors(ask, None) };
     match fault {
-        Fault::RateLimited {
-            retry_info,
-            retry_after,
-        } => Response {
-            headers: retry_after
-                .iter()
-                .map(|wait| ("retry-after", wait.clone()))
-                .collect(),
+        Fault::RateLimited { retry_info, retry_after } => Response {
+            headers: retry_after.iter().map(|wait| ("retry-after", wait.clone())).collect(),
             ..Response::error(429, &rate_limited(ask, Quota::PerMinute, *retry_info))
         },
         Fault::PerDayQuota => Response::error(429, &rate_limited(ask, Quota::PerDay, Some("12s"))),
@@ -142,24 +133,17 @@ pub(super) fn respond(ask: &Ask, fault: Option<&Fault>, key: &str) -> Response {
         Fault::Status(status, body) => Response::plain(*status, body.clone().into_bytes()),
         Fault::KeyInvalid => key_invalid(ask, "API key not valid. Please pass a valid API key."),
         Fault::KeyEchoed => key_invalid(ask, &format!("Incorrect API key provided: {key}.")),
-        Fault::Forbidden => said(
-            403,
-            "Your project has been denied access. Please contact support.",
-        ),
-        Fault::ModelNotFound => said(
-            404,
-            &format!("models/{} is not found, or has no embeddings.", ask.model),
-        ),
+        Fault::Forbidden => said(403, "Your project has been denied access. Please contact support."),
+        Fault::ModelNotFound => {
+            said(404, &format!("models/{} is not found, or has no embeddings.", ask.model))
+        }
         Fault::InvalidArgument => said(400, "Request contains an invalid argument."),
         Fault::Hang => manner(Manner::Never),
         Fault::ResetBeforeAnswer => manner(Manner::Reset),
         Fault::CloseBeforeAnswer => manner(Manner::Close),
         Fault::CutOffBody => manner(Manner::CutOff),
         Fault::StallInBody => manner(Manner::Stall),
-        &Fault::SlowDrip { bytes, every } => manner(Manner::Drip {
-            bytes: bytes.max(1),
-            every,
-        }),
+        &Fault::SlowDrip { bytes, every } => manner(Manner::Drip { bytes: bytes.max(1), every }),
         Fault::FewerVectors(_)
         | Fault::MoreVectors(_)
         | Fault::WrongDimension(_)
@@ -171,37 +155,26 @@ pub(super) fn respond(ask: &Ask, fault: Option<&Fault>, key: &str) -> Response {
         | Fault::ReorderedIndices
         | Fault::DuplicateIndices => Response::vectors(ask, Some(fault)),
         Fault::GarbageBody => Response::plain(200, b"\x00\xff\xfe{\"embeddings\": [{\"val".to_vec()),
-        &Fault::HugeBody(bytes) => Response {
-            manner: Manner::Endless { bytes },
-            ..Response::plain(200, Vec::new())
-        },
+        &Fault::HugeBody(bytes) => {
+            Response { manner: Manner::Endless { bytes }, ..Response::plain(200, Vec::new()) }
+        }
         Fault::ErrorInside200 => Response::error(200, &rate_limited(ask, Quota::PerMinute, None)),
         Fault::EmptyBody => Response::plain(200, Vec::new()),
-        Fault::Redirect(to) => Response {
-            headers: vec![("location", to.clone())],
-            ..Response::html(307, "<html>moved</html>")
-        },
+        Fault::Redirect(to) => {
+            Response { headers: vec![("location", to.clone())], ..Response::html(307, "<html>moved</html>") }
+        }
     }
 }
 
 impl Response {
     fn plain(status: u16, body: Vec<u8>) -> Self {
         let headers = vec![("content-type", "application/json; charset=UTF-8".to_owned())];
-        Self {
-            status,
-            headers,
-            body,
-            manner: Manner::Whole,
-            right: false,
-        }
+        Self { status, headers, body, manner: Manner::Whole, right: false }
     }
 
     fn html(status: u16, body: &str) -> Self {
         let headers = vec![("content-type", "text/html; charset=UTF-8".to_owned())];
-        Self {
-            headers,
-            ..Self::plain(status, body.as_bytes().to_vec())
-        }
+        Self { headers, ..Self::plain(status, body.as_bytes().to_vec()) }
     }
 
     fn error(status: u16, body: &Value) -> Self {
@@ -209,14 +182,8 @@ impl Response {
     }
 
     fn vectors(ask: &Ask, fault: Option<&Fault>) -> Self {
-        let right = matches!(
-            fault,
-            None | Some(Fault::NumbersAsStrings | Fault::ReorderedIndices)
-        );
-        Self {
-            right,
-            ..Self::plain(200, embeddings(ask, fault))
-        }
+        let right = matches!(fault, None | Some(Fault::NumbersAsStrings | Fault::ReorderedIndices));
+        Self { right, ..Self::plain(200, embeddings(ask, fault)) }
     }
 }
 
@@ -272,9 +239,7 @@ fn rate_limited(ask: &Ask, quota: Quota, wait: Option<&str>) -> Value {
     };
     let model = &ask.model;
     if ask.api == Some(Api::OpenAi) {
-        let retry = wait
-            .map(|wait| format!(" Please try again in {wait}."))
-            .unwrap_or_default();
+        let retry = wait.map(|wait| format!(" Please try again in {wait}.")).unwrap_or_default();
         let words =
             format!("Rate limit reached for {model} on {openai}: Limit {limit}, Used {limit}.{retry}");
         return openai_error(&words, "requests", Some("rate_limit_exceeded"));
@@ -297,11 +262,7 @@ fn rate_limited(ask: &Ask, quota: Quota, wait: Option<&str>) -> Value {
     details.extend(
         wait.map(|wait| json!({"@type": "type.googleapis.com/google.rpc.RetryInfo", "retryDelay": wait})),
     );
-    gemini_error(
-        429,
-        "You exceeded your current quota, please check your plan and billing details.",
-        details,
-    )
+    gemini_error(429, "You exceeded your current quota, please check your plan and billing details.", details)
 }
 
 fn out_of_credit(ask: &Ask) -> Value {
@@ -316,10 +277,7 @@ fn out_of_credit(ask: &Ask) -> Value {
 
 fn key_invalid(ask: &Ask, words: &str) -> Response {
     if ask.api == Some(Api::OpenAi) {
-        return Response::error(
-            401,
-            &openai_error(words, "invalid_request_error", Some("invalid_api_key")),
-        );
+        return Response::error(401, &openai_error(words, "invalid_request_error", Some("invalid_api_key")));
     }
     let info = json!({
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",

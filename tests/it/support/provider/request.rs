@@ -36,9 +36,7 @@ impl Request {
         }
         let length = match request.header("content-length") {
             "" => 0,
-            length => length
-                .parse()
-                .map_err(|_| invalid("content-length is no number"))?,
+            length => length.parse().map_err(|_| invalid("content-length is no number"))?,
         };
         if length > MAX_BODY || request.headers.contains_key("transfer-encoding") {
             return Err(invalid("a body too long, or of no known length"));

@@ -14,21 +14,13 @@ use client::{Client, GEMINI, OPENAI, Post, SOON, gemini, indices, openai, vector
 #[test]
 fn a_vector_follows_from_model_and_text_and_is_not_of_unit_length() {
     let one = vector(GEMINI, "a bio", 768);
-    assert_eq!(
-        one[..3],
-        [0.749_742_03, 0.101_700_29, -0.785_636_25],
-        "the same on every machine"
-    );
+    assert_eq!(one[..3], [0.749_742_03, 0.101_700_29, -0.785_636_25], "the same on every machine");
     assert_eq!(one, vector(GEMINI, "a bio", 768));
     assert_eq!(one, vector(GEMINI, "a bio", 3072)[..768]);
     assert_ne!(one, vector(GEMINI, "another", 768));
     assert_ne!(one, vector(OPENAI, "a bio", 768));
     assert!(one.iter().all(|component| (-1.0..1.0).contains(component)));
-    let length: f32 = one
-        .iter()
-        .map(|component| component * component)
-        .sum::<f32>()
-        .sqrt();
+    let length: f32 = one.iter().map(|component| component * component).sum::<f32>().sqrt();
     assert!((10.0..20.0).contains(&length), "{length}");
 }
 
@@ -37,10 +29,7 @@ fn both_apis_answer_with_the_vectors_that_a_test_can_compute() {
     let provider = Provider::start();
     let mut client = Client::of(&provider);
     let expected = [vector(GEMINI, "é", 5), vector(GEMINI, "\u{1f980}\n", 5)];
-    assert_eq!(
-        vectors(&client.post(&gemini(&["é", "\u{1f980}\n"])).json()),
-        expected
-    );
+    assert_eq!(vectors(&client.post(&gemini(&["é", "\u{1f980}\n"])).json()), expected);
 
     let expected = [vector(OPENAI, "a", 7), vector(OPENAI, "b", 7)];
     let body = json!({"model": OPENAI, "input": ["a", "b"], "dimensions": 7});
@@ -55,15 +44,7 @@ fn a_request_is_recorded_as_it_came() {
     let mut client = Client::of(&provider);
     client.post(&gemini(&["a", "b"]));
     client.post(&openai(&json!({"model": OPENAI, "input": "c"})));
-    assert_eq!(
-        client
-            .post(&Post {
-                path: "/v2/models",
-                ..gemini(&["d"])
-            })
-            .status,
-        404
-    );
+    assert_eq!(client.post(&Post { path: "/v2/models", ..gemini(&["d"]) }).status, 404);
 
     let seen = provider.requests();
     assert_eq!(
@@ -71,24 +52,12 @@ fn a_request_is_recorded_as_it_came() {
         [Some(Api::Gemini), Some(Api::OpenAi), None]
     );
     assert_eq!((seen[0].model.as_str(), seen[0].dimension), (GEMINI, Some(5)));
-    assert_eq!(
-        (seen[0].task_type.as_deref(), seen[0].key()),
-        (Some("RETRIEVAL_DOCUMENT"), Some("secret"))
-    );
-    assert_eq!(
-        (seen[1].model.as_str(), seen[1].dimension, seen[1].key()),
-        (OPENAI, None, Some("secret"))
-    );
+    assert_eq!((seen[0].task_type.as_deref(), seen[0].key()), (Some("RETRIEVAL_DOCUMENT"), Some("secret")));
+    assert_eq!((seen[1].model.as_str(), seen[1].dimension, seen[1].key()), (OPENAI, None, Some("secret")));
     assert_eq!(seen[0].json(), gemini(&["a", "b"]).body);
-    assert!(
-        seen.iter().all(|seen| seen.connection == 0),
-        "one connection, kept alive"
-    );
+    assert!(seen.iter().all(|seen| seen.connection == 0), "one connection, kept alive");
     assert_eq!(provider.texts_seen(), ["a", "b", "c"]);
-    assert_eq!(
-        (provider.request_count(), provider.text_count(), provider.peak()),
-        (3, 3, 1)
-    );
+    assert_eq!((provider.request_count(), provider.text_count(), provider.peak()), (3, 3, 1));
     assert_eq!(provider.items_in_window(SOON), 3);
     assert_eq!(provider.items_in_window(Duration::ZERO), 0);
 
@@ -108,42 +77,12 @@ fn what_the_services_refuse_is_refused() {
         (gemini(&["a", ""]), 400),
         (gemini(&[&"x".repeat(4_194_304)]), 400),
         (foreign, 400),
-        (
-            Post {
-                body: json!({}),
-                ..gemini(&[])
-            },
-            400,
-        ),
-        (
-            Post {
-                key: ("x-goog-api-key", ""),
-                ..gemini(&["a"])
-            },
-            403,
-        ),
-        (
-            Post {
-                key: ("authorization", "Bearer secret"),
-                ..gemini(&["a"])
-            },
-            403,
-        ),
-        (
-            Post {
-                path: "/models/gemini-embedding-001:batchEmbedContents",
-                ..gemini(&["a"])
-            },
-            404,
-        ),
-        (
-            openai(&json!({"model": OPENAI, "input": vec!["x"; 2048], "dimensions": 1})),
-            200,
-        ),
-        (
-            openai(&json!({"model": OPENAI, "input": vec!["x"; 2049], "dimensions": 1})),
-            400,
-        ),
+        (Post { body: json!({}), ..gemini(&[]) }, 400),
+        (Post { key: ("x-goog-api-key", ""), ..gemini(&["a"]) }, 403),
+        (Post { key: ("authorization", "Bearer secret"), ..gemini(&["a"]) }, 403),
+        (Post { path: "/models/gemini-embedding-001:batchEmbedContents", ..gemini(&["a"]) }, 404),
+        (openai(&json!({"model": OPENAI, "input": vec!["x"; 2048], "dimensions": 1})), 200),
+        (openai(&json!({"model": OPENAI, "input": vec!["x"; 2049], "dimensions": 1})), 400),
         (openai(&json!({"model": OPENAI, "input": ["a", ""]})), 400),
         (openai(&json!({"input": ["a"]})), 400),
     ];
@@ -167,11 +106,7 @@ fn faults_come_in_the_order_of_the_script_and_then_all_is_well() {
             assert!(text.contains(piece), "{fault:?}: expected {piece}, found {text}");
         }
     }
-    provider.script([
-        limited(None, Some("2")),
-        Fault::KeyInvalid,
-        Fault::Redirect("/elsewhere".to_owned()),
-    ]);
+    provider.script([limited(None, Some("2")), Fault::KeyInvalid, Fault::Redirect("/elsewhere".to_owned())]);
     assert_eq!(client.post(&gemini).headers["retry-after"], "2");
     assert_eq!(client.post(&openai).status, 401);
     assert_eq!(client.post(&gemini).headers["location"], "/elsewhere");
@@ -182,12 +117,7 @@ fn faults_come_in_the_order_of_the_script_and_then_all_is_well() {
 /// A fault, its status, and a piece of its body from Gemini and from `OpenAI`.
 fn faults_with_words() -> Vec<(Fault, u16, &'static str, &'static str)> {
     vec![
-        (
-            limited(Some("0s"), None),
-            429,
-            r#""retryDelay": "0s""#,
-            "again in 0s",
-        ),
+        (limited(Some("0s"), None), 429, r#""retryDelay": "0s""#, "again in 0s"),
         (limited(None, None), 429, "PerMinute", "rate_limit_exceeded"),
         (Fault::PerDayQuota, 429, "RequestsPerDay", "(RPD)"),
         (Fault::InsufficientQuota, 429, "credits", "insufficient_quota"),
@@ -196,34 +126,21 @@ fn faults_with_words() -> Vec<(Fault, u16, &'static str, &'static str)> {
         (Fault::Status(418, "tea".to_owned()), 418, "tea", "tea"),
         (Fault::Forbidden, 403, "PERMISSION_DENIED", "request_forbidden"),
         (Fault::ModelNotFound, 404, "NOT_FOUND", "model_not_found"),
-        (
-            Fault::InvalidArgument,
-            400,
-            "INVALID_ARGUMENT",
-            "invalid_request_error",
-        ),
+        (Fault::InvalidArgument, 400, "INVALID_ARGUMENT", "invalid_request_error"),
         (Fault::NotANumber, 200, ",NaN,", ",NaN,"),
         (Fault::NullComponent, 200, ",null,", ",null,"),
         (Fault::Infinite, 200, ",1e39,", ",1e39,"),
         (Fault::Zeros, 200, "[0.00000000,0.0", "[0.00000000,0.0"),
         (Fault::NumbersAsStrings, 200, r#"[""#, r#"[""#),
         (Fault::GarbageBody, 200, "\u{fffd}", "\u{fffd}"),
-        (
-            Fault::ErrorInside200,
-            200,
-            "RESOURCE_EXHAUSTED",
-            "rate_limit_exceeded",
-        ),
+        (Fault::ErrorInside200, 200, "RESOURCE_EXHAUSTED", "rate_limit_exceeded"),
         (Fault::EmptyBody, 200, "", ""),
     ]
 }
 
 fn limited(retry_info: Option<&'static str>, retry_after: Option<&str>) -> Fault {
     let retry_after = retry_after.map(str::to_owned);
-    Fault::RateLimited {
-        retry_info,
-        retry_after,
-    }
+    Fault::RateLimited { retry_info, retry_after }
 }
 
 #[test]
@@ -241,11 +158,7 @@ fn counts_dimensions_and_indices_go_wrong_as_asked() {
     ]);
     assert_eq!(vectors(&client.post(&post).json()), std::slice::from_ref(&a));
     assert_eq!(vectors(&client.post(&post).json()).len(), 5);
-    assert!(
-        vectors(&client.post(&post).json())
-            .iter()
-            .all(|vector| vector.len() == 3)
-    );
+    assert!(vectors(&client.post(&post).json()).iter().all(|vector| vector.len() == 3));
     let reordered = client.post(&post).json();
     assert_eq!(vectors(&reordered), [c, b, a]);
     assert_eq!(indices(&reordered), [2, 1, 0]);
@@ -260,22 +173,13 @@ fn a_connection_fails_on_the_wire_as_asked() {
     let post = gemini(&["a"]);
     let fail = |fault: Fault| {
         provider.script([fault]);
-        Client::of(&provider)
-            .try_post(&post)
-            .map(|answer| answer.body.len())
-            .map_err(|error| error.kind())
+        Client::of(&provider).try_post(&post).map(|answer| answer.body.len()).map_err(|error| error.kind())
     };
-    assert_eq!(
-        fail(Fault::ResetBeforeAnswer),
-        Err(io::ErrorKind::ConnectionReset)
-    );
+    assert_eq!(fail(Fault::ResetBeforeAnswer), Err(io::ErrorKind::ConnectionReset));
     assert_eq!(fail(Fault::CloseBeforeAnswer), Err(io::ErrorKind::UnexpectedEof));
     assert_eq!(fail(Fault::CutOffBody), Err(io::ErrorKind::UnexpectedEof));
     assert_eq!(fail(Fault::HugeBody(1_000_000)), Ok(1_000_000));
-    let whole = fail(Fault::SlowDrip {
-        bytes: 20,
-        every: Duration::from_millis(1),
-    });
+    let whole = fail(Fault::SlowDrip { bytes: 20, every: Duration::from_millis(1) });
     assert_eq!(whole, Ok(Client::of(&provider).post(&post).body.len()));
     assert_eq!(provider.times_paid("a"), 2, "dripped and whole");
     assert_eq!(provider.paid_twice(), ["a"]);
@@ -300,10 +204,7 @@ fn a_wrong_key_is_refused_and_its_echo_has_it_in_full() {
     let refused = client.post(&gemini(&["a"]));
     let words = String::from_utf8(refused.body).unwrap();
     assert_eq!(refused.status, 400);
-    assert!(
-        words.contains("API_KEY_INVALID") && !words.contains("secret"),
-        "{words}"
-    );
+    assert!(words.contains("API_KEY_INVALID") && !words.contains("secret"), "{words}");
 
     provider.refuse_key_other_than("secret");
     assert_eq!(client.post(&gemini(&["a"])).status, 200);
@@ -317,9 +218,8 @@ fn held_answers_wait_until_they_are_released() {
     let provider = Provider::start();
     provider.hold();
     std::thread::scope(|scope| {
-        let clients: Vec<_> = (0..4)
-            .map(|_| scope.spawn(|| Client::of(&provider).post(&gemini(&["a"])).status))
-            .collect();
+        let clients: Vec<_> =
+            (0..4).map(|_| scope.spawn(|| Client::of(&provider).post(&gemini(&["a"])).status)).collect();
         assert!(provider.wait_for_in_flight(4, SOON));
         provider.hold_after(1);
         assert!(provider.wait_for_answers(1, SOON));
@@ -344,12 +244,7 @@ fn an_answer_is_never_earlier_than_the_latency() {
 fn neither_waiting_nor_odd_clients_keep_a_provider_from_ending() {
     let provider = Provider::start();
     let mut left: Vec<Client> = Vec::new();
-    for fault in [
-        Fault::Hang,
-        Fault::StallInBody,
-        Fault::HugeBody(usize::MAX),
-        Fault::ResetBeforeAnswer,
-    ] {
+    for fault in [Fault::Hang, Fault::StallInBody, Fault::HugeBody(usize::MAX), Fault::ResetBeforeAnswer] {
         provider.script([fault]);
         let mut client = Client::of(&provider);
         client.send(&gemini(&["a"])).unwrap();

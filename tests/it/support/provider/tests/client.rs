@@ -48,20 +48,14 @@ pub(super) fn gemini(texts: &[&str]) -> Post<'static> {
 }
 
 pub(super) fn openai(body: &Value) -> Post<'static> {
-    Post {
-        path: "/v1/embeddings",
-        key: ("authorization", "Bearer secret"),
-        body: body.clone(),
-    }
+    Post { path: "/v1/embeddings", key: ("authorization", "Bearer secret"), body: body.clone() }
 }
 
 impl Client {
     pub(super) fn of(provider: &Provider) -> Self {
         let stream = TcpStream::connect(provider.address).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
-        Self {
-            stream: BufReader::new(stream),
-        }
+        Self { stream: BufReader::new(stream) }
     }
 
     pub(super) fn post(&mut self, post: &Post<'_>) -> Answer {
@@ -89,24 +83,13 @@ impl Client {
                 }
             }
         }
-        Ok(Answer {
-            status,
-            headers,
-            body,
-        })
+        Ok(Answer { status, headers, body })
     }
 
     pub(super) fn send(&mut self, post: &Post<'_>) -> io::Result<()> {
-        let Post {
-            path,
-            key: (name, key),
-            body,
-        } = post;
+        let Post { path, key: (name, key), body } = post;
         let body = body.to_string();
-        let head = format!(
-            "POST {path} HTTP/1.1\r\n{name}: {key}\r\nContent-Length: {}\r\n\r\n",
-            body.len()
-        );
+        let head = format!("POST {path} HTTP/1.1\r\n{name}: {key}\r\nContent-Length: {}\r\n\r\n", body.len());
         self.send_bytes((head + &body).as_bytes())
     }
 
@@ -136,14 +119,8 @@ impl Answer {
 }
 
 pub(super) fn vectors(answer: &Value) -> Vec<Vec<f32>> {
-    let rows = answer["embeddings"]
-        .as_array()
-        .or(answer["data"].as_array())
-        .unwrap();
-    rows.iter()
-        .map(|row| row.get("values").unwrap_or(&row["embedding"]))
-        .map(floats)
-        .collect()
+    let rows = answer["embeddings"].as_array().or(answer["data"].as_array()).unwrap();
+    rows.iter().map(|row| row.get("values").unwrap_or(&row["embedding"])).map(floats).collect()
 }
 
 fn floats(values: &Value) -> Vec<f32> {
@@ -157,31 +134,14 @@ fn floats(values: &Value) -> Vec<f32> {
                 (0..6).rev().map(move |bit| u8::from(six >> bit & 1 == 1))
             });
             let bits: Vec<u8> = bits.collect();
-            let bytes: Vec<u8> = bits
-                .chunks_exact(8)
-                .map(|eight| eight.iter().fold(0, |byte, bit| byte << 1 | bit))
-                .collect();
-            bytes
-                .as_chunks::<4>()
-                .0
-                .iter()
-                .map(|&four| f32::from_le_bytes(four))
-                .collect()
+            let bytes: Vec<u8> =
+                bits.chunks_exact(8).map(|eight| eight.iter().fold(0, |byte, bit| byte << 1 | bit)).collect();
+            bytes.as_chunks::<4>().0.iter().map(|&four| f32::from_le_bytes(four)).collect()
         }
-        values => values
-            .as_array()
-            .unwrap()
-            .iter()
-            .map(|value| value.to_string().parse().unwrap())
-            .collect(),
+        values => values.as_array().unwrap().iter().map(|value| value.to_string().parse().unwrap()).collect(),
     }
 }
 
 pub(super) fn indices(answer: &Value) -> Vec<u64> {
-    answer["data"]
-        .as_array()
-        .unwrap()
-        .iter()
-        .map(|row| row["index"].as_u64().unwrap())
-        .collect()
+    answer["data"].as_array().unwrap().iter().map(|row| row["index"].as_u64().unwrap()).collect()
 }

@@ -1,0 +1,119 @@
+//! A running agent: the real program, its log as it comes, signals and its end.
+
+use std::io::{BufRead, BufReader};
+use std::process::{Child, Command, Stdio};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use super::{SOON, World};
+
+/// A running agent. Dropping it kills it.
+pub struct Agent {
+    child: Child,
+    log: Arc<Mutex<String>>,
+}
+
+impl World {
+    /// Starts `reindexd run` with triggers as short as tests want them, and waits until it watches.
+    #[track_caller]
+    pub fn agent(&self) -> Agent {
+        self.agent_with("quiet = \"200ms\"\nmax_wait = \"2s\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n")
+    }
+
+    /// Starts `reindexd run` with these lines in `[trigger]`, and waits until it watches.
+    #[track_caller]
+    pub fn agent_with(&self, triggers: &str) -> Agent {
+        self.settings(&format!("[trigger]\n{triggers}"));
+        let agent = Agent::start(&mut self.command(&["run"]));
+        agent.wait_for_log("watching");
+        agent
+    }
+}
+
+impl Agent {
+    /// Starts a command that is an agent, and keeps its log.
+    #[track_caller]
+    pub fn start(command: &mut Command) -> Self {
+        let mut child = command.stdout(Stdio::null()).stderr(Stdio::piped()).spawn().unwrap();
+        let lines = BufReader::new(child.stderr.take().unwrap()).lines();
+        let log = Arc::new(Mutex::new(String::new()));
+        let kept = Arc::clone(&log);
+        std::thread::spawn(move || {
+            for line in lines.map_while(Result::ok) {
+                let mut log = kept.lock().unwrap();
+                log.push_str(&line);
+                log.push('\n');
+            }
+        });
+        Self { child, log }
+    }
+
+    /// Everything logged so far.
+    pub fn log(&self) -> String {
+        self.log.lock().unwrap().clone()
+    }
+
+    /// How often words were logged.
+    pub fn logged(&self, words: &str) -> usize {
+        self.log().matches(words).count()
+    }
+
+    /// Waits until words are in the log.
+    #[track_caller]
+    pub fn wait_for_log(&self, words: &str) {
+        self.wait_for(&format!("{words:?} in the log"), || self.logged(words) > 0);
+    }
+
+    /// Waits for a condition; panics with the log where it does not come true.
+    #[track_caller]
+    pub fn wait_for(&self, what: &str, mut holds: impl FnMut() -> bool) {
+        let deadline = Instant::now() + SOON;
+        while !holds() {
+            assert!(Instant::now() < deadline, "still not so: {what}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// The agent's process.
+    pub fn pid(&self) -> Pid {
+        Pid::from_child(&self.child)
+    }
+
+    /// Sends a signal.
+    #[track_caller]
+    pub fn signal(&self, signal: Signal) {
+        kill_process(self.pid(), signal).unwrap();
+    }
+
+    /// Waits for the end and gives the exit code; 128 and the number for a signal.
+    #[track_caller]
+    pub fn ended(&mut self, within: Duration) -> i32 {
+        use std::os::unix::process::ExitStatusExt;
+        let deadline = Instant::now() + within;
+        loop {
+            if let Some(status) = self.child.try_wait().unwrap() {
+                return status.code().or_else(|| status.signal().map(|number| 128 + number)).unwrap();
+            }
+            assert!(Instant::now() < deadline, "still running after {within:?}\n{}", self.log());
+            std::thread::sleep(Duration::from_millis(5));
+        }
+    }
+
+    /// Ends the agent by SIGTERM, which must exit with 0 within five seconds.
+    #[track_caller]
+    pub fn stop(mut self) {
+        self.signal(Signal::TERM);
+        let code = self.ended(Duration::from_secs(5));
+        assert_eq!(code, 0, "{}", self.log());
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}

@@ -1,0 +1,236 @@
+//! A world for one test: folder, database, embedding server, program.
+//!
+//! Nothing is simulated but the embedding server, which speaks real HTTP. The
+//! program is the one that users run, in a clean environment.
+
+pub mod agent;
+pub mod provider;
+
+use std::path::{Path, PathBuf};
+use std::process::{Command, Stdio};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use serde_json::Value;
+use tempfile::TempDir;
+
+use provider::Provider;
+
+/// How long a condition may take to come true on a slow machine.
+pub const SOON: Duration = Duration::from_secs(30);
+/// Floats in a vector, small so that tests are fast.
+pub const DIMENSION: usize = 32;
+/// The model that the fake server is asked for.
+pub const MODEL: &str = "gemini-embedding-001";
+
+/// Folder, database, embedding server.
+pub struct World {
+    folder: TempDir,
+    /// The embedding server that the program is pointed at.
+    pub provider: Provider,
+}
+
+/// What a run of the program came to.
+#[derive(Debug)]
+pub struct Ran {
+    /// The exit code; 128 and the number for a signal.
+    pub code: i32,
+    /// Standard output.
+    pub stdout: String,
+    /// Standard error.
+    pub stderr: String,
+}
+
+impl Ran {
+    /// The object that `--json` promises; panics where anything else was printed.
+    #[track_caller]
+    pub fn json(&self) -> Value {
+        serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON object: {error}: {self:?}"))
+    }
+
+    /// A number in that object.
+    #[track_caller]
+    pub fn number(&self, key: &str) -> u64 {
+        self.json()[key].as_u64().unwrap_or_else(|| panic!("no number {key}: {self:?}"))
+    }
+
+    /// A text in that object.
+    #[track_caller]
+    pub fn text(&self, key: &str) -> String {
+        self.json()[key].as_str().unwrap_or_else(|| panic!("no text {key}: {self:?}")).to_owned()
+    }
+}
+
+impl World {
+    /// An empty table in a rollback-journal database at `data/experts.db`.
+    pub fn new() -> Self {
+        let folder = tempfile::tempdir().unwrap();
+        std::fs::create_dir(folder.path().join("data")).unwrap();
+        let world = Self { folder, provider: Provider::start() };
+        world.sql(include_str!("../../../data/schema.sql"));
+        world
+    }
+
+    /// A table with so many tagged people.
+    pub fn with_people(count: u32) -> Self {
+        let world = Self::new();
+        world.add_people(1..=count);
+        world
+    }
+
+    /// Adds tagged people by id, each with a text of its own.
+    pub fn add_people(&self, ids: impl IntoIterator<Item = u32>) {
+        let mut database = self.connect();
+        let all = database.transaction().unwrap();
+        for id in ids {
+            let person = "INSERT INTO experts (id, username, first_name, last_name, job_title, company, bio, hourly_rate, currency, tags)
+                 VALUES (?1, 'user' || ?1, 'First' || ?1, 'Last' || ?1, 'Title', 'Company', 'Bio of person ' || ?1 || '.', 100.5, 'EUR', '[\"tag\", \"other\"]')";
+            all.execute(person, [id]).unwrap();
+        }
+        all.commit().unwrap();
+    }
+
+    /// A path below the world's folder.
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    /// The database file.
+    pub fn database(&self) -> PathBuf {
+        self.path("data/experts.db")
+    }
+
+    /// A connection of a writer.
+    pub fn connect(&self) -> Connection {
+        let database = Connection::open(self.database()).unwrap();
+        database.busy_timeout(Duration::from_secs(10)).unwrap();
+        database
+    }
+
+    /// Runs SQL on a connection of its own, which is closed afterwards.
+    #[track_caller]
+    pub fn sql(&self, sql: &str) {
+        self.connect().execute_batch(sql).unwrap();
+    }
+
+    /// Writes `reindexd.toml`, which then takes the place of the environment of ingest.py.
+    pub fn settings(&self, toml: &str) {
+        std::fs::write(self.path("reindexd.toml"), toml).unwrap();
+    }
+
+    /// The program with arguments, in the world's folder, in the environment that ingest.py had.
+    pub fn command(&self, arguments: &[&str]) -> Command {
+        let mut command = Command::new(env!("CARGO_BIN_EXE_reindexd"));
+        command
+            .args(arguments)
+            .current_dir(self.folder.path())
+            .env_clear()
+            .env("DATABASE_URL", "sqlite:///data/experts.db")
+            .env("OUTPUT_DIM", DIMENSION.to_string())
+            .env("GOOGLE_API_KEY", "test-key")
+            .env("GOOGLE_GEMINI_BASE_URL", self.provider.base_url())
+            .stdin(Stdio::null());
+        command
+    }
+
+    /// Runs the program to its end.
+    #[track_caller]
+    pub fn run(&self, arguments: &[&str]) -> Ran {
+        run(&mut self.command(arguments))
+    }
+
+    /// `reindexd build --json`, which must succeed.
+    #[track_caller]
+    pub fn build(&self) -> Ran {
+        let ran = self.run(&["build", "--json"]);
+        assert_eq!(ran.code, 0, "build failed: {ran:?}");
+        ran
+    }
+
+    /// The id of the served build, by the link alone.
+    pub fn served(&self) -> Option<String> {
+        let target = std::fs::read_link(self.path("data/current")).ok()?;
+        Some(target.file_name()?.to_str()?.to_owned())
+    }
+
+    /// A file as the API opens it, by its old name.
+    #[track_caller]
+    pub fn published(&self, name: &str) -> Vec<u8> {
+        std::fs::read(self.path("data").join(name)).unwrap()
+    }
+
+    /// The records that are served.
+    #[track_caller]
+    pub fn records(&self) -> Vec<Value> {
+        serde_json::from_slice(&self.published("metadata.json")).unwrap()
+    }
+
+    /// The vectors that are served.
+    #[track_caller]
+    pub fn vectors(&self) -> Vec<Vec<f32>> {
+        let index = self.published("faiss.index");
+        let dimension = u32::from_le_bytes(index[4..8].try_into().unwrap()) as usize;
+        let floats = index[45..].chunks_exact(4).map(|float| f32::from_le_bytes(float.try_into().unwrap()));
+        floats.collect::<Vec<_>>().chunks_exact(dimension).map(<[f32]>::to_vec).collect()
+    }
+
+    /// Everything below `data/` whose name ends in `.staging`.
+    pub fn staging(&self) -> Vec<PathBuf> {
+        let mut found = Vec::new();
+        let mut folders = vec![self.path("data")];
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).into_iter().flatten().flatten() {
+                if entry.file_type().is_ok_and(|kind| kind.is_dir()) {
+                    folders.push(entry.path());
+                }
+                if entry.file_name().as_encoded_bytes().ends_with(b".staging") {
+                    found.push(entry.path());
+                }
+            }
+        }
+        found
+    }
+
+    /// `reindexd verify` must prove the served build.
+    #[track_caller]
+    pub fn assert_proven(&self) {
+        let ran = self.run(&["verify", "--json"]);
+        assert_eq!((ran.code, ran.json()["ok"].as_bool()), (0, Some(true)), "{ran:?}");
+    }
+}
+
+/// Runs a command to its end.
+#[track_caller]
+pub fn run(command: &mut Command) -> Ran {
+    use std::os::unix::process::ExitStatusExt;
+    let output = command.output().unwrap();
+    let code = output.status.code().or_else(|| output.status.signal().map(|number| 128 + number)).unwrap();
+    Ran {
+        code,
+        stdout: String::from_utf8(output.stdout).unwrap(),
+        stderr: String::from_utf8(output.stderr).unwrap(),
+    }
+}
+
+/// Waits until a condition holds; panics with `what` where it does not come true [`SOON`].
+#[track_caller]
+pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
+    let deadline = Instant::now() + SOON;
+    while !holds() {
+        assert!(Instant::now() < deadline, "still not so after {SOON:?}: {what}");
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// A Python with faiss-cpu, as the API host has one. `make test` makes it; without it tests fail and say so.
+pub fn python() -> PathBuf {
+    let python = std::env::var_os("REINDEXD_TEST_PYTHON");
+    python
+        .map(PathBuf::from)
+        .expect("REINDEXD_TEST_PYTHON names a python with faiss-cpu: run the tests by `make test`")
+}
+
+/// A script below `tests/reader`.
+pub fn reader_script(name: &str) -> PathBuf {
+    Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reader").join(name)
+}

@@ -1,0 +1,57 @@
+//! What costs nothing: a table whose content is served already.
+
+use crate::support::World;
+
+#[test]
+fn a_table_that_did_not_change_costs_no_request_and_no_write() {
+    let world = World::with_people(30);
+    let first = world.build();
+    world.provider.forget();
+    let before = tree(&world);
+
+    let second = world.build();
+
+    assert_eq!(second.text("outcome"), "unchanged");
+    assert_eq!(second.text("build"), first.text("build"));
+    assert_eq!(second.number("kept"), 30);
+    assert_eq!(world.provider.request_count(), 0);
+    assert_eq!(tree(&world), before, "nothing below data/ was written");
+}
+
+#[test]
+fn raw_values_that_make_the_same_records_are_remembered_and_not_built() {
+    let world = World::with_people(3);
+    let first = world.build();
+    // Other bytes in the column, the same tags.
+    world.sql("UPDATE experts SET tags = '[\"tag\",\"other\"]' WHERE id = 2");
+
+    let second = world.build();
+    let before = tree(&world);
+    let third = world.build();
+
+    assert_eq!((second.text("outcome"), second.text("build")), ("unchanged".to_owned(), first.text("build")));
+    assert_eq!(third.text("outcome"), "unchanged");
+    assert_eq!(tree(&world), before, "the third pass remembers the scan and writes nothing");
+}
+
+/// Path, size and time of last change of everything below `data/`, the database aside.
+fn tree(world: &World) -> Vec<(String, u64, i64, i64)> {
+    use std::os::unix::fs::MetadataExt;
+    let mut found = Vec::new();
+    let mut folders = vec![world.path("data")];
+    while let Some(folder) = folders.pop() {
+        for entry in std::fs::read_dir(&folder).unwrap() {
+            let path = entry.unwrap().path();
+            let meta = path.symlink_metadata().unwrap();
+            if meta.is_dir() {
+                folders.push(path.clone());
+            }
+            if path.starts_with(world.path("data/experts.db")) {
+                continue;
+            }
+            found.push((path.display().to_string(), meta.len(), meta.ctime(), meta.ctime_nsec()));
+        }
+    }
+    found.sort();
+    found
+}
