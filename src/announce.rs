@@ -322,6 +322,10 @@ enum Ended {
     Overran,
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "what a child inherits is chosen from the environment here, by name"
+)]
 fn start(argv: &[String], news: &News<'_>) -> io::Result<(tokio::process::Child, Group, Output)> {
     let [program, arguments @ ..] = argv else {
         return Err(io::Error::new(

@@ -96,6 +96,7 @@ impl std::fmt::Display for UnfitRows {
 /// # Errors
 ///
 /// The first [`Refusal`] that applies.
+#[allow(clippy::cast_precision_loss, reason = "a share of rows, far below 2^52 of them")]
 pub fn check(
     plan: &Counts,
     tagged: u64,

@@ -273,6 +273,7 @@ fn causes(error: &dyn Error) -> String {
 /// Reads a `Retry-After` header: seconds, or a date, which is measured by the
 /// server's own clock where it tells us. Gateways send nonsense such as `-1`,
 /// which names no wait.
+#[allow(clippy::disallowed_methods, reason = "a server that gives a date without saying what time it has")]
 fn retry_after(asked: Option<&str>, date: Option<&str>) -> Option<Duration> {
     let asked = asked?.trim();
     if let Ok(seconds) = asked.parse::<f64>() {

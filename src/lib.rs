@@ -14,6 +14,16 @@
 //!
 //! In front of them stands [`cli`], a file for each command.
 
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may cross the fences"))]
+#![cfg_attr(
+    test,
+    allow(
+        clippy::cast_possible_truncation,
+        clippy::cast_precision_loss,
+        reason = "small numbers of the test's own"
+    )
+)]
+
 pub mod agent;
 pub mod announce;
 pub mod builds;

@@ -32,6 +32,7 @@ const HASHES_VERSION: u32 = 1;
 const HEADER_BYTES: usize = 56;
 /// Bytes of one row in `hashes.bin`.
 pub const ROW_BYTES: usize = 40;
+const ROW_BYTES_U32: u32 = 40;
 
 /// What a build says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -231,7 +232,7 @@ pub fn hashes_header(rows: &[RowHashes]) -> [u8; HEADER_BYTES] {
     let mut out = [0; HEADER_BYTES];
     out[..8].copy_from_slice(MAGIC);
     out[8..12].copy_from_slice(&HASHES_VERSION.to_le_bytes());
-    out[12..16].copy_from_slice(&(ROW_BYTES as u32).to_le_bytes());
+    out[12..16].copy_from_slice(&ROW_BYTES_U32.to_le_bytes());
     out[16..24].copy_from_slice(&(rows.len() as u64).to_le_bytes());
     out[24..].copy_from_slice(hasher.finalize().as_bytes());
     out

@@ -58,6 +58,7 @@ pub struct World<'a> {
 
 /// What was asked of a pass.
 #[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "wishes that are independent of each other")]
 pub struct Job {
     /// Why it runs, as the manifest will say.
     pub trigger: String,
@@ -277,7 +278,7 @@ impl<'w> Pass<'w> {
                 drafted.staging.discard()?;
                 continue;
             }
-            return self.publish(drafted, survey, scan, held, &bought);
+            return self.publish(drafted, &survey, scan, held, &bought);
         }
     }
 
@@ -285,14 +286,14 @@ impl<'w> Pass<'w> {
     fn publish(
         &mut self,
         drafted: Drafted,
-        survey: Survey,
+        survey: &Survey,
         scan: Scan,
         mut held: HeldVectors,
         bought: &Purchased,
     ) -> Result<Done, PassError> {
         let stop = || self.world.stop.is_cancelled();
         self.enter(Phase::Index);
-        let sealed = held.seal(self.world, drafted, &survey)?;
+        let sealed = held.seal(self.world, drafted, survey)?;
         self.took.index = self.lap();
 
         self.enter(Phase::Verify);
@@ -304,7 +305,7 @@ impl<'w> Pass<'w> {
 
         self.enter(Phase::Promote);
         self.took.total = millis(self.started.elapsed());
-        let manifest = self.manifest(&verified, &survey, scan);
+        let manifest = self.manifest(&verified, survey, scan);
         let now = (self.world.clock)();
         let promoted = verified.promote(&self.builds, &manifest, now);
         if !matches!(promoted, Err(promote::PromoteError::NotPromoted(_))) {

@@ -166,6 +166,10 @@ impl<'s> Look<'s> {
     /// # Errors
     ///
     /// [`SourceError`]: each state of the file has its own.
+    #[allow(
+        clippy::disallowed_methods,
+        reason = "bounded by MOST_WAIT, and a stop is heard between two attempts"
+    )]
     pub fn open(database: &Path, stop: &'s dyn Fn() -> bool) -> Result<Self, SourceError> {
         // A poisoned lock means only that another look panicked; it holds no data.
         let alone = ONE_LOOK_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
@@ -383,6 +387,7 @@ impl Identity {
         Ok(Header::read(path)?.identity)
     }
 
+    #[allow(clippy::disallowed_methods, reason = "file times are compared with the clock that made them")]
     fn settled(&self) -> bool {
         let since = |(seconds, nanos): (i64, i64)| {
             let at = SystemTime::UNIX_EPOCH
@@ -458,7 +463,7 @@ fn trouble(path: &Path, error: &rusqlite::Error) -> Trouble {
         (ErrorCode::ReadOnly, _) if beside(&path, "-journal").exists() => {
             Trouble::Wait(SourceError::HotJournal { path })
         }
-        (ErrorCode::ReadOnly | ErrorCode::FileLockingProtocolFailed, _) | (ErrorCode::CannotOpen, _)
+        (ErrorCode::ReadOnly | ErrorCode::FileLockingProtocolFailed | ErrorCode::CannotOpen, _)
             if beside(&path, "-wal").exists() =>
         {
             Trouble::Wait(SourceError::WalUnreadable { path, found })

@@ -175,6 +175,8 @@ struct Sentry {
     /// A change was seen that no event told of.
     silent: bool,
     said: Option<Way>,
+    /// The first round is over: from here on what happens must not go unheard.
+    begun: bool,
 }
 
 /// The watcher and what it was set on.
@@ -221,6 +223,7 @@ impl Sentry {
             unexplained: [None; 2],
             silent: false,
             said: None,
+            begun: false,
         }
     }
 
@@ -254,6 +257,7 @@ impl Sentry {
         if self.aim.mode != WatchMode::Inotify {
             self.poll(now);
         }
+        self.begun = true;
     }
 
     /// Sets the watches, where they are not set on the directories that are there now.
@@ -262,7 +266,6 @@ impl Sentry {
         if self.armed.as_ref().is_some_and(|armed| armed.places == places) {
             return;
         }
-        let first = self.said.is_none();
         if self.armed.is_some() {
             self.forget();
             self.hints.send(Hint::Everything);
@@ -277,11 +280,13 @@ impl Sentry {
                 // Whatever happened before went unheard, and must not count as
                 // a change that no event told of.
                 self.polled = None;
-                if !first {
+                if self.begun {
                     self.hints.send(Hint::Everything);
                 }
                 self.say(Way::Inotify, "the directories can be watched");
             }
+            // Gone since they were found a moment ago: the next round finds what is there.
+            Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
             Err(error) => {
                 self.ask_from = Some(now + self.ask_again);
                 let way = if self.aim.mode == WatchMode::Auto { Way::Polling } else { Way::NotAtAll };
@@ -301,6 +306,9 @@ impl Sentry {
         let mut watcher = (self.make)(ear)?;
         for place in places.iter() {
             watcher.watch(&place.dir, RecursiveMode::NonRecursive)?;
+        }
+        for directory in places.missing() {
+            warn!(directory = %directory.display(), "no such directory yet; it is watched once it is there");
         }
         Ok(Armed { places, heard, counted: [0; 2], _watcher: watcher })
     }

@@ -33,7 +33,7 @@ pub const FAISS_VERSION: &str = "1.12.0";
 /// Bytes before the first row.
 pub const HEADER_BYTES: usize = 45;
 
-/// Faiss's flag to map a flat index instead of loading it (`IO_FLAG_MMAP_IFC`, faiss/index_io.h).
+/// Faiss's flag to map a flat index instead of loading it (`IO_FLAG_MMAP_IFC`, `faiss/index_io.h`).
 const MAP_FLAT: i32 = 1 << 9;
 const MAGIC: &[u8; 4] = b"IxFI";
 

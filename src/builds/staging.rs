@@ -50,6 +50,9 @@ pub fn is_id(name: &str) -> bool {
     tail.is_some_and(|tail| tail.len() == 6 && tail.bytes().all(|byte| byte == b'0' || byte == b'a'))
 }
 
+/// Fills in the vector of a text.
+pub type FillIn<'a, E> = dyn FnMut(&TextHash, &mut [f32]) -> Result<(), E> + 'a;
+
 /// The directory of a build in the making.
 #[derive(Debug)]
 pub struct Staging {
@@ -215,7 +218,7 @@ impl Drafted {
         origins: &[Origin],
         dimension: usize,
         sources: &[&Build],
-        cached: &mut dyn FnMut(&TextHash, &mut [f32]) -> Result<(), E>,
+        cached: &mut FillIn<'_, E>,
         stop: &mut dyn FnMut() -> Result<(), E>,
     ) -> Result<Sealed, E> {
         assert_eq!(rows.len(), origins.len(), "an origin for every row");
@@ -253,7 +256,7 @@ fn write_index<E: From<BuildsError>>(
     origins: &[Origin],
     dimension: usize,
     sources: &[&Build],
-    cached: &mut dyn FnMut(&TextHash, &mut [f32]) -> Result<(), E>,
+    cached: &mut FillIn<'_, E>,
     stop: &mut dyn FnMut() -> Result<(), E>,
 ) -> Result<FileFact, E> {
     let path = staging.path(INDEX);

@@ -259,6 +259,7 @@ fn tables(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<String>> {
 
 /// Moves a damaged cache and its companions out of the way, for a person to look
 /// at, and removes those set aside before: one is enough, and they are large.
+#[allow(clippy::disallowed_methods, reason = "a file that nobody is served from goes aside")]
 fn set_aside(path: &Path, now: i64) -> Result<PathBuf, CacheError> {
     let prefix = beside(path, ".damaged-");
     let aside = beside(&prefix, &now.to_string());
@@ -275,6 +276,7 @@ fn set_aside(path: &Path, now: i64) -> Result<PathBuf, CacheError> {
     Ok(aside)
 }
 
+#[allow(clippy::disallowed_methods, reason = "what was set aside earlier goes")]
 fn remove_others(path: &Path, prefix: &Path) -> Result<(), CacheError> {
     let failed =
         |source| CacheError::Io { act: "remove what was set aside before", path: path.to_owned(), source };

@@ -2,8 +2,6 @@
 
 use std::collections::BTreeMap;
 
-use jiff::Timestamp;
-
 use super::Context;
 use crate::announce::{self, News};
 use crate::builds::state::{self, AnnouncedTo};
@@ -56,7 +54,7 @@ pub(super) async fn all_due(
             Ok(said) => tracing::info!(build = id, target = name(target), said, "announced"),
             Err(error) => tracing::warn!(build = id, "not announced: {}", with_cause_of(error)),
         }
-        words.insert(name(target), AnnouncedTo { build: Some(id.to_owned()), at: Timestamp::now(), error });
+        words.insert(name(target), AnnouncedTo { build: Some(id.to_owned()), at: super::clock(), error });
     }
     let all_told = words.values().all(|last| last.error.is_none());
     // Read again: meanwhile somebody else may have told others.

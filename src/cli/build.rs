@@ -13,11 +13,12 @@ const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
 
 /// What `build` can be told.
 #[derive(Debug, Args)]
+#[allow(clippy::struct_excessive_bools, reason = "one for each flag")]
 pub(super) struct Options {
     /// Wait for another pass to end instead of exiting with 75
     #[arg(long)]
     wait: bool,
-    /// Build though more rows are gone than guard.max_shrink allows
+    /// Build though more rows are gone than `guard.max_shrink` allows
     #[arg(long)]
     accept_shrink: bool,
     /// Make a new build though nothing differs
@@ -28,6 +29,10 @@ pub(super) struct Options {
     rebuy: bool,
 }
 
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a command that waits for a lock, and hears a stop between two looks"
+)]
 pub(super) fn run(context: &Context, options: &Options) -> u8 {
     let job = Job {
         trigger: "command".to_owned(),

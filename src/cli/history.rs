@@ -1,6 +1,5 @@
 //! `reindexd history`: builds kept, and the last attempts.
 
-use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Context, DONE, FAILED, USAGE, fail, say, say_json, table};
@@ -29,7 +28,7 @@ pub(super) fn run(context: &Context) -> u8 {
         }));
         return DONE;
     }
-    let now = Timestamp::now();
+    let now = super::clock();
     let rows: Vec<Vec<String>> = kept
         .iter()
         .map(|build| {

@@ -25,10 +25,13 @@ impl Shown {
     pub(super) fn update(&self, now: Progress<'_>) {
         let mut bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match now {
-            Progress::Warning(words) => match bar.as_ref() {
-                Some(bar) => bar.suspend(|| tracing::warn!("{words}")),
-                None => tracing::warn!("{words}"),
-            },
+            Progress::Warning(words) => {
+                if let Some(bar) = bar.as_ref() {
+                    bar.suspend(|| tracing::warn!("{words}"))
+                } else {
+                    tracing::warn!("{words}")
+                }
+            }
             Progress::Phase(phase) => {
                 if let Some(bar) = bar.take() {
                     bar.finish_and_clear();
@@ -62,6 +65,10 @@ impl Shown {
             bar.finish_and_clear();
         }
     }
+}
+
+fn warn_of(words: &str) {
+    tracing::warn!("{words}");
 }
 
 fn style(waiting: bool) -> ProgressStyle {

@@ -9,11 +9,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use jiff::Timestamp;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, DONE, FAILED, USAGE, announcing, embedder, fail};
+use super::{Context, DONE, FAILED, USAGE, announcing, clock, embedder, fail};
 use crate::agent::{self, AgentWorld, ExitReason, LogReporter, MarkerMemory, PassFn, SweepFn};
 use crate::announce;
 use crate::builds::state;
@@ -96,6 +95,7 @@ fn now_in_force(in_force: &InForce) -> Arc<Config> {
 }
 
 /// One agent to a directory: two would undo each other's waits.
+#[allow(clippy::disallowed_methods, reason = "at the start, for a second at most")]
 fn only_agent(layout: &Layout) -> Result<lock::PassLock, String> {
     let until = std::time::Instant::now() + LOCK_WAIT;
     loop {
@@ -120,7 +120,7 @@ fn pass(in_force: InForce, space: Space, news: Arc<Notify>) -> PassFn {
             runtime: runtime.clone(),
             stop,
             progress: &log_progress,
-            clock: Timestamp::now,
+            clock,
         };
         let job =
             Job { trigger: request.trigger.to_string(), full_check: request.full_check, ..Job::default() };

@@ -50,7 +50,7 @@ fn words(
     hold: Option<&Hold>,
     agent: &Value,
 ) -> String {
-    let now = Timestamp::now();
+    let now = super::clock();
     let mut rows = vec![("served", served_words(served, state, now)), ("drift", drift_words(drift))];
     if let Some(left_out) =
         served.build().map(|build| build.manifest.left_out.len()).filter(|count| *count > 0)

@@ -29,7 +29,9 @@ pub(super) fn run(context: &Context) -> u8 {
             } else if removed.is_empty() {
                 say("nothing to sweep\n");
             } else {
-                say(&removed.iter().map(|path| format!("removed {path}\n")).collect::<String>());
+                for path in &removed {
+                    say(&format!("removed {path}\n"));
+                }
             }
             DONE
         }

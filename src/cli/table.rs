@@ -8,7 +8,8 @@ use crate::manifest::Manifest;
 /// Two columns: names, and what they stand for.
 pub(super) fn pairs(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    rows.iter().map(|(name, value)| format!("{name:width$}  {value}\n")).collect()
+    let line = |(name, value): &(&str, String)| format!("{name:width$}  {value}\n");
+    rows.iter().map(line).collect()
 }
 
 /// Columns under a head, each as wide as its widest cell.

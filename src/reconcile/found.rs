@@ -20,7 +20,7 @@ use crate::plan::{Held, Plan, Planner};
 use crate::record::{Space, TextHash};
 
 /// What stood under the public names when the pass began.
-pub struct Found {
+pub(super) struct Found {
     served: Served,
     /// Rows of the served build; none of an adopted or damaged one.
     rows: Vec<RowHashes>,
@@ -34,7 +34,7 @@ pub struct Found {
 
 impl Found {
     /// Ends what was left undone, adopts what ingest.py left, and reads what is served.
-    pub fn settle(world: &World<'_>, builds: &Builds, state: &mut State) -> Result<Self, PassError> {
+    pub(super) fn settle(world: &World<'_>, builds: &Builds, state: &mut State) -> Result<Self, PassError> {
         let now = (world.clock)();
         let warn = |words: &str| (world.progress)(Progress::Warning(words));
         let sequence = builds.kept()?.first().map_or(0, |newest| newest.manifest.sequence);
@@ -106,7 +106,7 @@ impl Found {
     }
 
     /// Proves the served files in full; damaged ones are to be replaced.
-    pub fn prove(&mut self, world: &World<'_>, builds: &Builds) -> Result<(), PassError> {
+    pub(super) fn prove(&mut self, world: &World<'_>, builds: &Builds) -> Result<(), PassError> {
         let Some(build) = self.served.build() else { return Ok(()) };
         let checks = build.prove(&|| world.stop.is_cancelled())?;
         if checks.iter().all(|check| check.ok) || build.manifest.adopted {
@@ -121,48 +121,48 @@ impl Found {
     }
 
     /// The served build, readable and not known to be damaged.
-    pub fn whole(&self) -> Option<&Build> {
+    pub(super) fn whole(&self) -> Option<&Build> {
         self.served.build().filter(|_| !self.rebuild)
     }
 
     /// Texts that the provider refused when the served build was made.
-    pub fn refused_texts(&self, space: &Space) -> HashMap<TextHash, String> {
+    pub(super) fn refused_texts(&self, space: &Space) -> HashMap<TextHash, String> {
         refused_texts(&self.served, space)
     }
 
     /// The id of the served build.
-    pub fn id(&self) -> Option<&str> {
+    pub(super) fn id(&self) -> Option<&str> {
         self.served.build().map(|build| build.manifest.id.as_str())
     }
 
     /// Records of the served build.
-    pub fn records(&self) -> Option<u64> {
+    pub(super) fn records(&self) -> Option<u64> {
         self.served.build().map(|build| build.manifest.ntotal)
     }
 
     /// Rows of the served build, in index order.
-    pub fn rows(&self) -> &[RowHashes] {
+    pub(super) fn rows(&self) -> &[RowHashes] {
         &self.rows
     }
 
     /// Whether the served files must be replaced though nothing may differ.
-    pub fn must_rebuild(&self) -> bool {
+    pub(super) fn must_rebuild(&self) -> bool {
         self.rebuild
     }
 
     /// The sequence of the next build.
-    pub fn next_sequence(&self) -> u64 {
+    pub(super) fn next_sequence(&self) -> u64 {
         self.sequence + 1
     }
 
     /// Another build is served from now on.
-    pub fn replace(&mut self, build: Build) {
+    pub(super) fn replace(&mut self, build: Build) {
         self.sequence = self.sequence.max(build.manifest.sequence);
         self.served = Served::Build(Box::new(build));
     }
 
     /// Nothing more is taken from a build whose index is damaged.
-    pub fn exclude(&mut self, world: &World<'_>, id: String) {
+    pub(super) fn exclude(&mut self, world: &World<'_>, id: String) {
         let words =
             format!("the index of build {id} is not what its manifest says; no vector is taken from it");
         (world.progress)(Progress::Warning(&words));
@@ -172,7 +172,7 @@ impl Found {
 }
 
 /// Texts that the provider refused when the served build was made, with its words.
-pub fn refused_texts(served: &Served, space: &Space) -> HashMap<TextHash, String> {
+pub(super) fn refused_texts(served: &Served, space: &Space) -> HashMap<TextHash, String> {
     let same = served.build().filter(|build| build.manifest.space.as_ref() == Some(space));
     let rows = same.map(|build| build.manifest.left_out.as_slice()).unwrap_or_default();
     let words =
@@ -181,7 +181,7 @@ pub fn refused_texts(served: &Served, space: &Space) -> HashMap<TextHash, String
 }
 
 /// Every vector of the space in force that need not be bought.
-pub struct HeldVectors {
+pub(super) struct HeldVectors {
     builds: Vec<Build>,
     rows: Vec<Vec<RowHashes>>,
     cached: HashSet<TextHash>,
@@ -190,7 +190,12 @@ pub struct HeldVectors {
 
 impl HeldVectors {
     /// Finds them: the served build first, then the others from the newest on.
-    pub fn gather(world: &World<'_>, builds: &Builds, found: &Found, rebuy: bool) -> Result<Self, PassError> {
+    pub(super) fn gather(
+        world: &World<'_>,
+        builds: &Builds,
+        found: &Found,
+        rebuy: bool,
+    ) -> Result<Self, PassError> {
         let now = (world.clock)().as_second();
         let (cache, warning) = Cache::open(&builds.layout.cache(), &world.space, now)?;
         if let Some(warning) = warning {
@@ -205,7 +210,7 @@ impl HeldVectors {
     }
 
     /// A planner that knows of them.
-    pub fn planner<'a>(&'a self, served: &'a [RowHashes]) -> Planner<'a> {
+    pub(super) fn planner<'a>(&'a self, served: &'a [RowHashes]) -> Planner<'a> {
         Planner::new(
             served,
             Held { builds: self.rows.iter().map(Vec::as_slice).collect(), cached: &self.cached },
@@ -213,7 +218,7 @@ impl HeldVectors {
     }
 
     /// Proves the indexes that a plan takes vectors from; gives the id of one that is damaged.
-    pub fn damaged(&self, world: &World<'_>, plan: &Plan) -> Result<Option<String>, VerifyError> {
+    pub(super) fn damaged(&self, world: &World<'_>, plan: &Plan) -> Result<Option<String>, VerifyError> {
         for &build in &plan.builds_used {
             let build = &self.builds[usize::from(build)];
             if !build.index_is_whole(&|| world.stop.is_cancelled())? {
@@ -224,12 +229,12 @@ impl HeldVectors {
     }
 
     /// Where bought vectors are kept.
-    pub fn cache(&mut self) -> &mut Cache {
+    pub(super) fn cache(&mut self) -> &mut Cache {
         &mut self.cache
     }
 
     /// Writes index and hashes from vectors that are all at hand.
-    pub fn seal(
+    pub(super) fn seal(
         &mut self,
         world: &World<'_>,
         drafted: Drafted,
@@ -248,7 +253,7 @@ impl HeldVectors {
     }
 
     /// Drops from the cache what the new build holds. What fails here costs only room.
-    pub fn forget(&mut self, world: &World<'_>, rows: &[RowHashes], bought: bool) {
+    pub(super) fn forget(&mut self, world: &World<'_>, rows: &[RowHashes], bought: bool) {
         if self.cached.is_empty() && !bought {
             return;
         }
@@ -260,7 +265,7 @@ impl HeldVectors {
 }
 
 /// The kept builds of a space with their rows, the served one first.
-pub fn usable(
+pub(super) fn usable(
     builds: &Builds,
     space: &Space,
     served: Option<&str>,

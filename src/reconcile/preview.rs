@@ -87,8 +87,8 @@ pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
     let refused = super::found::refused_texts(&served, &world.space);
     let survey = survey(&look, world, planner, None, &refused)?;
     look.end()?;
-    let held = hold.is_some_and(|hold| hold.forbids(id, &survey.content_hash));
-    Ok(judge(world, job, &served, &survey, held))
+    let forbidden = hold.is_some_and(|hold| hold.forbids(id, &survey.content_hash));
+    Ok(judge(world, job, &served, &survey, forbidden))
 }
 
 fn planner<'a>(
@@ -126,7 +126,7 @@ fn judge(world: &World<'_>, job: &Job, served: &Served, survey: &Survey, held: b
         (Served::Nothing, _) => reasons.push("nothing is served yet".to_owned()),
         (Served::Broken { why }, _) => reasons.push(format!("what is served cannot be read: {why}")),
         (_, Some(manifest)) if manifest.adopted => {
-            reasons.push("the served build is adopted: nothing proves that its rows match".to_owned())
+            reasons.push("the served build is adopted: nothing proves that its rows match".to_owned());
         }
         (_, Some(manifest)) if manifest.space.as_ref() != Some(&world.space) => {
             let before = manifest.space.as_ref().map(ToString::to_string).unwrap_or_default();

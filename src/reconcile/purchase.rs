@@ -12,7 +12,7 @@ use crate::record::TextHash;
 
 /// What a purchase came to.
 #[derive(Debug, Default)]
-pub struct Purchased {
+pub(super) struct Purchased {
     /// Texts whose vectors are in the cache now.
     pub texts: u64,
     /// Requests sent.
@@ -22,7 +22,7 @@ pub struct Purchased {
 }
 
 /// Buys every text of a draft.
-pub fn buy(
+pub(super) fn buy(
     world: &World<'_>,
     drafted: &Drafted,
     survey: &Survey,

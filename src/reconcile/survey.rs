@@ -22,10 +22,10 @@ use crate::snapshot::Look;
 const MOST_LEFT_OUT: usize = 10_000;
 
 /// How the reason begins for a row whose text the provider would not take.
-pub const PROVIDER_REFUSES: &str = "the provider refuses it: ";
+pub(super) const PROVIDER_REFUSES: &str = "the provider refuses it: ";
 
 /// What a look found, row by row.
-pub struct Survey {
+pub(super) struct Survey {
     /// Rows with tags.
     pub tagged: u64,
     /// Rows that are indexed, in index order.
@@ -49,7 +49,7 @@ pub struct Survey {
 /// # Errors
 ///
 /// [`PassError`] where reading the source or writing the draft fails.
-pub fn survey(
+pub(super) fn survey(
     look: &Look<'_>,
     world: &World<'_>,
     planner: Planner<'_>,

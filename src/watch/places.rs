@@ -6,7 +6,7 @@
 //! SQLite keeps `-wal` and `-journal` beside the file; `-shm` is nobody's
 //! business, since readers write it too.
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::ffi::{OsStr, OsString};
 use std::fs;
 use std::os::unix::fs::MetadataExt;
@@ -19,7 +19,10 @@ const MOST_LINKS: usize = 40;
 
 /// The directories that hold everything there is to watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Places(Vec<Place>);
+pub(super) struct Places {
+    there: Vec<Place>,
+    missing: BTreeSet<PathBuf>,
+}
 
 /// One directory, and the names in it that matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -64,30 +67,38 @@ impl Places {
     }
 
     pub(super) fn iter(&self) -> impl Iterator<Item = &Place> {
-        self.0.iter()
+        self.there.iter()
+    }
+
+    /// Directories that would be watched if they existed.
+    pub(super) fn missing(&self) -> impl Iterator<Item = &Path> {
+        self.missing.iter().map(PathBuf::as_path)
     }
 
     /// Whether `path` is one of the directories themselves.
     pub(super) fn is_dir(&self, path: &Path) -> bool {
-        self.0.iter().any(|place| place.dir == path)
+        self.there.iter().any(|place| place.dir == path)
     }
 
     /// What `path` stands for, if it matters.
     pub(super) fn find(&self, path: &Path) -> Option<Name> {
         let (dir, name) = (path.parent()?, path.file_name()?);
-        self.0.iter().find(|place| place.dir == dir)?.names.get(name).copied()
+        self.there.iter().find(|place| place.dir == dir)?.names.get(name).copied()
     }
 
     fn add(&mut self, path: &Path, name: Name) {
         let Some(file_name) = path.file_name().map(OsStr::to_owned) else { return };
-        let Some((dir, id)) = identify(parent(path)) else { return };
+        let Some((dir, id)) = identify(parent(path)) else {
+            self.missing.insert(parent(path).to_owned());
+            return;
+        };
         // By identity: a directory reached by two paths has one watch, and its
         // events carry one of them.
-        let at = self.0.iter().position(|place| place.id == id).unwrap_or_else(|| {
-            self.0.push(Place { dir, id, names: BTreeMap::new() });
-            self.0.len() - 1
+        let at = self.there.iter().position(|place| place.id == id).unwrap_or_else(|| {
+            self.there.push(Place { dir, id, names: BTreeMap::new() });
+            self.there.len() - 1
         });
-        self.0[at].names.entry(file_name).or_insert(name);
+        self.there[at].names.entry(file_name).or_insert(name);
     }
 }
 
@@ -167,6 +178,7 @@ mod tests {
         symlink("a", temp.path().join("b")).unwrap();
         let places = Places::of(&temp.path().join("a"), &temp.path().join("gone/marker"));
         assert_eq!(places.iter().count(), 1);
+        assert!(places.missing().eq([temp.path().join("gone")]));
     }
 
     #[test]

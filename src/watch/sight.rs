@@ -44,6 +44,7 @@ pub struct Sighting {
 impl Sites {
     /// What is there now.
     #[must_use]
+    #[allow(clippy::disallowed_methods, reason = "file times are compared with the clock that made them")]
     pub fn sight(&self, marker: &Path) -> Sighting {
         let source = source(&self.database);
         Sighting {

@@ -3,6 +3,7 @@
 //! Every test has a [`support::World`] of its own: a temporary folder, a real
 //! database, a real embedding server on loopback, and the real program.
 
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
 
