@@ -233,6 +233,7 @@ impl<'w> Pass<'w> {
                 look.end()?;
                 return Ok(self.done(Outcome::Unchanged));
             }
+            self.found.read_rows(self.world);
             let mut held = HeldVectors::gather(self.world, &self.builds, &self.found, self.job.rebuy)?;
             if let Some(hold) = &self.hold {
                 let survey = survey(&look, self.world, held.planner(self.found.rows()), None, &self.refused)?;

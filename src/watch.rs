@@ -40,6 +40,8 @@ const ASK_AGAIN: Duration = Duration::from_secs(30);
 /// How long a change may go without an event before the file system counts as
 /// one that gives none: well above any delay of a busy host.
 const SILENCE: Duration = Duration::from_secs(1);
+/// How often directories are compared at least while they are watched.
+const SLOWEST_ARMED: Duration = Duration::from_secs(10);
 /// Whatever the settings say, rounds are no closer than this.
 const FASTEST: Duration = Duration::from_millis(10);
 
@@ -229,7 +231,7 @@ impl Sentry {
 
     fn keep(mut self) {
         loop {
-            let orders = self.control.wait(self.aim.poll_interval.max(FASTEST));
+            let orders = self.control.wait(self.patience());
             if orders.end {
                 return;
             }
@@ -246,6 +248,13 @@ impl Sentry {
             }
             self.round(Instant::now());
         }
+    }
+
+    /// How long to the next round. A long `poll_interval` is no reason to find a
+    /// replaced directory late.
+    fn patience(&self) -> Duration {
+        let slowest = if self.armed.is_some() { SLOWEST_ARMED } else { Duration::MAX };
+        self.aim.poll_interval.min(slowest).max(FASTEST)
     }
 
     /// One look at directories and files.

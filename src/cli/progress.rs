@@ -27,9 +27,9 @@ impl Shown {
         match now {
             Progress::Warning(words) => {
                 if let Some(bar) = bar.as_ref() {
-                    bar.suspend(|| tracing::warn!("{words}"))
+                    bar.suspend(|| warn_of(words));
                 } else {
-                    tracing::warn!("{words}")
+                    warn_of(words);
                 }
             }
             Progress::Phase(phase) => {

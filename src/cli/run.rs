@@ -4,6 +4,8 @@
 //! settings that SIGHUP can change, the pass, the sweep, the memory of the
 //! marker, and the task that tells the API of what is served.
 
+mod told;
+
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
@@ -19,7 +21,7 @@ use crate::builds::state;
 use crate::builds::{Builds, BuildsError, Layout, lock, sweep, with_cause};
 use crate::config::{self as settings, Config};
 use crate::pass::{PassOutcome, PassReport, PassRequest};
-use crate::reconcile::{Done, Job, Outcome, PassError, Progress, Verdict, World, reconcile};
+use crate::reconcile::{Done, Job, Outcome, PassError, Verdict, World, reconcile};
 use crate::record::Space;
 use crate::signals::Handlers;
 use crate::stamp::Stamp;
@@ -113,13 +115,14 @@ fn pass(in_force: InForce, space: Space, news: Arc<Notify>) -> PassFn {
     let runtime = tokio::runtime::Handle::current();
     Arc::new(move |request: PassRequest, stop: CancellationToken| {
         let config = now_in_force(&in_force);
+        let told = told::Told::default();
         let world = World {
             config: &config,
             space: space.clone(),
             embedder: &|| embedder(&config),
             runtime: runtime.clone(),
             stop,
-            progress: &log_progress,
+            progress: &|now| told.update(now),
             clock,
         };
         let job =
@@ -128,16 +131,6 @@ fn pass(in_force: InForce, space: Space, news: Arc<Notify>) -> PassFn {
         news.notify_one();
         report
     })
-}
-
-fn log_progress(progress: Progress<'_>) {
-    match progress {
-        Progress::Phase(phase) => tracing::debug!(%phase, "phase"),
-        Progress::Embedded { done, total, waiting } => {
-            tracing::debug!(done, total, waiting, "embedding");
-        }
-        Progress::Warning(words) => tracing::warn!("{words}"),
-    }
 }
 
 fn report(result: Result<Done, PassError>) -> PassReport {
@@ -168,14 +161,13 @@ fn summary(done: &Done) -> String {
     let counts = done.counts;
     match done.outcome {
         Outcome::Promoted => format!(
-            "build={build} records={} kept={} embedded={} metadata_only={} removed={} requests={} took_ms={}",
+            "build={build} records={} kept={} embedded={} metadata_only={} removed={} requests={}",
             counts.records,
             counts.kept,
             counts.embedded,
             counts.metadata_only,
             counts.removed,
-            counts.requests,
-            done.took.total
+            counts.requests
         ),
         Outcome::Unchanged => format!("build={build} records={}", counts.records),
         Outcome::Held => format!("build={build} is held by a rollback until the table changes"),

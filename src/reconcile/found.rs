@@ -6,6 +6,7 @@
 //! index is proven against its manifest before anything is taken from it.
 
 use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
 
 use super::survey::Survey;
 use super::{PassError, Progress, World};
@@ -22,8 +23,8 @@ use crate::record::{Space, TextHash};
 /// What stood under the public names when the pass began.
 pub(super) struct Found {
     served: Served,
-    /// Rows of the served build; none of an adopted or damaged one.
-    rows: Vec<RowHashes>,
+    /// Rows of the served build once they are read; none of an adopted or damaged one.
+    rows: Arc<Vec<RowHashes>>,
     /// The highest sequence of any build.
     sequence: u64,
     /// Why the served files must be replaced though the table may not differ.
@@ -40,7 +41,7 @@ impl Found {
         let sequence = builds.kept()?.first().map_or(0, |newest| newest.manifest.sequence);
         let mut found = Self {
             served: builds.served(),
-            rows: Vec::new(),
+            rows: Arc::default(),
             sequence,
             rebuild: false,
             excluded: HashSet::new(),
@@ -72,7 +73,6 @@ impl Found {
             }
         }
         found.note_promotion(builds, state, now)?;
-        found.read_rows(world);
         Ok(found)
     }
 
@@ -93,10 +93,14 @@ impl Found {
         Ok(())
     }
 
-    fn read_rows(&mut self, world: &World<'_>) {
+    /// Reads the rows of the served build: only a table that may differ is worth them.
+    pub(super) fn read_rows(&mut self, world: &World<'_>) {
+        if !self.rows.is_empty() {
+            return;
+        }
         if let Some(build) = self.served.build() {
             match build.rows() {
-                Ok(rows) => self.rows = rows,
+                Ok(rows) => self.rows = Arc::new(rows),
                 Err(error) => {
                     (world.progress)(Progress::Warning(&with_cause(&error)));
                     self.rebuild = true;
@@ -182,8 +186,7 @@ pub(super) fn refused_texts(served: &Served, space: &Space) -> HashMap<TextHash,
 
 /// Every vector of the space in force that need not be bought.
 pub(super) struct HeldVectors {
-    builds: Vec<Build>,
-    rows: Vec<Vec<RowHashes>>,
+    builds: Vec<WithRows>,
     cached: HashSet<TextHash>,
     cache: Cache,
 }
@@ -201,26 +204,23 @@ impl HeldVectors {
         if let Some(warning) = warning {
             (world.progress)(Progress::Warning(&warning));
         }
-        let mut held = Self { builds: Vec::new(), rows: Vec::new(), cached: HashSet::new(), cache };
+        let mut held = Self { builds: Vec::new(), cached: HashSet::new(), cache };
         if !rebuy {
             held.cached = held.cache.hashes()?;
-            (held.builds, held.rows) = usable(builds, &world.space, found.id(), &found.excluded)?;
+            held.builds = usable(builds, &world.space, found.id(), &found.rows, &found.excluded)?;
         }
         Ok(held)
     }
 
     /// A planner that knows of them.
     pub(super) fn planner<'a>(&'a self, served: &'a [RowHashes]) -> Planner<'a> {
-        Planner::new(
-            served,
-            Held { builds: self.rows.iter().map(Vec::as_slice).collect(), cached: &self.cached },
-        )
+        planner(served, &self.builds, &self.cached)
     }
 
     /// Proves the indexes that a plan takes vectors from; gives the id of one that is damaged.
     pub(super) fn damaged(&self, world: &World<'_>, plan: &Plan) -> Result<Option<String>, VerifyError> {
         for &build in &plan.builds_used {
-            let build = &self.builds[usize::from(build)];
+            let build = &self.builds[usize::from(build)].build;
             if !build.index_is_whole(&|| world.stop.is_cancelled())? {
                 return Ok(Some(build.manifest.id.clone()));
             }
@@ -240,7 +240,7 @@ impl HeldVectors {
         drafted: Drafted,
         survey: &Survey,
     ) -> Result<Sealed, PassError> {
-        let sources: Vec<&Build> = self.builds.iter().collect();
+        let sources: Vec<&Build> = self.builds.iter().map(|held| &held.build).collect();
         let cache = &mut self.cache;
         drafted.seal(
             &survey.rows,
@@ -264,19 +264,39 @@ impl HeldVectors {
     }
 }
 
+/// A kept build with the hashes of its rows.
+pub(super) struct WithRows {
+    build: Build,
+    rows: Arc<Vec<RowHashes>>,
+}
+
 /// The kept builds of a space with their rows, the served one first.
 pub(super) fn usable(
     builds: &Builds,
     space: &Space,
     served: Option<&str>,
+    served_rows: &Arc<Vec<RowHashes>>,
     excluded: &HashSet<String>,
-) -> Result<(Vec<Build>, Vec<Vec<RowHashes>>), PassError> {
+) -> Result<Vec<WithRows>, PassError> {
     let mut kept = builds.kept()?;
     kept.retain(|build| {
         build.manifest.space.as_ref() == Some(space) && !excluded.contains(&build.manifest.id)
     });
     kept.sort_by_key(|build| served != Some(build.manifest.id.as_str()));
-    // A build whose rows cannot be read gives nothing; `verify` says why.
-    let with_rows = kept.into_iter().filter_map(|build| Some((build.rows().ok()?, build)));
-    Ok(with_rows.map(|(rows, build)| (build, rows)).unzip())
+    let with_rows = |build: Build| {
+        let is_served = served == Some(build.manifest.id.as_str()) && !served_rows.is_empty();
+        // A build whose rows cannot be read gives nothing; `verify` says why.
+        let rows = if is_served { Arc::clone(served_rows) } else { Arc::new(build.rows().ok()?) };
+        Some(WithRows { build, rows })
+    };
+    Ok(kept.into_iter().filter_map(with_rows).collect())
+}
+
+/// A planner that knows of builds and cache.
+pub(super) fn planner<'a>(
+    served: &'a [RowHashes],
+    builds: &'a [WithRows],
+    cached: &'a HashSet<TextHash>,
+) -> Planner<'a> {
+    Planner::new(served, Held { builds: builds.iter().map(|build| build.rows.as_slice()).collect(), cached })
 }

@@ -4,18 +4,18 @@
 //! as a pass's own, and so is the arithmetic.
 
 use std::collections::HashSet;
+use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::found::usable;
+use super::found::{planner, usable};
 use super::survey::{Survey, survey};
 use super::{Job, PassError, World};
 use crate::builds::state::{Hold, State};
 use crate::builds::{Builds, Served};
 use crate::cache::Cache;
 use crate::guard;
-use crate::manifest::{Counts, RowHashes};
-use crate::plan::{Held, Planner};
+use crate::manifest::Counts;
 use crate::record::ContentHash;
 use crate::snapshot::Look;
 
@@ -76,27 +76,19 @@ pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
         }
     }
     let id = served.build().map(|build| build.manifest.id.as_str());
-    let served_rows = served.build().and_then(|build| build.rows().ok()).unwrap_or_default();
-    let (_, rows) = if job.rebuy {
-        (Vec::new(), Vec::new())
+    let served_rows = Arc::new(served.build().and_then(|build| build.rows().ok()).unwrap_or_default());
+    let kept = if job.rebuy {
+        Vec::new()
     } else {
-        usable(&builds, &world.space, id, &HashSet::new())?
+        usable(&builds, &world.space, id, &served_rows, &HashSet::new())?
     };
     let cached = if job.rebuy { HashSet::new() } else { Cache::peek(&builds.layout.cache(), &world.space) };
-    let planner = planner(&served_rows, &rows, &cached);
+    let planner = planner(&served_rows, &kept, &cached);
     let refused = super::found::refused_texts(&served, &world.space);
     let survey = survey(&look, world, planner, None, &refused)?;
     look.end()?;
     let forbidden = hold.is_some_and(|hold| hold.forbids(id, &survey.content_hash));
     Ok(judge(world, job, &served, &survey, forbidden))
-}
-
-fn planner<'a>(
-    served: &'a [RowHashes],
-    rows: &'a [Vec<RowHashes>],
-    cached: &'a HashSet<crate::record::TextHash>,
-) -> Planner<'a> {
-    Planner::new(served, Held { builds: rows.iter().map(Vec::as_slice).collect(), cached })
 }
 
 fn unchanged(records: u64, left_out: u64) -> Preview {

@@ -4,6 +4,7 @@
 //! database, a real embedding server on loopback, and the real program.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(dead_code, reason = "not every chapter needs all of its world")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
 

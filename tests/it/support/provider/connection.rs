@@ -20,7 +20,7 @@ use super::{Outcome, Seen, Shared};
 const LOOK_AGAIN: Duration = Duration::from_millis(5);
 
 /// Longer than any test.
-const FOR_EVER: Duration = Duration::from_hours(24);
+const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
 
 /// Starts the thread that accepts connections until the provider stops.
 pub(super) fn spawn_accepting(listener: TcpListener, shared: &Arc<Shared>) -> io::Result<()> {
