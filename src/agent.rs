@@ -208,6 +208,7 @@ impl Agent {
         let report = report.unwrap_or_else(|error| PassReport {
             outcome: PassOutcome::Failed(Cure::Soon { wait: None }),
             message: format!("the pass broke off: {error}"),
+            built: None,
         });
         let running = self.running.take().expect("only a running pass can end");
         match report.outcome {

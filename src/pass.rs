@@ -8,6 +8,8 @@
 use std::fmt;
 use std::time::Duration;
 
+use crate::manifest::Counts;
+
 /// Why a pass runs.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Trigger {
@@ -43,6 +45,17 @@ pub struct PassReport {
     pub outcome: PassOutcome,
     /// One line: a summary of the build, or what went wrong and what is served now.
     pub message: String,
+    /// The new build, where there is one.
+    pub built: Option<Built>,
+}
+
+/// A new build, in numbers.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Built {
+    /// Its id.
+    pub build: String,
+    /// How it came about.
+    pub counts: Counts,
 }
 
 /// What became of a pass.

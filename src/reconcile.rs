@@ -50,10 +50,21 @@ pub struct World<'a> {
     pub runtime: tokio::runtime::Handle,
     /// Cancelled when the pass should end.
     pub stop: CancellationToken,
+    /// Told of every small step, so that a pass that hangs can be told from one that works.
+    pub tick: &'a (dyn Fn() + Sync),
     /// Told what goes on.
     pub progress: &'a (dyn Fn(Progress<'_>) + Sync),
     /// The time of day, for names and people; nothing is decided by it but the age of old builds.
     pub clock: fn() -> Timestamp,
+}
+
+impl World<'_> {
+    /// Whether the pass should end. Asked between all small steps, each of which is a sign of life.
+    #[must_use]
+    pub fn stops(&self) -> bool {
+        (self.tick)();
+        self.stop.is_cancelled()
+    }
 }
 
 /// What was asked of a pass.
@@ -225,7 +236,7 @@ impl<'w> Pass<'w> {
 
     fn run(&mut self) -> Result<Done, PassError> {
         loop {
-            let stop = || self.world.stop.is_cancelled();
+            let stop = || self.world.stops();
             self.enter(Phase::Snapshot);
             let look = Look::open(&self.world.config.source.database, &stop)?;
             let scan = look.scan(&self.world.space)?;
@@ -292,7 +303,7 @@ impl<'w> Pass<'w> {
         mut held: HeldVectors,
         bought: &Purchased,
     ) -> Result<Done, PassError> {
-        let stop = || self.world.stop.is_cancelled();
+        let stop = || self.world.stops();
         self.enter(Phase::Index);
         let sealed = held.seal(self.world, drafted, survey)?;
         self.took.index = self.lap();

@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::pass::{Cure, PassOutcome, PassReport, PassRequest};
+use crate::pass::{Built, Cure, PassOutcome, PassReport, PassRequest};
 use crate::phase::Phase;
 
 /// Something the agent did or met.
@@ -147,6 +147,21 @@ impl LogReporter {
         };
         if !is_news {
             debug!(%outcome, %trigger, took_ms, "{message}");
+            return;
+        }
+        if let Some(Built { build, counts }) = &report.built {
+            info!(
+                %outcome,
+                %trigger,
+                took_ms,
+                _build = build,
+                _records = counts.records,
+                _kept = counts.kept,
+                _embedded = counts.embedded,
+                _removed = counts.removed,
+                _requests = counts.requests,
+                "{message}"
+            );
             return;
         }
         match outcome {

@@ -121,7 +121,7 @@ fn pass_fn(shared: &Arc<Shared>, begun: mpsc::UnboundedSender<Pass>) -> PassFn {
         begun.send(Pass { request, cancel, end }).unwrap();
         let outcome = ended.recv().expect("the test ends each pass");
         shared.at_work.fetch_sub(1, Ordering::SeqCst);
-        PassReport { outcome, message: outcome.to_string() }
+        PassReport { outcome, message: outcome.to_string(), built: None }
     })
 }
 

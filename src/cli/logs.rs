@@ -3,6 +3,7 @@
 use std::io::IsTerminal;
 use std::sync::OnceLock;
 
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
@@ -32,13 +33,42 @@ pub(super) fn begin(settings: &Log, agent: bool) {
 
 /// How a line looks.
 fn lines(format: LogFormat, agent: bool) -> Box<dyn Layer<Registry> + Send + Sync> {
+    let journal = match format {
+        LogFormat::Journal => true,
+        LogFormat::Auto => crate::config::logs_to_journal(),
+        LogFormat::Text | LogFormat::Json => false,
+    };
+    if journal {
+        match tracing_journald::layer() {
+            // Without a prefix, a field is found by its own name: `journalctl BUILD=…`.
+            Ok(journal) => return journal.with_field_prefix(None).boxed(),
+            Err(error) => eprintln!("reindexd: no journal to log to, so to standard error: {error}"),
+        }
+    }
     let colour = std::io::stderr().is_terminal() && !crate::config::no_color();
-    let lines =
-        tracing_subscriber::fmt::layer().with_writer(std::io::stderr).with_target(false).with_ansi(colour);
+    let lines = tracing_subscriber::fmt::layer()
+        .fmt_fields(debug_fn(write_field))
+        .with_writer(std::io::stderr)
+        .with_target(false)
+        .with_ansi(colour);
     match format {
         LogFormat::Json => lines.json().flatten_event(true).boxed(),
         LogFormat::Auto | LogFormat::Text | LogFormat::Journal if agent => lines.boxed(),
         LogFormat::Auto | LogFormat::Text | LogFormat::Journal => lines.without_time().boxed(),
+    }
+}
+
+/// Writes one field of a line for people. A field whose name begins with `_`
+/// stands in the message already: it is for the journal and for JSON.
+fn write_field(
+    out: &mut Writer<'_>,
+    field: &tracing::field::Field,
+    value: &dyn std::fmt::Debug,
+) -> std::fmt::Result {
+    match field.name() {
+        "message" => write!(out, "{value:?}"),
+        hidden if hidden.starts_with('_') => Ok(()),
+        name => write!(out, " {name}={value:?}"),
     }
 }
 

@@ -194,6 +194,7 @@ impl Context {
             embedder: &embedder,
             runtime: self.runtime.handle().clone(),
             stop: self.stop.clone(),
+            tick: &|| (),
             progress,
             clock,
         })

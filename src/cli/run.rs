@@ -4,6 +4,7 @@
 //! settings that SIGHUP can change, the pass, the sweep, the memory of the
 //! marker, and the task that tells the API of what is served.
 
+mod service;
 mod told;
 
 use std::io;
@@ -14,13 +15,13 @@ use std::time::Duration;
 use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, DONE, FAILED, USAGE, announcing, clock, embedder, fail};
-use crate::agent::{self, AgentWorld, ExitReason, LogReporter, MarkerMemory, PassFn, SweepFn};
+use super::{Context, DONE, FAILED, USAGE, announcing, clock, embedder, fail, table};
+use crate::agent::{self, AgentWorld, ExitReason, MarkerMemory, PassFn, SweepFn};
 use crate::announce;
 use crate::builds::state;
-use crate::builds::{Builds, BuildsError, Layout, lock, sweep, with_cause};
+use crate::builds::{Builds, BuildsError, Layout, Served, lock, promote, sweep, with_cause};
 use crate::config::{self as settings, Config};
-use crate::pass::{PassOutcome, PassReport, PassRequest};
+use crate::pass::{Built, PassOutcome, PassReport, PassRequest};
 use crate::reconcile::{Done, Job, Outcome, PassError, Verdict, World, reconcile};
 use crate::record::Space;
 use crate::signals::Handlers;
@@ -29,6 +30,8 @@ use crate::watch::{Aim, Sites, Watch};
 
 /// How long a second agent, or a `status` that looks just now, may keep the agent's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
+
+use service::{Service, Vitals};
 
 /// The settings in force, which SIGHUP replaces whole.
 type InForce = Arc<RwLock<Arc<Config>>>;
@@ -74,6 +77,7 @@ async fn live(
     let (watch, hints) = Watch::start(Aim::new(&config.source.database, &config.trigger))?;
     let news = Arc::new(Notify::new());
     tokio::spawn(keep_told(Arc::clone(in_force), builds.clone(), Arc::clone(&news), stop.clone()));
+    let vitals = Arc::new(Vitals::default());
     let layout = &builds.layout;
     let links = vec![layout.index.clone(), layout.metadata.clone(), layout.current.clone()];
     let sites = Sites { database: config.source.database.clone(), links };
@@ -82,14 +86,31 @@ async fn live(
         served: builds.served().build().is_some(),
         hints,
         signals: handlers.stream()?,
-        pass: pass(Arc::clone(in_force), space, news),
+        pass: pass(Arc::clone(in_force), space, news, Arc::clone(&vitals)),
         sweep: sweeper(builds.clone()),
         sight: Box::new(move |marker| sites.sight(marker)),
         reload: reload(Arc::clone(in_force), flag.map(Path::to_owned), watch),
         memory: Box::new(MarkerFile::open(layout)),
-        reporter: Box::<LogReporter>::default(),
+        reporter: Box::new(reporter(&config, builds.clone(), vitals)),
     };
     Ok(agent::run(world).await)
+}
+
+/// Tells log and service manager.
+fn reporter(config: &Config, builds: Builds, vitals: Arc<Vitals>) -> Service {
+    let served = move || match builds.served() {
+        Served::Build(build) => {
+            let age = promote::note(&builds.layout).filter(|note| note.build == build.manifest.id);
+            let age =
+                age.map_or_else(String::new, |note| format!(", promoted {}", table::ago(note.at, clock())));
+            format!("{} with {} records{age}", build.manifest.id, build.manifest.ntotal)
+        }
+        Served::Nothing => "nothing yet".to_owned(),
+        Served::Broken { why } => format!("a damaged build: {why}"),
+    };
+    let purchase = config.embedding.retry_budget + config.embedding.request_timeout;
+    let managed = settings::is_managed();
+    Service::new(vitals, managed, sd_notify::watchdog_enabled(), Box::new(served), purchase)
 }
 
 fn now_in_force(in_force: &InForce) -> Arc<Config> {
@@ -111,7 +132,7 @@ fn only_agent(layout: &Layout) -> Result<lock::PassLock, String> {
 }
 
 /// A pass with the settings in force when it begins.
-fn pass(in_force: InForce, space: Space, news: Arc<Notify>) -> PassFn {
+fn pass(in_force: InForce, space: Space, news: Arc<Notify>, vitals: Arc<Vitals>) -> PassFn {
     let runtime = tokio::runtime::Handle::current();
     Arc::new(move |request: PassRequest, stop: CancellationToken| {
         let config = now_in_force(&in_force);
@@ -122,7 +143,11 @@ fn pass(in_force: InForce, space: Space, news: Arc<Notify>) -> PassFn {
             embedder: &|| embedder(&config),
             runtime: runtime.clone(),
             stop,
-            progress: &|now| told.update(now),
+            tick: &|| vitals.tick(),
+            progress: &|now| {
+                told.update(now);
+                vitals.update(now);
+            },
             clock,
         };
         let job =
@@ -141,7 +166,9 @@ fn report(result: Result<Done, PassError>) -> PassReport {
                 Outcome::Unchanged => PassOutcome::Unchanged,
                 Outcome::Held => PassOutcome::Held,
             };
-            PassReport { outcome, message: summary(&done) }
+            let promoted = done.build.clone().filter(|_| outcome == PassOutcome::Promoted);
+            let built = promoted.map(|build| Built { build, counts: done.counts });
+            PassReport { outcome, message: summary(&done), built }
         }
         Err(error) => {
             let outcome = match error.verdict() {
@@ -150,7 +177,7 @@ fn report(result: Result<Done, PassError>) -> PassReport {
                 Verdict::Refused => PassOutcome::Refused,
                 Verdict::Failed | Verdict::Settings => PassOutcome::Failed(error.cure()),
             };
-            PassReport { outcome, message: error.words() }
+            PassReport { outcome, message: error.words(), built: None }
         }
     }
 }

@@ -323,6 +323,25 @@ pub fn no_color() -> bool {
     std::env::var_os("NO_COLOR").is_some_and(|value| !value.is_empty())
 }
 
+/// Whether a service manager started this process and wants to hear from it.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "the one file that reads the environment")]
+pub fn is_managed() -> bool {
+    std::env::var_os("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
+}
+
+/// Whether standard error leads to the journal.
+///
+/// The variable alone does not say so: a child may have been given another
+/// standard error. `JOURNAL_STREAM` names device and inode of the one it means.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "the one file that reads the environment")]
+pub fn logs_to_journal() -> bool {
+    let Ok(stream) = std::env::var("JOURNAL_STREAM") else { return false };
+    rustix::fs::fstat(std::io::stderr())
+        .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
 fn keep_paths_apart(config: &Config, sheet: &origin::Sheet<'_>) -> Result<(), ConfigError> {
     let all = [
         ("publish.index", config.publish.index.as_path()),

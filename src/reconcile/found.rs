@@ -112,7 +112,7 @@ impl Found {
     /// Proves the served files in full; damaged ones are to be replaced.
     pub(super) fn prove(&mut self, world: &World<'_>, builds: &Builds) -> Result<(), PassError> {
         let Some(build) = self.served.build() else { return Ok(()) };
-        let checks = build.prove(&|| world.stop.is_cancelled())?;
+        let checks = build.prove(&|| world.stops())?;
         if checks.iter().all(|check| check.ok) || build.manifest.adopted {
             return Ok(());
         }
@@ -221,7 +221,7 @@ impl HeldVectors {
     pub(super) fn damaged(&self, world: &World<'_>, plan: &Plan) -> Result<Option<String>, VerifyError> {
         for &build in &plan.builds_used {
             let build = &self.builds[usize::from(build)].build;
-            if !build.index_is_whole(&|| world.stop.is_cancelled())? {
+            if !build.index_is_whole(&|| world.stops())? {
                 return Ok(Some(build.manifest.id.clone()));
             }
         }
@@ -248,7 +248,7 @@ impl HeldVectors {
             world.space.dimension,
             &sources,
             &mut |text, out| Ok(cache.vector(text, out)?),
-            &mut || if world.stop.is_cancelled() { Err(PassError::Stopped) } else { Ok(()) },
+            &mut || if world.stops() { Err(PassError::Stopped) } else { Ok(()) },
         )
     }
 

@@ -60,7 +60,7 @@ pub struct Preview {
 pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     let served = builds.served();
-    let stop = || world.stop.is_cancelled();
+    let stop = || world.stops();
     let look = Look::open(&world.config.source.database, &stop)?;
     let scan = look.scan(&world.space)?;
     let (state, _) = State::load(&builds.layout);

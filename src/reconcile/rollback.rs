@@ -51,7 +51,7 @@ pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassE
         (None, None) => return Err(PassError::NothingBefore { served: "the present".to_owned() }),
     };
     let target = builds.build(&to)?;
-    let checks = target.prove(&|| world.stop.is_cancelled())?;
+    let checks = target.prove(&|| world.stops())?;
     if checks.iter().any(|check| !check.ok) {
         return Err(PassError::DamagedTarget { id: to, words: failed(&checks) });
     }
