@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test check build clean setup
+.PHONY: help demo test check build install uninstall clean setup
 
 # Where tests/setup.sh puts a newer cmake, if the system's is too old for Faiss.
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
@@ -28,6 +28,30 @@ check: setup $(READER)/ready ## format, lints, tests, documentation; warnings ar
 
 build: setup ## target/release/reindexd
 	cargo build --release --locked
+
+# Where things go: DESTDIR for packages, PREFIX for the program.
+PREFIX ?= /usr/local
+BIN := $(DESTDIR)$(PREFIX)/bin
+DOC := $(DESTDIR)$(PREFIX)/share/doc/reindexd
+UNITS := $(DESTDIR)/etc/systemd/system
+SETTINGS := $(DESTDIR)/etc/reindexd
+
+install: ## program, unit, user and settings; as root, after `make build`
+	install -D -m 0755 target/release/reindexd $(BIN)/reindexd
+	install -D -m 0644 -t $(DOC) README.md LICENSE systemd/examples/*
+	install -D -m 0644 systemd/reindexd.sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/reindexd.conf
+	install -D -m 0644 systemd/reindexd.tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/reindexd.conf
+	install -d $(UNITS) && sed 's#/usr/local/#$(PREFIX)/#g' systemd/reindexd.service > $(UNITS)/reindexd.service
+	[ -e $(SETTINGS)/reindexd.toml ] || install -D -m 0640 systemd/reindexd.toml $(SETTINGS)/reindexd.toml
+	@[ -n "$(DESTDIR)" ] || { systemd-sysusers reindexd.conf && systemd-tmpfiles --create reindexd.conf && systemctl daemon-reload; }
+	@echo "next: edit /etc/reindexd/reindexd.toml, put the API key into /etc/reindexd/embedding-api-key (mode 0600), systemctl enable --now reindexd"
+
+uninstall: ## takes away what install put there; settings, key and data stay
+	@[ -n "$(DESTDIR)" ] || systemctl disable --now reindexd.service 2>/dev/null || true
+	rm -f $(BIN)/reindexd $(UNITS)/reindexd.service $(DESTDIR)/usr/lib/sysusers.d/reindexd.conf $(DESTDIR)/usr/lib/tmpfiles.d/reindexd.conf
+	rm -rf $(DOC)
+	@[ -n "$(DESTDIR)" ] || systemctl daemon-reload
+	@echo "left alone: /etc/reindexd and /var/lib/reindexd"
 
 clean: ## removes what the demo made, and nothing else
 	rm -rf target/demo

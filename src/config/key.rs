@@ -96,7 +96,7 @@ pub(super) fn find(
         return Ok(Some(Given { value, origin: Origin::KeyFile(path.to_path_buf()) }));
     }
     if let Some(directory) = variables.environment(env::CREDENTIALS_DIRECTORY)?
-        && let Some(value) = optional_secret(&Path::new(&directory).join(CREDENTIAL))?
+        && let Some(value) = credential(&Path::new(&directory).join(CREDENTIAL))?
     {
         return Ok(Some(Given { value, origin: Origin::Credential }));
     }
@@ -124,6 +124,15 @@ fn optional_secret(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
     match file::read("key file", path, LONGEST)? {
         Some(text) => ApiKey::new(&text).map(Some).map_err(|fault| unusable(path, fault)),
         None => Ok(None),
+    }
+}
+
+/// The credential; an empty one counts as unset, as an empty variable does: a
+/// unit that has no key to hand over sets it to an empty line.
+fn credential(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
+    match file::read("key file", path, LONGEST)? {
+        Some(text) if text.trim().is_empty() => Ok(None),
+        _ => optional_secret(path),
     }
 }
 
