@@ -188,7 +188,7 @@ impl PassError {
         let settings =
             matches!(error, EmbedError::NoKey { .. } | EmbedError::Settings(_) | EmbedError::NotBuilt);
         let words = if texts > 0 {
-            format!("{words}; {texts} texts were embedded before that and are kept")
+            format!("{words}; texts embedded before that, which are kept: {texts}")
         } else {
             words
         };

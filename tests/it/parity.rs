@@ -115,6 +115,7 @@ INSERT INTO experts (id, username, first_name, last_name, job_title, company, bi
     (20, 'spaces', '  A  B  ', char(160, 8195, 12288) || 'NBSP' || char(160), NULL, NULL, char(13, 10) || 'Line' || char(10) || 'two' || char(10), '["a"]'),
     (21, 'separators', char(28, 29, 30, 31) || 'FS to US' || char(28), char(133) || 'NEL' || char(133), char(11, 12) || 'VT' || char(11), char(8232) || 'LS' || char(8233), char(30) || 'Bio' || char(31), '["a"]'),
     (22, 'not spaces', char(8203) || 'ZWSP', char(65279) || 'BOM' || char(65279), char(6158) || 'MVS', char(8288) || 'WJ', char(1) || 'SOH' || char(127), '["a"]'),
+    (23, 'NUL' || char(0), 'N' || char(0) || 'U', char(0), 'L', char(0), 'Bio' || char(0), '["a\u0000b"]'),
     -- What JSON escapes, and what it leaves.
     (30, 'escapes', '"quoted"', 'back\slash', 'sl/ash', '</script>', char(1, 8, 9, 10, 12, 13, 27, 31) || 'controls' || char(127, 128, 159, 8232, 8233, 65533, 65535, 1114111), '["\"", "\\", "\/", "\b\f\n\r\t", "\u0001\u007f\u2028"]'),
     (31, 'percent %s {} $x', 'A', 'B', NULL, NULL, '<b>&amp;</b>', '["%s", "{}", "$HOME", "null", "[]"]'),
