@@ -11,6 +11,7 @@
 mod parity;
 mod parity_env;
 mod parity_wrong_answers;
+mod parity_wrong_ends;
 mod parity_wrong_rows;
 mod support;
 mod unchanged;

@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod host;
 pub mod provider;
+pub mod small_disk;
 pub mod standing;
 
 use std::path::{Path, PathBuf};
