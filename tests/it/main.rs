@@ -8,6 +8,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
 
+mod adoption;
 mod parity;
 mod parity_env;
 mod parity_wrong_answers;
