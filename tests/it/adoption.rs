@@ -4,9 +4,8 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 
 use crate::support::provider::Fault;
+use crate::support::standing::{NAMES, Pair};
 use crate::support::{DIMENSION, Ran, SOON, World, run};
-
-const NAMES: [&str; 2] = ["faiss.index", "metadata.json"];
 
 /// A host on which ingest.py has run, with a provider that is asked for nothing yet.
 fn host(people: u32) -> World {
@@ -26,30 +25,18 @@ fn adopt_only(world: &World) -> Ran {
     ran
 }
 
-fn both(world: &World) -> [Vec<u8>; 2] {
-    NAMES.map(|name| world.published(name))
-}
-
-#[track_caller]
-fn assert_links(world: &World) {
-    for name in NAMES {
-        let target = std::fs::read_link(world.path("data").join(name)).unwrap();
-        assert_eq!(target, Path::new("current").join(name));
-    }
-}
-
 #[test]
 fn the_files_of_ingest_py_become_a_build_and_are_served_as_they_were() {
     let world = host(12);
-    let before = both(&world);
+    let before = world.pair();
     let inode = std::fs::metadata(world.path("data/faiss.index")).unwrap().ino();
 
     let ran = adopt_only(&world);
 
     assert!(ran.stderr.contains("adopted the files of ingest.py as build"), "{ran:?}");
     assert!(world.served().unwrap().ends_with("-adopted"));
-    assert_eq!(both(&world), before);
-    assert_links(&world);
+    assert_eq!(world.pair(), before);
+    world.assert_links();
     assert_eq!(std::fs::metadata(world.path("data/faiss.index")).unwrap().ino(), inode, "not copied");
     assert_eq!(world.staging(), Vec::<std::path::PathBuf>::new());
     world.assert_proven();
@@ -67,7 +54,7 @@ fn the_first_reconcile_buys_every_vector_since_nothing_proves_the_adopted_ones()
     assert_eq!(world.provider.text_count(), 12);
     assert_eq!(second.text("outcome"), "unchanged");
     assert!(!world.served().unwrap().ends_with("-adopted"));
-    assert_links(&world);
+    world.assert_links();
     let history = world.run(&["history", "--json"]);
     assert!(history.stdout.contains("-adopted"), "the adopted build can be gone back to: {history:?}");
     let back = world.run(&["rollback"]);
@@ -78,14 +65,14 @@ fn the_first_reconcile_buys_every_vector_since_nothing_proves_the_adopted_ones()
 #[test]
 fn the_adopted_pair_is_served_while_the_first_vectors_are_bought() {
     let world = host(12);
-    let before = both(&world);
+    let before = world.pair();
     world.provider.hold();
 
     let agent = world.agent();
 
     assert!(world.provider.wait_for_requests(1, SOON), "{}", agent.log());
     assert!(world.served().unwrap().ends_with("-adopted"));
-    assert_eq!(both(&world), before);
+    assert_eq!(world.pair(), before);
     world.provider.release();
     agent.wait_for("a build of its own", || !world.served().unwrap().ends_with("-adopted"));
     agent.stop();
@@ -142,7 +129,8 @@ fn metadata_in_another_directory_are_adopted_too() {
     std::fs::create_dir_all(index.parent().unwrap()).unwrap();
     std::fs::create_dir_all(metadata.parent().unwrap()).unwrap();
     world.ingest_to(&index, &metadata, DIMENSION);
-    let before = [std::fs::read(&index).unwrap(), std::fs::read(&metadata).unwrap()];
+    let pair = || Pair([&index, &metadata].map(|path| std::fs::read(path).unwrap()));
+    let before = pair();
     let build = || {
         let mut command = world.command(&["build", "--json"]);
         command.env("FAISS_INDEX_PATH", "index/people.faiss").env("METADATA_PATH", "web/deep/people.json");
@@ -154,7 +142,7 @@ fn metadata_in_another_directory_are_adopted_too() {
     world.provider.always(None);
 
     assert!(adopted.text("build").ends_with("-adopted"), "{adopted:?}");
-    assert_eq!([std::fs::read(&index).unwrap(), std::fs::read(&metadata).unwrap()], before);
+    assert_eq!(pair(), before);
     let built = build();
     assert_eq!(built.number("embedded"), 5, "{built:?}");
     assert_eq!(std::fs::read_link(&index).unwrap(), Path::new("current/faiss.index"));
@@ -168,13 +156,13 @@ fn a_pair_that_does_not_belong_together_is_adopted_as_found_and_said_to_be_so() 
     for metadata in ["[{\"id\": 1}]", "[{\"id\": 1}, {\"i", ""] {
         let world = host(6);
         std::fs::write(world.path("data/metadata.json"), metadata).unwrap();
-        let before = both(&world);
+        let before = world.pair();
 
         let ran = adopt_only(&world);
 
         assert!(ran.stderr.contains("the adopted files do not belong together"), "{metadata:?}: {ran:?}");
         assert!(ran.stderr.contains("the index has 6 vectors"), "{metadata:?}: {ran:?}");
-        assert_eq!(both(&world), before, "never more mixed than it was found");
+        assert_eq!(world.pair(), before, "never more mixed than it was found");
         let verified = world.run(&["verify"]);
         assert_eq!(verified.code, 1, "nothing that is mixed is called proven: {verified:?}");
         assert_eq!(world.build().number("embedded"), 6);
@@ -198,7 +186,7 @@ fn a_file_that_is_no_index_is_adopted_as_found_and_replaced() {
 #[test]
 fn a_table_that_shrank_since_ingest_py_ran_is_held_against_its_count() {
     let world = host(10);
-    let before = both(&world);
+    let before = world.pair();
     world.sql("UPDATE experts SET tags = NULL WHERE id > 3");
 
     let shrunk = world.run(&["build"]);
@@ -208,8 +196,8 @@ fn a_table_that_shrank_since_ingest_py_ran_is_held_against_its_count() {
     assert_eq!((shrunk.code, empty.code), (3, 3), "{shrunk:?} {empty:?}");
     assert!(shrunk.stderr.contains("3 records are 70.0 % fewer than the 10 served"), "{shrunk:?}");
     assert_eq!(world.provider.request_count(), 0);
-    assert_eq!(both(&world), before);
-    assert_links(&world);
+    assert_eq!(world.pair(), before);
+    world.assert_links();
 }
 
 #[test]
@@ -221,14 +209,14 @@ fn names_that_are_links_of_somebody_else_are_adopted_with_what_they_lead_to() {
         std::fs::rename(&here, &there).unwrap();
         std::os::unix::fs::symlink(&there, &here).unwrap();
     }
-    let before = both(&world);
+    let before = world.pair();
 
     adopt_only(&world);
 
-    assert_links(&world);
-    assert_eq!(both(&world), before);
+    world.assert_links();
+    assert_eq!(world.pair(), before);
     world.build();
-    for (name, bytes) in NAMES.iter().zip(before) {
+    for (name, bytes) in NAMES.iter().zip(before.0) {
         assert_eq!(std::fs::read(world.path("theirs").join(name)).unwrap(), bytes, "{name} of theirs");
     }
 }

@@ -9,6 +9,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
 
 mod adoption;
+mod adoption_undone;
 mod parity;
 mod parity_env;
 mod parity_wrong_answers;

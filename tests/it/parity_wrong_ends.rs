@@ -4,6 +4,7 @@ use std::process::{Child, Command, Stdio};
 use std::time::Duration;
 
 use crate::support::small_disk::SmallDisk;
+use crate::support::standing::{NAMES, Pair};
 use crate::support::{Ran, SOON, World};
 
 #[test]
@@ -111,13 +112,13 @@ fn a_disk_that_fills_during_a_build_leaves_the_old_one_served() {
 }
 
 /// The two files as the API opens them.
-fn published(small: &SmallDisk<'_>) -> [Vec<u8>; 2] {
-    ["faiss.index", "metadata.json"].map(|name| std::fs::read(small.path(name)).unwrap())
+fn published(small: &SmallDisk<'_>) -> Pair {
+    Pair(NAMES.map(|name| std::fs::read(small.path(name)).unwrap()))
 }
 
 #[track_caller]
-fn assert_served_still(small: &SmallDisk<'_>, before: &[Vec<u8>; 2]) {
-    assert!(published(small) == *before, "the published files changed");
+fn assert_served_still(small: &SmallDisk<'_>, before: &Pair) {
+    assert_eq!(published(small), *before);
     let verified = small.run(&["verify"]);
     assert_eq!(verified.code, 0, "{verified:?}");
 }

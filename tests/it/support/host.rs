@@ -83,9 +83,15 @@ impl World {
     /// The same, with files elsewhere.
     #[track_caller]
     pub fn ingest_to(&self, index: &Path, metadata: &Path, dimension: usize) {
-        let vectors = self.raw_vectors(&self.oracle().texts, dimension);
-        let ran = self.python("ingest_like.py", &[&self.database(), &vectors, index, metadata]);
+        let ran = self.try_ingest(index, metadata, dimension);
         assert_eq!(ran.code, 0, "{ran:?}");
+    }
+
+    /// The same, where it may fail half-way.
+    #[track_caller]
+    pub fn try_ingest(&self, index: &Path, metadata: &Path, dimension: usize) -> Ran {
+        let vectors = self.raw_vectors(&self.oracle().texts, dimension);
+        self.python("ingest_like.py", &[&self.database(), &vectors, index, metadata])
     }
 
     /// What Faiss says of two index files.
