@@ -7,7 +7,7 @@
 //!
 //! Four layers, imports pointing down only:
 //!
-//! - ground: [`record`], [`document`], [`pyjson`], [`manifest`], [`config`], [`pass`], [`sqlite_uri`];
+//! - ground: [`record`], [`document`], [`pyjson`], [`manifest`], [`config`], [`pass`], [`sqlite_uri`], [`visible`];
 //! - decisions, pure: [`debounce`], [`phase`], [`plan`], [`guard`];
 //! - edges: [`watch`], [`signals`], [`snapshot`], [`embed`], [`http`], [`cache`], [`builds`], [`announce`];
 //! - order: [`reconcile`], one pass; [`agent`], the loop.
@@ -46,6 +46,7 @@ pub mod signals;
 pub mod snapshot;
 pub mod sqlite_uri;
 pub mod stamp;
+pub mod visible;
 pub mod watch;
 
 /// Name and version, as manifests and requests carry them.

@@ -12,6 +12,10 @@ use crate::builds::index::{Hit, Opened};
 use crate::builds::layout::{INDEX, METADATA};
 use crate::builds::{Builds, Served, records, with_cause};
 use crate::embed::embed_query;
+use crate::visible::one_line;
+
+/// A cell of the table shows this much of a column.
+const MOST_CHARS: usize = 80;
 
 pub(super) fn run(context: &Context, query: &str, k: usize) -> u8 {
     let publish = &context.config.publish;
@@ -85,7 +89,8 @@ fn print(context: &Context, answers: &[(Hit, Value)]) {
     }
     let rows: Vec<Vec<String>> = ranked
         .map(|(rank, score, record)| {
-            let text = |key: &str| record.get(key).and_then(Value::as_str).unwrap_or_default().to_owned();
+            let text =
+                |key: &str| one_line(record.get(key).and_then(Value::as_str).unwrap_or_default(), MOST_CHARS);
             let name = format!("{} {}", text("First Name"), text("Last Name")).trim().to_owned();
             let about = [text("Job Title"), text("Company")].into_iter().filter(|part| !part.is_empty());
             vec![
@@ -93,7 +98,7 @@ fn print(context: &Context, answers: &[(Hit, Value)]) {
                 format!("{score:.3}"),
                 name,
                 about.collect::<Vec<_>>().join(", "),
-                text("Bio").chars().take(80).collect(),
+                text("Bio"),
             ]
         })
         .collect();

@@ -15,5 +15,7 @@ mod parity_env;
 mod parity_wrong_answers;
 mod parity_wrong_ends;
 mod parity_wrong_rows;
+mod reader;
+mod search;
 mod support;
 mod unchanged;

@@ -1,0 +1,181 @@
+//! A Python reader with faiss-cpu beside promotions: one piece always, and no name ever gone.
+
+use std::io::{BufRead, BufReader, Read};
+use std::path::Path;
+use std::process::{Child, Stdio};
+
+use serde_json::Value;
+
+use crate::support::{DIMENSION, World, reader_script, run};
+
+/// Promotions that the loop reads beside.
+const PROMOTIONS: u32 = 200;
+const PEOPLE: u32 = 20;
+
+#[test]
+fn a_reader_that_resolves_current_once_never_sees_a_mixed_pair() {
+    let world = World::with_people(PEOPLE);
+    let mut reader = Loop::start(&world);
+
+    for nth in 0..PROMOTIONS {
+        promote_another(&world, nth);
+    }
+
+    let seen = reader.stop(&world);
+    let count = |key: &str| seen[key].as_u64().unwrap();
+    assert_eq!(["mixed", "missing", "errors"].map(count), [0; 3], "{seen}");
+    assert_eq!(seen["fault"], Value::Null);
+    let builds = seen["builds"].as_array().unwrap().len();
+    assert!(count("passes") >= 50 && builds >= 20, "too little was seen to prove anything: {seen}");
+    world.assert_readable();
+}
+
+#[test]
+fn names_are_never_missing_while_the_files_of_ingest_py_are_adopted_and_replaced() {
+    let world = World::with_people(PEOPLE);
+    world.ingest(DIMENSION);
+    let mut reader = Loop::start(&world);
+
+    for nth in 0..10 {
+        promote_another(&world, nth);
+    }
+    // ingest.py's own way of writing its metadata is not safe for a reader, so it is not run again here.
+    let back = world.run(&["rollback"]);
+    assert_eq!(back.code, 0, "{back:?}");
+    let released = world.run(&["rollback", "--release"]);
+    assert_eq!(released.code, 0, "{released:?}");
+
+    let seen = reader.stop(&world);
+    assert_eq!(["mixed", "missing", "errors"].map(|key| seen[key].as_u64().unwrap()), [0; 3], "{seen}");
+    let builds = seen["builds"].as_array().unwrap();
+    assert!(!builds.is_empty(), "{seen}");
+}
+
+#[test]
+fn the_reader_finds_what_the_program_published() {
+    let world = World::with_people(PEOPLE);
+    world.build();
+
+    let ran = world.python("reader.py", &[&world.path("data")]);
+
+    let id = world.served().unwrap();
+    let expected = format!("{id}: {PEOPLE} vectors of {DIMENSION}, {PEOPLE} records, search answers\n");
+    assert_eq!((ran.code, ran.stdout), (0, expected));
+}
+
+#[test]
+fn a_pair_that_was_read_once_stays_readable_after_later_promotions() {
+    let world = World::with_people(PEOPLE);
+    world.settings("[publish]\nkeep = 2\n");
+    world.build();
+    // What a reader found when it resolved `current`, before it opened anything.
+    let resolved = std::fs::canonicalize(world.path("data/current")).unwrap();
+
+    for nth in 0..5 {
+        promote_another(&world, nth);
+    }
+
+    let index = std::fs::read(resolved.join("faiss.index")).unwrap();
+    assert_eq!(u64::from_le_bytes(index[8..16].try_into().unwrap()), u64::from(PEOPLE));
+    let records = std::fs::read(resolved.join("metadata.json")).unwrap();
+    let records: Vec<Value> = serde_json::from_slice(&records).unwrap();
+    assert_eq!(records.len(), PEOPLE as usize);
+}
+
+#[test]
+fn the_lines_of_python_in_readme_load_the_pair() {
+    let world = World::with_people(PEOPLE);
+    world.build();
+    let Some(lines) = readme_lines() else { return };
+    let script = world.path("readme.py");
+    let report = "print(build, index.ntotal, len(metadata))";
+    std::fs::write(&script, format!("import json, os, faiss\n{lines}\n{report}\n")).unwrap();
+
+    let ran = run(&mut world.python_command(&script, &[]));
+
+    let build = std::fs::canonicalize(world.path("data/current")).unwrap();
+    let expected = format!("{} {PEOPLE} {PEOPLE}\n", build.display());
+    assert_eq!((ran.code, ran.stdout.as_str()), (0, expected.as_str()), "{ran:?}");
+}
+
+#[test]
+fn the_lines_of_python_in_readme_are_those_that_the_reader_is_tested_with() {
+    let source = std::fs::read_to_string(reader_script("reader.py")).unwrap();
+    let body = source.split_once("def load_pair(data):\n").expect("reader.py has load_pair").1;
+    let body = body.split_once("\n\n").unwrap().0.lines();
+    // Between the words that say what it does and what it gives back.
+    let tested: Vec<_> = body
+        .map(|line| line.strip_prefix("    ").unwrap())
+        .filter(|line| !line.starts_with("\"\"\"") && !line.starts_with("return "))
+        .map(|line| line.replace("os.path.join(data, \"current\")", "\"data/current\""))
+        .collect();
+
+    let Some(readme) = readme_lines() else { return };
+    let told = readme.lines().filter(|line| !line.is_empty() && !line.starts_with("import "));
+
+    assert_eq!(tested.len(), 5, "{tested:?}");
+    assert_eq!(told.collect::<Vec<_>>(), tested);
+}
+
+/// The block of Python in README that resolves `current`; a tree without README has none.
+fn readme_lines() -> Option<String> {
+    let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
+    if !readme.exists() {
+        eprintln!("NOT TESTED: there is no README.md");
+        return None;
+    }
+    let readme = std::fs::read_to_string(readme).unwrap();
+    let blocks = readme.split("```python\n").skip(1).map(|block| block.split("```").next().unwrap());
+    let mut blocks = blocks.filter(|block| block.contains("os.path.realpath(\"data/current\")"));
+    let block = blocks.next().expect("README shows how to load the pair");
+    assert_eq!(blocks.next(), None, "one way to load the pair is enough");
+    Some(block.to_owned())
+}
+
+/// A build that has another number of records and other bytes than the one before; bought is nothing twice.
+#[track_caller]
+fn promote_another(world: &World, nth: u32) {
+    let tags = if nth % 2 == 0 { "NULL" } else { "'[\"tag\", \"other\"]'" };
+    world.sql(&format!(
+        "UPDATE experts SET tags = {tags} WHERE id = {PEOPLE};
+         UPDATE experts SET category = 'round {nth}' WHERE id = 1"
+    ));
+    assert_eq!(world.build().text("outcome"), "promoted");
+}
+
+/// `tests/reader/loop.py`, reading the world's data until it is stopped.
+struct Loop {
+    child: Child,
+}
+
+impl Loop {
+    /// Starts it and waits until its first pass is over.
+    fn start(world: &World) -> Self {
+        let arguments = [world.path("data"), world.path("stop reading")];
+        let arguments = arguments.each_ref().map(std::path::PathBuf::as_path);
+        let mut command = world.python_command(&reader_script("loop.py"), &arguments);
+        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut said = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "reading\n");
+        Self { child }
+    }
+
+    /// What it saw.
+    #[track_caller]
+    fn stop(&mut self, world: &World) -> Value {
+        std::fs::write(world.path("stop reading"), "").unwrap();
+        let mut said = String::new();
+        self.child.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        self.child.wait().unwrap();
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+    }
+}
+
+impl Drop for Loop {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
