@@ -11,7 +11,7 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::pass::{Built, Cure, PassOutcome, PassReport, PassRequest};
+use crate::pass::{Built, Cure, PassOutcome, PassReport, PassRequest, Trigger};
 use crate::phase::Phase;
 
 /// Something the agent did or met.
@@ -84,8 +84,10 @@ pub trait Reporter: Send {
 pub struct LogReporter {
     /// The last refusal or failure, so that it is said once.
     trouble: Option<String>,
-    /// The passes now are repeated looks, of interest to nobody unless they find something.
+    /// Looks are being repeated.
     repeating: bool,
+    /// The pass at work only makes sure, and is of interest to nobody unless it finds something.
+    makes_sure: bool,
 }
 
 impl Reporter for LogReporter {
@@ -93,7 +95,7 @@ impl Reporter for LogReporter {
         match news {
             News::Up => info!("watching"),
             News::Phase { phase, wait } => self.entered(phase, *wait),
-            News::PassBegan { request } if self.repeating => {
+            News::PassBegan { request } if self.makes_sure => {
                 debug!(trigger = %request.trigger, "pass repeated");
             }
             News::PassBegan { request } => {
@@ -120,7 +122,11 @@ impl LogReporter {
     fn entered(&mut self, phase: &Phase, wait: Option<Duration>) {
         match phase {
             // The pass has lines of its own.
-            Phase::Building { .. } => {}
+            Phase::Building { look, .. } => {
+                // Reading makes events too: a hint between two looks is no news, a person's order is.
+                let hinted = self.repeating && look.request.trigger == Trigger::Database;
+                self.makes_sure = look.is_repeated() || hinted;
+            }
             Phase::Repeating { .. } => {
                 self.repeating = true;
                 debug!(%phase, wait_ms = wait.map(millis), "phase");
@@ -138,7 +144,7 @@ impl LogReporter {
         let is_news = match outcome {
             PassOutcome::Promoted | PassOutcome::Unchanged => {
                 self.trouble = None;
-                outcome == PassOutcome::Promoted || !self.repeating
+                outcome == PassOutcome::Promoted || !self.makes_sure
             }
             PassOutcome::Refused | PassOutcome::Held | PassOutcome::Failed(_) => {
                 self.trouble.as_deref() != Some(message)

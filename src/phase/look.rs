@@ -38,6 +38,12 @@ impl Look {
         Self { request, began: now, hinted, repeats: 0, failures: 0, locked_out: 0 }
     }
 
+    /// Whether this look only repeats another one, for the same hint.
+    #[must_use]
+    pub fn is_repeated(&self) -> bool {
+        self.repeats > 0
+    }
+
     /// When to look again after this look found nothing: at rising intervals, the last one past [`VISIBLE_AFTER`].
     pub(super) fn repeat_soon(&self, now: Instant) -> Option<Instant> {
         let visible = self.visible_at()?;

@@ -10,6 +10,8 @@
 
 mod adoption;
 mod adoption_undone;
+mod agent;
+mod marker;
 mod parity;
 mod parity_env;
 mod parity_wrong_answers;

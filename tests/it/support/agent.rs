@@ -22,7 +22,8 @@ impl World {
         self.agent_with("quiet = \"200ms\"\nmax_wait = \"2s\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n")
     }
 
-    /// Starts `reindexd run` with these lines in `[trigger]`, and waits until it watches.
+    /// Starts `reindexd run` with these lines in `[trigger]`, where other sections may follow, and waits
+    /// until it watches.
     #[track_caller]
     pub fn agent_with(&self, triggers: &str) -> Agent {
         self.settings(&format!("[trigger]\n{triggers}"));
@@ -64,6 +65,28 @@ impl Agent {
     #[track_caller]
     pub fn wait_for_log(&self, words: &str) {
         self.wait_for(&format!("{words:?} in the log"), || self.logged(words) > 0);
+    }
+
+    /// How many passes have begun, those of no news included where the log tells of them.
+    pub fn passes(&self) -> usize {
+        self.logged("pass began") + self.logged("pass repeated")
+    }
+
+    /// How many passes have led to a new build.
+    pub fn promotions(&self) -> usize {
+        self.logged("outcome=promoted")
+    }
+
+    /// Waits until so many records are served.
+    #[track_caller]
+    pub fn wait_for_records(&self, world: &World, count: usize) {
+        self.wait_for(&format!("{count} records are served"), || world.served_count() == count);
+    }
+
+    /// Waits until so many passes have led to a new build, and have said so.
+    #[track_caller]
+    pub fn wait_for_promotions(&self, count: usize) {
+        self.wait_for(&format!("{count} promotions"), || self.promotions() >= count);
     }
 
     /// Waits for a condition; panics with the log where it does not come true.

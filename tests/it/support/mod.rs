@@ -86,9 +86,7 @@ impl World {
         let mut database = self.connect();
         let all = database.transaction().unwrap();
         for id in ids {
-            let person = "INSERT INTO experts (id, username, first_name, last_name, job_title, company, bio, hourly_rate, currency, tags)
-                 VALUES (?1, 'user' || ?1, 'First' || ?1, 'Last' || ?1, 'Title', 'Company', 'Bio of person ' || ?1 || '.', 100.5, 'EUR', '[\"tag\", \"other\"]')";
-            all.execute(person, [id]).unwrap();
+            add_person(&all, id);
         }
         all.commit().unwrap();
     }
@@ -168,6 +166,13 @@ impl World {
         serde_json::from_slice(&self.published("metadata.json")).unwrap()
     }
 
+    /// How many records are served; none where nothing is.
+    pub fn served_count(&self) -> usize {
+        let records = std::fs::read(self.path("data/metadata.json")).ok();
+        let records = records.and_then(|bytes| serde_json::from_slice::<Vec<Value>>(&bytes).ok());
+        records.map_or(0, |records| records.len())
+    }
+
     /// The vectors that are served.
     #[track_caller]
     pub fn vectors(&self) -> Vec<Vec<f32>> {
@@ -200,6 +205,13 @@ impl World {
         let ran = self.run(&["verify", "--json"]);
         assert_eq!((ran.code, ran.json()["ok"].as_bool()), (0, Some(true)), "{ran:?}");
     }
+}
+
+/// Adds a tagged person with a text of its own, in a transaction of its own unless one is open.
+pub fn add_person(database: &Connection, id: u32) {
+    let person = "INSERT INTO experts (id, username, first_name, last_name, job_title, company, bio, hourly_rate, currency, tags)
+         VALUES (?1, 'user' || ?1, 'First' || ?1, 'Last' || ?1, 'Title', 'Company', 'Bio of person ' || ?1 || '.', 100.5, 'EUR', '[\"tag\", \"other\"]')";
+    database.execute(person, [id]).unwrap();
 }
 
 /// Runs a command to its end.

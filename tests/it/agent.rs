@@ -1,0 +1,213 @@
+//! The agent at its daily work: whatever is committed is soon what is served.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::Signal;
+
+use crate::support::agent::Agent;
+use crate::support::{SOON, World, add_person, eventually};
+
+/// Only a hint that is told of at once can be the reason of a pass.
+const NO_HURRY: &str = "quiet = \"10m\"\nmax_wait = \"20m\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n";
+
+#[test]
+fn a_host_where_nothing_is_served_is_served_as_soon_as_the_agent_starts() {
+    let world = World::with_people(30);
+
+    let agent = world.agent_with(NO_HURRY);
+    agent.wait_for_promotions(1);
+
+    assert_eq!(world.records().len(), 30);
+    assert_eq!(agent.logged("trigger=start"), 2, "one pass began and ended\n{}", agent.log());
+    world.assert_proven();
+    agent.stop();
+}
+
+#[test]
+fn an_agent_that_starts_where_all_is_true_already_buys_and_writes_nothing() {
+    let world = World::with_people(3);
+    let build = world.build().text("build");
+    world.provider.forget();
+
+    let agent = world.agent_with(NO_HURRY);
+    agent.wait_for_log("outcome=unchanged");
+
+    assert_eq!(world.served(), Some(build));
+    assert_eq!(world.provider.request_count(), 0);
+    agent.stop();
+}
+
+#[test]
+fn a_commit_is_served_in_either_journal_mode_and_whether_or_not_its_writer_stays() {
+    for (journal, stays) in [("DELETE", false), ("DELETE", true), ("WAL", false), ("WAL", true)] {
+        let world = World::with_people(2);
+        world.sql(&format!("PRAGMA journal_mode = {journal}"));
+        let mut writer = Some(world.connect());
+        let agent = world.agent();
+        agent.wait_for_promotions(1);
+        world.provider.forget();
+
+        add_person(writer.as_ref().unwrap(), 3);
+        writer = writer.filter(|_| stays);
+        agent.wait_for_promotions(2);
+
+        let case = format!("{journal}, writer stays: {stays}");
+        assert_eq!(world.records().len(), 3, "{case}");
+        assert_eq!(world.provider.text_count(), 1, "{case}: the other texts were paid for already");
+        drop(writer);
+        // A connection that the agent kept would keep the last writer from clearing up.
+        eventually(&format!("{case}: no -wal is left"), || !world.path("data/experts.db-wal").exists());
+        agent.stop();
+    }
+}
+
+#[test]
+fn a_database_replaced_by_rename_is_served() {
+    let world = World::with_people(2);
+    let agent = world.agent();
+    agent.wait_for_promotions(1);
+
+    std::fs::copy(world.database(), world.path("data/other.db")).unwrap();
+    let other = rusqlite::Connection::open(world.path("data/other.db")).unwrap();
+    add_person(&other, 3);
+    drop(other);
+    std::fs::rename(world.path("data/other.db"), world.database()).unwrap();
+
+    agent.wait_for_records(&world, 3);
+    agent.stop();
+}
+
+#[test]
+fn commits_that_follow_each_other_closely_make_one_build() {
+    let world = World::with_people(1);
+    let agent = world.agent_with("quiet = \"3s\"\nmax_wait = \"1m\"\nresync = \"1h\"\n");
+    agent.wait_for_promotions(1);
+
+    let writer = world.connect();
+    for id in 2..=11 {
+        add_person(&writer, id);
+    }
+    agent.wait_for_promotions(2);
+
+    assert_eq!(world.records().len(), 11);
+    agent.stop();
+}
+
+#[test]
+fn a_writer_that_never_rests_does_not_put_the_build_off_for_ever() {
+    let world = World::with_people(1);
+    let agent = world.agent_with("quiet = \"1500ms\"\nmax_wait = \"1500ms\"\nresync = \"1h\"\n");
+    agent.wait_for_promotions(1);
+
+    let writer = world.connect();
+    let deadline = Instant::now() + SOON;
+    let mut written = 1;
+    while agent.promotions() < 2 {
+        assert!(Instant::now() < deadline, "not served while the writer went on\n{}", agent.log());
+        written += 1;
+        add_person(&writer, written);
+        std::thread::sleep(Duration::from_millis(20));
+    }
+
+    agent.wait_for_records(&world, written as usize);
+    agent.stop();
+}
+
+#[test]
+fn a_commit_during_a_build_is_served_by_a_build_of_its_own_afterwards() {
+    let world = World::with_people(2);
+    let agent = world.agent();
+    agent.wait_for_promotions(1);
+    world.provider.forget();
+    world.provider.hold();
+
+    world.add_people([3]);
+    assert!(world.provider.wait_for_requests(1, SOON), "{}", agent.log());
+    world.add_people([4]);
+    world.provider.release();
+    agent.wait_for_promotions(3);
+
+    assert_eq!(world.records().len(), 4);
+    let bought: Vec<usize> = world.provider.requests().iter().map(|request| request.texts.len()).collect();
+    assert_eq!(bought, [1, 1], "a build for each of the two");
+    assert_eq!(world.provider.paid_twice(), [String::new(); 0]);
+    // The window of the second opened when its commit was seen, and was waited out.
+    let log = agent.log();
+    let windows: Vec<_> = log.match_indices("settling").map(|(at, _)| at).collect();
+    let promoted: Vec<_> = log.match_indices("outcome=promoted").map(|(at, _)| at).collect();
+    assert!(windows.iter().any(|window| (promoted[1]..promoted[2]).contains(window)), "{log}");
+    agent.stop();
+}
+
+#[test]
+fn an_idle_agent_neither_looks_nor_asks_again_because_of_its_own_reading() {
+    let worlds = ["DELETE", "WAL"].map(|journal| {
+        let world = World::with_people(3);
+        world.sql(&format!("PRAGMA journal_mode = {journal}"));
+        world
+    });
+    let agents = worlds.each_ref().map(|world| {
+        let triggers =
+            "quiet = \"500ms\"\nmax_wait = \"2s\"\nresync = \"500ms\"\npoll_interval = \"100ms\"\n";
+        world.agent_with(&format!("{triggers}[log]\nlevel = \"debug\"\n"))
+    });
+
+    for (world, agent) in worlds.iter().zip(&agents) {
+        agent.wait_for_promotions(1);
+        // As long as the files have not rested, each hint must be looked into.
+        wait_until_quiet(agent, Duration::from_secs(4));
+        world.provider.forget();
+        // A stranger's reading is no change either.
+        let read = world.connect().query_row("SELECT count(*) FROM experts", [], |row| row.get::<_, u32>(0));
+        assert_eq!(read, Ok(3));
+    }
+    let passes = agents.each_ref().map(Agent::passes);
+    std::thread::sleep(Duration::from_secs(3));
+
+    for ((world, agent), passes) in worlds.iter().zip(agents).zip(passes) {
+        assert_eq!(agent.passes(), passes, "{}", agent.log());
+        assert!(passes < 20, "{passes} passes for one build\n{}", agent.log());
+        assert_eq!((agent.promotions(), world.provider.request_count()), (1, 0));
+        agent.stop();
+    }
+}
+
+/// Waits until no pass has begun for a while.
+#[track_caller]
+fn wait_until_quiet(agent: &Agent, quiet: Duration) {
+    let (mut passes, mut since) = (agent.passes(), Instant::now());
+    agent.wait_for("no more passes", || {
+        if agent.passes() != passes {
+            (passes, since) = (agent.passes(), Instant::now());
+        }
+        since.elapsed() >= quiet
+    });
+}
+
+#[test]
+fn the_slow_round_finds_what_no_event_tells_of() {
+    let world = World::with_people(3);
+    let agent = world.agent_with("resync = \"200ms\"\n");
+    agent.wait_for_promotions(1);
+
+    std::fs::remove_file(world.path("data/metadata.json")).unwrap();
+
+    agent.wait_for_records(&world, 3);
+    assert_eq!(agent.promotions(), 1, "the link was put back, nothing was built");
+    agent.stop();
+}
+
+#[test]
+fn a_signal_cuts_the_quiet_window_short() {
+    let world = World::with_people(2);
+    let agent = world.agent_with(NO_HURRY);
+    agent.wait_for_promotions(1);
+
+    world.add_people([3]);
+    agent.wait_for_log("settling");
+    agent.signal(Signal::USR1);
+
+    agent.wait_for_records(&world, 3);
+    agent.wait_for_log("trigger=signal");
+    agent.stop();
+}
