@@ -1,10 +1,10 @@
 //! Tells the API of the served build, from the command line: once, and only what is due.
 
-use std::collections::BTreeMap;
+use tokio_util::sync::CancellationToken;
 
 use super::Context;
 use crate::announce::{self, News};
-use crate::builds::state::{self, AnnouncedTo};
+use crate::builds::state::{self, Announced, AnnouncedTo};
 use crate::builds::{Build, Builds, with_cause};
 use crate::config::{Announce, How};
 use crate::http::Http;
@@ -16,24 +16,25 @@ pub(super) fn once(context: &Context) {
     let Ok(builds) = Builds::at(&publish.index, &publish.metadata) else { return };
     let served = builds.served();
     let Some(build) = served.build() else { return };
-    context.runtime.block_on(all_due(&context.config.announce, &builds, build, &context.stop));
+    context.runtime.block_on(async {
+        for target in &context.config.announce {
+            if_due(target, &builds, build, &context.stop).await;
+        }
+    });
+    forget_all_but(&context.config.announce, &builds);
 }
 
-/// Announces a build to the targets that do not know of it; true once all of them do.
-pub(super) async fn all_due(
-    targets: &[Announce],
+/// Announces a build to a target that does not know of it; true once it does.
+pub(super) async fn if_due(
+    target: &Announce,
     builds: &Builds,
     build: &Build,
-    stop: &tokio_util::sync::CancellationToken,
+    stop: &CancellationToken,
 ) -> bool {
+    let (id, name) = (build.manifest.id.as_str(), name(target));
     let announced = state::load_announced(&builds.layout);
-    let id = build.manifest.id.as_str();
-    let knows = |target: &&Announce| {
-        let last = announced.get(&name(target)).filter(|last| last.error.is_none());
-        !announce::due(last.and_then(|last| last.build.as_deref()), Some(id))
-    };
-    let due: Vec<&Announce> = targets.iter().filter(|target| !knows(target)).collect();
-    if due.is_empty() {
+    let last = announced.get(&name).filter(|last| last.error.is_none());
+    if !announce::due(last.and_then(|last| last.build.as_deref()), Some(id)) {
         return true;
     }
     let http = match Http::new() {
@@ -45,30 +46,34 @@ pub(super) async fn all_due(
     };
     let summary = super::table::summary(&build.manifest);
     let news = News { build: id, directory: &build.directory, summary: &summary };
-    let mut words = BTreeMap::new();
-    for target in due {
-        let told = announce::announce(target, &news, &http, stop).await;
-        let error = told.as_ref().err().map(with_cause_of);
-        match &told {
-            Ok(said) if said.is_empty() => tracing::info!(build = id, target = name(target), "announced"),
-            Ok(said) => tracing::info!(build = id, target = name(target), said, "announced"),
-            Err(error) => tracing::warn!(build = id, "not announced: {}", with_cause_of(error)),
-        }
-        words.insert(name(target), AnnouncedTo { build: Some(id.to_owned()), at: super::clock(), error });
+    let told = announce::announce(target, &news, &http, stop).await;
+    match &told {
+        Ok(said) if said.is_empty() => tracing::info!(build = id, target = name, "announced"),
+        Ok(said) => tracing::info!(build = id, target = name, said, "announced"),
+        Err(error) => tracing::warn!(build = id, "not announced: {}", with_cause(error)),
     }
-    let all_told = words.values().all(|last| last.error.is_none());
+    let error = told.as_ref().err().map(|error| with_cause(error));
     // Read again: meanwhile somebody else may have told others.
     let mut announced = state::load_announced(&builds.layout);
-    announced.extend(words);
-    announced.retain(|known, _| targets.iter().any(|target| name(target) == *known));
-    if let Err(error) = state::save_announced(&builds.layout, &announced) {
-        tracing::warn!("{}", with_cause(&error));
-    }
-    all_told
+    announced.insert(name, AnnouncedTo { build: Some(id.to_owned()), at: super::clock(), error });
+    save(builds, &announced);
+    told.is_ok()
 }
 
-fn with_cause_of(error: &announce::AnnounceError) -> String {
-    with_cause(error)
+/// Drops what is remembered of targets that the settings no longer name.
+pub(super) fn forget_all_but(targets: &[Announce], builds: &Builds) {
+    let mut announced = state::load_announced(&builds.layout);
+    let before = announced.len();
+    announced.retain(|known, _| targets.iter().any(|target| name(target) == *known));
+    if announced.len() < before {
+        save(builds, &announced);
+    }
+}
+
+fn save(builds: &Builds, announced: &Announced) {
+    if let Err(error) = state::save_announced(&builds.layout, announced) {
+        tracing::warn!("{}", with_cause(&error));
+    }
 }
 
 /// A target by the words that settings name it with.

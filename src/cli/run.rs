@@ -2,8 +2,9 @@
 //!
 //! What it does when is `agent`'s and `phase`'s; here the parts are joined:
 //! settings that SIGHUP can change, the pass, the sweep, the memory of the
-//! marker, and the task that tells the API of what is served.
+//! marker, and the herald that tells the API of what is served.
 
+mod herald;
 mod service;
 mod told;
 
@@ -12,12 +13,10 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use tokio::sync::Notify;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, DONE, FAILED, USAGE, announcing, clock, embedder, fail, table};
 use crate::agent::{self, AgentWorld, ExitReason, MarkerMemory, PassFn, SweepFn};
-use crate::announce;
 use crate::builds::state;
 use crate::builds::{Builds, BuildsError, Layout, Served, lock, promote, sweep, with_cause};
 use crate::config::{self as settings, Config};
@@ -27,6 +26,7 @@ use crate::record::Space;
 use crate::signals::Handlers;
 use crate::stamp::Stamp;
 use crate::watch::{Aim, Sites, Watch};
+use herald::News;
 
 /// How long a second agent, or a `status` that looks just now, may keep the agent's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
@@ -75,8 +75,8 @@ async fn live(
 ) -> io::Result<ExitReason> {
     let config = now_in_force(in_force);
     let (watch, hints) = Watch::start(Aim::new(&config.source.database, &config.trigger))?;
-    let news = Arc::new(Notify::new());
-    tokio::spawn(keep_told(Arc::clone(in_force), builds.clone(), Arc::clone(&news), stop.clone()));
+    let (news, heard) = News::new();
+    tokio::spawn(herald::keep_told(Arc::clone(in_force), builds.clone(), heard, stop.clone()));
     let vitals = Arc::new(Vitals::default());
     let layout = &builds.layout;
     let links = vec![layout.index.clone(), layout.metadata.clone(), layout.current.clone()];
@@ -132,7 +132,7 @@ fn only_agent(layout: &Layout) -> Result<lock::PassLock, String> {
 }
 
 /// A pass with the settings in force when it begins.
-fn pass(in_force: InForce, space: Space, news: Arc<Notify>, vitals: Arc<Vitals>) -> PassFn {
+fn pass(in_force: InForce, space: Space, news: News, vitals: Arc<Vitals>) -> PassFn {
     let runtime = tokio::runtime::Handle::current();
     Arc::new(move |request: PassRequest, stop: CancellationToken| {
         let config = now_in_force(&in_force);
@@ -153,7 +153,7 @@ fn pass(in_force: InForce, space: Space, news: Arc<Notify>, vitals: Arc<Vitals>)
         let job =
             Job { trigger: request.trigger.to_string(), full_check: request.full_check, ..Job::default() };
         let report = report(reconcile(&world, &job));
-        news.notify_one();
+        news.tell();
         report
     })
 }
@@ -243,39 +243,6 @@ fn reload(in_force: InForce, flag: Option<PathBuf>, watch: Watch) -> agent::Relo
         *in_force.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(new);
         Some(trigger)
     })
-}
-
-/// Tells the API of what is served, again and again until it knows or a newer build takes its place.
-async fn keep_told(in_force: InForce, builds: Builds, news: Arc<Notify>, stop: CancellationToken) {
-    let mut failures = 0;
-    let mut last = None;
-    loop {
-        let config = now_in_force(&in_force);
-        let served = builds.served();
-        let told = match served.build() {
-            Some(build) => {
-                let id = build.manifest.id.clone();
-                if last.as_ref() != Some(&id) {
-                    failures = 0;
-                    last = Some(id);
-                }
-                announcing::all_due(&config.announce, &builds, build, &stop).await
-            }
-            None => true,
-        };
-        failures = if told { 0 } else { failures + 1 };
-        let again = async {
-            if told {
-                std::future::pending::<()>().await;
-            }
-            tokio::time::sleep(announce::wait_after(failures)).await;
-        };
-        tokio::select! {
-            () = stop.cancelled() => return,
-            () = news.notified() => {}
-            () = again => {}
-        }
-    }
 }
 
 /// Which touch of the marker was acted on, in a file of its own.

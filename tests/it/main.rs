@@ -11,6 +11,7 @@
 mod adoption;
 mod adoption_undone;
 mod agent;
+mod announce;
 mod marker;
 mod parity;
 mod parity_env;

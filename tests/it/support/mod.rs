@@ -4,6 +4,7 @@
 //! program is the one that users run, in a clean environment.
 
 pub mod agent;
+pub mod api;
 pub mod host;
 pub mod provider;
 pub mod small_disk;

@@ -1,0 +1,88 @@
+//! Keeps the API told of what is served for as long as the agent runs.
+//!
+//! Each target has a loop of its own: one that does not answer delays neither
+//! a build nor any other target, and one that was away hears of the newest
+//! build when it is back. What is due, and what was told, `announcing` knows.
+
+use std::future;
+
+use futures_util::future::join_all;
+use tokio::sync::watch;
+use tokio::time::sleep;
+use tokio_util::sync::CancellationToken;
+
+use super::{InForce, announcing, now_in_force};
+use crate::announce;
+use crate::builds::Builds;
+use crate::config::Announce;
+
+/// Says that a pass has ended, after which another build may be served or other settings in force.
+#[derive(Clone, Debug)]
+pub(super) struct News(watch::Sender<()>);
+
+/// Hears it.
+pub(super) type Heard = watch::Receiver<()>;
+
+impl News {
+    pub(super) fn new() -> (Self, Heard) {
+        let (news, heard) = watch::channel(());
+        (Self(news), heard)
+    }
+
+    pub(super) fn tell(&self) {
+        self.0.send_replace(());
+    }
+}
+
+/// Tells every target that the settings in force name, until `stop`.
+pub(super) async fn keep_told(in_force: InForce, builds: Builds, heard: Heard, stop: CancellationToken) {
+    while !stop.is_cancelled() {
+        let targets = now_in_force(&in_force).announce.clone();
+        announcing::forget_all_but(&targets, &builds);
+        let tell_all = async {
+            join_all(targets.iter().map(|target| keep_one(target, &builds, heard.clone(), &stop))).await;
+            stop.cancelled().await;
+        };
+        tokio::select! {
+            () = tell_all => {}
+            // What is being told to the old ones is given up.
+            () = other_targets(&in_force, &targets, heard.clone()) => {}
+        }
+    }
+}
+
+/// Waits until the settings in force name others than these.
+async fn other_targets(in_force: &InForce, targets: &[Announce], mut heard: Heard) {
+    while now_in_force(in_force).announce == targets {
+        if heard.changed().await.is_err() {
+            // The agent is at its end.
+            future::pending::<()>().await;
+        }
+    }
+}
+
+/// Tells one target, again and again until it knows or a newer build takes the place of the one it was told of.
+async fn keep_one(target: &Announce, builds: &Builds, mut heard: Heard, stop: &CancellationToken) {
+    let mut failures = 0;
+    let mut last = None;
+    while !stop.is_cancelled() {
+        heard.mark_unchanged();
+        let served = builds.served();
+        let told = match served.build() {
+            Some(build) => {
+                if last.as_ref() != Some(&build.manifest.id) {
+                    failures = 0;
+                    last = Some(build.manifest.id.clone());
+                }
+                announcing::if_due(target, builds, build, stop).await
+            }
+            None => true,
+        };
+        failures = if told { 0 } else { failures + 1 };
+        tokio::select! {
+            () = stop.cancelled() => {}
+            Ok(()) = heard.changed() => {}
+            () = sleep(announce::wait_after(failures)), if !told => {}
+        }
+    }
+}
