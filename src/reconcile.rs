@@ -27,7 +27,7 @@ use crate::builds::collect::{self, Keep};
 use crate::builds::staging::{self, Drafted, Staging};
 use crate::builds::state::{Attempt, Hold, SameContent, State};
 use crate::builds::verify::Verified;
-use crate::builds::{Builds, index, lock, promote, sweep};
+use crate::builds::{Builds, index, promote, sweep};
 use crate::config::Config;
 use crate::embed::{self, Embedder};
 use crate::guard;
@@ -171,8 +171,7 @@ pub fn reconcile(world: &World<'_>, job: &Job) -> Result<Done, PassError> {
     let started = Instant::now();
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     (world.progress)(Progress::Phase(Phase::Prepare));
-    builds.prepare()?;
-    let _lock = lock::try_lock(&builds.layout)?.ok_or(PassError::Busy)?;
+    let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     sweep::sweep(&builds)?;
     let mut pass = Pass::begin(world, job, builds, started)?;
     let result = pass.run();

@@ -74,36 +74,55 @@ struct Claim {
     metadata: String,
 }
 
-/// Claims the directory for this pair of names.
+/// Whether this pair of names has claimed the directory.
+///
+/// # Errors
+///
+/// [`BuildsError::Claimed`] where another pair has.
+pub fn is_claimed(layout: &Layout) -> Result<bool, BuildsError> {
+    let path = claim_path(layout);
+    let theirs = match disk::read_small(&path, 1 << 16) {
+        Ok(bytes) => serde_json::from_slice::<Claim>(&bytes).ok(),
+        Err(_) => None,
+    };
+    let (Some(theirs), ours) = (theirs, Claim::of(layout)) else { return Ok(false) };
+    if theirs == ours {
+        return Ok(true);
+    }
+    let words = |claim: &Claim| format!("{} and {}", claim.index, claim.metadata);
+    Err(BuildsError::Claimed {
+        path: layout.root.clone(),
+        theirs: words(&theirs),
+        ours: words(&ours),
+        claim: path,
+    })
+}
+
+/// Claims the directory for this pair of names. The caller holds the lock.
 ///
 /// # Errors
 ///
 /// [`BuildsError::Claimed`] where another pair has it.
 pub fn claim(layout: &Layout) -> Result<(), BuildsError> {
-    let path = layout.private.join("claim.json");
-    let [index, metadata] = layout.public().map(|(link, target, _)| {
-        let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-        // The way back from the name to `current` tells directories apart without naming them.
-        format!("{name} -> {}", target.display())
-    });
-    let ours = Claim { index, metadata };
-    let theirs = match disk::read_small(&path, 1 << 16) {
-        Ok(bytes) => serde_json::from_slice::<Claim>(&bytes).ok(),
-        Err(_) => None,
-    };
-    let words = |claim: &Claim| format!("{} and {}", claim.index, claim.metadata);
-    match theirs {
-        Some(theirs) if theirs == ours => Ok(()),
-        Some(theirs) => Err(BuildsError::Claimed {
-            path: layout.root.clone(),
-            theirs: words(&theirs),
-            ours: words(&ours),
-            claim: path,
-        }),
-        None => {
-            let bytes = serde_json::to_vec(&ours).expect("two strings");
-            let mode = Mode { file: 0o640, ..Mode::DEFAULT };
-            Ok(disk::replace_file(&path, &bytes, mode)?)
-        }
+    if is_claimed(layout)? {
+        return Ok(());
     }
+    let bytes = serde_json::to_vec(&Claim::of(layout)).expect("two strings");
+    let mode = Mode { file: 0o640, ..Mode::DEFAULT };
+    Ok(disk::replace_file(&claim_path(layout), &bytes, mode)?)
+}
+
+impl Claim {
+    fn of(layout: &Layout) -> Self {
+        let [index, metadata] = layout.public().map(|(link, target, _)| {
+            let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            // The way back from the name to `current` tells directories apart without naming them.
+            format!("{name} -> {}", target.display())
+        });
+        Self { index, metadata }
+    }
+}
+
+fn claim_path(layout: &Layout) -> PathBuf {
+    layout.private.join("claim.json")
 }

@@ -178,21 +178,26 @@ impl Builds {
         Ok(Self { layout: Layout::new(index, metadata)? })
     }
 
-    /// Makes the directories that are missing, and refuses a place that cannot serve.
+    /// Makes the directories that are missing, refuses a place that cannot serve, and takes the lock;
+    /// `None` where another pass has it.
     ///
     /// # Errors
     ///
     /// [`BuildsError::NoLinks`] and [`BuildsError::Claimed`] for such a place, [`DiskError`] otherwise.
-    pub fn prepare(&self) -> Result<(), BuildsError> {
+    pub fn lock(&self) -> Result<Option<lock::PassLock>, BuildsError> {
         let mode = self.mode();
         for directory in [&self.layout.root, &self.layout.builds, &self.layout.private] {
             disk::make_directories(directory, mode)?;
         }
         disk::make_directories(disk::parent(&self.layout.metadata), mode)?;
+        // Another configuration is told so even while a pass of this one runs.
+        lock::is_claimed(&self.layout)?;
+        let Some(lock) = lock::try_lock(&self.layout)? else { return Ok(None) };
         if !self.layout.current.is_symlink() {
             self.try_a_link()?;
         }
-        lock::claim(&self.layout)
+        lock::claim(&self.layout)?;
+        Ok(Some(lock))
     }
 
     /// What `current` leads to.

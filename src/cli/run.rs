@@ -41,7 +41,7 @@ pub(super) fn run(context: Context, flag: Option<&Path>, handlers: Handlers) -> 
         Ok(builds) => builds,
         Err(error) => return fail(false, USAGE, &with_cause(&error)),
     };
-    if let Err(error) = builds.prepare() {
+    if let Err(error) = builds.lock() {
         let settings = matches!(
             error,
             BuildsError::Layout(_) | BuildsError::NoLinks { .. } | BuildsError::Claimed { .. }
@@ -203,9 +203,8 @@ fn summary(done: &Done) -> String {
 
 fn sweeper(builds: Builds) -> SweepFn {
     Arc::new(move || {
-        builds.prepare()?;
         // Whoever holds the lock sweeps for itself.
-        if let Some(_lock) = lock::try_lock(&builds.layout)? {
+        if let Some(_lock) = builds.lock()? {
             for path in sweep::sweep(&builds)? {
                 tracing::info!(path = %path.display(), "removed stale staging");
             }

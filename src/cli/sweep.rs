@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{BUSY, Context, DONE, FAILED, USAGE, fail, say, say_json};
-use crate::builds::{Builds, lock, sweep, with_cause};
+use crate::builds::{Builds, sweep, with_cause};
 
 pub(super) fn run(context: &Context) -> u8 {
     let publish = &context.config.publish;
@@ -11,10 +11,7 @@ pub(super) fn run(context: &Context) -> u8 {
         Ok(builds) => builds,
         Err(error) => return fail(context.json, USAGE, &with_cause(&error)),
     };
-    if let Err(error) = builds.prepare() {
-        return fail(context.json, FAILED, &with_cause(&error));
-    }
-    let lock = match lock::try_lock(&builds.layout) {
+    let lock = match builds.lock() {
         Ok(Some(lock)) => lock,
         Ok(None) => return fail(context.json, BUSY, "another pass is running; it sweeps for itself"),
         Err(error) => return fail(context.json, FAILED, &with_cause(&error)),

@@ -8,7 +8,7 @@ use super::preview::preview;
 use super::{Job, PassError, Progress, World};
 use crate::builds::state::{Hold, State};
 use crate::builds::verify::failed;
-use crate::builds::{Builds, lock, promote, sweep};
+use crate::builds::{Builds, promote, sweep};
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -35,8 +35,7 @@ pub struct RolledBack {
 /// [`PassError`]; what was served before is served still, unless it says otherwise.
 pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassError> {
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
-    builds.prepare()?;
-    let _lock = lock::try_lock(&builds.layout)?.ok_or(PassError::Busy)?;
+    let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     sweep::sweep(&builds)?;
     let (mut state, _) = State::load(&builds.layout);
     let served = builds.served();
@@ -85,8 +84,7 @@ pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassE
 /// [`PassError`] where the hold cannot be removed.
 pub fn release(world: &World<'_>) -> Result<bool, PassError> {
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
-    builds.prepare()?;
-    let _lock = lock::try_lock(&builds.layout)?.ok_or(PassError::Busy)?;
+    let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     let held = Hold::load(&builds.layout).0.is_some();
     if held {
         Hold::release(&builds.layout)?;

@@ -11,6 +11,7 @@
 mod adoption;
 mod adoption_undone;
 mod agent;
+mod alone;
 mod announce;
 mod marker;
 mod parity;

@@ -1,0 +1,99 @@
+//! One pass at a time, one agent and one configuration to a directory.
+
+use crate::support::agent::Agent;
+use crate::support::{SOON, World, run};
+
+#[test]
+fn a_second_agent_on_the_same_directory_is_refused() {
+    let world = World::with_people(1);
+    let agent = world.agent();
+    agent.wait_for_promotions(1);
+
+    let second = world.run(&["run"]);
+
+    assert_eq!(second.code, 2, "{second:?}");
+    assert!(second.stderr.contains("another agent serves data"), "{second:?}");
+    assert_eq!(world.run(&["status", "--json"]).json()["agent"]["running"], true);
+    agent.stop();
+    assert_eq!(world.run(&["status", "--json"]).json()["agent"]["running"], false);
+}
+
+#[test]
+fn a_second_configuration_that_claims_the_directory_is_refused_by_name() {
+    let world = World::with_people(1);
+    world.build();
+    let before = world.published("metadata.json");
+
+    for command in ["run", "build"] {
+        for (key, value) in
+            [("FAISS_INDEX_PATH", "data/other.index"), ("METADATA_PATH", "data/other-metadata.json")]
+        {
+            let other = run(world.command(&[command]).env(key, value));
+            assert_eq!(other.code, 2, "{other:?}");
+            assert!(other.stderr.contains("belongs to another configuration"), "{other:?}");
+            assert!(other.stderr.contains("faiss.index"), "both are named: {other:?}");
+        }
+    }
+
+    assert_eq!(world.published("metadata.json"), before);
+    assert!(!world.path("data/other.index").exists());
+}
+
+#[test]
+fn a_build_beside_an_agent_at_work_is_told_so_and_one_that_waits_finds_all_done() {
+    let world = World::with_people(3);
+    world.provider.hold();
+    let agent = world.agent();
+    assert!(world.provider.wait_for_requests(1, SOON));
+
+    let busy = world.run(&["build", "--json"]);
+    let waiting = world.command(&["build", "--json", "--wait"]).stdout(std::process::Stdio::piped()).spawn();
+    let waiting = waiting.unwrap();
+    for command in [["plan", "--json"], ["status", "--json"], ["history", "--json"]] {
+        assert_eq!(world.run(&command).code, 0, "{command:?} takes no lock");
+    }
+    world.provider.release();
+    let waited = waiting.wait_with_output().unwrap();
+
+    assert_eq!((busy.code, busy.text("outcome").as_str()), (75, "busy"), "{busy:?}");
+    assert_eq!(waited.status.code(), Some(0));
+    let waited: serde_json::Value = serde_json::from_slice(&waited.stdout).unwrap();
+    assert_eq!((&waited["outcome"], &waited["kept"]), (&"unchanged".into(), &3.into()));
+    assert_eq!(world.provider.paid_twice(), [String::new(); 0]);
+    agent.wait_for_promotions(1);
+    agent.stop();
+}
+
+#[test]
+fn an_agent_beside_a_build_waits_for_it_and_calls_that_no_failure() {
+    let world = World::with_people(2);
+    world.provider.hold();
+    let mut build = Agent::start(&mut world.command(&["build"]));
+    assert!(world.provider.wait_for_requests(1, SOON), "{}", build.log());
+
+    let agent = world.agent();
+    agent.wait_for_log("phase=waiting_for_lock");
+    assert_eq!(world.staging().len(), 1, "an agent sweeps nothing that a build still writes");
+    world.provider.release();
+    agent.wait_for_log("outcome=unchanged");
+
+    assert_eq!(build.ended(SOON), 0, "{}", build.log());
+    assert_eq!(agent.logged("outcome=failed"), 0, "{}", agent.log());
+    assert_eq!(world.provider.paid_twice(), [String::new(); 0]);
+    agent.stop();
+}
+
+#[test]
+fn builds_started_together_make_one_build_and_buy_each_text_once() {
+    let world = World::with_people(50);
+
+    let builds: Vec<_> = (0..4).map(|_| Agent::start(&mut world.command(&["build", "--wait"]))).collect();
+    for mut build in builds {
+        assert_eq!(build.ended(SOON), 0, "{}", build.log());
+    }
+
+    let history = world.run(&["history", "--json"]);
+    assert_eq!(history.json()["builds"].as_array().unwrap().len(), 1, "{history:?}");
+    assert_eq!(world.provider.paid_twice(), [String::new(); 0]);
+    world.assert_proven();
+}
