@@ -14,6 +14,7 @@ mod agent;
 mod alone;
 mod announce;
 mod marker;
+mod orders;
 mod parity;
 mod parity_env;
 mod parity_wrong_answers;
