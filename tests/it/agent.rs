@@ -130,7 +130,7 @@ fn a_commit_during_a_build_is_served_by_a_build_of_its_own_afterwards() {
     assert_eq!(world.records().len(), 4);
     let bought: Vec<usize> = world.provider.requests().iter().map(|request| request.texts.len()).collect();
     assert_eq!(bought, [1, 1], "a build for each of the two");
-    assert_eq!(world.provider.paid_twice(), [String::new(); 0]);
+    assert_eq!(world.provider.paid_twice().len(), 0);
     // The window of the second opened when its commit was seen, and was waited out.
     let log = agent.log();
     let windows: Vec<_> = log.match_indices("settling").map(|(at, _)| at).collect();

@@ -22,5 +22,6 @@ mod parity_wrong_ends;
 mod parity_wrong_rows;
 mod reader;
 mod search;
+mod shutdown;
 mod support;
 mod unchanged;

@@ -1,0 +1,216 @@
+//! SIGTERM and SIGINT: an end within seconds, nothing left in staging, nothing paid for lost.
+
+use std::time::Duration;
+
+use rustix::process::Signal;
+
+use crate::support::agent::Agent;
+use crate::support::provider::Fault;
+use crate::support::{SOON, World, eventually};
+
+const FIVE_SECONDS: Duration = Duration::from_secs(5);
+/// Ten texts a request and one request at a time, so that a test knows which were answered.
+const BY_TENS: &str = "[embedding]\nbatch_size = 10\nconcurrency = 1\n[trigger]\nquiet = \"100ms\"\n";
+
+fn in_the_middle_of_a_purchase(command: &str) -> (World, Agent) {
+    let world = World::with_people(50);
+    world.settings(BY_TENS);
+    world.provider.hold_after(2);
+    let running = Agent::start(&mut world.command(&[command]));
+    // The third request is sent only when the vectors of the second are in the cache.
+    assert!(world.provider.wait_for_requests(3, SOON), "{}", running.log());
+    (world, running)
+}
+
+/// What follows must buy only what was not answered before.
+#[track_caller]
+fn assert_nothing_paid_for_is_lost(world: &World) {
+    assert_eq!(world.staging().len(), 0);
+    world.provider.release();
+    world.provider.always(None);
+    let build = world.build();
+    assert_eq!((build.number("records"), build.number("embedded")), (50, 30), "{build:?}");
+    assert_eq!(world.provider.paid_twice().len(), 0);
+}
+
+#[test]
+fn an_agent_told_to_stop_in_the_middle_of_a_purchase_keeps_what_it_bought() {
+    for signal in [Signal::TERM, Signal::INT] {
+        let (world, mut agent) = in_the_middle_of_a_purchase("run");
+
+        agent.signal(signal);
+        let code = agent.ended(FIVE_SECONDS);
+
+        assert_eq!(code, 0, "{signal:?}: {}", agent.log());
+        assert_nothing_paid_for_is_lost(&world);
+    }
+}
+
+#[test]
+fn a_build_told_to_stop_says_by_which_signal_and_keeps_what_it_bought() {
+    for (signal, expected) in [(Signal::TERM, 143), (Signal::INT, 130)] {
+        let (world, mut build) = in_the_middle_of_a_purchase("build");
+
+        build.signal(signal);
+        let code = build.ended(FIVE_SECONDS);
+
+        assert_eq!(code, expected, "{}", build.log());
+        assert!(build.log().contains("what was paid for is in the cache"), "{}", build.log());
+        assert_nothing_paid_for_is_lost(&world);
+    }
+}
+
+#[test]
+fn a_provider_that_hangs_or_dribbles_holds_nobody_up() {
+    let dribbles = Fault::SlowDrip { bytes: 1, every: Duration::from_millis(100) };
+    for fault in [Fault::Hang, Fault::StallInBody, dribbles] {
+        for (command, expected) in [("run", 0), ("build", 143)] {
+            let world = World::with_people(20);
+            world.provider.always(Some(fault.clone()));
+            let mut running = Agent::start(&mut world.command(&[command]));
+            assert!(world.provider.wait_for_requests(1, SOON), "{}", running.log());
+
+            running.signal(Signal::TERM);
+            let code = running.ended(FIVE_SECONDS);
+
+            assert_eq!(code, expected, "{command}, {fault:?}: {}", running.log());
+            assert_eq!(world.staging().len(), 0);
+        }
+    }
+}
+
+#[test]
+fn a_wait_between_two_tries_holds_nobody_up() {
+    let world = World::with_people(20);
+    world.provider.always(Some(Fault::RateLimited { retry_info: Some("300s"), retry_after: None }));
+    let mut build = Agent::start(&mut world.command(&["build"]));
+    assert!(world.provider.wait_for_answers(1, SOON), "{}", build.log());
+
+    build.signal(Signal::INT);
+
+    assert_eq!(build.ended(FIVE_SECONDS), 130, "{}", build.log());
+    assert_eq!(world.staging().len(), 0);
+}
+
+#[test]
+fn an_agent_stops_from_every_phase_that_waits() {
+    let idle = |_: &World| {};
+    let settling = |world: &World| world.add_people([2]);
+    let backing_off = |world: &World| {
+        world.provider.always(Some(Fault::Forbidden));
+        world.provider.script([Fault::ServerError(500)]);
+        world.add_people([2]);
+        std::fs::write(world.path("data/tagging-complete"), "").unwrap();
+    };
+    let phases: [(&str, fn(&World)); 3] =
+        [("idle", idle), ("settling", settling), ("backing_off", backing_off)];
+    for (phase, act) in phases {
+        let world = World::with_people(1);
+        let mut agent = world.agent_with(
+            "quiet = \"10m\"\nmax_wait = \"20m\"\nmarker_quiet = \"0s\"\n[embedding]\nretry_budget = \"0s\"\n",
+        );
+        agent.wait_for_promotions(1);
+        agent.wait_for_log("phase=idle");
+        act(&world);
+        agent.wait_for_log(&format!("phase={phase}"));
+
+        agent.signal(Signal::TERM);
+        let code = agent.ended(FIVE_SECONDS);
+
+        assert_eq!(code, 0, "{phase}: {}", agent.log());
+        assert_eq!(agent.logged("INFO stopped"), 1, "{}", agent.log());
+    }
+}
+
+#[test]
+fn a_locked_database_holds_nobody_up() {
+    for (command, expected) in [("run", 0), ("build", 143)] {
+        let world = World::with_people(1);
+        let writer = world.connect();
+        writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
+        let mut running = Agent::start(&mut world.command(&[command]));
+        eventually("the pass has begun", || world.path("data/.reindexd/lock").exists());
+
+        running.signal(Signal::TERM);
+
+        assert_eq!(running.ended(FIVE_SECONDS), expected, "{command}: {}", running.log());
+    }
+}
+
+#[test]
+fn a_build_that_waits_for_another_one_stops_and_leaves_that_its_staging() {
+    let (world, first) = in_the_middle_of_a_purchase("build");
+    let mut waiting = Agent::start(&mut world.command(&["build", "--wait"]));
+    eventually("it has settings and threads, and turns to the lock", || threads(&waiting) > 1);
+
+    waiting.signal(Signal::TERM);
+    assert_eq!(waiting.ended(FIVE_SECONDS), 143, "{}", waiting.log());
+
+    assert_eq!(world.staging().len(), 1);
+    world.provider.release();
+    let mut first = first;
+    assert_eq!(first.ended(SOON), 0, "{}", first.log());
+    assert_eq!(world.provider.paid_twice().len(), 0);
+}
+
+#[test]
+fn a_search_that_waits_for_the_provider_stops() {
+    let world = World::with_people(3);
+    world.build();
+    world.provider.forget();
+    world.provider.hold();
+    let mut search = Agent::start(&mut world.command(&["search", "who?"]));
+    assert!(world.provider.wait_for_requests(1, SOON), "{}", search.log());
+
+    search.signal(Signal::INT);
+
+    assert_eq!(search.ended(FIVE_SECONDS), 130, "{}", search.log());
+}
+
+#[test]
+fn a_second_signal_ends_the_program_whatever_it_hangs_on() {
+    for command in ["run", "build"] {
+        let (world, mut running) = in_the_middle_of_a_purchase(command);
+
+        // Stopped, it can answer the first in no way before the second is there.
+        running.signal(Signal::STOP);
+        running.signal(Signal::TERM);
+        running.signal(Signal::INT);
+        running.signal(Signal::CONT);
+        let code = running.ended(FIVE_SECONDS);
+
+        assert!([130, 143].contains(&code), "{command} ended with {code}: {}", running.log());
+        assert_eq!(running.logged("INFO stopped"), 0, "at once: {}", running.log());
+        world.provider.release();
+        let build = world.build();
+        assert_eq!((build.number("embedded"), world.staging().len()), (30, 0), "the next start clears up");
+    }
+}
+
+#[test]
+fn a_build_stopped_at_any_point_leaves_no_staging_and_a_whole_build_or_none() {
+    let world = World::with_people(300);
+    let mut codes = Vec::new();
+    for nth in 0..12_u64 {
+        let mut build = Agent::start(&mut world.command(&["build", "--full"]));
+        eventually("it is at work", || !world.staging().is_empty() || build.is_over());
+        std::thread::sleep(Duration::from_millis(3 * nth));
+        if !build.is_over() {
+            build.signal(Signal::TERM);
+        }
+        codes.push(build.ended(FIVE_SECONDS));
+
+        assert!([0, 143].contains(codes.last().unwrap()), "{codes:?}: {}", build.log());
+        assert_eq!(world.staging().len(), 0, "{}", build.log());
+        if world.served().is_some() {
+            world.assert_proven();
+        }
+    }
+    assert!(codes.contains(&143), "no build was stopped: {codes:?}");
+}
+
+/// How many threads a process has; none where it is gone.
+fn threads(running: &Agent) -> usize {
+    let folder = format!("/proc/{}/task", running.pid().as_raw_nonzero());
+    std::fs::read_dir(folder).map_or(0, Iterator::count)
+}
