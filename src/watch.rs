@@ -92,6 +92,12 @@ impl Watch {
         self.control.order(|orders| orders.aim = Some(aim));
     }
 
+    /// Who can be asked how the files are watched.
+    #[must_use]
+    pub fn way(&self) -> WayNow {
+        WayNow(Arc::clone(&self.control))
+    }
+
     fn start_with(aim: Aim, make: MakeWatcher, ask_again: Duration) -> io::Result<(Self, Hints)> {
         let (hints, heard) = channel();
         let control = Arc::new(Control::default());
@@ -124,6 +130,7 @@ fn inotify(ear: Ear) -> notify::Result<Box<dyn Watcher + Send>> {
 struct Control {
     orders: Mutex<Orders>,
     given: Condvar,
+    way: Mutex<Option<Way>>,
 }
 
 #[derive(Debug, Default)]
@@ -193,10 +200,35 @@ struct Armed {
 
 /// How the files are watched at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-enum Way {
+pub enum Way {
+    /// The kernel tells of changes.
     Inotify,
+    /// The files are looked at every `poll_interval`.
     Polling,
+    /// Neither: only the resync finds changes.
     NotAtAll,
+}
+
+impl std::fmt::Display for Way {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Inotify => "inotify",
+            Self::Polling => "poll",
+            Self::NotAtAll => "none",
+        })
+    }
+}
+
+/// Tells how the files are watched, as long as anybody asks.
+#[derive(Clone, Debug)]
+pub struct WayNow(Arc<Control>);
+
+impl WayNow {
+    /// How the files are watched at present; `None` before that is known.
+    #[must_use]
+    pub fn get(&self) -> Option<Way> {
+        *self.0.way.lock().unwrap_or_else(PoisonError::into_inner)
+    }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -364,6 +396,7 @@ impl Sentry {
 
     fn say(&mut self, way: Way, reason: &str) {
         let before = self.said.replace(way);
+        *self.control.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(way);
         if before == Some(way) {
             return;
         }

@@ -95,6 +95,37 @@ pub struct Hold {
     pub at: Timestamp,
 }
 
+/// What the agent is at, written by it alone and read by `status`.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
+pub struct AgentNote {
+    /// When it started.
+    pub started: Option<Timestamp>,
+    /// The phase of its loop.
+    pub phase: String,
+    /// How it watches: `inotify`, `poll` or `none`.
+    pub watch: Option<String>,
+    /// Since when something has been waiting to be served.
+    pub behind_since: Option<Timestamp>,
+    /// When it tries again after a failure.
+    pub retry_at: Option<Timestamp>,
+    /// How its last pass ended that was more than a look.
+    pub last_pass: Option<LastPass>,
+}
+
+/// How a pass of the agent ended.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct LastPass {
+    /// When.
+    pub at: Timestamp,
+    /// What asked for it.
+    pub trigger: String,
+    /// What became of it.
+    pub outcome: String,
+    /// Its summary, or what went wrong.
+    pub message: String,
+}
+
 /// Which build each target of `[[announce]]` was told of, by the target's words.
 pub type Announced = BTreeMap<String, AnnouncedTo>;
 

@@ -73,7 +73,7 @@ enum Command {
         check: bool,
     },
     /// Served build, drift from the database, last attempt, agent
-    Status,
+    Status(status::Options),
     /// Prove the served build, or BUILD, against its manifest
     Verify {
         /// A build's id
@@ -146,7 +146,7 @@ pub fn main(args: &Args, handlers: Handlers) -> u8 {
     let code = match &args.command {
         Command::Build(options) => build::run(&context, options),
         Command::Plan { check } => look::plan(&context, *check),
-        Command::Status => status::run(&context),
+        Command::Status(options) => status::run(&context, options),
         Command::Verify { build } => verify::run(&context, build.as_deref()),
         Command::History => history::run(&context),
         Command::Rollback { build, release } => rollback::run(&context, build.clone(), *release),

@@ -5,6 +5,7 @@
 //! marker, and the herald that tells the API of what is served.
 
 mod herald;
+mod ledger;
 mod service;
 mod told;
 
@@ -31,6 +32,7 @@ use herald::News;
 /// How long a second agent, or a `status` that looks just now, may keep the agent's lock.
 const LOCK_WAIT: Duration = Duration::from_secs(1);
 
+use ledger::Ledger;
 use service::{Service, Vitals};
 
 /// The settings in force, which SIGHUP replaces whole.
@@ -79,6 +81,7 @@ async fn live(
     tokio::spawn(herald::keep_told(Arc::clone(in_force), builds.clone(), heard, stop.clone()));
     let vitals = Arc::new(Vitals::default());
     let layout = &builds.layout;
+    let ledger = Ledger::open(layout, watch.way(), stop.clone());
     let links = vec![layout.index.clone(), layout.metadata.clone(), layout.current.clone()];
     let sites = Sites { database: config.source.database.clone(), links };
     let world = AgentWorld {
@@ -91,13 +94,13 @@ async fn live(
         sight: Box::new(move |marker| sites.sight(marker)),
         reload: reload(Arc::clone(in_force), flag.map(Path::to_owned), watch),
         memory: Box::new(MarkerFile::open(layout)),
-        reporter: Box::new(reporter(&config, builds.clone(), vitals)),
+        reporter: Box::new(reporter(&config, builds.clone(), ledger, vitals)),
     };
     Ok(agent::run(world).await)
 }
 
 /// Tells log and service manager.
-fn reporter(config: &Config, builds: Builds, vitals: Arc<Vitals>) -> Service {
+fn reporter(config: &Config, builds: Builds, ledger: Ledger, vitals: Arc<Vitals>) -> Service {
     let served = move || match builds.served() {
         Served::Build(build) => {
             let age = promote::note(&builds.layout).filter(|note| note.build == build.manifest.id);
@@ -110,7 +113,7 @@ fn reporter(config: &Config, builds: Builds, vitals: Arc<Vitals>) -> Service {
     };
     let purchase = config.embedding.retry_budget + config.embedding.request_timeout;
     let managed = settings::is_managed();
-    Service::new(vitals, managed, sd_notify::watchdog_enabled(), Box::new(served), purchase)
+    Service::new(ledger, vitals, managed, sd_notify::watchdog_enabled(), Box::new(served), purchase)
 }
 
 fn now_in_force(in_force: &InForce) -> Arc<Config> {

@@ -1,14 +1,27 @@
 //! `reindexd status`: served build, drift, last attempt, agent.
 
-use jiff::Timestamp;
+mod advice;
+
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Context, DONE, say, say_json, table, warn_only};
-use crate::builds::state::{Hold, State};
+use super::{Context, DONE, FAILED, say, say_json, table, warn_only};
+use crate::builds::state::{self, AgentNote, Hold, State};
 use crate::builds::{Builds, Served, lock, with_cause};
 use crate::reconcile::{Job, PassError, Preview, preview};
 
-pub(super) fn run(context: &Context) -> u8 {
+/// What `status` can be told.
+#[derive(Debug, clap::Args)]
+pub(super) struct Options {
+    /// Exit 1 if the served build is behind the table for longer than --max-age
+    #[arg(long)]
+    check: bool,
+    /// How long it may be behind, such as 30m or 2h
+    #[arg(long, default_value = "1h", value_name = "TIME")]
+    max_age: SignedDuration,
+}
+
+pub(super) fn run(context: &Context, options: &Options) -> u8 {
     let publish = &context.config.publish;
     let builds = match Builds::at(&publish.index, &publish.metadata) {
         Ok(builds) => builds,
@@ -21,7 +34,15 @@ pub(super) fn run(context: &Context) -> u8 {
     if matches!(drift, Err(PassError::Stopped)) {
         return context.stop_code();
     }
-    let agent = agent(&builds);
+    let (note, _): (AgentNote, _) = state::load(&state::path(&builds.layout, "agent"));
+    let agent_runs = lock::agent_runs(&builds.layout);
+    let promoted = served.build().and_then(|build| promoted_at(&state, &build.manifest.id));
+    let found = advice::Found { served: &served, drift: &drift, agent_runs, note: &note, promoted };
+    let behind = advice::behind_for(&found, super::clock());
+    let code =
+        if options.check && behind.is_some_and(|behind| behind > options.max_age) { FAILED } else { DONE };
+    let to_do = advice::advice(&found);
+    let agent = agent(agent_runs, &note);
     if context.json {
         let error = match (&served, &drift) {
             (_, Err(error)) => Some(error.words()),
@@ -36,11 +57,18 @@ pub(super) fn run(context: &Context) -> u8 {
             "hold": hold,
             "announced": crate::builds::state::load_announced(&builds.layout),
             "error": error,
+            "behind_s": behind.map(|behind| behind.as_secs()),
+            "to_do": to_do,
         }));
-        return DONE;
+        return code;
     }
     say(&words(&served, &drift, &state, hold.as_ref(), &agent));
-    DONE
+    say(&format!("\nto do: {to_do}\n"));
+    code
+}
+
+fn promoted_at(state: &State, id: &str) -> Option<Timestamp> {
+    state.promotions.iter().rev().find(|one| one.build == id).map(|one| one.at)
 }
 
 fn words(
@@ -82,9 +110,8 @@ fn served_words(served: &Served, state: &State, now: Timestamp) -> String {
         Served::Broken { why } => format!("damaged: {why}"),
         Served::Build(build) => {
             let manifest = &build.manifest;
-            let promoted = state.promotions.iter().rev().find(|one| one.build == manifest.id);
-            let age =
-                promoted.map_or_else(String::new, |one| format!(", promoted {}", table::ago(one.at, now)));
+            let promoted = promoted_at(state, &manifest.id);
+            let age = promoted.map_or_else(String::new, |at| format!(", promoted {}", table::ago(at, now)));
             format!(
                 "{} with {} records of {} dimensions{age}",
                 manifest.id, manifest.ntotal, manifest.dimension
@@ -107,11 +134,30 @@ fn drift_words(drift: &Result<Preview, PassError>) -> String {
     }
 }
 
-/// Whether an agent serves this directory: it holds a lock as long as it lives.
-fn agent(builds: &Builds) -> Value {
-    match lock::agent_runs(&builds.layout) {
-        Some(true) => json!({ "running": true, "words": "running" }),
-        Some(false) => json!({ "running": false, "words": "not running" }),
-        None => json!({ "running": null, "words": "unknown: its lock cannot be read" }),
-    }
+/// The agent, by its lock and by its own last words.
+fn agent(runs: Option<bool>, note: &AgentNote) -> Value {
+    let now = super::clock();
+    let state = match runs {
+        Some(true) => format!("running, {}", note.phase),
+        Some(false) => "not running".to_owned(),
+        None => "unknown: its lock cannot be read".to_owned(),
+    };
+    let only_running = runs == Some(true);
+    let watch = note.watch.as_ref().map(|watch| format!(", watching by {watch}"));
+    let last = note.last_pass.as_ref();
+    let last = last
+        .map(|last| format!("; last pass {} {} ({})", last.outcome, table::ago(last.at, now), last.trigger));
+    let retry = note.retry_at.map(|at| format!("; next try {at:.0}"));
+    let details: String = [watch, last, retry].into_iter().flatten().filter(|_| only_running).collect();
+    let words = format!("{state}{details}");
+    json!({
+        "running": runs,
+        "words": words,
+        "started": note.started,
+        "phase": note.phase,
+        "watch": note.watch,
+        "behind_since": note.behind_since,
+        "retry_at": note.retry_at,
+        "last_pass": note.last_pass,
+    })
 }

@@ -15,6 +15,7 @@ use std::time::{Duration, Instant};
 
 use sd_notify::NotifyState;
 
+use super::ledger::Ledger;
 use crate::agent::{LogReporter, News, Reporter};
 use crate::phase::Phase as AgentPhase;
 use crate::reconcile::{Phase, Progress};
@@ -151,6 +152,7 @@ pub(super) type ServedWords = Box<dyn Fn() -> String + Send>;
 /// Tells the service manager and the log.
 pub(super) struct Service {
     log: LogReporter,
+    ledger: Ledger,
     vitals: Arc<Vitals>,
     watchdog: Option<Duration>,
     managed: bool,
@@ -167,6 +169,7 @@ impl Service {
     /// `managed`: whether one did. `watchdog`: how often it wants a sign of life.
     #[must_use]
     pub(super) fn new(
+        ledger: Ledger,
         vitals: Arc<Vitals>,
         managed: bool,
         watchdog: Option<Duration>,
@@ -175,6 +178,7 @@ impl Service {
     ) -> Self {
         Self {
             log: LogReporter::default(),
+            ledger,
             vitals,
             watchdog,
             managed,
@@ -211,6 +215,7 @@ impl Service {
 impl Reporter for Service {
     fn report(&mut self, news: &News<'_>) {
         self.log.report(news);
+        self.ledger.hear(news);
         match news {
             News::Phase { phase, wait } => {
                 if matches!(phase, AgentPhase::Idle { .. }) {

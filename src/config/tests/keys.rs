@@ -53,10 +53,16 @@ fn a_key_file_that_holds_no_key_is_named_and_not_quoted() {
         );
         assert!(!complaint.contains("hunter2"), "{complaint}");
     }
-    let host = Host::new().file("c/embedding-api-key", "");
+}
+
+#[test]
+fn an_empty_credential_counts_as_unset_as_an_empty_variable_does() {
+    let host = Host::new().file("c/embedding-api-key", "\n");
     let directory = host.path("c");
-    let complaint = host.env("CREDENTIALS_DIRECTORY", directory).env("GOOGLE_API_KEY", "k").complaint();
-    assert!(complaint.ends_with("embedding-api-key is empty, expected a key"), "{complaint}");
+
+    let loaded = host.env("CREDENTIALS_DIRECTORY", directory).env("GOOGLE_API_KEY", "k").load().unwrap();
+
+    assert_eq!(loaded.config.embedding.api_key.as_ref().map(ApiKey::expose), Some("k"));
 }
 
 #[test]

@@ -1,0 +1,121 @@
+//! What `status` can tell of the agent: kept in a file that survives it.
+//!
+//! The note is written when it says something new, on a thread of its own and
+//! only in its newest form, so that the loop never waits for a disk. An idle
+//! agent writes nothing.
+
+use std::time::Duration;
+
+use jiff::{SignedDuration, Timestamp};
+use tokio::sync::watch;
+use tokio_util::sync::CancellationToken;
+
+use super::clock;
+use crate::agent::News;
+use crate::builds::state::{self, AgentNote, LastPass};
+use crate::builds::{Layout, with_cause};
+use crate::pass::PassOutcome;
+use crate::phase::Phase;
+use crate::watch::WayNow;
+
+/// Keeps the agent's note.
+pub(super) struct Ledger {
+    note: AgentNote,
+    way: WayNow,
+    to_disk: watch::Sender<AgentNote>,
+}
+
+impl Ledger {
+    /// Begins with what the agent before left: a failure is one until a pass has ended better.
+    pub(super) fn open(layout: &Layout, way: WayNow, stop: CancellationToken) -> Self {
+        let path = state::path(layout, "agent");
+        let (mut note, damaged): (AgentNote, _) = state::load(&path);
+        if let Some(words) = damaged {
+            tracing::warn!("{words}");
+        }
+        note.started = Some(clock());
+        note.retry_at = None;
+        let (to_disk, mut newest) = watch::channel(note.clone());
+        newest.mark_changed();
+        tokio::spawn(async move {
+            while stop.run_until_cancelled(newest.changed()).await.is_some_and(|changed| changed.is_ok()) {
+                let note = newest.borrow_and_update().clone();
+                let path = path.clone();
+                let saved = tokio::task::spawn_blocking(move || state::save(&path, &note)).await;
+                if let Ok(Err(error)) = saved {
+                    tracing::warn!("{}", with_cause(&error));
+                }
+            }
+        });
+        Self { note, way, to_disk }
+    }
+
+    /// Takes the agent's news, and has the note written where it changes.
+    pub(super) fn hear(&mut self, news: &News<'_>) {
+        let now = clock();
+        match news {
+            News::Phase { phase, wait } => self.entered(phase, *wait, now),
+            News::PassEnded { request, report, .. } => {
+                let ended = LastPass {
+                    at: now,
+                    trigger: request.trigger.to_string(),
+                    outcome: report.outcome.to_string(),
+                    message: report.message.clone(),
+                };
+                self.ended(ended, report.outcome);
+            }
+            News::Up
+            | News::PassBegan { .. }
+            | News::Reloading
+            | News::Reloaded { .. }
+            | News::SweepFailed { .. }
+            | News::MarkerNotRemembered { .. }
+            | News::Alive { .. }
+            | News::Stopping
+            | News::LeftBehind => {}
+        }
+        self.note.watch = self.way.get().map(|way| way.to_string());
+        self.to_disk.send_if_modified(|known| {
+            let is_news = *known != self.note;
+            known.clone_from(&self.note);
+            is_news
+        });
+    }
+
+    fn entered(&mut self, phase: &Phase, wait: Option<Duration>, now: Timestamp) {
+        self.note.retry_at = None;
+        match phase {
+            // Passing states of a look that finds nothing: not worth a write.
+            Phase::Repeating { .. } | Phase::Building { .. } => return,
+            Phase::Idle { .. } | Phase::Stopping => {}
+            Phase::Settling { .. } => {
+                self.note.behind_since.get_or_insert(now);
+            }
+            Phase::BackingOff { .. } => {
+                self.note.behind_since.get_or_insert(now);
+                let wait = wait.and_then(|wait| SignedDuration::try_from(wait).ok());
+                self.note.retry_at = wait.and_then(|wait| now.checked_add(wait).ok());
+            }
+        }
+        self.note.phase = phase.to_string();
+    }
+
+    fn ended(&mut self, ended: LastPass, outcome: PassOutcome) {
+        match outcome {
+            PassOutcome::Promoted => self.note.behind_since = None,
+            PassOutcome::Unchanged => {
+                self.note.behind_since = None;
+                let was_well = |last: &LastPass| ["promoted", "unchanged"].contains(&last.outcome.as_str());
+                if self.note.last_pass.as_ref().is_some_and(was_well) {
+                    // A look that found nothing says nothing new.
+                    return;
+                }
+            }
+            PassOutcome::Busy | PassOutcome::Stopped => return,
+            PassOutcome::Refused | PassOutcome::Held | PassOutcome::Failed(_) => {
+                self.note.behind_since.get_or_insert(ended.at);
+            }
+        }
+        self.note.last_pass = Some(ended);
+    }
+}
