@@ -23,5 +23,8 @@ mod parity_wrong_rows;
 mod reader;
 mod search;
 mod shutdown;
+mod source;
+mod source_faults;
+mod source_reader;
 mod support;
 mod unchanged;

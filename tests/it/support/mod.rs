@@ -11,10 +11,11 @@ pub mod small_disk;
 pub mod standing;
 
 use std::path::{Path, PathBuf};
-use std::process::{Command, Stdio};
+use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
+use rustix::process::Pid;
 use serde_json::Value;
 use tempfile::TempDir;
 
@@ -218,8 +219,20 @@ pub fn add_person(database: &Connection, id: u32) {
 /// Runs a command to its end.
 #[track_caller]
 pub fn run(command: &mut Command) -> Ran {
+    ended(start(command))
+}
+
+/// Starts a command whose output is kept for [`ended`].
+#[track_caller]
+pub fn start(command: &mut Command) -> Child {
+    command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap()
+}
+
+/// Waits for the end of a command that was started.
+#[track_caller]
+pub fn ended(child: Child) -> Ran {
     use std::os::unix::process::ExitStatusExt;
-    let output = command.output().unwrap();
+    let output = child.wait_with_output().unwrap();
     let code = output.status.code().or_else(|| output.status.signal().map(|number| 128 + number)).unwrap();
     Ran {
         code,
@@ -249,4 +262,17 @@ pub fn python() -> PathBuf {
 /// A script below `tests/reader`.
 pub fn reader_script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reader").join(name)
+}
+
+/// The files that a process has open; none once it has ended.
+pub fn open_files(pid: Pid) -> Vec<PathBuf> {
+    let open = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()));
+    open.into_iter().flatten().flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect()
+}
+
+/// The letter that the system has for what a process does; `None` once it is gone.
+pub fn process_state(pid: Pid) -> Option<char> {
+    let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
+    // The name stands in brackets and may hold anything.
+    stat.rsplit_once(") ")?.1.chars().next()
 }

@@ -1,0 +1,199 @@
+//! A source that cannot be read: each state has its own words, ends in bounded time, changes nothing.
+
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use rustix::fs::{CWD, FileType, Mode, mknodat};
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::source::leave_a_hot_journal;
+use crate::source_reader::Reader;
+use crate::support::{self, Ran, World, eventually};
+
+#[test]
+fn every_state_of_the_file_has_words_of_its_own_and_the_old_build_is_served_still() {
+    let cases: [(&str, fn(&Path)); 13] = [
+        ("does not exist", |_| ()),
+        ("does not exist", |db| symlink("nowhere", db).unwrap()),
+        ("cannot find database", |db| symlink("experts.db", db).unwrap()),
+        ("is a directory, expected a regular file", |db| std::fs::create_dir(db).unwrap()),
+        ("is a device, fifo or socket, expected a regular file", make_fifo),
+        ("is not a SQLite database: the file is empty", |db| std::fs::write(db, "").unwrap()),
+        ("is not a SQLite database: it begins with \"id,username\"", |db| {
+            std::fs::write(db, "id,username").unwrap();
+        }),
+        ("is not a SQLite database: it begins with", |db| std::fs::write(db, [7; 5000]).unwrap()),
+        ("no such table: experts", |db| in_new_database(db, "CREATE TABLE others (id)")),
+        ("no such column: category", |db| {
+            in_new_database(db, &TABLE.replace(", category", ""));
+        }),
+        ("no such column: tags", |db| in_new_database(db, &TABLE.replace("tags, ", ""))),
+        ("no such table: main.gone", |db| {
+            in_new_database(db, &format!("{}; CREATE VIEW experts AS SELECT * FROM gone", renamed_table()));
+        }),
+        ("malformed", damage_a_page),
+    ];
+    for (words, spoil) in cases {
+        let world = World::with_people(3);
+        let first = world.build();
+        world.provider.forget();
+        std::fs::rename(world.database(), world.path("aside.db")).unwrap();
+        spoil(&world.database());
+        let begun = Instant::now();
+
+        let failed = world.run(&["build", "--json"]);
+        let status = world.run(&["status", "--json"]);
+
+        assert_failed(&failed, words);
+        assert!(failed.text("error").contains("experts.db"), "{failed:?}");
+        assert_eq!(failed.text("build"), first.text("build"), "{failed:?}");
+        assert_eq!((status.code, status.json()["drift"].is_null()), (0, true), "{status:?}");
+        assert!(status.text("error").contains(words), "{status:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{words}: no wait can cure it, none was made");
+        assert_eq!((world.served(), world.staging().len()), (Some(first.text("build")), 0), "{words}");
+        assert_eq!(world.provider.request_count(), 0, "{words}");
+        move_away(&world.database());
+        std::fs::rename(world.path("aside.db"), world.database()).unwrap();
+        assert_eq!(world.build().text("outcome"), "unchanged", "{words}: once mended, all is as it was");
+    }
+}
+
+#[test]
+fn a_state_that_a_writer_may_end_is_waited_for_and_then_told_within_a_bounded_time() {
+    let locked = World::with_people(3);
+    let writer = locked.connect();
+    writer.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
+    let hot = Reader::of(400, "delete");
+    leave_a_hot_journal(&hot.database());
+    let without_index = Reader::of(3, "delete");
+    leave_a_log(&without_index.database(), &["-wal"], 0o644);
+    let closed_log = Reader::of(3, "delete");
+    leave_a_log(&closed_log.database(), &["-wal", "-shm"], 0);
+    let begun = Instant::now();
+
+    let waiting = [
+        ("stayed locked by a writer", locked.command(&["build", "--json"])),
+        ("has a hot journal", hot.command(&["build", "--json"])),
+        ("-shm is missing", without_index.command(&["build", "--json"])),
+        ("-wal is not readable", closed_log.command(&["build", "--json"])),
+    ]
+    .map(|(words, mut command)| (words, support::start(&mut command)))
+    .map(|(words, child)| (words, support::ended(child)));
+
+    let took = begun.elapsed();
+    for (words, ran) in &waiting {
+        assert_failed(ran, words);
+    }
+    assert!((Duration::from_secs(10)..Duration::from_secs(25)).contains(&took), "{took:?}");
+    drop(writer);
+    assert_eq!(locked.build().number("records"), 3, "once the writer is gone, all is well");
+    hot.writer().query_row("SELECT count(*) FROM experts", [], |_| Ok(())).unwrap();
+    let cured = support::run(&mut hot.command(&["build", "--json"]));
+    assert_eq!(cured.number("records"), 400, "the cure that the message names");
+}
+
+#[test]
+fn a_lock_that_ends_in_time_is_waited_for() {
+    let world = World::with_people(3);
+    let writer = world.connect();
+    writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
+
+    let build = support::start(&mut world.command(&["build", "--json"]));
+    let database = world.database().canonicalize().unwrap();
+    eventually("the build has met the lock", || {
+        support::open_files(Pid::from_child(&build)).contains(&database)
+    });
+    writer.execute_batch("COMMIT").unwrap();
+    let ran = support::ended(build);
+
+    assert_eq!((ran.code, ran.number("records")), (0, 3), "{ran:?}");
+}
+
+#[test]
+fn sigterm_ends_the_wait_for_a_lock_at_once() {
+    let world = World::with_people(3);
+    let writer = world.connect();
+    writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
+    let build = support::start(&mut world.command(&["build", "--json"]));
+    let (pid, database) = (Pid::from_child(&build), world.database().canonicalize().unwrap());
+    eventually("the build has met the lock", || support::open_files(pid).contains(&database));
+    let begun = Instant::now();
+
+    kill_process(pid, Signal::TERM).unwrap();
+    let ran = support::ended(build);
+
+    assert_eq!((ran.code, ran.text("outcome")), (143, "stopped".to_owned()), "{ran:?}");
+    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_database_that_may_not_be_read_is_told_with_the_systems_words() {
+    let reader = Reader::of(3, "delete");
+    std::fs::set_permissions(reader.database(), std::fs::Permissions::from_mode(0)).unwrap();
+
+    let ran = support::run(&mut reader.command(&["build", "--json"]));
+
+    assert_failed(&ran, "cannot open database");
+    assert!(ran.text("error").contains("Permission denied"), "{ran:?}");
+}
+
+#[track_caller]
+fn assert_failed(ran: &Ran, words: &str) {
+    assert_eq!((ran.code, ran.text("outcome")), (1, "failed".to_owned()), "{words}: {ran:?}");
+    assert!(ran.text("error").contains(words), "{words}: {ran:?}");
+    assert!(ran.stderr.contains(words), "{words}: {ran:?}");
+}
+
+const TABLE: &str = "CREATE TABLE experts (id, username, first_name, last_name, job_title, company, bio,
+     hourly_rate, currency, profile_url, profile_url_utm, tags, findability_score, category)";
+
+fn renamed_table() -> String {
+    TABLE.replace("experts", "people")
+}
+
+fn in_new_database(path: &Path, sql: &str) {
+    Connection::open(path).unwrap().execute_batch(sql).unwrap();
+}
+
+fn make_fifo(path: &Path) {
+    mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
+}
+
+/// A true header and schema, and no table behind them.
+fn damage_a_page(path: &Path) {
+    in_new_database(path, &format!("{TABLE}; INSERT INTO experts (id, tags) VALUES (1, '[]')"));
+    let mut bytes = std::fs::read(path).unwrap();
+    bytes[4096..].fill(0xff);
+    std::fs::write(path, bytes).unwrap();
+}
+
+/// What a killed writer leaves of its log; with only some of the files, and readable to few.
+fn leave_a_log(database: &Path, suffixes: &[&str], mode: u32) {
+    let beside = |of: &Path, suffix: &str| {
+        let mut name = of.as_os_str().to_owned();
+        name.push(suffix);
+        std::path::PathBuf::from(name)
+    };
+    let aside = database.with_file_name("aside.db");
+    std::fs::copy(database, &aside).unwrap();
+    let writer = Connection::open(&aside).unwrap();
+    writer.pragma_update(None, "journal_mode", "wal").unwrap();
+    writer.execute("UPDATE experts SET bio = 'in the log'", []).unwrap();
+    std::fs::copy(&aside, database).unwrap();
+    for suffix in suffixes {
+        std::fs::copy(beside(&aside, suffix), beside(database, suffix)).unwrap();
+        std::fs::set_permissions(beside(database, suffix), std::fs::Permissions::from_mode(mode)).unwrap();
+    }
+    drop(writer);
+    std::fs::remove_file(aside).unwrap();
+}
+
+fn move_away(path: &Path) {
+    match path.symlink_metadata() {
+        Err(_) => (),
+        Ok(meta) if meta.is_dir() => std::fs::remove_dir(path).unwrap(),
+        Ok(_) => std::fs::remove_file(path).unwrap(),
+    }
+}
