@@ -291,8 +291,9 @@ fn local_embedder(_settings: &EmbedderSettings) -> Result<Arc<dyn Embedder>, Emb
 }
 
 fn gave_up(tried: Duration, wait: Option<Duration>) -> String {
+    const HARDLY_TRIED: Duration = Duration::from_secs(1);
     match wait.filter(|wait| !wait.is_zero()) {
-        Some(wait) if tried.is_zero() => {
+        Some(wait) if tried < HARDLY_TRIED => {
             format!("the provider asks to wait {wait:?}, longer than the retry budget allows")
         }
         Some(wait) => {

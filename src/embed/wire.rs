@@ -104,31 +104,33 @@ fn kind(status: u16, said: &Said) -> FailureKind {
     let words = said.words.to_ascii_lowercase();
     let wait = said.wait;
     // Gateways use any status for these, 200 included.
-    if code(&[
+    let used_up = code(&[
         "perday",
         "insufficient_quota",
         "insufficient_balance",
         "billing_hard_limit",
         "credit",
         "spend",
-    ]) || status == 402
-    {
+    ]);
+    // Some have one code for every limit, and only the words tell a minute's from a day's.
+    let used_up_by_the_words = status == 429 && said_in(&words, &["per day", "credits are depleted"]);
+    if used_up || used_up_by_the_words || status == 402 {
         return FailureKind::Exhausted;
     }
     match status {
         401 | 403 | 404 | 405 | 410 | 300..=399 => FailureKind::Final,
         408 | 429 | 500..=599 => FailureKind::Transient { wait },
         400..=499 if code(&["api_key", "failed_precondition", "model_not_found"]) => FailureKind::Final,
-        400..=499
-            if ["api key not valid", "api key expired", "invalid api key"]
-                .iter()
-                .any(|w| words.contains(w)) =>
-        {
+        400..=499 if said_in(&words, &["api key not valid", "api key expired", "invalid api key"]) => {
             FailureKind::Final
         }
         400..=499 => FailureKind::BadRequest,
         _ => FailureKind::Transient { wait },
     }
+}
+
+fn said_in(words: &str, known: &[&str]) -> bool {
+    known.iter().any(|known| words.contains(known))
 }
 
 /// Reads `{"error": {…}}`, the same within a list, `{"error": "…"}`,

@@ -199,7 +199,10 @@ fn rows_with_one_id_are_refused_by_name_or_all_but_the_first_left_out() {
     let built = world.build();
 
     assert_eq!((refused.code, refused.text("outcome")), (1, "failed".to_owned()));
-    assert!(refused.text("error").contains("id=7") && refused.text("error").contains("same id"), "{refused:?}");
+    assert!(
+        refused.text("error").contains("id=7") && refused.text("error").contains("same id"),
+        "{refused:?}"
+    );
     assert_eq!((built.number("records"), ids(&world)), (3, [1, 7, 9].map(Value::from).to_vec()));
     assert_eq!(world.provider.text_count(), 3, "nothing was bought before the refusal");
 }
@@ -219,11 +222,11 @@ fn many_untagged_rows_beside_a_few_tagged_ones_cost_a_scan_and_no_more() {
 }
 
 /// Adds one tagged person.
-const ONE_MORE: &str =
-    "INSERT INTO experts (id, username, bio, tags) VALUES (?1, 'one more', 'Bio of one more: ' || ?1, '[\"t\"]')";
+const ONE_MORE: &str = "INSERT INTO experts (id, username, bio, tags) VALUES (?1, 'one more', 'Bio of one more: ' || ?1, '[\"t\"]')";
 
 /// The table without a primary key.
-const TABLE: &str = "CREATE TABLE experts (id INTEGER, username, first_name, last_name, job_title, company, bio,
+const TABLE: &str =
+    "CREATE TABLE experts (id INTEGER, username, first_name, last_name, job_title, company, bio,
      hourly_rate, currency, profile_url, profile_url_utm, tags, findability_score, category)";
 
 /// The ids that are served, in their order.

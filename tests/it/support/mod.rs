@@ -28,6 +28,9 @@ pub const DIMENSION: usize = 32;
 /// The model that the fake server is asked for.
 pub const MODEL: &str = "gemini-embedding-001";
 
+/// The model that it is asked for as an `/v1/embeddings` server.
+pub const OPENAI_MODEL: &str = "text-embedding-3-small";
+
 /// Folder, database, embedding server.
 pub struct World {
     folder: TempDir,
@@ -121,6 +124,20 @@ impl World {
         std::fs::write(self.path("reindexd.toml"), toml).unwrap();
     }
 
+    /// Settings by which the program asks the fake server by way of `/v1/embeddings`; `more` goes into `[embedding]`.
+    pub fn ask_openai(&self, more: &str) {
+        std::fs::write(self.path("openai.key"), "openai-test-key\n").unwrap();
+        let base = self.provider.base_url();
+        let more = if more.contains("base_url") {
+            more.to_owned()
+        } else {
+            format!("base_url = \"{base}\"\n{more}")
+        };
+        self.settings(&format!(
+            "[embedding]\nprovider = \"openai\"\nmodel = \"{OPENAI_MODEL}\"\napi_key_file = \"openai.key\"\n{more}"
+        ));
+    }
+
     /// The program with arguments, in the world's folder, in the environment that ingest.py had.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = Command::new(env!("CARGO_BIN_EXE_reindexd"));
@@ -184,6 +201,19 @@ impl World {
         floats.collect::<Vec<_>>().chunks_exact(dimension).map(<[f32]>::to_vec).collect()
     }
 
+    /// Every served vector must be the one that the provider gives for its person's text, made unit length.
+    #[track_caller]
+    pub fn assert_true_vectors(&self, model: &str) {
+        let (records, vectors) = (self.records(), self.vectors());
+        assert_eq!(records.len(), vectors.len());
+        for (record, vector) in records.iter().zip(&vectors) {
+            let raw = provider::vector(model, &document(record), vector.len());
+            let length = raw.iter().map(|x| x * x).sum::<f32>().sqrt();
+            let near = |(a, b): (&f32, &f32)| (a / length - b).abs() < 2e-7;
+            assert!(raw.iter().zip(vector).all(near), "not the vector of {record}");
+        }
+    }
+
     /// Everything below `data/` whose name ends in `.staging`.
     pub fn staging(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
@@ -214,6 +244,13 @@ pub fn add_person(database: &Connection, id: u32) {
     let person = "INSERT INTO experts (id, username, first_name, last_name, job_title, company, bio, hourly_rate, currency, tags)
          VALUES (?1, 'user' || ?1, 'First' || ?1, 'Last' || ?1, 'Title', 'Company', 'Bio of person ' || ?1 || '.', 100.5, 'EUR', '[\"tag\", \"other\"]')";
     database.execute(person, [id]).unwrap();
+}
+
+/// The document text of a person of [`World::add_people`].
+pub fn document(record: &Value) -> String {
+    let [first, last, title, company, bio] =
+        ["First Name", "Last Name", "Job Title", "Company", "Bio"].map(|key| record[key].as_str().unwrap());
+    format!("{first} {last}. {title} at {company}. {bio} Domains: tag, other.")
 }
 
 /// Runs a command to its end.

@@ -1,0 +1,182 @@
+//! What a purchase keeps to: batches, requests at a time, texts a minute, the provider's waits, timeouts.
+
+use std::time::{Duration, Instant};
+
+use rustix::process::{Pid, Signal, kill_process};
+
+use crate::support::agent::Agent;
+use crate::support::provider::Fault;
+use crate::support::{self, SOON, World};
+
+#[test]
+fn batches_hold_as_many_texts_as_the_setting_and_the_provider_allow() {
+    for (set, expected) in [(None, vec![50, 100, 100]), (Some("70"), vec![40, 70, 70, 70])] {
+        let world = World::with_people(250);
+        let mut command = world.command(&["build", "--json"]);
+        command.envs(set.map(|size| ("INGEST_BATCH_SIZE", size)));
+
+        let ran = support::run(&mut command);
+
+        let mut sizes: Vec<_> = world.provider.requests().iter().map(|seen| seen.texts.len()).collect();
+        sizes.sort_unstable();
+        assert_eq!((ran.code, sizes), (0, expected), "{ran:?}");
+        assert_eq!(world.provider.text_count(), 250, "every text once");
+    }
+}
+
+#[test]
+fn no_request_is_larger_than_the_provider_takes() {
+    for (provider, most) in [("gemini", 4 << 20), ("openai", 1 << 20)] {
+        let world = World::new();
+        if provider == "openai" {
+            world.ask_openai("");
+        }
+        for id in 1..=6 {
+            // Quotes and line breaks grow on their way into JSON.
+            let bio = "say \"no\"\n".repeat(60_000) + &id.to_string();
+            world.connect().execute(WITH_BIO, rusqlite::params![id, bio]).unwrap();
+        }
+
+        let ran = world.build();
+
+        let requests = world.provider.requests();
+        assert_eq!((ran.number("embedded"), world.provider.text_count()), (6, 6), "{provider}");
+        assert!(requests.iter().all(|seen| seen.body.len() <= most), "{provider}");
+        assert!(provider == "openai" || requests.len() < 6, "texts go together as far as they fit");
+    }
+}
+
+#[test]
+fn as_many_requests_are_on_their_way_as_the_setting_says_and_no_more() {
+    for (settings, expected) in [("", 4), ("concurrency = 1\n", 1), ("concurrency = 7\n", 7)] {
+        let world = World::with_people(20);
+        world.settings(&format!("[embedding]\nbatch_size = 1\n{settings}"));
+        world.provider.hold();
+
+        let build = support::start(&mut world.command(&["build", "--json"]));
+        assert!(world.provider.wait_for_in_flight(expected, SOON), "{settings}");
+        world.provider.release();
+        let ran = support::ended(build);
+
+        assert_eq!((ran.code, world.provider.request_count()), (0, 20), "{ran:?}");
+        assert_eq!(world.provider.peak(), expected, "{settings}");
+    }
+}
+
+#[test]
+fn a_limit_of_texts_a_minute_is_kept_and_what_was_bought_before_a_stop_is_kept_too() {
+    let world = World::with_people(8);
+    world.settings("[embedding]\nitems_per_minute = 5\n[log]\nlevel = \"debug\"\n");
+
+    let agent = Agent::start(&mut world.command(&["run"]));
+    agent.wait_for_log("our own limit of texts a minute");
+    assert!(world.provider.wait_for_answers(1, SOON));
+    let sizes: Vec<_> = world.provider.requests().iter().map(|seen| seen.texts.len()).collect();
+    agent.stop();
+    world.settings("");
+    let ran = world.build();
+
+    assert_eq!(sizes, [5], "no batch is larger than the limit, and the next one waits");
+    assert_eq!((ran.number("records"), ran.number("embedded"), world.provider.text_count()), (8, 3, 8));
+    assert_eq!(world.provider.paid_twice(), Vec::<String>::new());
+}
+
+#[test]
+fn the_wait_that_the_provider_names_is_kept_to_the_fraction_and_by_every_request() {
+    let named = [
+        (Some("1.2s"), None, 1200),
+        (None, Some("1"), 1000),
+        (Some("1.1s"), Some("1"), 1100),
+        (None, Some("0.9"), 900),
+    ];
+    for (retry_info, retry_after, wait) in named {
+        let world = World::with_people(4);
+        world.settings("[embedding]\nbatch_size = 1\nconcurrency = 2\n");
+        world
+            .provider
+            .script([Fault::RateLimited { retry_info, retry_after: retry_after.map(str::to_owned) }]);
+
+        world.build();
+
+        let seen = world.provider.requests();
+        let limited = seen.iter().find(|seen| seen.status() == Some(429)).unwrap();
+        let again = seen.iter().rfind(|seen| seen.texts == limited.texts).unwrap();
+        let waited = again.at - limited.at;
+        let least = Duration::from_millis(wait);
+        assert!((least..least + Duration::from_secs(4)).contains(&waited), "{waited:?} for {wait} ms");
+        // One other request may have been on its way already, and one begun before the answer was read.
+        let meanwhile = seen.iter().filter(|seen| seen.at > limited.at && seen.at < limited.at + least);
+        assert!(meanwhile.count() <= 2, "the pause is one for all");
+    }
+}
+
+#[test]
+fn a_wait_longer_than_the_budget_is_not_waited_for() {
+    let world = World::with_people(3);
+    world.provider.always(Some(Fault::RateLimited { retry_info: Some("3600s"), retry_after: None }));
+    let begun = Instant::now();
+
+    let ran = world.run(&["build", "--json"]);
+
+    assert_eq!((ran.code, world.provider.request_count()), (1, 1), "{ran:?}");
+    assert!(ran.text("error").contains("asks to wait 3600s, longer than the retry budget"), "{ran:?}");
+    assert!(begun.elapsed() < Duration::from_secs(5));
+}
+
+#[test]
+fn the_budget_begins_anew_with_every_success() {
+    let world = World::with_people(3);
+    world.settings("[embedding]\nbatch_size = 1\nconcurrency = 1\nretry_budget = \"2s\"\n");
+    // Two failures cost three quarters of a second at the least: for three texts more than the budget.
+    let right = Fault::SlowDrip { bytes: usize::MAX, every: Duration::ZERO };
+    let each = [Fault::ServerError(503), Fault::ServerError(503), right];
+    world.provider.script(each.into_iter().cycle().take(9));
+    let begun = Instant::now();
+
+    let ran = world.build();
+
+    assert_eq!((ran.number("embedded"), ran.number("requests")), (3, 9));
+    assert!(begun.elapsed() > Duration::from_secs(2), "{:?}: this proves nothing", begun.elapsed());
+}
+
+#[test]
+fn a_search_with_the_provider_down_ends_with_its_words_within_the_request_timeout() {
+    let world = World::with_people(3);
+    world.build();
+    world.settings("[embedding]\nrequest_timeout = \"1s\"\n");
+    for (fault, words) in [
+        (Fault::Hang, "1s"),
+        (Fault::ServerError(503), "status 503: The model is overloaded"),
+        (Fault::KeyInvalid, "API key not valid"),
+    ] {
+        world.provider.always(Some(fault.clone()));
+        let begun = Instant::now();
+
+        let ran = world.run(&["search", "who knows the tag", "--json"]);
+
+        assert_eq!((ran.code, ran.json()["results"].is_null()), (1, true), "{fault:?}: {ran:?}");
+        assert!(ran.text("error").contains(words), "{fault:?}: {ran:?}");
+        assert!(begun.elapsed() < Duration::from_secs(4), "{fault:?}: {:?}", begun.elapsed());
+    }
+}
+
+#[test]
+fn sigterm_ends_a_purchase_whatever_it_waits_for() {
+    let waits = [Fault::Hang, Fault::RateLimited { retry_info: Some("60s"), retry_after: None }];
+    for fault in waits {
+        let world = World::with_people(3);
+        world.provider.always(Some(fault.clone()));
+        let build = support::start(&mut world.command(&["build", "--json"]));
+        assert!(world.provider.wait_for_requests(1, SOON));
+        let begun = Instant::now();
+
+        kill_process(Pid::from_child(&build), Signal::TERM).unwrap();
+        let ran = support::ended(build);
+
+        assert_eq!((ran.code, ran.text("outcome")), (143, "stopped".to_owned()), "{fault:?}: {ran:?}");
+        assert!(begun.elapsed() < Duration::from_secs(5), "{fault:?}: {:?}", begun.elapsed());
+        assert_eq!(world.staging().len(), 0, "{fault:?}");
+    }
+}
+
+const WITH_BIO: &str = "INSERT INTO experts (id, username, bio, tags) VALUES (?1, 'user', ?2, '[\"t\"]')";
