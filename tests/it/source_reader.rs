@@ -99,6 +99,33 @@ fn an_agent_serves_commits_of_another_user_and_leaves_that_users_directory_alone
     assert_eq!(names, ["", "experts.db"], "the writer's files went with it");
 }
 
+#[test]
+fn root_makes_no_file_beside_another_users_database_though_it_could() {
+    if !is_root() {
+        eprintln!("NOT RUN: only root may write where it does not own; run the tests as root for this one");
+        return;
+    }
+    let left_by_a_killed_writer = Reader::of(3, "wal");
+    let writer = left_by_a_killed_writer.writer();
+    writer.execute(ONE_MORE, [4]).unwrap();
+    let killed = Reader::of(0, "delete");
+    for name in ["experts.db", "experts.db-wal", "experts.db-shm"] {
+        std::fs::copy(left_by_a_killed_writer.theirs().join(name), killed.theirs().join(name)).unwrap();
+        chown(killed.theirs().join(name), Some(NOBODY), Some(NOBODY)).unwrap();
+    }
+    let idle = Reader::of(4, "wal");
+    chown(idle.database(), Some(NOBODY), Some(NOBODY)).unwrap();
+
+    for reader in [idle, killed] {
+        let before = reader.source_files();
+
+        let ran = support::run(reader.command(&["build", "--json"]).uid(0).gid(0));
+
+        assert_eq!((ran.code, ran.number("records")), (0, 4), "{ran:?}");
+        assert_eq!(reader.source_files(), before);
+    }
+}
+
 /// A database in a directory where the program may only read, and an output directory of its own.
 pub struct Reader {
     pub world: World,
@@ -195,8 +222,7 @@ impl Drop for Reader {
 const NOBODY: u32 = 65_534;
 
 /// Adds one tagged person.
-const ONE_MORE: &str =
-    "INSERT INTO experts (id, username, bio, tags) VALUES (?1, 'one more', 'Bio of one more: ' || ?1, '[\"t\"]')";
+const ONE_MORE: &str = "INSERT INTO experts (id, username, bio, tags) VALUES (?1, 'one more', 'Bio of one more: ' || ?1, '[\"t\"]')";
 
 fn is_root() -> bool {
     rustix::process::geteuid().is_root()
