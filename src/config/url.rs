@@ -28,7 +28,11 @@ pub(super) fn checked_base(text: &str) -> Result<String, String> {
 
 /// The complaint about an address, which shows no more of it than is safe.
 pub(super) fn refused(key: &str, given: &Given<String>, expected: String) -> ConfigError {
-    let shown = if given.value.contains('@') { "***".to_owned() } else { given.value.clone() };
+    let shown = match given.value.split_once('?') {
+        _ if given.value.contains('@') => "***".to_owned(),
+        Some((address, _)) => format!("{address}?***"),
+        None => given.value.clone(),
+    };
     given.clone().map(|_| shown).refused(key, expected)
 }
 

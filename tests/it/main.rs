@@ -26,6 +26,7 @@ mod provider_openai;
 mod provider_refusals;
 mod reader;
 mod search;
+mod secrets;
 mod shutdown;
 mod source;
 mod source_faults;
