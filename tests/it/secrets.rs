@@ -39,7 +39,10 @@ fn no_command_writes_the_key_or_a_text_anywhere_even_at_log_level_trace() {
                 let ran = support::run(set(&mut command));
 
                 assert!(ran.code <= 1, "{arguments:?}: {ran:?}");
-                assert!(!arguments.contains(&"--rebuy") || ran.stderr.contains("TRACE"), "{arguments:?}: {ran:?}");
+                assert!(
+                    !arguments.contains(&"--rebuy") || ran.stderr.contains("TRACE"),
+                    "{arguments:?}: {ran:?}"
+                );
                 assert_silent(&ran, KEY);
                 // Only an answer to a question shows texts, and on standard output.
                 assert!(!ran.stderr.contains("Bio of person"), "{arguments:?}: {ran:?}");
@@ -157,7 +160,10 @@ fn a_key_in_the_wrong_place_is_refused_and_not_repeated() {
     let cases = [
         (format!("[embedding]\napi_key = \"{KEY}\"\n"), "unknown key embedding.api_key"),
         (format!("[embedding]\napi_key_file = \"{}\"\n", KEY.replace('.', "-")), "never the key itself"),
-        (format!("[embedding]\nbase_url = \"http://user:{KEY}@127.0.0.1/\"\n"), "without user name or password"),
+        (
+            format!("[embedding]\nbase_url = \"http://user:{KEY}@127.0.0.1/\"\n"),
+            "without user name or password",
+        ),
         (format!("[embedding]\nbase_url = \"http://127.0.0.1/?key={KEY}\"\n"), "without ?query"),
         ("[embedding]\napi_key_file = \"two-lines.key\"\n".to_owned(), "two-lines.key"),
         ("[embedding]\napi_key_file = \"empty.key\"\n".to_owned(), "is empty, expected a key"),

@@ -117,12 +117,17 @@ fn root_makes_no_file_beside_another_users_database_though_it_could() {
     chown(idle.database(), Some(NOBODY), Some(NOBODY)).unwrap();
 
     for reader in [idle, killed] {
-        let before = reader.source_files();
+        // As root SQLite gives a log to the owner of its database, whose it is already: that shows in its ctime.
+        let content = || {
+            let files = reader.source_files().into_iter();
+            files.map(|(name, stamp)| (name, stamp.as_array().unwrap()[..4].to_vec())).collect::<Vec<_>>()
+        };
+        let before = content();
 
         let ran = support::run(reader.command(&["build", "--json"]).uid(0).gid(0));
 
         assert_eq!((ran.code, ran.number("records")), (0, 4), "{ran:?}");
-        assert_eq!(reader.source_files(), before);
+        assert_eq!(content(), before);
     }
 }
 
