@@ -171,7 +171,7 @@ pub async fn embed_query(
         Ok(Err(Ended::Failed(failure))) => Err(line.verdict(failure)),
         Ok(Err(Ended::Closed)) => Err(EmbedError::Stopped),
         Err(_elapsed) => {
-            let message = line.last_words().unwrap_or_else(|| "nothing".to_owned());
+            let message = line.last_words().unwrap_or_else(|| "no answer came".to_owned());
             Err(EmbedError::GaveUp { tried: limit, wait: None, message })
         }
     }

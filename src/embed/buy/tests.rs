@@ -486,7 +486,7 @@ async fn a_query_is_answered_or_ends_with_the_providers_words_within_its_limit()
 
     let cases = [
         (SECOND, failing(BUSY), 10, "Transient"),
-        (60 * SECOND, failing(BUSY), 10, "nothing"),
+        (60 * SECOND, failing(BUSY), 10, "no answer came"),
         (SECOND, failing(busy_for(30)), 1, "Transient"),
         (SECOND, failing(FailureKind::Final), 1, "Final"),
         (SECOND, failing(FailureKind::BadRequest), 1, "BadRequest"),

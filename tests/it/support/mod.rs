@@ -72,7 +72,15 @@ impl Ran {
 impl World {
     /// An empty table in a rollback-journal database at `data/experts.db`.
     pub fn new() -> Self {
-        let folder = tempfile::tempdir().unwrap();
+        Self::at(tempfile::tempdir().unwrap())
+    }
+
+    /// The same in memory, where there is room for it: many promotions need not wait for the disk.
+    pub fn in_memory() -> Self {
+        Self::at(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
+    }
+
+    fn at(folder: TempDir) -> Self {
         std::fs::create_dir(folder.path().join("data")).unwrap();
         let world = Self { folder, provider: Provider::start() };
         world.sql(include_str!("../../../data/schema.sql"));
