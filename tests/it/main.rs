@@ -13,6 +13,7 @@ mod adoption_undone;
 mod agent;
 mod alone;
 mod announce;
+mod crash;
 mod marker;
 mod orders;
 mod parity;

@@ -10,6 +10,7 @@ pub mod provider;
 pub mod small_disk;
 pub mod standing;
 
+use std::io::Write;
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
 use std::time::{Duration, Instant};
@@ -294,6 +295,12 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
         assert!(Instant::now() < deadline, "still not so after {SOON:?}: {what}");
         std::thread::sleep(Duration::from_millis(5));
     }
+}
+
+/// Says that a test could not do its work here, past the harness, which shows only what failing tests print.
+pub fn not_run(reason: &str) {
+    let test = std::thread::current().name().unwrap_or("a test").to_owned();
+    writeln!(std::io::stderr(), "NOT RUN: {test}: {reason}").unwrap();
 }
 
 /// A Python with faiss-cpu, as the API host has one. `make test` makes it; without it tests fail and say so.
