@@ -198,9 +198,12 @@ pub fn replace_file(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), DiskErr
     let fresh = staging_name(path);
     remove_if_there(&fresh)?;
     let mut writer = Writer::create(&fresh)?;
-    writer.write(bytes)?;
-    writer.finish(mode)?;
-    rename(&fresh, path)?;
+    let written = writer.write(bytes).and_then(|()| writer.finish(mode)).and_then(|_| rename(&fresh, path));
+    if written.is_err() {
+        // On a full disk half a file would only take up room; what failed first is what is told.
+        remove_if_there(&fresh).ok();
+    }
+    written?;
     sync_directory(parent(path))
 }
 

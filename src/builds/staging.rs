@@ -305,6 +305,10 @@ fn run_length(origins: &[Origin], at_most: usize) -> usize {
 
 /// The beginning of the index as Faiss writes it, by way of a file that is then gone.
 fn faiss_header(path: &Path, rows: u64, dimension: usize) -> Result<[u8; HEADER_BYTES], BuildsError> {
+    // Faiss does not tell of a full disk: as many bytes of our own do.
+    let mut room = Writer::create(path)?;
+    room.write(&[0; HEADER_BYTES])?;
+    room.flush()?;
     index::write_empty(path, dimension)?;
     let empty = disk::read_small(path, 4096)?;
     disk::remove_if_there(path)?;

@@ -14,6 +14,7 @@ mod agent;
 mod alone;
 mod announce;
 mod crash;
+mod disk_full;
 mod marker;
 mod orders;
 mod parity;

@@ -84,8 +84,13 @@ impl World {
     fn at(folder: TempDir) -> Self {
         std::fs::create_dir(folder.path().join("data")).unwrap();
         let world = Self { folder, provider: Provider::start() };
-        world.sql(include_str!("../../../data/schema.sql"));
+        world.make_table();
         world
+    }
+
+    /// Makes the empty table, where there is none yet.
+    pub fn make_table(&self) {
+        self.sql(include_str!("../../../data/schema.sql"));
     }
 
     /// A table with so many tagged people.

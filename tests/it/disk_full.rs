@@ -1,0 +1,156 @@
+//! A disk that fills: the old build stays, the words are clear, and with room again all is well.
+//!
+//! Each test runs itself once more in a mount namespace of its own, where its
+//! world's data lie on a file system of a few mebibytes.
+
+use std::io::Write;
+use std::path::PathBuf;
+use std::process::Command;
+
+use rustix::process::Signal;
+
+use crate::support::agent::Agent;
+use crate::support::{SOON, World, not_run, run};
+
+/// Set where the test is already in a namespace of its own.
+const INSIDE: &str = "REINDEXD_TEST_INSIDE_NAMESPACE";
+
+/// Runs `act` in a world on a small disk, in a process of its own.
+fn on_a_small_disk(act: impl FnOnce(&World)) {
+    if std::env::var_os(INSIDE).is_some() {
+        let world = World::new();
+        let mounted = Command::new("mount")
+            .args(["-t", "tmpfs", "-o", "size=16m", "none"])
+            .arg(world.path("data"))
+            .status()
+            .unwrap();
+        assert!(mounted.success());
+        world.make_table();
+        act(&world);
+        return;
+    }
+    let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
+    let may = |way: &[&str]| {
+        let tried = Command::new("unshare").args(way).args(["mount", "-t", "tmpfs", "none", "/mnt"]).output();
+        tried.is_ok_and(|tried| tried.status.success())
+    };
+    let Some(way) = ways.into_iter().find(|way| may(way)) else {
+        return not_run("this user may not mount, not even in namespaces of its own");
+    };
+    let test = std::thread::current().name().unwrap().to_owned();
+    let inside = run(Command::new("unshare")
+        .args(way)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &test, "--nocapture"])
+        .env(INSIDE, "1"));
+    assert!(inside.code == 0 && inside.stdout.contains("1 passed"), "{}\n{}", inside.stdout, inside.stderr);
+}
+
+/// Writes a file until so many bytes are free.
+fn fill(world: &World, leave: u64) {
+    let stat = rustix::fs::statvfs(&world.path("data")).unwrap();
+    let free = stat.f_bavail * stat.f_frsize;
+    let bytes = usize::try_from(free.saturating_sub(leave)).unwrap();
+    std::fs::File::create(filler(world)).unwrap().write_all(&vec![b'x'; bytes]).unwrap();
+}
+
+fn filler(world: &World) -> PathBuf {
+    world.path("data/somebody-elses-log")
+}
+
+#[test]
+fn too_little_room_is_refused_before_anything_is_bought() {
+    on_a_small_disk(|world| {
+        world.add_people(1..=100);
+        let old = world.build().text("build");
+        world.add_people(101..=200);
+        world.provider.forget();
+
+        for leave in [0, 16 << 10, 64 << 10, 1 << 20] {
+            make_room(world);
+            fill(world, leave);
+            let ran = world.run(&["build", "--json"]);
+
+            assert_eq!((ran.code, ran.text("outcome").as_str()), (1, "failed"), "{leave}: {ran:?}");
+            assert!(names_the_cause(&ran.text("error")), "{leave}: {ran:?}");
+            assert_eq!(world.served(), Some(old.clone()), "{leave}: {ran:?}");
+            assert_eq!(world.staging(), Vec::<PathBuf>::new(), "{leave}: {ran:?}");
+            world.assert_proven();
+        }
+        assert_eq!(world.provider.request_count(), 0);
+
+        make_room(world);
+        assert_eq!(world.build().number("records"), 200);
+    });
+}
+
+#[test]
+fn a_disk_that_fills_while_texts_are_bought_leaves_a_whole_build_and_the_next_attempt_succeeds() {
+    on_a_small_disk(|world| {
+        let mut people = 100;
+        world.add_people(1..=people);
+        world.build();
+        let mut words = String::new();
+        // A page more each time, so that each file in turn is the one for which there is no room.
+        for pages in 0.. {
+            let old = world.served();
+            world.add_people(people + 1..=people + 10);
+            people += 10;
+            world.provider.forget();
+            world.provider.hold();
+            let mut build = Agent::start(&mut world.command(&["build"]));
+            assert!(world.provider.wait_for_requests(1, SOON), "{}", build.log());
+            fill(world, pages * 4096);
+            world.provider.release();
+            let code = build.ended(SOON);
+            let log = build.log();
+
+            world.assert_proven();
+            make_room(world);
+            if code == 0 {
+                break;
+            }
+            assert!(code == 1 && names_the_cause(&log), "{code}: {log}");
+            let switched = log.contains("is served, but is not known to be durable");
+            assert_eq!(world.served() != old, switched, "{log}");
+            assert_eq!(world.staging(), Vec::<PathBuf>::new(), "{log}");
+            assert_eq!(world.build().number("records"), u64::from(people));
+            let lost = log.contains("bought vectors could not be kept");
+            assert_eq!(world.provider.paid_twice().len(), if lost { 10 } else { 0 }, "{log}");
+            words += &log;
+        }
+        for file in ["embeddings.sqlite", "faiss.index", "hashes.bin", "served.json"] {
+            assert!(words.contains(file), "there was always room for {file}: {words}");
+        }
+    });
+}
+
+#[test]
+fn an_agent_whose_disk_was_full_goes_on_when_there_is_room() {
+    on_a_small_disk(|world| {
+        world.add_people(1..=100);
+        let agent = world.agent_with("quiet = \"10m\"\nmax_wait = \"20m\"\n");
+        agent.wait_for_promotions(1);
+        world.add_people([101]);
+
+        fill(world, 0);
+        agent.signal(Signal::USR1);
+        agent.wait_for_log("outcome=failed");
+        make_room(world);
+        agent.signal(Signal::USR1);
+
+        agent.wait_for_records(world, 101);
+        agent.stop();
+    });
+}
+
+fn make_room(world: &World) {
+    // At first there is nothing to remove.
+    std::fs::remove_file(filler(world)).ok();
+}
+
+fn names_the_cause(words: &str) -> bool {
+    ["No space left on device", "disk is full", "bytes free, the build needs"]
+        .iter()
+        .any(|cause| words.contains(cause))
+}
