@@ -1,3 +1,5 @@
+//! The loop under a paused clock, with passes that the test itself ends.
+
 use super::*;
 use crate::config::{On, WatchMode};
 use crate::pass::Trigger;

@@ -1,3 +1,5 @@
+//! Targets that hear, targets that do not: real children and real sockets.
+
 use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;

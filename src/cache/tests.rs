@@ -1,3 +1,5 @@
+//! The cache on real files: kept, damaged, killed, emptied.
+
 #![expect(clippy::float_cmp, reason = "a vector comes back bit for bit, or not at all")]
 
 use std::fs;

@@ -1,3 +1,5 @@
+//! Requests against servers of a few lines that misbehave.
+
 use std::io::{BufRead, BufReader, Write};
 use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;

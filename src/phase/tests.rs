@@ -1,3 +1,5 @@
+//! Every phase with every event, and laws for any sequence of them.
+
 use super::*;
 use proptest::prelude::*;
 

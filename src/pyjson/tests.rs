@@ -1,3 +1,5 @@
+//! Tables of values with what Python writes for them, and laws for the rest.
+
 use proptest::prelude::*;
 
 use super::*;

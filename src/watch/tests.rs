@@ -1,3 +1,5 @@
+//! The watch on real directories, and on watchers that fail as the kernel can.
+
 use super::*;
 use std::fs;
 use std::io::Write;

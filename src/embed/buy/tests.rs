@@ -1,3 +1,5 @@
+//! Purchases from a provider in memory, under a paused clock.
+
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
 use std::sync::atomic::{AtomicUsize, Ordering};

@@ -1,3 +1,5 @@
+//! Requests and answers of the `/v1/embeddings` kind.
+
 use super::*;
 use crate::embed::{FailureKind, Provider};
 

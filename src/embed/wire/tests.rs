@@ -1,3 +1,5 @@
+//! Answers and errors as providers send them, byte for byte.
+
 use super::*;
 
 fn reply(status: u16, body: &str) -> Reply {

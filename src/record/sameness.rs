@@ -1,0 +1,297 @@
+//! When two rows, texts or spaces are the same: by digest.
+//!
+//! Values are fed with their class and length, so that no two different rows
+//! give the same bytes. The scan's digest takes values as they come; the
+//! others take what was made of them. All are blake3, cut to what a table of
+//! rows needs: eight bytes for an id, sixteen for a text or a record.
+
+use std::fmt;
+
+use serde::{Deserialize, Serialize};
+
+use super::RawValue;
+
+macro_rules! digest {
+    ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
+        $(#[$doc])*
+        #[derive(Clone, Copy, PartialEq, Eq, Hash, PartialOrd, Ord)]
+        pub struct $name(pub [u8; $bytes]);
+
+        impl fmt::Debug for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                fmt::Display::fmt(self, f)
+            }
+        }
+
+        impl fmt::Display for $name {
+            fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                self.0.iter().try_for_each(|byte| write!(f, "{byte:02x}"))
+            }
+        }
+
+        impl std::str::FromStr for $name {
+            type Err = String;
+
+            fn from_str(text: &str) -> Result<Self, String> {
+                from_hex(text).map($name)
+            }
+        }
+
+        impl Serialize for $name {
+            fn serialize<S: serde::Serializer>(&self, to: S) -> Result<S::Ok, S::Error> {
+                to.collect_str(self)
+            }
+        }
+
+        impl<'de> Deserialize<'de> for $name {
+            fn deserialize<D: serde::Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+                let text = std::borrow::Cow::<str>::deserialize(from)?;
+                text.parse().map_err(serde::de::Error::custom)
+            }
+        }
+    };
+}
+
+digest!(
+    /// Digest of a row's id, with its storage class.
+    IdHash, 8
+);
+digest!(
+    /// Digest of a document text.
+    TextHash, 16
+);
+digest!(
+    /// Digest of a record's bytes as they stand in `metadata.json`.
+    RecordHash, 16
+);
+digest!(
+    /// Digest of the space and of all records in order, left-out rows included.
+    ContentHash, 32
+);
+digest!(
+    /// Digest of the space and of the raw column values as one scan gave them.
+    ScanHash, 32
+);
+
+fn from_hex<const N: usize>(text: &str) -> Result<[u8; N], String> {
+    let wrong = || {
+        format!(
+            "expected {} hexadecimal digits, found {:?}",
+            2 * N,
+            text.chars().take(80).collect::<String>()
+        )
+    };
+    if text.len() != 2 * N || !text.bytes().all(|byte| byte.is_ascii_hexdigit()) {
+        return Err(wrong());
+    }
+    let mut out = [0; N];
+    for (byte, digits) in out.iter_mut().zip(text.as_bytes().chunks_exact(2)) {
+        let digits = std::str::from_utf8(digits).map_err(|_| wrong())?;
+        *byte = u8::from_str_radix(digits, 16).map_err(|_| wrong())?;
+    }
+    Ok(out)
+}
+
+impl IdHash {
+    /// Digest of an id; `1`, `1.0` and `'1'` are three different ids.
+    #[must_use]
+    pub fn of(id: RawValue<'_>) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        feed(
+            &mut |bytes| {
+                hasher.update(bytes);
+            },
+            id,
+        );
+        Self(first_bytes(&hasher.finalize()))
+    }
+}
+
+impl TextHash {
+    /// Digest of one document text.
+    #[must_use]
+    pub fn of(text: &str) -> Self {
+        Self(first_bytes(&blake3::hash(text.as_bytes())))
+    }
+}
+
+impl RecordHash {
+    /// Digest of one record as `metadata.json` holds it.
+    #[must_use]
+    pub fn of(json: &[u8]) -> Self {
+        Self(first_bytes(&blake3::hash(json)))
+    }
+}
+
+fn first_bytes<const N: usize>(hash: &blake3::Hash) -> [u8; N] {
+    let mut out = [0; N];
+    out.copy_from_slice(&hash.as_bytes()[..N]);
+    out
+}
+
+/// Feeds one value, told apart from every other by its class and length.
+fn feed(to: &mut impl FnMut(&[u8]), value: RawValue<'_>) {
+    let mut sized = |class: u8, bytes: &[u8]| {
+        let mut head = [class; 9];
+        head[1..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
+        to(&head);
+        to(bytes);
+    };
+    match value {
+        RawValue::Null => to(&[0]),
+        RawValue::Integer(n) => {
+            let mut all = [1; 9];
+            all[1..].copy_from_slice(&n.to_le_bytes());
+            to(&all);
+        }
+        RawValue::Real(x) => {
+            let mut all = [2; 9];
+            all[1..].copy_from_slice(&x.to_bits().to_le_bytes());
+            to(&all);
+        }
+        RawValue::Text(bytes) => sized(3, bytes),
+        RawValue::Blob(bytes) => sized(4, bytes),
+    }
+}
+
+/// Provider, model, dimension, task type and text format: vectors of two spaces never meet in one index.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Space {
+    /// `gemini`, `openai` or `local`.
+    pub provider: String,
+    /// The model as the provider names it; for `local`, with the digest of its weights.
+    pub model: String,
+    /// Floats in a vector.
+    pub dimension: usize,
+    /// What the vectors are for, where the model takes it.
+    pub task_type: Option<String>,
+    /// The rules that made the texts: [`FORMAT_VERSION`].
+    pub text_format: u32,
+}
+
+impl Space {
+    /// Sixteen hexadecimal digits that name this space in the cache.
+    #[must_use]
+    pub fn key(&self) -> String {
+        let mut hasher = blake3::Hasher::new();
+        self.feed(&mut hasher);
+        hasher.finalize().to_hex()[..16].to_owned()
+    }
+
+    fn feed(&self, hasher: &mut blake3::Hasher) {
+        let numbers = [self.dimension as u64, u64::from(self.text_format)];
+        for text in [self.provider.as_str(), &self.model, self.task_type.as_deref().unwrap_or("")] {
+            hasher.update(&(text.len() as u64).to_le_bytes());
+            hasher.update(text.as_bytes());
+        }
+        for number in numbers {
+            hasher.update(&number.to_le_bytes());
+        }
+    }
+}
+
+impl fmt::Display for Space {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{}/{} of {} dimensions", self.provider, self.model, self.dimension)
+    }
+}
+
+/// Makes a [`ScanHash`] of raw values as they come.
+///
+/// Values are gathered into pieces large enough for the digest's wide lanes:
+/// hashing field by field costs several times as much.
+pub struct ScanHasher {
+    hasher: blake3::Hasher,
+    gathered: Vec<u8>,
+}
+
+impl ScanHasher {
+    const PIECE: usize = 64 * 1024;
+
+    /// Begins a scan in one space.
+    #[must_use]
+    pub fn new(space: &Space) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"scan");
+        space.feed(&mut hasher);
+        Self { hasher, gathered: Vec::with_capacity(2 * Self::PIECE) }
+    }
+
+    /// Adds one column's value. Every row must give the same number of them.
+    pub fn value(&mut self, value: RawValue<'_>) {
+        let Self { hasher, gathered } = self;
+        feed(
+            &mut |bytes| {
+                if bytes.len() >= Self::PIECE {
+                    hasher.update(gathered);
+                    gathered.clear();
+                    hasher.update(bytes);
+                } else {
+                    gathered.extend_from_slice(bytes);
+                }
+            },
+            value,
+        );
+        if gathered.len() >= Self::PIECE {
+            hasher.update(gathered);
+            gathered.clear();
+        }
+    }
+
+    /// Ends the scan.
+    #[must_use]
+    pub fn finish(mut self) -> ScanHash {
+        self.hasher.update(&self.gathered);
+        ScanHash(*self.hasher.finalize().as_bytes())
+    }
+}
+
+/// Makes a [`ContentHash`] of records and left-out rows as they come.
+pub struct ContentHasher(blake3::Hasher);
+
+impl ContentHasher {
+    /// Begins the content of one space.
+    #[must_use]
+    pub fn new(space: &Space) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"content");
+        space.feed(&mut hasher);
+        Self(hasher)
+    }
+
+    /// Adds a record that goes into the index.
+    pub fn record(&mut self, id: IdHash, text: TextHash, record: RecordHash) {
+        let mut all = [1; 41];
+        all[1..9].copy_from_slice(&id.0);
+        all[9..25].copy_from_slice(&text.0);
+        all[25..].copy_from_slice(&record.0);
+        self.0.update(&all);
+    }
+
+    /// Adds a row that is left out of it, by its raw values.
+    pub fn left_out(&mut self, row: RecordHash) {
+        self.0.update(&[0]);
+        self.0.update(&row.0);
+    }
+
+    /// Ends the content.
+    #[must_use]
+    pub fn finish(&self) -> ContentHash {
+        ContentHash(*self.0.finalize().as_bytes())
+    }
+}
+
+/// Digest of a row's raw values, for a row that makes no record.
+#[must_use]
+pub fn raw_row_hash(raw: &[RawValue<'_>; 14]) -> RecordHash {
+    let mut hasher = blake3::Hasher::new();
+    for &value in raw {
+        feed(
+            &mut |bytes| {
+                hasher.update(bytes);
+            },
+            value,
+        );
+    }
+    RecordHash(first_bytes(&hasher.finalize()))
+}
