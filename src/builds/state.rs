@@ -171,14 +171,22 @@ impl State {
         self.promotions.drain(..surplus);
     }
 
-    /// The build that a rollback from `served` goes to: the newest promoted
-    /// before it that is still there, rollbacks themselves not counted.
+    /// The build that a rollback from `served` goes to: the one served before it that is still there.
+    ///
+    /// A build that is served a second time was rolled back to, and whatever
+    /// came after its first time is before nothing any more.
     #[must_use]
     pub fn before(&self, served: &str, there: &dyn Fn(&str) -> bool) -> Option<&str> {
-        let made: Vec<&str> =
-            self.promotions.iter().filter(|one| one.by != "rollback").map(|one| one.build.as_str()).collect();
-        let at = made.iter().rposition(|build| *build == served)?;
-        made[..at].iter().rev().copied().find(|build| *build != served && there(build))
+        let mut line: Vec<&str> = Vec::new();
+        for promotion in &self.promotions {
+            let build = promotion.build.as_str();
+            match line.iter().position(|earlier| *earlier == build) {
+                Some(at) => line.truncate(at + 1),
+                None => line.push(build),
+            }
+        }
+        let at = line.iter().position(|build| *build == served)?;
+        line[..at].iter().rev().copied().find(|build| there(build))
     }
 
     /// When a build was last promoted away, if it was.
@@ -290,7 +298,12 @@ mod tests {
             ("a b c", "c", "abc", Some("b")),
             ("a b c b<", "b", "abc", Some("a")),
             ("a b c b< a<", "a", "abc", None),
-            ("a b c b< d", "d", "abcd", Some("c")),
+            ("a b c b< d", "d", "abcd", Some("b")),
+            ("a b c b< d b<", "b", "abcd", Some("a")),
+            ("a b c b< c<", "c", "abc", Some("b")),
+            ("a b c a<", "a", "abc", None),
+            ("a b c a< d", "d", "abcd", Some("a")),
+            ("a b c b", "b", "abc", Some("a")),
             ("a b c", "c", "ac", Some("a")),
             ("a", "a", "a", None),
             ("", "x", "x", None),
