@@ -10,6 +10,7 @@ mod found;
 mod preview;
 mod purchase;
 mod rollback;
+mod room;
 mod survey;
 
 use std::collections::HashMap;
@@ -23,7 +24,6 @@ pub use error::{PassError, Verdict};
 pub use preview::{Preview, preview};
 pub use rollback::{Rollback, RolledBack, release, rollback};
 
-use crate::builds::collect::{self, Keep};
 use crate::builds::staging::{self, Drafted, Staging};
 use crate::builds::state::{Attempt, Hold, SameContent, State};
 use crate::builds::verify::Verified;
@@ -276,7 +276,7 @@ impl<'w> Pass<'w> {
                 drafted.staging.discard()?;
                 continue;
             }
-            self.make_room(&drafted, &survey)?;
+            self.make_room(&drafted, &survey, &held)?;
             self.took.plan = self.lap();
 
             self.enter(Phase::Embed);
@@ -403,35 +403,6 @@ impl<'w> Pass<'w> {
         Ok(guard::check(&survey.plan.counts, survey.tagged, survey.unfit.count, served, &limits)?)
     }
 
-    /// Collects old builds, and refuses a build that would not fit before anything is bought.
-    fn make_room(&self, drafted: &Drafted, survey: &Survey) -> Result<(), PassError> {
-        self.collect(collect::GRACE)?;
-        let needed = drafted.bytes_to_come(survey.rows.len() as u64, self.world.space.dimension);
-        let free = || crate::builds::disk::free_bytes(&self.builds.layout.root);
-        if free()? < needed {
-            self.collect(Duration::ZERO)?;
-        }
-        let free = free()?;
-        if free < needed {
-            return Err(PassError::NoSpace { path: self.builds.layout.root.clone(), needed, free });
-        }
-        Ok(())
-    }
-
-    fn collect(&self, grace: Duration) -> Result<(), PassError> {
-        let keep = Keep {
-            // The build in the making will be one of the newest.
-            newest: self.world.config.publish.keep.saturating_sub(1).max(1),
-            grace,
-            served: self.found.id(),
-            state: &self.state,
-            hold: self.hold.as_ref(),
-            now: (self.world.clock)(),
-        };
-        let surplus = collect::surplus(&self.builds.ids()?, &self.builds.kept()?, &keep);
-        Ok(collect::collect(&self.builds, &surplus)?)
-    }
-
     fn enter(&mut self, phase: Phase) {
         (self.world.progress)(Progress::Phase(phase));
     }
@@ -457,6 +428,9 @@ impl<'w> Pass<'w> {
     /// Clears up after a failure and notes the attempt for people. What fails
     /// here is only said: the outcome of the pass stands.
     fn leave(&mut self, result: &Result<Done, PassError>) {
+        if result.is_ok() {
+            self.tidy();
+        }
         let keeps_staging = matches!(result, Ok(_) | Err(PassError::Verify(_)));
         if !keeps_staging && let Err(error) = sweep::sweep(&self.builds) {
             (self.world.progress)(Progress::Warning(&crate::builds::with_cause(&error)));

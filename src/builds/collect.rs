@@ -2,8 +2,9 @@
 //!
 //! The newest few stay, and any that was promoted away so lately that a
 //! reader may still be opening it. Never collected are the served build, the
-//! one before it and both ends of a hold. A build is renamed to staging before
-//! it is removed, so that a crash leaves no half build behind.
+//! one before it, both ends of a hold, and what the pass at work still needs.
+//! A build is renamed to staging before it is removed, so that a crash leaves
+//! no half build behind.
 
 use std::time::Duration;
 
@@ -23,6 +24,8 @@ pub struct Keep<'a> {
     pub grace: Duration,
     /// The served build's id.
     pub served: Option<&'a str>,
+    /// Builds that a pass is about to take vectors from.
+    pub used: &'a [&'a str],
     /// Promotions so far.
     pub state: &'a State,
     /// The hold in force.
@@ -45,6 +48,7 @@ pub fn surplus(ids: &[String], kept: &[Build], keep: &Keep<'_>) -> Vec<String> {
     let mut stays: Vec<&str> =
         kept.iter().take(keep.newest).map(|build| build.manifest.id.as_str()).collect();
     stays.extend(keep.served);
+    stays.extend(keep.used);
     stays.extend(before);
     stays.extend(held);
     let lately = |id: &str| {

@@ -262,8 +262,8 @@ fn write_index<E: From<BuildsError>>(
     let path = staging.path(INDEX);
     let header = faiss_header(&path, rows.len() as u64, dimension)?;
     let disk = |error: DiskError| E::from(BuildsError::from(error));
-    let sources =
-        sources.iter().map(|build| Vectors::open(build, dimension)).collect::<Result<Vec<_>, _>>()?;
+    // Opened when first needed: of the builds at hand most give no vector, and those may be gone.
+    let mut open: Vec<Option<Vectors>> = sources.iter().map(|_| None).collect();
     let mut out = Writer::create(&path).map_err(disk)?;
     out.write(&header).map_err(disk)?;
     let at_most = (PIECE_BYTES / (4 * dimension)).max(1);
@@ -276,7 +276,12 @@ fn write_index<E: From<BuildsError>>(
         piece.clear();
         match origins[next] {
             Origin::Build { build, row } => {
-                sources[usize::from(build)].read(u64::from(row), run, &mut piece)?;
+                let build = usize::from(build);
+                let vectors = match &mut open[build] {
+                    Some(vectors) => vectors,
+                    none => none.insert(Vectors::open(sources[build], dimension)?),
+                };
+                vectors.read(u64::from(row), run, &mut piece)?;
             }
             Origin::Cache => {
                 for row in &rows[next..next + run] {

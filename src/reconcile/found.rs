@@ -228,6 +228,12 @@ impl HeldVectors {
         Ok(None)
     }
 
+    /// The builds that a plan takes vectors from.
+    pub fn used_by(&self, plan: &Plan) -> Vec<&str> {
+        let id = |build: &u16| self.builds[usize::from(*build)].manifest.id.as_str();
+        plan.builds_used.iter().map(id).collect()
+    }
+
     /// Where bought vectors are kept.
     pub(super) fn cache(&mut self) -> &mut Cache {
         &mut self.cache

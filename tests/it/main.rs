@@ -15,6 +15,7 @@ mod alone;
 mod announce;
 mod crash;
 mod disk_full;
+mod kept;
 mod marker;
 mod orders;
 mod parity;
