@@ -34,6 +34,8 @@ pub struct Held<'a> {
     pub builds: Vec<&'a [RowHashes]>,
     /// Texts whose vector is in the cache.
     pub cached: &'a HashSet<TextHash>,
+    /// Of these, texts that this pass has bought: it had to look again, and they count as bought.
+    pub bought: &'a HashSet<TextHash>,
 }
 
 /// What a pass would do.
@@ -54,6 +56,8 @@ pub enum Verdict {
     Keep,
     /// The first row with a text that nothing holds.
     Buy,
+    /// The first row with a text that this pass has bought already.
+    Bought,
 }
 
 /// Plans a snapshot row by row.
@@ -96,7 +100,7 @@ impl<'a> Planner<'a> {
         let counts = &mut self.plan.counts;
         counts.records += 1;
         match verdict {
-            Verdict::Buy => counts.embedded += 1,
+            Verdict::Buy | Verdict::Bought => counts.embedded += 1,
             Verdict::Keep => {
                 counts.kept += 1;
                 let differs = before.is_some_and(|served| served.record != row.record);
@@ -126,10 +130,16 @@ impl<'a> Planner<'a> {
                 return (Origin::Build { build, row }, Verdict::Keep);
             }
         }
-        if self.held.cached.contains(&text) || !self.wanted.insert(text) {
-            return (Origin::Cache, Verdict::Keep);
-        }
-        (Origin::Cache, Verdict::Buy)
+        let cached = self.held.cached.contains(&text);
+        let bought = cached && self.held.bought.contains(&text);
+        let verdict = if (cached && !bought) || !self.wanted.insert(text) {
+            Verdict::Keep
+        } else if bought {
+            Verdict::Bought
+        } else {
+            Verdict::Buy
+        };
+        (Origin::Cache, verdict)
     }
 
     fn find(&mut self, build: usize, text: TextHash) -> Option<u32> {
@@ -202,7 +212,8 @@ mod tests {
     fn plan(now: &str, served: &str, older: &str, cached: &str) -> (Plan, String) {
         let (now, served, older) = (rows(now), rows(served), rows(older));
         let cached: HashSet<_> = cached.bytes().map(|text| TextHash([text; 16])).collect();
-        let mut planner = Planner::new(&served, Held { builds: vec![&served, &older], cached: &cached });
+        let held = Held { builds: vec![&served, &older], cached: &cached, bought: &HashSet::new() };
+        let mut planner = Planner::new(&served, held);
         let bought = now
             .iter()
             .filter(|row| planner.row(row) == Verdict::Buy)
@@ -257,5 +268,19 @@ mod tests {
             [Origin::Build { build: 0, row: 0 }, Origin::Build { build: 1, row: 1 }, Origin::Cache];
         assert_eq!(plan.origins, expected);
         assert_eq!(plan.builds_used, [0, 1]);
+    }
+
+    #[test]
+    fn texts_that_this_pass_bought_before_it_looked_again_count_as_bought_once() {
+        let (now, served) = (rows("1aA 2cC 3cD 4dD"), rows("1aA 2bB"));
+        let bought = HashSet::from([TextHash(*b"cccccccccccccccc")]);
+        let held = Held { builds: vec![&served], cached: &bought, bought: &bought };
+        let mut planner = Planner::new(&served, held);
+
+        let verdicts: Vec<_> = now.iter().map(|row| planner.row(row)).collect();
+
+        assert_eq!(verdicts, [Verdict::Keep, Verdict::Bought, Verdict::Keep, Verdict::Buy]);
+        let counts = planner.finish().counts;
+        assert_eq!((counts.embedded, counts.kept, counts.metadata_only), (2, 2, 0));
     }
 }

@@ -13,7 +13,7 @@ mod rollback;
 mod room;
 mod survey;
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -189,6 +189,8 @@ struct Pass<'w> {
     hold: Option<Hold>,
     /// Texts that the provider would not take, with its words.
     refused: HashMap<TextHash, String>,
+    /// Texts that were bought before the pass had to look again.
+    bought: HashSet<TextHash>,
     started: Instant,
     took: Took,
     /// Where the milliseconds of [`Took`] were last counted up to.
@@ -214,6 +216,7 @@ impl<'w> Pass<'w> {
             world,
             job,
             refused: if job.rebuy { HashMap::new() } else { found.refused_texts(&world.space) },
+            bought: HashSet::new(),
             found,
             builds,
             state,
@@ -244,7 +247,8 @@ impl<'w> Pass<'w> {
                 return Ok(self.done(Outcome::Unchanged));
             }
             self.found.read_rows(self.world);
-            let mut held = HeldVectors::gather(self.world, &self.builds, &self.found, self.job.rebuy)?;
+            let (world, bought) = (self.world, &self.bought);
+            let mut held = HeldVectors::gather(world, &self.builds, &self.found, self.job.rebuy, bought)?;
             if let Some(hold) = &self.hold {
                 let survey = survey(&look, self.world, held.planner(self.found.rows()), None, &self.refused)?;
                 if hold.forbids(self.found.id(), &survey.content_hash) {
@@ -260,10 +264,10 @@ impl<'w> Pass<'w> {
                 survey(&look, self.world, held.planner(self.found.rows()), Some(&mut draft), &self.refused)?;
             look.end()?;
             let drafted = draft.finish()?;
-            self.took.snapshot = self.lap();
+            self.took.snapshot += self.lap();
 
             self.enter(Phase::Plan);
-            self.counts = survey.plan.counts;
+            self.counts = Counts { requests: self.counts.requests, ..survey.plan.counts };
             if self.same_content(&survey) {
                 drafted.staging.discard()?;
                 self.remember(&scan)?;
@@ -277,15 +281,16 @@ impl<'w> Pass<'w> {
                 continue;
             }
             self.make_room(&drafted, &survey, &held)?;
-            self.took.plan = self.lap();
+            self.took.plan += self.lap();
 
             self.enter(Phase::Embed);
             let bought = purchase::buy(self.world, &drafted, &survey, held.cache())?;
-            self.took.embed = self.lap();
+            self.took.embed += self.lap();
             self.counts.requests += bought.requests;
             if !bought.refused.is_empty() {
                 // Left out from now on, so the metadata must be written without them.
                 self.refused.extend(bought.refused);
+                self.bought.extend(bought.texts);
                 drafted.staging.discard()?;
                 continue;
             }
@@ -305,14 +310,14 @@ impl<'w> Pass<'w> {
         let stop = || self.world.stops();
         self.enter(Phase::Index);
         let sealed = held.seal(self.world, drafted, survey)?;
-        self.took.index = self.lap();
+        self.took.index += self.lap();
 
         self.enter(Phase::Verify);
         let verified = sealed.verify(&stop)?;
         if stop() {
             return Err(PassError::Stopped);
         }
-        self.took.verify = self.lap();
+        self.took.verify += self.lap();
 
         self.enter(Phase::Promote);
         self.took.total = millis(self.started.elapsed());
@@ -324,7 +329,7 @@ impl<'w> Pass<'w> {
         }
         let build = promoted?;
         self.promote_ms = self.lap();
-        held.forget(self.world, &survey.rows, bought.texts > 0);
+        held.forget(self.world, &survey.rows, !bought.texts.is_empty());
         self.found.replace(build);
         Ok(self.done(Outcome::Promoted))
     }

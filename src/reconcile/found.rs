@@ -188,33 +188,39 @@ pub(super) fn refused_texts(served: &Served, space: &Space) -> HashMap<TextHash,
 pub(super) struct HeldVectors {
     builds: Vec<WithRows>,
     cached: HashSet<TextHash>,
+    /// Of these, what this pass has bought.
+    bought: HashSet<TextHash>,
     cache: Cache,
 }
 
 impl HeldVectors {
     /// Finds them: the served build first, then the others from the newest on.
+    ///
+    /// To buy every vector again, nothing counts as held but what this pass has `bought`.
     pub(super) fn gather(
         world: &World<'_>,
         builds: &Builds,
         found: &Found,
         rebuy: bool,
+        bought: &HashSet<TextHash>,
     ) -> Result<Self, PassError> {
         let now = (world.clock)().as_second();
         let (cache, warning) = Cache::open(&builds.layout.cache(), &world.space, now)?;
         if let Some(warning) = warning {
             (world.progress)(Progress::Warning(&warning));
         }
-        let mut held = Self { builds: Vec::new(), cached: HashSet::new(), cache };
-        if !rebuy {
-            held.cached = held.cache.hashes()?;
-            held.builds = usable(builds, &world.space, found.id(), &found.rows, &found.excluded)?;
-        }
-        Ok(held)
+        let (kept, cached) = if rebuy {
+            (Vec::new(), bought.clone())
+        } else {
+            let kept = usable(builds, &world.space, found.id(), &found.rows, &found.excluded)?;
+            (kept, cache.hashes()?)
+        };
+        Ok(Self { builds: kept, cached, bought: bought.clone(), cache })
     }
 
     /// A planner that knows of them.
     pub(super) fn planner<'a>(&'a self, served: &'a [RowHashes]) -> Planner<'a> {
-        planner(served, &self.builds, &self.cached)
+        planner(served, &self.builds, &self.cached, &self.bought)
     }
 
     /// Proves the indexes that a plan takes vectors from; gives the id of one that is damaged.
@@ -229,8 +235,8 @@ impl HeldVectors {
     }
 
     /// The builds that a plan takes vectors from.
-    pub fn used_by(&self, plan: &Plan) -> Vec<&str> {
-        let id = |build: &u16| self.builds[usize::from(*build)].manifest.id.as_str();
+    pub(super) fn used_by(&self, plan: &Plan) -> Vec<&str> {
+        let id = |build: &u16| self.builds[usize::from(*build)].build.manifest.id.as_str();
         plan.builds_used.iter().map(id).collect()
     }
 
@@ -303,6 +309,8 @@ pub(super) fn planner<'a>(
     served: &'a [RowHashes],
     builds: &'a [WithRows],
     cached: &'a HashSet<TextHash>,
+    bought: &'a HashSet<TextHash>,
 ) -> Planner<'a> {
-    Planner::new(served, Held { builds: builds.iter().map(|build| build.rows.as_slice()).collect(), cached })
+    let builds = builds.iter().map(|build| build.rows.as_slice()).collect();
+    Planner::new(served, Held { builds, cached, bought })
 }

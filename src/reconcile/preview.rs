@@ -83,7 +83,8 @@ pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
         usable(&builds, &world.space, id, &served_rows, &HashSet::new())?
     };
     let cached = if job.rebuy { HashSet::new() } else { Cache::peek(&builds.layout.cache(), &world.space) };
-    let planner = planner(&served_rows, &kept, &cached);
+    let bought = HashSet::new();
+    let planner = planner(&served_rows, &kept, &cached, &bought);
     let refused = super::found::refused_texts(&served, &world.space);
     let survey = survey(&look, world, planner, None, &refused)?;
     look.end()?;

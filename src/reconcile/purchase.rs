@@ -14,7 +14,7 @@ use crate::record::TextHash;
 #[derive(Debug, Default)]
 pub(super) struct Purchased {
     /// Texts whose vectors are in the cache now.
-    pub texts: u64,
+    pub texts: Vec<TextHash>,
     /// Requests sent.
     pub requests: u64,
     /// Texts that the provider would not take, with its words.
@@ -45,8 +45,11 @@ pub(super) fn buy(
         refusals_allowed: survey.refusals_allowed,
     };
     let mut items = drafted.spool()?.map(|item| item.map(|text| Item { hash: text.hash, text: text.text }));
+    let mut texts = Vec::new();
     let mut arrived = |batch: embed::Arrived| {
-        cache.store(&batch.hashes, &batch.vectors).map_err(|error| SinkError(Box::new(error)))
+        cache.store(&batch.hashes, &batch.vectors).map_err(|error| SinkError(Box::new(error)))?;
+        texts.extend(batch.hashes);
+        Ok(())
     };
     let progress = |now: embed::Progress| {
         let waiting = now.waiting.as_ref().map(|waiting| waiting.why.as_str());
@@ -55,7 +58,7 @@ pub(super) fn buy(
     let purchase = embed::buy(embedder, &terms, &mut items, &mut arrived, &progress, &world.stop);
     let bought = world.runtime.block_on(purchase).map_err(|error| PassError::purchase(error, row))?;
     let refused = bought.refused.into_iter().map(|refusal| (refusal.hash, refusal.message)).collect();
-    Ok(Purchased { texts: bought.texts, requests: bought.requests, refused })
+    Ok(Purchased { texts, requests: bought.requests, refused })
 }
 
 /// The id of the first row with a text, for a message; the spool is read again for it.
