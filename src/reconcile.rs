@@ -32,7 +32,7 @@ use crate::config::Config;
 use crate::embed::{self, Embedder};
 use crate::guard;
 use crate::manifest::{Counts, MANIFEST_FORMAT, Manifest, Source, Took};
-use crate::record::{Space, TextHash};
+use crate::record::{ContentHash, Space, TextHash};
 use crate::snapshot::{Look, Scan};
 use found::{Found, HeldVectors};
 use purchase::Purchased;
@@ -227,8 +227,8 @@ impl<'w> Pass<'w> {
             promote_ms: 0,
             counts: Counts::default(),
         };
-        if job.ends_hold && pass.hold.take().is_some() {
-            Hold::release(&pass.builds.layout)?;
+        if job.ends_hold {
+            pass.release()?;
         }
         if job.full_check {
             pass.found.prove(world, &pass.builds)?;
@@ -244,19 +244,23 @@ impl<'w> Pass<'w> {
             let scan = look.scan(&self.world.space)?;
             if self.is_known(&scan) {
                 look.end()?;
+                // What was set aside is gone from the table, though there is nothing to build.
+                let content = self.found.whole().and_then(|served| served.manifest.content_hash);
+                if content.is_some_and(|content| !self.holds(&content)) {
+                    self.release()?;
+                }
                 return Ok(self.done(Outcome::Unchanged));
             }
             self.found.read_rows(self.world);
             let (world, bought) = (self.world, &self.bought);
             let mut held = HeldVectors::gather(world, &self.builds, &self.found, self.job.rebuy, bought)?;
-            if let Some(hold) = &self.hold {
+            if self.hold.is_some() {
                 let survey = survey(&look, self.world, held.planner(self.found.rows()), None, &self.refused)?;
-                if hold.forbids(self.found.id(), &survey.content_hash) {
+                if self.holds(&survey.content_hash) {
                     look.end()?;
                     return Ok(self.done(Outcome::Held));
                 }
-                Hold::release(&self.builds.layout)?;
-                self.hold = None;
+                self.release()?;
             }
             let id = staging::new_id((self.world.clock)());
             let mut draft = Staging::begin(&self.builds, id)?.draft()?;
@@ -379,6 +383,19 @@ impl<'w> Pass<'w> {
     fn same_content(&self, survey: &Survey) -> bool {
         let served = self.found.whole().and_then(|served| served.manifest.content_hash);
         !self.forced() && served == Some(survey.content_hash)
+    }
+
+    /// Whether a rollback forbids to build this content.
+    fn holds(&self, content: &ContentHash) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.forbids(self.found.id(), content))
+    }
+
+    /// Ends a hold, if there is one.
+    fn release(&mut self) -> Result<(), PassError> {
+        if self.hold.take().is_some() {
+            Hold::release(&self.builds.layout)?;
+        }
+        Ok(())
     }
 
     fn forced(&self) -> bool {

@@ -8,7 +8,7 @@ use super::preview::preview;
 use super::{Job, PassError, Progress, World};
 use crate::builds::state::{Hold, State};
 use crate::builds::verify::failed;
-use crate::builds::{Builds, promote, sweep};
+use crate::builds::{Builds, Served, promote, sweep};
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -39,7 +39,12 @@ pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassE
     sweep::sweep(&builds)?;
     let (mut state, _) = State::load(&builds.layout);
     let served = builds.served();
-    let from = served.build().map(|build| build.manifest.id.clone());
+    let from = match &served {
+        Served::Nothing => None,
+        Served::Build(build) => Some(build.manifest.id.clone()),
+        // It cannot be read, but its promotion was noted: a reason more to leave it.
+        Served::Broken { .. } => state.promotions.last().map(|last| last.build.clone()),
+    };
     let there = |id: &str| builds.build(id).is_ok();
     let to = match (&asked.to, &from) {
         (Some(to), _) => to.clone(),

@@ -30,6 +30,7 @@ mod provider_limits;
 mod provider_openai;
 mod provider_refusals;
 mod reader;
+mod rollback;
 mod search;
 mod secrets;
 mod shutdown;
