@@ -17,6 +17,7 @@ mod crash;
 mod disk_full;
 mod guards;
 mod kept;
+mod laws;
 mod marker;
 mod orders;
 mod parity;

@@ -188,6 +188,28 @@ fn a_killed_build_is_resumed_and_no_text_that_was_cached_is_bought_again() {
     world.assert_proven();
 }
 
+#[test]
+fn what_a_failed_build_bought_is_held_through_builds_that_do_not_need_it() {
+    let world = World::with_people(10);
+    world.build();
+    world.add_people(11..=20);
+    world.provider.poison("person 20.");
+    assert_eq!(world.run(&["build"]).code, 1);
+    world.provider.cure();
+    world.sql("UPDATE experts SET tags = NULL WHERE id > 10");
+    assert_eq!(world.build().text("outcome"), "unchanged");
+    world.sql("UPDATE experts SET hourly_rate = 1");
+    assert_eq!(world.build().number("metadata_only"), 10);
+    world.provider.forget();
+
+    world.sql("UPDATE experts SET tags = '[\"tag\", \"other\"]' WHERE id > 10");
+    let built = world.build();
+
+    assert_eq!((built.number("embedded"), built.number("kept")), (1, 19), "{built:?}");
+    assert_eq!(world.provider.text_count(), 1, "only the one that was refused then");
+    world.assert_true(MODEL);
+}
+
 /// Records, kept, embedded, metadata only, removed.
 fn counts(ran: &Ran) -> (u64, u64, u64, u64, u64) {
     let [a, b, c, d, e] =

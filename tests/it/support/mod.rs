@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod api;
 pub mod host;
+pub mod pass;
 pub mod provider;
 pub mod small_disk;
 pub mod standing;

@@ -1,0 +1,157 @@
+//! Passes in the test's own process: many in a second, on a clock that the test turns.
+//!
+//! Real files and a real database, in memory where the system has such a
+//! place; the provider alone is a function. It sells in batches of
+//! [`BATCH`], one after the other, so that a test can say which texts were
+//! sold before it failed.
+
+use std::cell::Cell;
+use std::path::{Path, PathBuf};
+use std::sync::{Arc, Mutex};
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use jiff::Timestamp;
+use reindexd::config::{self, Config, Inputs};
+use reindexd::embed::{Embedder, Failure, FailureKind, Task};
+use reindexd::reconcile::{self, Done, Job, PassError, Rollback, RolledBack, World};
+use tempfile::TempDir;
+use tokio::runtime::Runtime;
+use tokio_util::sync::CancellationToken;
+
+use super::provider::vector;
+
+/// Texts in a request.
+pub const BATCH: usize = 2;
+
+thread_local! {
+    /// Seconds since 1970, for every pass of this thread.
+    static NOW: Cell<i64> = const { Cell::new(1_800_000_000) };
+}
+
+/// The time that passes are told.
+pub fn now() -> i64 {
+    NOW.get()
+}
+
+/// Lets time pass.
+pub fn wait(seconds: i64) {
+    NOW.set(now() + seconds);
+}
+
+/// A place to publish to, and the settings of the passes that do.
+pub struct Desk {
+    folder: TempDir,
+    /// The settings; a test may change what it likes between passes.
+    pub config: Config,
+    runtime: Runtime,
+    /// Texts sold since a test last took them.
+    pub sold: Arc<Mutex<Vec<String>>>,
+}
+
+impl Desk {
+    /// An empty place; builds are made from this database.
+    pub fn new(database: &Path) -> Self {
+        let folder = folder();
+        let path = |name: &str| Some(folder.path().join(name).into_os_string());
+        let env = |name: &str| match name {
+            "FAISS_INDEX_PATH" => path("faiss.index"),
+            "METADATA_PATH" => path("metadata.json"),
+            "OUTPUT_DIM" => Some("8".into()),
+            _ => None,
+        };
+        let nowhere = Path::new("/nowhere");
+        let inputs = Inputs { flag: None, env: &env, cwd: nowhere, system_file: nowhere, dotenv: false };
+        let mut config = config::load(&inputs).unwrap().config;
+        database.clone_into(&mut config.source.database);
+        config.embedding.concurrency = 1;
+        config.guard.max_shrink = 1.0;
+        let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
+        Self { folder, config, runtime: runtime.unwrap(), sold: Arc::default() }
+    }
+
+    /// One pass; the provider fails for good after so many requests.
+    pub fn pass(&self, job: &Job, requests: usize) -> Result<Done, PassError> {
+        self.in_world(requests, |world| reconcile::reconcile(world, job))
+    }
+
+    /// Serves an earlier build again.
+    pub fn roll_back(&self, to: &str) -> Result<RolledBack, PassError> {
+        let asked = Rollback { to: Some(to.to_owned()), by: "a test".to_owned() };
+        self.in_world(0, |world| reconcile::rollback(world, &asked))
+    }
+
+    /// The three files that are served and that rows and vectors decide alone.
+    pub fn served(&self) -> [Vec<u8>; 3] {
+        ["faiss.index", "metadata.json", "hashes.bin"]
+            .map(|name| std::fs::read(self.path("current").join(name)).unwrap())
+    }
+
+    /// The names in `builds/`, sorted.
+    pub fn builds(&self) -> Vec<String> {
+        let entries = std::fs::read_dir(self.path("builds")).into_iter().flatten();
+        let mut names: Vec<String> =
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
+        names.sort();
+        names
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.folder.path().join(name)
+    }
+
+    fn in_world<T>(&self, requests: usize, act: impl FnOnce(&World<'_>) -> T) -> T {
+        let model = self.config.embedding.model.clone();
+        let seller: Arc<dyn Embedder> = Arc::new(Seller {
+            dimension: self.config.embedding.dimension,
+            model,
+            requests_left: Mutex::new(requests),
+            sold: Arc::clone(&self.sold),
+        });
+        act(&World {
+            config: &self.config,
+            space: self.config.space(|| unreachable!("no local model")),
+            embedder: &|| Ok(Arc::clone(&seller)),
+            runtime: self.runtime.handle().clone(),
+            stop: CancellationToken::new(),
+            tick: &|| {},
+            progress: &|_| {},
+            clock: || Timestamp::from_second(now()).unwrap(),
+        })
+    }
+}
+
+/// A folder in memory where there is one: a thousand passes are a thousand times thirty flushes.
+pub fn folder() -> TempDir {
+    tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
+}
+
+struct Seller {
+    model: String,
+    dimension: usize,
+    requests_left: Mutex<usize>,
+    sold: Arc<Mutex<Vec<String>>>,
+}
+
+impl Embedder for Seller {
+    fn embed<'a>(&'a self, texts: &'a [String], _: Task) -> BoxFuture<'a, Result<Vec<Vec<f32>>, Failure>> {
+        async move {
+            let mut left = self.requests_left.lock().unwrap();
+            *left = left.checked_sub(1).ok_or_else(|| Failure {
+                kind: FailureKind::Final,
+                message: "closed for today".to_owned(),
+            })?;
+            self.sold.lock().unwrap().extend_from_slice(texts);
+            Ok(texts.iter().map(|text| vector(&self.model, text, self.dimension)).collect())
+        }
+        .boxed()
+    }
+
+    fn most_texts(&self) -> usize {
+        BATCH
+    }
+
+    fn most_bytes(&self) -> usize {
+        1 << 20
+    }
+}
