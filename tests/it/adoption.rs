@@ -143,8 +143,8 @@ fn metadata_in_another_directory_are_adopted_too() {
 
     assert!(adopted.text("build").ends_with("-adopted"), "{adopted:?}");
     assert_eq!(pair(), before);
-    let built = build();
-    assert_eq!(built.number("embedded"), 5, "{built:?}");
+    let own = build();
+    assert_eq!(own.number("embedded"), 5, "{own:?}");
     assert_eq!(std::fs::read_link(&index).unwrap(), Path::new("current/faiss.index"));
     assert_eq!(std::fs::read_link(&metadata).unwrap(), Path::new("../../index/current/metadata.json"));
     assert_eq!(std::fs::read(&metadata).unwrap(), world.oracle().metadata);

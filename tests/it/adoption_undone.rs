@@ -1,6 +1,6 @@
 //! Names that are half one thing, half another: ingest.py run again over the links, adoption cut short.
 
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 use std::process::Stdio;
 use std::time::Duration;
 

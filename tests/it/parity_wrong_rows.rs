@@ -31,7 +31,7 @@ const BAD: [Bad; 24] = [
     bad("tags", "'true'", "a boolean"),
     bad("tags", "'NaN'", "a number (NaN)"),
     bad("tags", r#"'["a", 1]'"#, "a list whose item 2 is a number"),
-    bad("tags", r#"'[null]'"#, "a list whose item 1 is null"),
+    bad("tags", "'[null]'", "a list whose item 1 is null"),
     bad("tags", r#"'["a", ["b"]]'"#, "a list whose item 2 is a list"),
     // Taken by ingest.py as if there were none.
     bad("tags", "'{}'", "an object"),

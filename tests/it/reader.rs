@@ -140,7 +140,7 @@ fn readme_lines() -> Option<String> {
 /// A build that has another number of records and other bytes than the one before; bought is nothing twice.
 #[track_caller]
 fn promote_another(world: &World, nth: u32) {
-    let tags = if nth % 2 == 0 { "NULL" } else { "'[\"tag\", \"other\"]'" };
+    let tags = if nth.is_multiple_of(2) { "NULL" } else { "'[\"tag\", \"other\"]'" };
     world.sql(&format!(
         "UPDATE experts SET tags = {tags} WHERE id = {PEOPLE};
          UPDATE experts SET category = 'round {nth}' WHERE id = 1"
@@ -183,11 +183,10 @@ impl Witness {
                 assert!(heard_of > 0, "nothing was heard of the names at all");
                 return removed;
             }
-            let named = event.paths.into_iter().filter(|path| names.contains(path));
-            let named: Vec<_> = named.collect();
-            heard_of += named.len();
+            let ours: Vec<_> = event.paths.into_iter().filter(|path| names.contains(path)).collect();
+            heard_of += ours.len();
             if away(event.kind) {
-                removed.extend(named);
+                removed.extend(ours);
             }
         }
     }
