@@ -3,6 +3,7 @@
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
 use std::sync::{Arc, Mutex};
+use std::thread::JoinHandle;
 use std::time::{Duration, Instant};
 
 use rustix::process::{Pid, Signal, kill_process};
@@ -13,6 +14,8 @@ use super::{SOON, World};
 pub struct Agent {
     child: Child,
     log: Arc<Mutex<String>>,
+    /// Ends with the last line.
+    reader: JoinHandle<()>,
 }
 
 impl World {
@@ -41,14 +44,14 @@ impl Agent {
         let lines = BufReader::new(child.stderr.take().unwrap()).lines();
         let log = Arc::new(Mutex::new(String::new()));
         let kept = Arc::clone(&log);
-        std::thread::spawn(move || {
+        let reader = std::thread::spawn(move || {
             for line in lines.map_while(Result::ok) {
                 let mut log = kept.lock().unwrap();
                 log.push_str(&line);
                 log.push('\n');
             }
         });
-        Self { child, log }
+        Self { child, log, reader }
     }
 
     /// Everything logged so far.
@@ -115,13 +118,15 @@ impl Agent {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Waits for the end and gives the exit code; 128 and the number for a signal.
+    /// Waits for the end and the whole log, and gives the exit code; 128 and the number for a signal.
     #[track_caller]
     pub fn ended(&mut self, within: Duration) -> i32 {
         use std::os::unix::process::ExitStatusExt;
         let deadline = Instant::now() + within;
         loop {
-            if let Some(status) = self.child.try_wait().unwrap() {
+            if let Some(status) = self.child.try_wait().unwrap()
+                && self.reader.is_finished()
+            {
                 return status.code().or_else(|| status.signal().map(|number| 128 + number)).unwrap();
             }
             assert!(Instant::now() < deadline, "still running after {within:?}\n{}", self.log());
