@@ -48,7 +48,7 @@ fn on_a_small_disk(act: impl FnOnce(&World)) {
 
 /// Writes a file until so many bytes are free.
 fn fill(world: &World, leave: u64) {
-    let stat = rustix::fs::statvfs(&world.path("data")).unwrap();
+    let stat = rustix::fs::statvfs(world.path("data")).unwrap();
     let free = stat.f_bavail * stat.f_frsize;
     let bytes = usize::try_from(free.saturating_sub(leave)).unwrap();
     std::fs::File::create(filler(world)).unwrap().write_all(&vec![b'x'; bytes]).unwrap();

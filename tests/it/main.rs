@@ -4,6 +4,12 @@
 //! database, a real embedding server on loopback, and the real program.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::similar_names,
+    clippy::many_single_char_names,
+    clippy::type_complexity,
+    reason = "short tests say more with short names"
+)]
 #![allow(dead_code, reason = "not every chapter needs all of its world")]
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]

@@ -24,7 +24,7 @@ fn the_address_may_be_given_with_or_without_its_version() {
         assert_eq!(seen.len(), 1, "{ending}");
         assert_eq!((seen[0].path.as_str(), seen[0].key()), (path, Some("openai-test-key")), "{ending}");
         assert_eq!((seen[0].model.as_str(), seen[0].dimension), (OPENAI_MODEL, Some(DIMENSION)), "{ending}");
-        world.assert_true_vectors(OPENAI_MODEL);
+        world.assert_true(OPENAI_MODEL);
     }
 }
 
@@ -37,7 +37,7 @@ fn vectors_are_put_in_the_order_of_their_indices() {
     let ran = world.build();
 
     assert_eq!((ran.number("requests"), ran.number("records")), (1, 12));
-    world.assert_true_vectors(OPENAI_MODEL);
+    world.assert_true(OPENAI_MODEL);
 }
 
 #[test]
@@ -64,7 +64,7 @@ fn an_index_given_twice_and_other_wrong_answers_are_asked_for_again() {
         (ran.number("embedded"), ran.number("requests")),
         (2 * u64::from(count), 2 * u64::from(count))
     );
-    world.assert_true_vectors(OPENAI_MODEL);
+    world.assert_true(OPENAI_MODEL);
 }
 
 #[test]
@@ -99,7 +99,7 @@ fn a_model_with_longer_vectors_of_its_own_is_asked_for_ours_from_its_first_answe
     let asked: Vec<_> = world.provider.requests().iter().map(|seen| seen.dimension).collect();
     assert_eq!(asked, [None, Some(DIMENSION), Some(DIMENSION), Some(DIMENSION)]);
     assert_eq!(ran.number("records"), 9);
-    world.assert_true_vectors("unheard-of");
+    world.assert_true("unheard-of");
 }
 
 #[test]
@@ -113,7 +113,7 @@ fn vectors_of_two_providers_never_meet_in_one_index() {
 
     assert_eq!((ran.number("kept"), ran.number("embedded")), (0, 5));
     assert!(plan["reasons"][0].as_str().unwrap().contains("the space changed from"), "{plan}");
-    world.assert_true_vectors(OPENAI_MODEL);
+    world.assert_true(OPENAI_MODEL);
 }
 
 #[test]
@@ -121,7 +121,7 @@ fn a_search_is_asked_in_the_space_of_the_index() {
     let world = World::with_people(5);
     world.ask_openai("");
     world.build();
-    let text = support::document(&world.records()[3]);
+    let text = support::text_of(&world.records()[3]);
 
     let found = world.run(&["search", &text, "-k", "2", "--json"]).json();
     world.settings("");

@@ -83,8 +83,8 @@ mod tests {
     use super::*;
     use crate::builds::state::LastPass;
 
-    fn preview(changes: bool, reasons: &[&str], held: bool) -> Result<Preview, PassError> {
-        Ok(Preview {
+    fn preview(changes: bool, reasons: &[&str], held: bool) -> Preview {
+        Preview {
             changes,
             records: 1,
             kept: 1,
@@ -97,7 +97,7 @@ mod tests {
             reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
             held,
             content_hash: None,
-        })
+        }
     }
 
     fn at(second: i64) -> Timestamp {
@@ -117,14 +117,14 @@ mod tests {
             ..AgentNote::default()
         };
         let cases = [
-            (preview(false, &[], false), Some(true), &well, "nothing"),
-            (preview(false, &[], false), Some(false), &well, "start the agent"),
-            (preview(true, &[], false), Some(true), &well, "about to build"),
-            (preview(true, &[], false), Some(false), &well, "run `reindexd build`"),
-            (preview(true, &[], false), Some(true), &failed, "mend what the last attempt says"),
-            (preview(true, &["would fail: row id=3"], false), Some(true), &well, "mend the rows"),
-            (preview(true, &["would be refused: no tagged rows"], false), Some(true), &well, "guard"),
-            (preview(true, &["held"], true), Some(true), &well, "--release"),
+            (Ok(preview(false, &[], false)), Some(true), &well, "nothing"),
+            (Ok(preview(false, &[], false)), Some(false), &well, "start the agent"),
+            (Ok(preview(true, &[], false)), Some(true), &well, "about to build"),
+            (Ok(preview(true, &[], false)), Some(false), &well, "run `reindexd build`"),
+            (Ok(preview(true, &[], false)), Some(true), &failed, "mend what the last attempt says"),
+            (Ok(preview(true, &["would fail: row id=3"], false)), Some(true), &well, "mend the rows"),
+            (Ok(preview(true, &["would be refused: no tagged rows"], false)), Some(true), &well, "guard"),
+            (Ok(preview(true, &["held"], true)), Some(true), &well, "--release"),
             (Err(PassError::Busy), Some(true), &well, "stands in the way"),
         ];
         for (drift, agent_runs, note, expected) in cases {
@@ -146,7 +146,7 @@ mod tests {
             (true, false, Some(true), None, Some(60)),
         ];
         for (changes, held, agent_runs, promoted, expected) in cases {
-            let drift = preview(changes, &[], held);
+            let drift = Ok(preview(changes, &[], held));
             let found = Found {
                 served: &Served::Nothing,
                 drift: &drift,

@@ -216,42 +216,41 @@ impl World {
         floats.collect::<Vec<_>>().chunks_exact(dimension).map(<[f32]>::to_vec).collect()
     }
 
-
-            assert!(close, "the vector of {record} is another's");
-            assert!(raw.iter().zip(vector).all(near), "not the vector of {record}");
-            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
-            let at: jiff::Timestamp = promotion["at"].as_str().unwrap().parse().unwrap();
-            let close = vector.iter().zip(&expected).all(|(found, due)| (found - due).abs() < 2e-7);
-            let expected = unit(&provider::vector(model, &text_of(record), vector.len()));
-            let length = raw.iter().map(|x| x * x).sum::<f32>().sqrt();
-            let near = |(a, b): (&f32, &f32)| (a / length - b).abs() < 2e-7;
-            let raw = provider::vector(model, &document(record), vector.len());
-            promotion["at"] = (at - jiff::SignedDuration::from_mins(11)).to_string().into();
-        assert_eq!(records.len(), vectors.len());
+    /// Every served vector must be what the provider makes of its record's own text, at unit length.
+    ///
+    /// The text is put together from the metadata alone, for people as [`World::add_people`] makes them.
+    #[track_caller]
+    pub fn assert_true(&self, model: &str) {
+        let (records, vectors) = (self.records(), self.vectors());
         assert_eq!(records.len(), vectors.len(), "a vector for every record");
         for (record, vector) in records.iter().zip(&vectors) {
+            let expected = unit(&provider::vector(model, &text_of(record), vector.len()));
+            let close = vector.iter().zip(&expected).all(|(found, due)| (found - due).abs() < 2e-7);
+            assert!(close, "the vector of {record} is another's");
+        }
+    }
+
+    /// Makes every promotion look ten minutes older than it is: no reader can still be at an old build.
+    #[track_caller]
+    pub fn let_the_grace_pass(&self) {
+        let path = self.path("data/.reindexd/state.json");
+        let mut state: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
         for promotion in state["promotions"].as_array_mut().unwrap() {
-        let (records, vectors) = (self.records(), self.vectors());
+            let at: jiff::Timestamp = promotion["at"].as_str().unwrap().parse().unwrap();
+            promotion["at"] = (at - jiff::SignedDuration::from_mins(11)).to_string().into();
+        }
+        std::fs::write(path, state.to_string()).unwrap();
+    }
+
+    /// The builds in `builds/`, by their names, sorted.
+    pub fn builds(&self) -> Vec<String> {
         let entries = std::fs::read_dir(self.path("data/builds")).unwrap();
         let mut names: Vec<String> =
-        let mut state: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        let path = self.path("data/.reindexd/state.json");
-        names
+            entries.map(|entry| entry.unwrap().file_name().into_string().unwrap()).collect();
         names.sort();
-        std::fs::write(path, state.to_string()).unwrap();
-        }
-    #[track_caller]
-    ///
-    /// Every served vector must be the one that the provider gives for its person's text, made unit length.
-    /// Every served vector must be what the provider makes of its record's own text, at unit length.
-    /// Makes every promotion look ten minutes older than it is: no reader can still be at an old build.
-    /// The builds in `builds/`, by their names, sorted.
-    /// The text is put together from the metadata alone, for people as [`World::add_people`] makes them.
-    pub fn assert_true(&self, model: &str) {
-    pub fn assert_true_vectors(&self, model: &str) {
-    pub fn builds(&self) -> Vec<String> {
-    pub fn let_the_grace_pass(&self) {
+        names
     }
+
     /// Everything below `data/` whose name ends in `.staging`.
     pub fn staging(&self) -> Vec<PathBuf> {
         let mut found = Vec::new();
@@ -284,32 +283,27 @@ pub fn add_person(database: &Connection, id: u32) {
     database.execute(person, [id]).unwrap();
 }
 
-
-        "{} {}. {} at {}. {} Domains: {}.",
-        ["First Name", "Last Name", "Job Title", "Company", "Bio"].map(|key| record[key].as_str().unwrap());
-        part("Bio"),
-        part("Company"),
-        part("First Name"),
-        part("Job Title"),
-        part("Last Name"),
-        record["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap()).collect();
-        tags.join(", ")
-    #[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is what is meant")]
-    )
-    format!(
-    format!("{first} {last}. {title} at {company}. {bio} Domains: tag, other.")
-    let [first, last, title, company, bio] =
-    let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+/// The document text of a record as [`World::add_people`] makes them.
+pub fn text_of(record: &Value) -> String {
     let part = |key: &str| record[key].as_str().unwrap();
     let tags: Vec<&str> =
-    vector.iter().map(|&x| (f64::from(x) / length) as f32).collect()
-/// A vector at unit length, reckoned with twice the precision.
-/// The document text of a person of [`World::add_people`].
-/// The document text of a record as [`World::add_people`] makes them.
-fn unit(vector: &[f32]) -> Vec<f32> {
-pub fn document(record: &Value) -> String {
-pub fn text_of(record: &Value) -> String {
+        record["tags"].as_array().unwrap().iter().map(|tag| tag.as_str().unwrap()).collect();
+    format!(
+        "{} {}. {} at {}. {} Domains: {}.",
+        part("First Name"),
+        part("Last Name"),
+        part("Job Title"),
+        part("Company"),
+        part("Bio"),
+        tags.join(", ")
+    )
 }
+
+/// A vector at unit length, reckoned with twice the precision.
+fn unit(vector: &[f32]) -> Vec<f32> {
+    let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
+    #[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is what is meant")]
+    vector.iter().map(|&x| (f64::from(x) / length) as f32).collect()
 }
 
 /// Runs a command to its end.
