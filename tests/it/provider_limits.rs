@@ -69,7 +69,6 @@ fn a_limit_of_texts_a_minute_is_kept_and_what_was_bought_before_a_stop_is_kept_t
     world.settings("[embedding]\nitems_per_minute = 5\n[log]\nlevel = \"debug\"\n");
 
     let agent = Agent::start(&mut world.command(&["run"]));
-    agent.wait_for_log("our own limit of texts a minute");
     assert!(world.provider.wait_for_answers(1, SOON));
     let sizes: Vec<_> = world.provider.requests().iter().map(|seen| seen.texts.len()).collect();
     agent.stop();
