@@ -4,10 +4,15 @@
 //! process ends, however it ends, so no lock is ever stale. The claim is a
 //! small file that names the two published paths; a second configuration that
 //! would publish from the same directory finds it and is refused.
+//!
+//! Notes that are written beside a pass, such as what was announced, have a
+//! lock of their own, held for one note.
 
 use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
+use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
@@ -37,6 +42,43 @@ pub fn try_lock_agent(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
     try_lock_file(layout.private.join("agent.lock"))
 }
 
+/// How long a note waits for another one, which takes milliseconds.
+const NOTE_WAIT: Duration = Duration::from_secs(2);
+
+/// The right to replace a note, or to sweep where notes are made.
+#[derive(Debug)]
+pub struct NoteLock {
+    _lock: PassLock,
+}
+
+/// Takes the lock of the notes, or `None` while one is being written.
+///
+/// # Errors
+///
+/// [`DiskError`] where the lock file cannot be opened.
+pub fn try_lock_notes(layout: &Layout) -> Result<Option<NoteLock>, DiskError> {
+    Ok(try_lock_file(layout.private.join("notes.lock"))?.map(|lock| NoteLock { _lock: lock }))
+}
+
+/// Takes the lock of the notes, and waits for it.
+///
+/// # Errors
+///
+/// [`DiskError`] where the lock file cannot be opened, or somebody keeps the lock.
+pub fn lock_notes(layout: &Layout) -> Result<NoteLock, DiskError> {
+    let until = Instant::now() + NOTE_WAIT;
+    loop {
+        if let Some(lock) = try_lock_notes(layout)? {
+            return Ok(lock);
+        }
+        if Instant::now() >= until {
+            let path = layout.private.join("notes.lock");
+            return Err(DiskError { act: "lock", path, source: ErrorKind::WouldBlock.into() });
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
 /// Whether an agent serves this directory; `None` where its lock cannot be read.
 #[must_use]
 pub fn agent_runs(layout: &Layout) -> Option<bool> {
@@ -47,7 +89,7 @@ pub fn agent_runs(layout: &Layout) -> Option<bool> {
             Err(TryLockError::WouldBlock) => Some(true),
             Err(TryLockError::Error(_)) => None,
         },
-        Err(error) if error.kind() == std::io::ErrorKind::NotFound => Some(false),
+        Err(error) if error.kind() == ErrorKind::NotFound => Some(false),
         Err(_) => None,
     }
 }

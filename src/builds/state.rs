@@ -14,6 +14,7 @@ use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
 use super::disk::{self, DiskError, Mode};
 use super::layout::Layout;
+use super::lock;
 use crate::manifest::Counts;
 use crate::record::{ContentHash, ScanHash};
 
@@ -237,13 +238,27 @@ pub fn load_announced(layout: &Layout) -> Announced {
     load(&path(layout, "announced")).0
 }
 
-/// Replaces what was announced.
+/// Changes what was announced, while nobody else does.
 ///
 /// # Errors
 ///
 /// [`DiskError`].
-pub fn save_announced(layout: &Layout, announced: &Announced) -> Result<(), DiskError> {
-    save(&path(layout, "announced"), announced)
+pub fn change_announced(layout: &Layout, change: impl FnOnce(&mut Announced)) -> Result<(), DiskError> {
+    let _alone = lock::lock_notes(layout)?;
+    let before = load_announced(layout);
+    let mut announced = before.clone();
+    change(&mut announced);
+    if announced == before { Ok(()) } else { save(&path(layout, "announced"), &announced) }
+}
+
+/// Replaces a note that is not written by the holder of the pass lock.
+///
+/// # Errors
+///
+/// [`DiskError`].
+pub fn save_note<T: Serialize>(layout: &Layout, name: &str, note: &T) -> Result<(), DiskError> {
+    let _alone = lock::lock_notes(layout)?;
+    save(&path(layout, name), note)
 }
 
 /// The path of a state file by its name.
@@ -267,12 +282,7 @@ pub fn load<T: DeserializeOwned + Default>(path: &Path) -> (T, Option<String>) {
     }
 }
 
-/// Replaces a small state file.
-///
-/// # Errors
-///
-/// [`DiskError`].
-pub fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), DiskError> {
+fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), DiskError> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("state has string keys only");
     bytes.push(b'\n');
     disk::replace_file(path, &bytes, Mode { file: 0o640, ..Mode::DEFAULT })

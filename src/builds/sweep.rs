@@ -11,7 +11,7 @@ use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Builds, DiskError, STAGING, disk};
+use super::{Builds, DiskError, STAGING, disk, lock};
 
 /// Removes stale staging and says what it removed. The caller holds the lock.
 ///
@@ -29,7 +29,12 @@ pub fn sweep(builds: &Builds) -> Result<Vec<PathBuf>, DiskError> {
         }
         removed.push(path);
     }
-    let mut beside = vec![layout.root.as_path(), layout.private.as_path()];
+    // Where a note is being written, what it is made of is not stale.
+    let no_notes = lock::try_lock_notes(layout)?;
+    let mut beside = vec![layout.root.as_path()];
+    if no_notes.is_some() {
+        beside.push(&layout.private);
+    }
     if disk::parent(&layout.metadata) != layout.root {
         beside.push(disk::parent(&layout.metadata));
     }
@@ -77,4 +82,25 @@ pub fn names(directory: &Path) -> Result<Vec<OsString>, DiskError> {
 
 fn is_directory(path: &Path) -> bool {
     path.symlink_metadata().is_ok_and(|meta| meta.is_dir())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn what_a_note_is_made_of_is_stale_only_when_nobody_writes_one() {
+        let folder = tempfile::tempdir().unwrap();
+        let builds =
+            Builds::at(&folder.path().join("faiss.index"), &folder.path().join("metadata.json")).unwrap();
+        let _pass = builds.lock().unwrap().unwrap();
+        let note = builds.layout.private.join("agent.json.staging");
+        std::fs::write(&note, "{").unwrap();
+
+        let writing = lock::lock_notes(&builds.layout).unwrap();
+        assert_eq!(sweep(&builds).unwrap(), Vec::<PathBuf>::new());
+        drop(writing);
+
+        assert_eq!(sweep(&builds).unwrap(), [note]);
+    }
 }

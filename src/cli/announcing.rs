@@ -53,25 +53,22 @@ pub(super) async fn if_due(
         Err(error) => tracing::warn!(build = id, "not announced: {}", with_cause(error)),
     }
     let error = told.as_ref().err().map(|error| with_cause(error));
-    // Read again: meanwhile somebody else may have told others.
-    let mut announced = state::load_announced(&builds.layout);
-    announced.insert(name, AnnouncedTo { build: Some(id.to_owned()), at: super::clock(), error });
-    save(builds, &announced);
+    let last = AnnouncedTo { build: Some(id.to_owned()), at: super::clock(), error };
+    note(builds, |announced| {
+        announced.insert(name, last);
+    });
     told.is_ok()
 }
 
 /// Drops what is remembered of targets that the settings no longer name.
 pub(super) fn forget_all_but(targets: &[Announce], builds: &Builds) {
-    let mut announced = state::load_announced(&builds.layout);
-    let before = announced.len();
-    announced.retain(|known, _| targets.iter().any(|target| name(target) == *known));
-    if announced.len() < before {
-        save(builds, &announced);
-    }
+    note(builds, |announced| {
+        announced.retain(|known, _| targets.iter().any(|target| name(target) == *known))
+    });
 }
 
-fn save(builds: &Builds, announced: &Announced) {
-    if let Err(error) = state::save_announced(&builds.layout, announced) {
+fn note(builds: &Builds, change: impl FnOnce(&mut Announced)) {
+    if let Err(error) = state::change_announced(&builds.layout, change) {
         tracing::warn!("{}", with_cause(&error));
     }
 }

@@ -35,6 +35,9 @@ const LOCK_WAIT: Duration = Duration::from_secs(1);
 use ledger::Ledger;
 use service::{Service, Vitals};
 
+/// How long the last note may take to be written before the process ends without it.
+const LAST_NOTE: Duration = Duration::from_millis(500);
+
 /// The settings in force, which SIGHUP replaces whole.
 type InForce = Arc<RwLock<Arc<Config>>>;
 
@@ -59,7 +62,7 @@ pub(super) fn run(context: Context, flag: Option<&Path>, handlers: Handlers) -> 
     let ended = runtime.block_on(live(&in_force, space, &builds, flag, handlers, &stop));
     stop.cancel();
     match ended {
-        Ok(ExitReason::Stopped) => runtime.shutdown_timeout(Duration::from_millis(100)),
+        Ok(ExitReason::Stopped) => runtime.shutdown_timeout(LAST_NOTE),
         Ok(ExitReason::LeftBehind) => runtime.shutdown_background(),
         Err(error) => return fail(false, FAILED, &format!("the agent cannot start: {error}")),
     }
@@ -249,18 +252,17 @@ fn reload(in_force: InForce, flag: Option<PathBuf>, watch: Watch) -> agent::Relo
 
 /// Which touch of the marker was acted on, in a file of its own.
 struct MarkerFile {
-    path: PathBuf,
+    layout: Layout,
     acted_on: Option<Stamp>,
 }
 
 impl MarkerFile {
     fn open(layout: &Layout) -> Self {
-        let path = state::path(layout, "marker");
-        let (acted_on, damaged) = state::load(&path);
+        let (acted_on, damaged) = state::load(&state::path(layout, "marker"));
         if let Some(words) = damaged {
             tracing::warn!("{words}");
         }
-        Self { path, acted_on }
+        Self { layout: layout.clone(), acted_on }
     }
 }
 
@@ -271,7 +273,7 @@ impl MarkerMemory for MarkerFile {
 
     fn remember(&mut self, stamp: Stamp) -> io::Result<()> {
         if self.acted_on != Some(stamp) {
-            state::save(&self.path, &Some(stamp)).map_err(io::Error::other)?;
+            state::save_note(&self.layout, "marker", &Some(stamp)).map_err(io::Error::other)?;
             self.acted_on = Some(stamp);
         }
         Ok(())

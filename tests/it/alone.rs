@@ -73,7 +73,7 @@ fn an_agent_beside_a_build_waits_for_it_and_calls_that_no_failure() {
 
     let agent = world.agent();
     agent.wait_for_log("phase=waiting_for_lock");
-    assert_eq!(world.staging().len(), 1, "an agent sweeps nothing that a build still writes");
+    assert_eq!(world.drafts().len(), 1, "an agent sweeps nothing that a build still writes");
     world.provider.release();
     agent.wait_for_log("outcome=unchanged");
 

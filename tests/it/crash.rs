@@ -22,14 +22,14 @@ fn killed_in_the_middle_of_a_purchase_it_buys_again_only_what_was_not_answered()
 
         running.signal(Signal::KILL);
         assert_eq!(running.ended(SOON), KILLED);
-        assert_eq!(world.staging().len(), 1, "{command} left its staging behind");
+        assert_eq!(world.drafts().len(), 1, "{command} left its staging behind");
         world.provider.release();
         let agent = Agent::start(&mut world.command(&["run"]));
         agent.wait_for_promotions(1);
 
         assert_eq!(world.records().len(), 50);
-        assert_eq!(agent.logged("removed stale staging"), 1, "{}", agent.log());
-        assert_eq!(world.staging().len(), 0);
+        assert_eq!(agent.logged("removed stale staging path=data/builds"), 1, "{}", agent.log());
+        assert_eq!(world.drafts().len(), 0);
         assert_eq!(world.provider.paid_twice(), Vec::<String>::new());
         world.assert_proven();
         agent.stop();
@@ -64,7 +64,7 @@ fn killed_wherever_a_look_finds_it_it_serves_the_old_build_or_the_new_one() {
 
 /// Whether a file is in a staging directory.
 fn in_staging(world: &World, name: &str) -> bool {
-    world.staging().iter().any(|staging| staging.join(name).exists())
+    world.drafts().iter().any(|staging| staging.join(name).exists())
 }
 
 /// Killed or not, the old build or the new one is served whole, and the next build is the new one.

@@ -146,7 +146,7 @@ fn a_build_that_waits_for_another_one_stops_and_leaves_that_its_staging() {
     waiting.signal(Signal::TERM);
     assert_eq!(waiting.ended(FIVE_SECONDS), 143, "{}", waiting.log());
 
-    assert_eq!(world.staging().len(), 1);
+    assert_eq!(world.drafts().len(), 1);
     world.provider.release();
     let mut first = first;
     assert_eq!(first.ended(SOON), 0, "{}", first.log());

@@ -28,8 +28,7 @@ pub(super) struct Ledger {
 impl Ledger {
     /// Begins with what the agent before left: a failure is one until a pass has ended better.
     pub(super) fn open(layout: &Layout, way: WayNow, stop: CancellationToken) -> Self {
-        let path = state::path(layout, "agent");
-        let (mut note, damaged): (AgentNote, _) = state::load(&path);
+        let (mut note, damaged): (AgentNote, _) = state::load(&state::path(layout, "agent"));
         if let Some(words) = damaged {
             tracing::warn!("{words}");
         }
@@ -37,11 +36,13 @@ impl Ledger {
         note.retry_at = None;
         let (to_disk, mut newest) = watch::channel(note.clone());
         newest.mark_changed();
+        let layout = layout.clone();
         tokio::spawn(async move {
             while stop.run_until_cancelled(newest.changed()).await.is_some_and(|changed| changed.is_ok()) {
                 let note = newest.borrow_and_update().clone();
-                let path = path.clone();
-                let saved = tokio::task::spawn_blocking(move || state::save(&path, &note)).await;
+                let layout = layout.clone();
+                let save = move || state::save_note(&layout, "agent", &note);
+                let saved = tokio::task::spawn_blocking(save).await;
                 if let Ok(Err(error)) = saved {
                     tracing::warn!("{}", with_cause(&error));
                 }

@@ -268,6 +268,12 @@ impl World {
         found
     }
 
+    /// The directories of builds not yet proven.
+    pub fn drafts(&self) -> Vec<PathBuf> {
+        let builds = self.path("data/builds");
+        self.staging().into_iter().filter(|path| path.starts_with(&builds)).collect()
+    }
+
     /// `reindexd verify` must prove the served build.
     #[track_caller]
     pub fn assert_proven(&self) {
