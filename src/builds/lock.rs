@@ -65,6 +65,7 @@ pub fn try_lock_notes(layout: &Layout) -> Result<Option<NoteLock>, DiskError> {
 /// # Errors
 ///
 /// [`DiskError`] where the lock file cannot be opened, or somebody keeps the lock.
+#[allow(clippy::disallowed_methods, reason = "bounded by NOTE_WAIT")]
 pub fn lock_notes(layout: &Layout) -> Result<NoteLock, DiskError> {
     let until = Instant::now() + NOTE_WAIT;
     loop {

@@ -63,7 +63,7 @@ pub(super) async fn if_due(
 /// Drops what is remembered of targets that the settings no longer name.
 pub(super) fn forget_all_but(targets: &[Announce], builds: &Builds) {
     note(builds, |announced| {
-        announced.retain(|known, _| targets.iter().any(|target| name(target) == *known))
+        announced.retain(|known, _| targets.iter().any(|target| name(target) == *known));
     });
 }
 

@@ -33,7 +33,7 @@ impl Api {
                     return;
                 }
                 // A client that leaves half way has told nothing.
-                stream.ok().and_then(|stream| answer(stream, &shared));
+                stream.ok().and_then(|stream| answer(&stream, &shared));
             }
         });
         Self { address, heard }
@@ -71,9 +71,9 @@ impl Drop for Api {
     }
 }
 
-fn answer(stream: TcpStream, heard: &Mutex<Heard>) -> Option<()> {
+fn answer(stream: &TcpStream, heard: &Mutex<Heard>) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    let mut reader = BufReader::new(&stream);
+    let mut reader = BufReader::new(stream);
     let mut length = 0;
     loop {
         let mut line = String::new();
@@ -93,5 +93,6 @@ fn answer(stream: TcpStream, heard: &Mutex<Heard>) -> Option<()> {
     let status = if heard.refuses { "503 Service Unavailable" } else { "204 No Content" };
     drop(heard);
     let head = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    (&stream).write_all(head.as_bytes()).ok()
+    let mut stream = stream;
+    stream.write_all(head.as_bytes()).ok()
 }
