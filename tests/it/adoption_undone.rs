@@ -1,8 +1,6 @@
 //! Names that are half one thing, half another: ingest.py run again over the links, adoption cut short.
 
 use std::path::PathBuf;
-use std::process::Stdio;
-use std::time::Duration;
 
 use crate::support::provider::Fault;
 use crate::support::standing::NAMES;
@@ -15,6 +13,8 @@ fn ingest_py_run_again_over_the_links_costs_a_build_and_no_request() {
     let before = world.pair();
     world.provider.forget();
     ingest_again(&world);
+    let links = NAMES.map(|name| world.path("data").join(name).is_symlink());
+    assert_eq!(links, [false, true], "it renames its index over one and opens the other");
 
     let ran = world.run(&["build", "--json"]);
 
@@ -152,32 +152,6 @@ fn adoption_cut_short_after_any_step_is_completed_by_the_next_pass() {
     assert_eq!(world.build().text("outcome"), "unchanged");
 }
 
-#[test]
-fn adoption_killed_at_any_moment_never_takes_a_name_away() {
-    let world = World::with_people(5);
-    world.ingest(DIMENSION);
-    let before = world.pair();
-    let (mut pause, mut finished) = (Duration::ZERO, 0);
-
-    while finished < 2 {
-        world.provider.always(Some(Fault::Forbidden));
-        let mut command = world.command(&["build"]);
-        let mut child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-        std::thread::sleep(pause);
-        child.kill().unwrap();
-        child.wait().unwrap();
-        assert_eq!(world.pair(), before, "killed after {pause:?}");
-
-        finished += u32::from(world.path("data/served.json").exists());
-        adopt_only(&world);
-        assert_eq!(world.pair(), before, "completed after a kill at {pause:?}");
-        world.assert_links();
-        world.assert_proven();
-        take_back_to(&world, 0);
-        pause += Duration::from_millis(3);
-    }
-}
-
 /// A build that adopts, or has adopted, and cannot buy.
 #[track_caller]
 fn adopt_only(world: &World) {
@@ -240,6 +214,4 @@ fn ingest_again(world: &World) {
     let ran = world.try_ingest(&index, &metadata, DIMENSION);
     // A build's metadata cannot be written but by root: there it stops half-way, as ingest.py would.
     assert!(ran.code == 0 || ran.stderr.contains("PermissionError"), "{ran:?}");
-    assert!(!world.path("data/faiss.index").is_symlink());
-    assert!(world.path("data/metadata.json").is_symlink());
 }

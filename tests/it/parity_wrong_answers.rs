@@ -2,7 +2,7 @@
 
 use std::time::{Duration, Instant};
 
-use crate::support::provider::{Fault, vector};
+use crate::support::provider::Fault;
 use crate::support::{DIMENSION, MODEL, World};
 
 /// A world with a build, to which one person is added that must be bought.
@@ -37,7 +37,8 @@ fn a_wrong_answer_is_refused_and_asked_for_again() {
         let built = world.build();
 
         assert_eq!((built.number("embedded"), built.number("requests")), (2, 2), "{fault:?}: {built:?}");
-        assert_every_vector_is_its_own(&world);
+        world.assert_true_vectors(MODEL);
+        world.assert_proven();
     }
 }
 
@@ -82,7 +83,8 @@ fn one_answer_short_and_the_next_long_puts_no_vector_on_a_wrong_row() {
     let built = world.build();
 
     assert_eq!((built.number("records"), built.number("requests")), (8, 4));
-    assert_every_vector_is_its_own(&world);
+    world.assert_true_vectors(MODEL);
+    world.assert_proven();
 }
 
 #[test]
@@ -93,7 +95,8 @@ fn numbers_given_as_strings_are_numbers_as_they_were() {
     let built = world.build();
 
     assert_eq!(built.number("requests"), 1);
-    assert_every_vector_is_its_own(&world);
+    world.assert_true_vectors(MODEL);
+    world.assert_proven();
 }
 
 #[test]
@@ -123,7 +126,8 @@ fn an_answer_that_does_not_come_once_is_asked_for_again() {
     let built = world.build();
 
     assert_eq!((built.number("embedded"), built.number("requests")), (2, 2));
-    assert_every_vector_is_its_own(&world);
+    world.assert_true_vectors(MODEL);
+    world.assert_proven();
 }
 
 #[test]
@@ -148,52 +152,4 @@ fn what_time_cannot_cure_fails_at_once_with_the_words_of_the_provider() {
         assert_eq!(world.provider.request_count(), 1, "{fault:?}: five tries were no use");
         world.assert_stands(&before);
     }
-}
-
-#[test]
-fn a_text_that_the_provider_refuses_is_named_by_its_row() {
-    let world = world();
-    let before = world.standing();
-    world.provider.poison("Bio of person 8.");
-
-    let ran = world.run(&["build"]);
-
-    assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(
-        ran.stderr.contains("the text of row id=8: status 400: Request contains an invalid argument."),
-        "{ran:?}"
-    );
-    assert!(ran.stderr.contains("mend the row, or raise guard.quarantine"), "{ran:?}");
-    assert!(!ran.stderr.contains("Bio of person"), "{ran:?}");
-    world.assert_stands(&before);
-}
-
-#[test]
-fn a_request_that_is_refused_whatever_its_texts_is_not_blamed_on_a_row() {
-    let world = world();
-    let before = world.standing();
-    world.provider.always(Some(Fault::InvalidArgument));
-
-    let ran = world.run(&["build"]);
-
-    assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stderr.contains("does not take the request itself"), "{ran:?}");
-    assert!(ran.stderr.contains("Request contains an invalid argument."), "{ran:?}");
-    assert!(!ran.stderr.contains("row id="), "{ran:?}");
-    world.assert_stands(&before);
-}
-
-/// Each row of the index has the direction of the vector that its own text was answered with.
-#[track_caller]
-fn assert_every_vector_is_its_own(world: &World) {
-    let texts = world.oracle().texts;
-    let vectors = world.vectors();
-    assert_eq!(vectors.len(), texts.len());
-    for (text, unit) in texts.iter().zip(vectors) {
-        let raw = vector(MODEL, text, DIMENSION);
-        let length = raw.iter().map(|x| x * x).sum::<f32>().sqrt();
-        let gap = unit.iter().zip(raw).map(|(unit, raw)| (unit - raw / length).abs()).fold(0.0, f32::max);
-        assert!(gap <= 2e-7, "{text}: a component is {gap} off");
-    }
-    world.assert_proven();
 }

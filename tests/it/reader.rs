@@ -2,7 +2,7 @@
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
-use std::process::{Child, Stdio};
+use std::process::Child;
 use std::sync::mpsc::{Receiver, channel};
 
 use notify::event::{EventKind, ModifyKind, RenameMode};
@@ -10,7 +10,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use serde_json::Value;
 
-use crate::support::{DIMENSION, SOON, World, reader_script, run};
+use crate::support::{DIMENSION, SOON, World, not_run, reader_script, run, start};
 
 /// Promotions that the loop reads beside.
 const PROMOTIONS: u32 = 200;
@@ -127,7 +127,7 @@ fn readme_lines() -> Option<String> {
     let readme = Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md");
     let readme = std::fs::read_to_string(readme).unwrap_or_default();
     if readme.is_empty() {
-        eprintln!("NOT TESTED: README.md is not written yet");
+        not_run("README.md is not written yet");
         return None;
     }
     let blocks = readme.split("```python\n").skip(1).map(|block| block.split("```").next().unwrap());
@@ -202,8 +202,7 @@ impl Loop {
     fn start(world: &World) -> Self {
         let arguments = [world.path("data"), world.path("stop reading")];
         let arguments = arguments.each_ref().map(PathBuf::as_path);
-        let mut command = world.python_command(&reader_script("loop.py"), &arguments);
-        let mut child = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+        let mut child = start(&mut world.python_command(&reader_script("loop.py"), &arguments));
         let mut said = String::new();
         BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
         assert_eq!(said, "reading\n");

@@ -8,7 +8,6 @@ pub mod api;
 pub mod host;
 pub mod pass;
 pub mod provider;
-pub mod small_disk;
 pub mod standing;
 
 use std::io::Write;
