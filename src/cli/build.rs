@@ -1,11 +1,12 @@
 //! `reindexd build`: reconcile once and exit.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use clap::Args;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use super::{BUSY, Context, DONE, announcing, progress, say, say_json, table};
+use crate::builds::{Builds, Served};
 use crate::reconcile::{Done, Job, Outcome, PassError, reconcile};
 
 /// How long `--wait` sleeps between two looks at the lock.
@@ -42,6 +43,7 @@ pub(super) fn run(context: &Context, options: &Options) -> u8 {
         full_check: false,
         ends_hold: true,
     };
+    let begun = Instant::now();
     let shown = progress::Shown::new(context.json);
     let result = context.in_world(&|now| shown.update(now), |world| {
         loop {
@@ -61,7 +63,7 @@ pub(super) fn run(context: &Context, options: &Options) -> u8 {
             succeeded(context, &done);
             DONE
         }
-        Err(error) => failed(context, &error),
+        Err(error) => failed(context, &error, begun.elapsed()),
     }
 }
 
@@ -106,36 +108,62 @@ fn succeeded(context: &Context, done: &Done) {
     });
 }
 
-fn failed(context: &Context, error: &PassError) -> u8 {
+fn failed(context: &Context, error: &PassError, took: Duration) -> u8 {
     let code = context.code(error);
     let words = error.words();
+    let (build, still) = served(context);
     if context.json {
         let outcome = if code == BUSY { "busy" } else { error.verdict().word() };
-        let requests = if let PassError::Embed { requests, .. } = error { *requests } else { 0 };
-        let embedded = if let PassError::Embed { texts, .. } = error { *texts } else { 0 };
-        say_json(&json!({
-            "outcome": outcome,
-            "build": served(context),
-            "records": 0,
-            "kept": 0,
-            "embedded": embedded,
-            "metadata_only": 0,
-            "removed": 0,
-            "requests": requests,
-            "took_ms": 0,
-            "error": words,
-        }));
+        let (embedded, requests) = match error {
+            PassError::Embed { texts, requests, .. } => (*texts, *requests),
+            _ => (0, 0),
+        };
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        say_json(&answer(outcome, build.as_deref(), &Spent { embedded, requests, took_ms }, &words));
     }
-    let served = served(context)
-        .map_or_else(|| "nothing is served yet".to_owned(), |id| format!("build {id} is served still"));
     let says_so = matches!(error, PassError::Promote(_) | PassError::Busy);
-    eprintln!("reindexd: {words}{}", if says_so { String::new() } else { format!("; {served}") });
+    eprintln!("reindexd: {words}{}", if says_so { String::new() } else { format!("; {still}") });
     code
 }
 
-/// The id of the served build.
-fn served(context: &Context) -> Option<String> {
+/// The object for a build that ended before its pass began: programs find the same fields in it.
+pub(super) fn never_began(words: &str) -> Value {
+    answer("failed", None, &Spent::default(), words)
+}
+
+/// What a failed build cost.
+#[derive(Default)]
+struct Spent {
+    embedded: u64,
+    requests: u64,
+    took_ms: u64,
+}
+
+fn answer(outcome: &str, build: Option<&str>, spent: &Spent, words: &str) -> Value {
+    json!({
+        "outcome": outcome,
+        "build": build,
+        "records": 0,
+        "kept": 0,
+        "embedded": spent.embedded,
+        "metadata_only": 0,
+        "removed": 0,
+        "requests": spent.requests,
+        "took_ms": spent.took_ms,
+        "error": words,
+    })
+}
+
+/// The id of the served build, and words for what is served.
+fn served(context: &Context) -> (Option<String>, String) {
     let publish = &context.config.publish;
-    let builds = crate::builds::Builds::at(&publish.index, &publish.metadata).ok()?;
-    builds.served().build().map(|build| build.manifest.id.clone())
+    match Builds::at(&publish.index, &publish.metadata).map(|builds| builds.served()) {
+        Ok(Served::Build(build)) => {
+            let id = build.manifest.id;
+            let words = format!("build {id} is served still");
+            (Some(id), words)
+        }
+        Ok(Served::Broken { .. }) => (None, "what is served is damaged".to_owned()),
+        Ok(Served::Nothing) | Err(_) => (None, "nothing is served yet".to_owned()),
+    }
 }

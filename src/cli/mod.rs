@@ -26,6 +26,7 @@ use std::sync::{Arc, Mutex};
 use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
+use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
 use crate::builds::with_cause;
@@ -120,7 +121,7 @@ pub fn main(args: &Args, handlers: Handlers) -> u8 {
     let agent = matches!(args.command, Command::Run);
     let loaded = match settings::from_process(args.config.as_deref(), !agent) {
         Ok(loaded) => loaded,
-        Err(error) => return fail(args.json, USAGE, &with_cause(&error)),
+        Err(error) => return args.never_began(USAGE, &with_cause(&error)),
     };
     logs::begin(&loaded.config.log, agent);
     for note in &loaded.notes {
@@ -131,7 +132,7 @@ pub fn main(args: &Args, handlers: Handlers) -> u8 {
     }
     let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
         Ok(runtime) => runtime,
-        Err(error) => return fail(args.json, FAILED, &format!("cannot start threads: {error}")),
+        Err(error) => return args.never_began(FAILED, &format!("cannot start threads: {error}")),
     };
     let Loaded { config, .. } = loaded;
     let space = config.space(local_revision);
@@ -141,7 +142,7 @@ pub fn main(args: &Args, handlers: Handlers) -> u8 {
         return run::run(context, args.config.as_deref(), handlers);
     }
     if let Err(error) = context.hear(&handlers) {
-        return fail(args.json, FAILED, &format!("cannot hear signals: {error}"));
+        return args.never_began(FAILED, &format!("cannot hear signals: {error}"));
     }
     let code = match &args.command {
         Command::Build(options) => build::run(&context, options),
@@ -164,7 +165,32 @@ pub fn main(args: &Args, handlers: Handlers) -> u8 {
 pub fn usage(error: &clap::Error) -> u8 {
     // A closed terminal is no reason to fail otherwise.
     error.print().ok();
-    if error.use_stderr() { USAGE } else { DONE }
+    if !error.use_stderr() {
+        return DONE;
+    }
+    // The arguments could not be read, but whoever wrote this one waits for an object.
+    if std::env::args_os().any(|argument| argument == "--json") {
+        let words = error.to_string();
+        let first = words.lines().next().unwrap_or_default();
+        say_json(&json!({ "error": first.strip_prefix("error: ").unwrap_or(first) }));
+    }
+    USAGE
+}
+
+impl Args {
+    /// Says why the command did not even begin.
+    fn never_began(&self, code: u8, words: &str) -> u8 {
+        let object = match self.command {
+            Command::Build(_) => build::never_began(words),
+            Command::Verify { .. } => verify::nothing_proven(None, words),
+            _ => json!({ "error": words }),
+        };
+        if self.json {
+            say_json(&object);
+        }
+        eprintln!("reindexd: {words}");
+        code
+    }
 }
 
 impl Context {
@@ -209,6 +235,14 @@ impl Context {
             Verdict::Busy => BUSY,
             Verdict::Stopped => self.stop_code(),
         }
+    }
+
+    /// Ends a command that was stopped before it had an answer.
+    fn stopped(&self) -> u8 {
+        if self.json {
+            say_json(&json!({ "error": "stopped" }));
+        }
+        self.stop_code()
     }
 
     fn stop_code(&self) -> u8 {
@@ -272,7 +306,7 @@ fn say_json(value: &impl Serialize) {
 /// Says why a command failed: on standard error, and as an object where that is promised.
 fn fail(json: bool, code: u8, words: &str) -> u8 {
     if json {
-        say_json(&serde_json::json!({ "error": words }));
+        say_json(&json!({ "error": words }));
     }
     eprintln!("reindexd: {words}");
     code

@@ -16,7 +16,7 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, DONE, FAILED, USAGE, announcing, clock, embedder, fail, table};
+use super::{Context, DONE, FAILED, USAGE, announcing, clock, embedder, fail, say_json, table};
 use crate::agent::{self, AgentWorld, ExitReason, MarkerMemory, PassFn, SweepFn};
 use crate::builds::state;
 use crate::builds::{Builds, BuildsError, Layout, Served, lock, promote, sweep, with_cause};
@@ -42,31 +42,34 @@ const LAST_NOTE: Duration = Duration::from_millis(500);
 type InForce = Arc<RwLock<Arc<Config>>>;
 
 pub(super) fn run(context: Context, flag: Option<&Path>, handlers: Handlers) -> u8 {
-    let builds = match Builds::at(&context.config.publish.index, &context.config.publish.metadata) {
+    let Context { config, space, json, runtime, stop, .. } = context;
+    let builds = match Builds::at(&config.publish.index, &config.publish.metadata) {
         Ok(builds) => builds,
-        Err(error) => return fail(false, USAGE, &with_cause(&error)),
+        Err(error) => return fail(json, USAGE, &with_cause(&error)),
     };
     if let Err(error) = builds.lock() {
         let settings = matches!(
             error,
             BuildsError::Layout(_) | BuildsError::NoLinks { .. } | BuildsError::Claimed { .. }
         );
-        return fail(false, if settings { USAGE } else { FAILED }, &with_cause(&error));
+        return fail(json, if settings { USAGE } else { FAILED }, &with_cause(&error));
     }
     let _alone = match only_agent(&builds.layout) {
         Ok(lock) => lock,
-        Err(words) => return fail(false, USAGE, &words),
+        Err(words) => return fail(json, USAGE, &words),
     };
-    let Context { config, space, runtime, stop, .. } = context;
     let in_force: InForce = Arc::new(RwLock::new(Arc::new(config)));
     let ended = runtime.block_on(live(&in_force, space, &builds, flag, handlers, &stop));
     stop.cancel();
     match ended {
         Ok(ExitReason::Stopped) => runtime.shutdown_timeout(LAST_NOTE),
         Ok(ExitReason::LeftBehind) => runtime.shutdown_background(),
-        Err(error) => return fail(false, FAILED, &format!("the agent cannot start: {error}")),
+        Err(error) => return fail(json, FAILED, &format!("the agent cannot start: {error}")),
     }
     tracing::info!("stopped");
+    if json {
+        say_json(&serde_json::json!({ "outcome": "stopped" }));
+    }
     DONE
 }
 

@@ -53,7 +53,7 @@ pub(super) fn run(context: &Context, query: &str, k: usize) -> u8 {
         }
         Err(words) if context.stop.is_cancelled() => {
             tracing::debug!("{words}");
-            context.stop_code()
+            context.stopped()
         }
         Err(words) => fail(context.json, FAILED, &words),
     }

@@ -32,7 +32,7 @@ pub(super) fn run(context: &Context, options: &Options) -> u8 {
     let (hold, _) = Hold::load(&builds.layout);
     let drift = context.in_world(&warn_only, |world| preview(world, &Job::default()));
     if matches!(drift, Err(PassError::Stopped)) {
-        return context.stop_code();
+        return context.stopped();
     }
     let (note, _): (AgentNote, _) = state::load(&state::path(&builds.layout, "agent"));
     let agent_runs = lock::agent_runs(&builds.layout);

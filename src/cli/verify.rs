@@ -1,8 +1,8 @@
 //! `reindexd verify`: prove a build against its manifest.
 
-use serde_json::json;
+use serde_json::{Value, json};
 
-use super::{Context, DONE, FAILED, USAGE, fail, say, say_json};
+use super::{Context, DONE, FAILED, USAGE, say, say_json};
 use crate::builds::verify::{Check, VerifyError};
 use crate::builds::{Builds, Served, with_cause};
 
@@ -10,7 +10,7 @@ pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
     let publish = &context.config.publish;
     let builds = match Builds::at(&publish.index, &publish.metadata) {
         Ok(builds) => builds,
-        Err(error) => return fail(context.json, USAGE, &with_cause(&error)),
+        Err(error) => return unproven(context, id, USAGE, &with_cause(&error)),
     };
     let damaged = |why: String| {
         let check =
@@ -21,23 +21,37 @@ pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
         Some(id) => match builds.build(id) {
             Ok(build) => build,
             Err(error @ crate::builds::BuildsError::NoSuchBuild { .. }) => {
-                return fail(context.json, FAILED, &with_cause(&error));
+                return unproven(context, Some(id), FAILED, &with_cause(&error));
             }
             Err(error) => return damaged(with_cause(&error)),
         },
         None => match builds.served() {
             Served::Build(build) => *build,
             Served::Nothing => {
-                return fail(context.json, FAILED, "nothing is served yet; run `reindexd build` first");
+                let words = "nothing is served yet; run `reindexd build` first";
+                return unproven(context, None, FAILED, words);
             }
             Served::Broken { why } => return damaged(why),
         },
     };
     match build.prove(&|| context.stop.is_cancelled()) {
         Ok(checks) => answer(context, &build.manifest.id, &checks),
-        Err(VerifyError::Stopped) => context.stop_code(),
-        Err(error @ VerifyError::Unproven { .. }) => fail(context.json, FAILED, &with_cause(&error)),
+        Err(VerifyError::Stopped) => unproven(context, id, context.stop_code(), "stopped"),
+        Err(error @ VerifyError::Unproven { .. }) => unproven(context, id, FAILED, &with_cause(&error)),
     }
+}
+
+/// The object where there was nothing to put to the proof: what is not proven is not `ok`.
+pub(super) fn nothing_proven(id: Option<&str>, words: &str) -> Value {
+    json!({ "ok": false, "build": id, "checks": [], "error": words })
+}
+
+fn unproven(context: &Context, id: Option<&str>, code: u8, words: &str) -> u8 {
+    if context.json {
+        say_json(&nothing_proven(id, words));
+    }
+    eprintln!("reindexd: {words}");
+    code
 }
 
 fn answer(context: &Context, id: &str, checks: &[Check]) -> u8 {

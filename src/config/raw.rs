@@ -164,7 +164,10 @@ pub(super) fn parse(file: &Settings) -> Result<RawConfig, ConfigError> {
         });
     }
     RawConfig::deserialize(toml::Deserializer::from(table)).map_err(|error| {
-        let message = one_line(error.message());
+        // The parser names types of our code.
+        let message = one_line(error.message())
+            .replace("expected i64", "expected a whole number")
+            .replace("expected f64", "expected a number");
         let key = error.span().and_then(|span| key_at(&file.text, span.start));
         syntax(error.span(), key.map_or_else(|| message.clone(), |key| format!("{key}: {message}")))
     })

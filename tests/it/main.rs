@@ -19,6 +19,7 @@ mod adoption_undone;
 mod agent;
 mod alone;
 mod announce;
+mod cli;
 mod crash;
 mod disk_full;
 mod guards;

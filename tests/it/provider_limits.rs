@@ -2,8 +2,6 @@
 
 use std::time::{Duration, Instant};
 
-use rustix::process::{Pid, Signal, kill_process};
-
 use crate::support::agent::Agent;
 use crate::support::provider::Fault;
 use crate::support::{self, SOON, World};
@@ -136,46 +134,6 @@ fn the_budget_begins_anew_with_every_success() {
 
     assert_eq!((ran.number("embedded"), ran.number("requests")), (3, 9));
     assert!(begun.elapsed() > Duration::from_secs(2), "{:?}: this proves nothing", begun.elapsed());
-}
-
-#[test]
-fn a_search_with_the_provider_down_ends_with_its_words_within_the_request_timeout() {
-    let world = World::with_people(3);
-    world.build();
-    world.settings("[embedding]\nrequest_timeout = \"1s\"\n");
-    for (fault, words) in [
-        (Fault::Hang, "1s"),
-        (Fault::ServerError(503), "status 503: The model is overloaded"),
-        (Fault::KeyInvalid, "API key not valid"),
-    ] {
-        world.provider.always(Some(fault.clone()));
-        let begun = Instant::now();
-
-        let ran = world.run(&["search", "who knows the tag", "--json"]);
-
-        assert_eq!((ran.code, ran.json()["results"].is_null()), (1, true), "{fault:?}: {ran:?}");
-        assert!(ran.text("error").contains(words), "{fault:?}: {ran:?}");
-        assert!(begun.elapsed() < Duration::from_secs(4), "{fault:?}: {:?}", begun.elapsed());
-    }
-}
-
-#[test]
-fn sigterm_ends_a_purchase_whatever_it_waits_for() {
-    let waits = [Fault::Hang, Fault::RateLimited { retry_info: Some("60s"), retry_after: None }];
-    for fault in waits {
-        let world = World::with_people(3);
-        world.provider.always(Some(fault.clone()));
-        let build = support::start(&mut world.command(&["build", "--json"]));
-        assert!(world.provider.wait_for_requests(1, SOON));
-        let begun = Instant::now();
-
-        kill_process(Pid::from_child(&build), Signal::TERM).unwrap();
-        let ran = support::ended(build);
-
-        assert_eq!((ran.code, ran.text("outcome")), (143, "stopped".to_owned()), "{fault:?}: {ran:?}");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{fault:?}: {:?}", begun.elapsed());
-        assert_eq!(world.staging().len(), 0, "{fault:?}");
-    }
 }
 
 const WITH_BIO: &str = "INSERT INTO experts (id, username, bio, tags) VALUES (?1, 'user', ?2, '[\"t\"]')";

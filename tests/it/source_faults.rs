@@ -6,7 +6,7 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Pid;
 
 use crate::source::leave_a_hot_journal;
 use crate::source_reader::Reader;
@@ -109,23 +109,6 @@ fn a_lock_that_ends_in_time_is_waited_for() {
     let ran = support::ended(build);
 
     assert_eq!((ran.code, ran.number("records")), (0, 3), "{ran:?}");
-}
-
-#[test]
-fn sigterm_ends_the_wait_for_a_lock_at_once() {
-    let world = World::with_people(3);
-    let writer = world.connect();
-    writer.execute_batch("BEGIN EXCLUSIVE").unwrap();
-    let build = support::start(&mut world.command(&["build", "--json"]));
-    let (pid, database) = (Pid::from_child(&build), world.database().canonicalize().unwrap());
-    eventually("the build has met the lock", || support::open_files(pid).contains(&database));
-    let begun = Instant::now();
-
-    kill_process(pid, Signal::TERM).unwrap();
-    let ran = support::ended(build);
-
-    assert_eq!((ran.code, ran.text("outcome")), (143, "stopped".to_owned()), "{ran:?}");
-    assert!(begun.elapsed() < Duration::from_secs(3), "{:?}", begun.elapsed());
 }
 
 #[test]
