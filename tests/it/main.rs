@@ -20,6 +20,8 @@ mod agent;
 mod alone;
 mod announce;
 mod cli;
+mod cli_damage;
+mod cli_looks;
 mod crash;
 mod disk_full;
 mod guards;
