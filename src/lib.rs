@@ -7,7 +7,8 @@
 //!
 //! Four layers, imports pointing down only:
 //!
-//! - ground: [`record`], [`document`], [`pyjson`], [`manifest`], [`config`], [`pass`], [`sqlite_uri`], [`visible`];
+//! - ground: [`record`], [`document`], [`pyjson`], [`manifest`], [`config`], [`pass`], [`stamp`],
+//!   [`sqlite_uri`], [`visible`];
 //! - decisions, pure: [`debounce`], [`phase`], [`plan`], [`guard`];
 //! - edges: [`watch`], [`signals`], [`snapshot`], [`embed`], [`http`], [`cache`], [`builds`], [`announce`];
 //! - order: [`reconcile`], one pass; [`agent`], the loop.

@@ -8,6 +8,7 @@ pub mod api;
 pub mod host;
 pub mod pass;
 pub mod provider;
+pub mod source;
 pub mod standing;
 
 use std::io::Write;
