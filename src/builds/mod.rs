@@ -265,6 +265,13 @@ impl Builds {
             .collect())
     }
 
+    /// The public names that do not lead to what is served, as after an ingest.py that was run again.
+    #[must_use]
+    pub fn astray(&self) -> Vec<PathBuf> {
+        let names = self.layout.public().into_iter();
+        names.filter(|(link, target, _)| !promote::leads_to(link, target)).map(|(link, ..)| link).collect()
+    }
+
     /// Who may read what is published next: as it was found, or as the served build has it.
     #[must_use]
     pub fn mode(&self) -> Mode {

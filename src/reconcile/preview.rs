@@ -4,6 +4,7 @@
 //! as a pass's own, and so is the arithmetic.
 
 use std::collections::HashSet;
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use serde::Serialize;
@@ -25,7 +26,7 @@ const BYTES_A_TOKEN: u64 = 4;
 /// What a pass would do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
 pub struct Preview {
-    /// Whether a pass would make a build.
+    /// Whether a pass would change what is served.
     pub changes: bool,
     /// Records that the index would have.
     pub records: u64,
@@ -66,7 +67,8 @@ pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
     let (state, _) = State::load(&builds.layout);
     let (hold, _) = Hold::load(&builds.layout);
     let forced = job.full || job.rebuy;
-    if let Some(build) = served.build().filter(|_| !forced && hold.is_none()) {
+    let astray = served.build().map(|_| builds.astray()).unwrap_or_default();
+    if let Some(build) = served.build().filter(|_| !forced && hold.is_none() && astray.is_empty()) {
         let manifest = &build.manifest;
         let same =
             state.same_content.is_some_and(|same| same.build == manifest.id && same.scan_hash == scan.hash);
@@ -89,7 +91,7 @@ pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
     let survey = survey(&look, world, planner, None, &refused)?;
     look.end()?;
     let forbidden = hold.is_some_and(|hold| hold.forbids(id, &survey.content_hash));
-    Ok(judge(world, job, &served, &survey, forbidden))
+    Ok(judge(world, job, &served, &astray, &survey, forbidden))
 }
 
 fn unchanged(records: u64, left_out: u64) -> Preview {
@@ -109,11 +111,18 @@ fn unchanged(records: u64, left_out: u64) -> Preview {
     }
 }
 
-fn judge(world: &World<'_>, job: &Job, served: &Served, survey: &Survey, held: bool) -> Preview {
+fn judge(
+    world: &World<'_>,
+    job: &Job,
+    served: &Served,
+    astray: &[PathBuf],
+    survey: &Survey,
+    held: bool,
+) -> Preview {
     let Counts { records, kept, embedded, metadata_only, removed, .. } = survey.plan.counts;
     let build = served.build().map(|build| &build.manifest);
     let same = build.is_some_and(|manifest| manifest.content_hash == Some(survey.content_hash));
-    let changes = !same || job.full || job.rebuy;
+    let changes = !same || job.full || job.rebuy || !astray.is_empty();
     let mut reasons = Vec::new();
     match (served, build) {
         (Served::Nothing, _) => reasons.push("nothing is served yet".to_owned()),
@@ -128,6 +137,8 @@ fn judge(world: &World<'_>, job: &Job, served: &Served, survey: &Survey, held: b
         _ if !same => reasons.push("rows differ from the served build".to_owned()),
         _ => {}
     }
+    let others = |path: &PathBuf| format!("{} does not lead to the served build", path.display());
+    reasons.extend(astray.iter().map(others));
     if held {
         reasons.push("a rollback holds the served build until the table changes".to_owned());
     }

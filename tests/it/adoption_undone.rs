@@ -61,6 +61,22 @@ fn the_metadata_alone_written_anew_under_their_name_cost_a_build_too() {
 }
 
 #[test]
+fn status_and_plan_tell_that_ingest_py_was_run_again() {
+    let world = World::with_people(8);
+    world.build();
+    ingest_again(&world);
+
+    let (plan, status) = (world.run(&["plan", "--check", "--json"]), world.run(&["status", "--json"]));
+    world.build();
+    let after = world.run(&["plan", "--check"]);
+
+    let reason = "data/faiss.index does not lead to the served build";
+    assert_eq!((plan.code, plan.json()["reasons"][0].as_str()), (1, Some(reason)), "{plan:?}");
+    assert_eq!(status.json()["drift"]["reasons"][0], reason, "{status:?}");
+    assert_eq!(after.code, 0, "{after:?}");
+}
+
+#[test]
 fn the_agent_finds_that_ingest_py_was_run_again() {
     let world = World::with_people(8);
     let agent =
