@@ -19,8 +19,7 @@ pub(super) struct Options {
     /// Wait for another pass to end instead of exiting with 75
     #[arg(long)]
     wait: bool,
-    /// Build though more rows are gone than `guard.max_shrink` allows
-    #[arg(long)]
+    #[arg(long, help = "Build though more rows are gone than guard.max_shrink allows")]
     accept_shrink: bool,
     /// Make a new build though nothing differs
     #[arg(long)]

@@ -51,8 +51,12 @@ pub const BUSY: u8 = 75;
 #[derive(Debug, Parser)]
 #[command(name = "reindexd", version, arg_required_else_help = true)]
 pub struct Args {
-    /// Settings file (else $`REINDEXD_CONFIG`, ./reindexd.toml, /etc/reindexd/reindexd.toml)
-    #[arg(long, global = true, value_name = "FILE")]
+    #[arg(
+        long,
+        global = true,
+        value_name = "FILE",
+        help = "Settings file (else $REINDEXD_CONFIG, ./reindexd.toml, /etc/reindexd/reindexd.toml)"
+    )]
     config: Option<PathBuf>,
     /// Print one JSON object on standard output, and nothing else there
     #[arg(long, global = true)]

@@ -98,6 +98,19 @@ fn every_command_and_flag_stands_in_the_readme() {
 }
 
 #[test]
+fn the_help_is_written_for_a_terminal_and_not_for_a_page() {
+    let world = World::new();
+    let help = |arguments: &[&str]| run(&mut world.command(arguments)).stdout;
+    let whole = help(&["--help"]);
+
+    for command in commands(&whole) {
+        let words = help(&[&command, "--help"]);
+        assert!(!words.contains('`'), "{words}");
+    }
+    assert!(!whole.contains('`') && whole.contains("$REINDEXD_CONFIG"), "{whole}");
+}
+
+#[test]
 fn a_command_or_flag_that_the_readme_lacks_is_found() {
     let help = "Words.\n\nCommands:\n  run   The agent: so\n  look  A look\n  help  Print this\n\nOptions:\n      --wait  So\n  -k <K>    How\n      --gone\n  -h, --help  Print help\n";
     let readme = SourceFile::sample("README.md", "`reindexd run --wait`, `-k 10`");
