@@ -94,7 +94,7 @@ fn every_command_and_flag_stands_in_the_readme() {
     let flags = commands.iter().flat_map(|command| flags(&help(&[command, "--help"])));
     let said = commands.iter().map(|command| format!("reindexd {command}")).chain(flags);
 
-    assert_none(&unsaid(&said.collect(), &file("README.md")));
+    assert_none(&unsaid(&said.collect::<Vec<_>>(), &file("README.md")));
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn a_command_or_flag_that_the_readme_lacks_is_found() {
 
     let said = commands(help).into_iter().map(|name| format!("reindexd {name}")).chain(flags(help));
 
-    assert_complaints(unsaid(&said.collect(), &readme), &["reindexd look", "--gone"]);
+    assert_complaints(unsaid(&said.collect::<Vec<_>>(), &readme), &["reindexd look", "--gone"]);
 }
 
 #[test]
@@ -255,7 +255,7 @@ fn unsaid_settings(toml: &SourceFile, readme: &SourceFile) -> Vec<String> {
 fn unsaid_variables(code: &SourceFile, readme: &SourceFile) -> Vec<String> {
     let names =
         code.text.lines().filter(|line| line.contains(" const ")).filter_map(|line| line.split('"').nth(1));
-    unsaid(&names.map(|name| format!("`{name}`")).collect(), readme)
+    unsaid(&names.map(|name| format!("`{name}`")).collect::<Vec<_>>(), readme)
 }
 
 /// The names under `Commands:`, without clap's own.
@@ -274,7 +274,7 @@ fn flags(help: &str) -> Vec<String> {
     names.filter(is_flag).map(str::to_owned).collect()
 }
 
-fn unsaid(names: &Vec<String>, readme: &SourceFile) -> Vec<String> {
+fn unsaid(names: &[String], readme: &SourceFile) -> Vec<String> {
     let unsaid: BTreeSet<&String> =
         names.iter().filter(|name| !readme.text.contains(name.as_str())).collect();
     unsaid.into_iter().map(|name| format!("{} has no word of {name}", readme.path)).collect()

@@ -92,9 +92,9 @@ fn the_lines_of_python_in_readme_load_the_pair() {
     let world = World::with_people(PEOPLE);
     world.build();
     let script = world.path("readme.py");
-    let lines: String = readme_lines().iter().map(|line| format!("    {line}\n")).collect();
+    let lines = readme_lines().join("\n    ");
     let report = "build, index, metadata = load_pair(\"data\")\nprint(build, index.ntotal, len(metadata))";
-    std::fs::write(&script, format!("import json, os, faiss\ndef load_pair(data):\n{lines}{report}\n"))
+    std::fs::write(&script, format!("import json, os, faiss\ndef load_pair(data):\n    {lines}\n{report}\n"))
         .unwrap();
 
     let ran = run(&mut world.python_command(&script, &[]));

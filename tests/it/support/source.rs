@@ -52,7 +52,8 @@ impl SourceFile {
 
     /// Its header: the lines that begin with `//!`, if they are the first.
     pub fn header(&self) -> String {
-        self.text.lines().map_while(|line| line.strip_prefix("//!")).map(|line| format!("{line}\n")).collect()
+        let lines: Vec<&str> = self.text.lines().map_while(|line| line.strip_prefix("//!")).collect();
+        lines.join("\n")
     }
 }
 
@@ -130,7 +131,7 @@ fn quoted(rest: &str, in_word: bool) -> Option<usize> {
         }
         return None;
     }
-    let opens = if prefix == "b" { 1 } else { 0 };
+    let opens = usize::from(prefix == "b");
     match rest[opens..].chars().next()? {
         '"' => closing(rest, opens + 1, '"'),
         // One character, or an escape, between two quotes; anything else is a lifetime.
