@@ -108,6 +108,21 @@ enum Command {
     Config,
 }
 
+impl Command {
+    /// Whether it may ask the provider, or tells what it would ask it with.
+    fn needs_key(&self) -> bool {
+        match self {
+            Self::Run | Self::Build(_) | Self::Search { .. } | Self::Config => true,
+            Self::Plan { .. }
+            | Self::Status(_)
+            | Self::Verify { .. }
+            | Self::History
+            | Self::Rollback { .. }
+            | Self::Sweep => false,
+        }
+    }
+}
+
 /// What every command gets.
 struct Context {
     config: Config,
@@ -123,7 +138,7 @@ struct Context {
 #[must_use]
 pub fn main(args: &Args, handlers: Handlers) -> u8 {
     let agent = matches!(args.command, Command::Run);
-    let loaded = match settings::from_process(args.config.as_deref(), !agent) {
+    let loaded = match settings::from_process(args.config.as_deref(), !agent, args.command.needs_key()) {
         Ok(loaded) => loaded,
         Err(error) => return args.never_began(USAGE, &with_cause(&error)),
     };

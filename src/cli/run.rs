@@ -225,7 +225,7 @@ fn sweeper(builds: Builds) -> SweepFn {
 /// Reads the settings again: what can change live does, what cannot is said.
 fn reload(in_force: InForce, flag: Option<PathBuf>, watch: Watch) -> agent::ReloadFn {
     Box::new(move || {
-        let loaded = match settings::from_process(flag.as_deref(), false) {
+        let loaded = match settings::from_process(flag.as_deref(), false, true) {
             Ok(loaded) => loaded,
             Err(error) => {
                 tracing::error!("settings refused, the old ones stay in force: {}", with_cause(&error));

@@ -33,10 +33,11 @@ struct Layers<'a> {
     dotenv_aside: bool,
 }
 
+/// Settles the section. `keys`: where a relative key file begins; `None` where no key is looked for.
 pub(super) fn embedding(
     raw: &raw::Embedding,
     sheet: &mut Sheet<'_>,
-    cwd: &Path,
+    keys: Option<&Path>,
 ) -> Result<Embedding, ConfigError> {
     let layers = layers(raw, sheet)?;
     let provider = layers.provider;
@@ -44,7 +45,7 @@ pub(super) fn embedding(
     let dimension = dimension(&layers, sheet, &model)?;
     let task_type = task_type(&layers, sheet, &model)?;
     let base_url = base_url(&layers, sheet)?;
-    let api_key = api_key(&layers, sheet, cwd)?;
+    let api_key = api_key(&layers, sheet, keys)?;
     if let (Some(base), true) = (&base_url, api_key.is_some())
         && url::is_open_to_others(base)
     {
@@ -243,7 +244,7 @@ fn base_url(layers: &Layers<'_>, sheet: &mut Sheet<'_>) -> Result<Option<String>
 fn api_key(
     layers: &Layers<'_>,
     sheet: &mut Sheet<'_>,
-    cwd: &Path,
+    keys: Option<&Path>,
 ) -> Result<Option<key::ApiKey>, ConfigError> {
     const FILE: &str = "embedding.api_key_file";
     let file = match layers.written(sheet, layers.raw.api_key_file.as_ref()) {
@@ -261,6 +262,7 @@ fn api_key(
             None
         }
     };
+    let Some(cwd) = keys else { return Ok(None) };
     let mut notes = Vec::new();
     let found =
         key::find(layers.provider, file.as_deref(), cwd, sheet.variables, &mut |words| notes.push(words))?;

@@ -259,6 +259,9 @@ pub struct Inputs<'a> {
     pub system_file: &'a Path,
     /// Whether a `.env` may fill in what the environment does not set.
     pub dotenv: bool,
+    /// Whether the API key is looked for. Who asks no provider may have no way
+    /// to it: a sweep after the service's end, somebody who looks at the status.
+    pub key: bool,
 }
 
 /// Settings that were read, and what to say of them.
@@ -293,7 +296,7 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
     let config = Config {
         source: check::source(&raw.source, &mut sheet, inputs.cwd)?,
         trigger: check::trigger(&raw.trigger, &mut sheet)?,
-        embedding: embedding::embedding(&raw.embedding, &mut sheet, inputs.cwd)?,
+        embedding: embedding::embedding(&raw.embedding, &mut sheet, inputs.key.then_some(inputs.cwd))?,
         publish: check::publish(&raw.publish, &mut sheet)?,
         guard: check::guard(&raw.guard, &mut sheet)?,
         announce: announce::announce(&raw.announce, &mut sheet)?,
@@ -305,15 +308,15 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
     Ok(Loaded { config, origins, notes })
 }
 
-/// Reads and checks the settings of this process.
+/// Reads and checks the settings of this process; `dotenv` and `key` as in [`Inputs`].
 ///
 /// # Errors
 ///
 /// As [`load`].
 #[allow(clippy::disallowed_methods, reason = "the one place that reads the environment")]
-pub fn from_process(flag: Option<&Path>, dotenv: bool) -> Result<Loaded, ConfigError> {
+pub fn from_process(flag: Option<&Path>, dotenv: bool, key: bool) -> Result<Loaded, ConfigError> {
     let env = |name: &str| std::env::var_os(name);
-    load(&Inputs { flag, env: &env, cwd: Path::new(""), system_file: Path::new(SYSTEM_FILE), dotenv })
+    load(&Inputs { flag, env: &env, cwd: Path::new(""), system_file: Path::new(SYSTEM_FILE), dotenv, key })
 }
 
 /// Whether the person asked for no colour, by <https://no-color.org>.

@@ -18,11 +18,12 @@ struct Host {
     env: BTreeMap<String, OsString>,
     flag: Option<PathBuf>,
     dotenv: bool,
+    key: bool,
 }
 
 impl Host {
     fn new() -> Self {
-        Self { dir: tempfile::tempdir().unwrap(), env: BTreeMap::new(), flag: None, dotenv: true }
+        Self { dir: tempfile::tempdir().unwrap(), env: BTreeMap::new(), flag: None, dotenv: true, key: true }
     }
 
     fn with_settings(text: &str) -> Self {
@@ -52,6 +53,7 @@ impl Host {
             cwd: self.dir.path(),
             system_file: &self.path("etc/reindexd.toml"),
             dotenv: self.dotenv,
+            key: self.key,
         })
     }
 

@@ -56,6 +56,20 @@ fn a_key_file_that_holds_no_key_is_named_and_not_quoted() {
 }
 
 #[test]
+fn a_key_that_nobody_needs_is_not_looked_for() {
+    let mut host =
+        Host::with_settings("[embedding]\napi_key_file='missing'\n").file("c/embedding-api-key", "\0");
+    let credentials = host.path("c");
+    host = host.env("CREDENTIALS_DIRECTORY", credentials);
+    assert!(host.complaint().contains("/missing does not exist"));
+
+    host.key = false;
+    assert_eq!(host.config().embedding.api_key, None);
+    host = host.file("reindexd.toml", "");
+    assert_eq!(host.config().embedding.api_key, None);
+}
+
+#[test]
 fn an_empty_credential_counts_as_unset_as_an_empty_variable_does() {
     let host = Host::new().file("c/embedding-api-key", "\n");
     let directory = host.path("c");
