@@ -1,4 +1,4 @@
-//! Where log lines go: standard error, with colour only on a terminal, or as JSON.
+//! Where log lines go: standard error, with colour only on a terminal, or as JSON; or the journal.
 
 use std::io::IsTerminal;
 use std::sync::OnceLock;
@@ -8,6 +8,7 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
+use super::journal::{self, Journal};
 use crate::config::{Log, LogFormat};
 
 /// Sets another filter; the form of the lines stays as it began.
@@ -39,9 +40,8 @@ fn lines(format: LogFormat, agent: bool) -> Box<dyn Layer<Registry> + Send + Syn
         LogFormat::Text | LogFormat::Json => false,
     };
     if journal {
-        match tracing_journald::layer() {
-            // Without a prefix, a field is found by its own name: `journalctl BUILD=…`.
-            Ok(journal) => return journal.with_field_prefix(None).boxed(),
+        match Journal::at(journal::SOCKET) {
+            Ok(journal) => return journal.boxed(),
             Err(error) => eprintln!("reindexd: no journal to log to, so to standard error: {error}"),
         }
     }
@@ -60,7 +60,7 @@ fn lines(format: LogFormat, agent: bool) -> Box<dyn Layer<Registry> + Send + Syn
 
 /// Writes one field of a line for people. A field whose name begins with `_`
 /// stands in the message already: it is for the journal and for JSON.
-fn write_field(
+pub(super) fn write_field(
     out: &mut Writer<'_>,
     field: &tracing::field::Field,
     value: &dyn std::fmt::Debug,

@@ -8,6 +8,7 @@ mod announcing;
 mod build;
 mod config;
 mod history;
+mod journal;
 mod logs;
 mod look;
 mod progress;
@@ -327,7 +328,9 @@ fn fail(json: bool, code: u8, words: &str) -> u8 {
     if json {
         say_json(&json!({ "error": words }));
     }
-    eprintln!("reindexd: {words}");
+    // A level for the journal, which takes it off the line; unmarked, an error counts as information.
+    let mark = if settings::logs_to_journal() { "<3>" } else { "" };
+    eprintln!("{mark}reindexd: {words}");
     code
 }
 
