@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test check build install uninstall clean setup
+.PHONY: help demo test systemd-test check build install uninstall clean setup
 
 # Where tests/setup.sh puts a newer cmake, if the system's is too old for Faiss.
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
@@ -12,18 +12,23 @@ READER := target/reader-venv
 export REINDEXD_TEST_PYTHON := $(CURDIR)/$(READER)/bin/python
 
 help: ## these lines
-	@sed -n 's/^\([a-z]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 16
+	@sed -n 's/^\([a-z-]*\):.*## /  make \1\t/p' $(MAKEFILE_LIST) | expand -t 20
 
 demo: setup ## the agent at work on 1,558 invented experts; no key, no network
 	@data/sample/demo.sh
 
 test: setup $(READER)/ready ## every test, with a Python reader beside it
 	cargo test --release --locked
+	tests/systemd/run.sh
+
+systemd-test: build ## the unit under a systemd in namespaces; as root
+	tests/systemd/run.sh
 
 check: setup $(READER)/ready ## format, lints, tests, documentation; warnings are errors
 	cargo fmt --check
 	cargo clippy --release --locked --all-targets -- -D warnings
 	cargo test --release --locked
+	tests/systemd/run.sh
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --document-private-items
 
 build: setup ## target/release/reindexd

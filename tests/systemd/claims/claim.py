@@ -1,0 +1,72 @@
+"""What a claim is, and how claims are run and counted."""
+
+import subprocess
+import time
+import traceback
+
+_CLAIMS = []
+SOON_S = 20  # how long what must come may take on a slow machine
+
+
+def claim(words):
+    """Marks a function as the proof of these words. Its docstring may say more."""
+
+    def marked(function):
+        _CLAIMS.append((words, function))
+        return function
+
+    return marked
+
+
+def equal(found, expected, what=""):
+    assert found == expected, f"{what}: expected {expected!r}, found {found!r}".lstrip(": ")
+
+
+def wait_until(what, holds, within=SOON_S):
+    """Waits until a condition holds, and gives what it gave; a claim fails where it does not."""
+    until = time.monotonic() + within
+    while True:
+        found = holds()
+        if found:
+            return found
+        assert time.monotonic() < until, f"still not so after {within} s: {what}"
+        time.sleep(0.02)
+
+
+def run(chapters):
+    """Proves the claims of some modules in the order given; the exit status."""
+    names = [chapter.__name__ for chapter in chapters]
+    mine = [(words, function) for words, function in _CLAIMS if function.__module__ in names]
+    mine.sort(key=lambda claim: names.index(claim[1].__module__))
+    passed = failed = 0
+    for words, function in mine:
+        began = time.monotonic()
+        try:
+            function()
+            passed += 1
+            print(f"ok      {words} ({time.monotonic() - began:.1f} s)", flush=True)
+        except Exception as error:  # a claim's own mistake must not hide the others
+            failed += 1
+            print(f"FAILED  {words}: {seen(error)}", flush=True)
+            print(indented(last_words()), flush=True)
+    print(f"{passed} passed, {failed} failed", flush=True)
+    return 1 if failed or not passed else 0
+
+
+def seen(error):
+    """An error on few lines: for a claim its words, for anything else also the place."""
+    if isinstance(error, subprocess.CalledProcessError):
+        return f"{' '.join(map(str, error.cmd))} ended with {error.returncode}: {error.stdout}"
+    place = traceback.extract_tb(error.__traceback__)[-1]
+    words = str(error) or place.line
+    return words if isinstance(error, AssertionError) else f"{type(error).__name__}: {words} (line {place.lineno})"
+
+
+def last_words():
+    """The end of the journal, for whoever reads of a failure."""
+    command = ["journalctl", "--no-pager", "-n", "25", "-o", "short-precise"]
+    return subprocess.run(command, capture_output=True, text=True, check=False).stdout
+
+
+def indented(text):
+    return "\n".join(f"        | {line}" for line in text.splitlines())

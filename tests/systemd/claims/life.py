@@ -1,0 +1,119 @@
+"""A day in the life of the service: start, builds, status, journal, limits."""
+
+import os
+import pathlib
+import time
+
+from claim import claim, equal, wait_until
+from service import *
+from writer import Writer
+
+
+@claim("start waits until the first look has been taken, and no longer")
+def start_waits_for_ready():
+    fresh(people=25)
+    provider.answer_only(1)
+    with Writer(DATABASE, journal="delete") as writer:
+        writer.sql("BEGIN EXCLUSIVE")
+        systemctl("start", "--no-block", UNIT)
+        wait_until("the agent runs", main_pid)
+        time.sleep(0.5)  # what must not happen needs a time in which it could
+        equal(show("ActiveState"), "activating", "while the table cannot be read")
+        writer.sql("COMMIT")
+    systemctl("start", UNIT)
+    assert is_active(), show("ActiveState")
+    equal((show("WatchdogUSec"), show("RestartUSec")), ("30s", "2s"), "WatchdogSec and RestartSec as shipped")
+    equal(served(), None, "a build, though the provider holds its answers")
+    provider.answer_all()
+    until_served()
+
+
+@claim("another user's commits in WAL mode, then the marker: the new people are served")
+def tagged_then_served():
+    fresh(trigger={"on": ["marker"]})
+    systemctl("start", UNIT)
+    first = until_served()
+    with Writer(DATABASE) as writer:
+        writer.add_people(range(6, 9), tags=None)
+        writer.tag([6, 7, 8])
+        touch_marker()
+        second = until_served(first)
+        equal(records(), list(range(1, 9)))
+    equal(sum(provider.sold.values()), 8, "texts bought")
+    proven()
+    touch_marker()
+    wait_until("the marker was acted on", lambda: provider.asked == 2)
+    equal(served(), second)
+
+
+@claim("systemctl status says what goes on, how far it is and what is served")
+def status_text():
+    fresh(people=30)
+    # The status is as old as the last sign of life, and one is due every half of this.
+    drop_in("watchdog.conf", "[Service]\nWatchdogSec=1s\n")
+    provider.answer_only(1)
+    systemctl("start", UNIT)
+    wait_until("the purchase is under way", lambda: show("StatusText").startswith("embed 33 %, 10 of 30"))
+    assert show("StatusText").endswith("serving nothing yet"), show("StatusText")
+    provider.answer_all()
+    build = until_served()
+    words = f"serving {build} with 30 records"
+    wait_until("the new build is in the status", lambda: words in show("StatusText"))
+    wait_until("it waits for changes", lambda: show("StatusText").startswith("idle"))
+
+
+@claim("the journal has levels, and of each build its id, counts and time as fields")
+def journal_fields():
+    fresh(people=7)
+    begun = cursor()
+    systemctl("start", UNIT)
+    build = until_served()
+    found = wait_until("the build's entry", lambda: [it for it in journal(begun) if it.get("BUILD") == build and "TOOK_MS" in it])
+    entry = found[0]
+    equal((entry["RECORDS"], entry["EMBEDDED"], entry["PRIORITY"]), ("7", "7", "6"), "RECORDS, EMBEDDED, PRIORITY")
+    assert int(entry["TOOK_MS"]) >= 0, entry["TOOK_MS"]
+    by_field = run("journalctl", "-o", "cat", f"BUILD={build}").stdout
+    assert entry["MESSAGE"] in by_field, by_field
+    assert f"build={build} records=7" in entry["MESSAGE"], entry["MESSAGE"]
+    wait_until("a change of phase has its line", lambda: "phase phase=idle" in messages(begun))
+
+    configure(guard={"max_texts": 1})
+    systemctl("reload", UNIT)
+    with Writer(DATABASE) as writer:
+        writer.add_people([8, 9])
+    refused = lambda: [it for it in journal(begun) if "max_texts" in str(it.get("MESSAGE")) and it["PRIORITY"] < "6"]
+    wait_until("a refusal is a warning", refused)
+
+
+@claim("in the shape apart no file is ever created beside the database, though anybody might")
+def nothing_beside_the_database():
+    fresh()
+    watched = Watched(APART)
+    systemctl("start", UNIT)
+    build = until_served()
+    equal(watched.names(), [], "files made while nobody had the database open")
+    for people in (6, 7):
+        with Writer(DATABASE) as writer:
+            writer.add_people([people])
+            if people == 6:
+                build = until_served(build)
+        touch_marker()
+        until_served(build) if people == 7 else None
+    time.sleep(0.2)
+    theirs = {"experts.db-wal", "experts.db-shm", MARKER.name}
+    made = set(watched.names())
+    assert made <= theirs, f"{made - theirs} came into being"
+    systemctl("restart", UNIT)
+    equal(watched.names(), [], "files made by a restart")
+    equal(sorted(path.name for path in APART.iterdir()), ["experts.db", MARKER.name])
+
+
+@claim("the agent has no capability, gains no privilege, and its system calls are filtered")
+def confined():
+    fresh()
+    systemctl("start", UNIT)
+    lines = pathlib.Path(f"/proc/{main_pid()}/status").read_text(encoding="utf-8").splitlines()
+    status = dict(line.split(":\t", 1) for line in lines)
+    found = {name: status[name] for name in ("CapEff", "CapBnd", "NoNewPrivs", "Seccomp")}
+    equal(found, {"CapEff": "0" * 16, "CapBnd": "0" * 16, "NoNewPrivs": "1", "Seccomp": "2"})
+    equal(os.stat(f"/proc/{main_pid()}").st_uid, pwd.getpwnam("reindexd").pw_uid, "user")

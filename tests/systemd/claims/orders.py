@@ -1,0 +1,73 @@
+"""What an operator orders while the agent runs: reload and stop."""
+
+import re
+import time
+
+from claim import claim, equal, wait_until
+from service import *
+from writer import Writer
+
+STOP_S = 5
+
+
+@claim("a reload keeps the process, is told to the manager, and puts the settings in force")
+def reload():
+    fresh()
+    systemctl("start", UNIT)
+    build = until_served()
+    pid, begun = main_pid(), cursor()
+
+    systemctl("log-level", "debug")
+    configure(guard={"max_texts": 1})
+    systemctl("reload", UNIT)
+    wait_until("settings in force", lambda: "settings in force" in messages(begun))
+    wait_until("READY after RELOADING", lambda: re.search(r"RELOADING=1.*MONOTONIC_USEC=\d+\D(.*\n)*.*READY=1", messages(begun)))
+    systemctl("log-level", "notice")
+
+    equal((main_pid(), show("ActiveState")), (pid, "active"), "process and state")
+    with Writer(DATABASE) as writer:
+        writer.add_people([6, 7])
+    wait_until("the new limit holds", lambda: "guard.max_texts" in messages(begun))
+    equal(served(), build)
+
+
+@claim("a settings file that is refused changes nothing, and the old settings stay")
+def reload_refused():
+    fresh(guard={"max_texts": 5})
+    systemctl("start", UNIT)
+    build = until_served()
+    pid, begun = main_pid(), cursor()
+
+    configure(guard={"max_texts": "many"})
+    systemctl("reload", UNIT)
+    wait_until("the refusal is said", lambda: "settings refused" in messages(begun))
+    with Writer(DATABASE) as writer:
+        writer.add_people(range(6, 10))
+    build = until_served(build)
+    with Writer(DATABASE) as writer:
+        writer.add_people(range(10, 16))
+    wait_until("the old limit holds", lambda: "guard.max_texts" in messages(begun))
+    equal((main_pid(), show("ActiveState"), served()), (pid, "active", build))
+
+
+@claim(f"a stop in mid-build takes less than {STOP_S} s, succeeds, leaves no staging and loses nothing paid for")
+def stop_in_mid_build():
+    fresh(people=60)
+    provider.answer_only(2)
+    systemctl("start", UNIT)
+    wait_until("the third request is held", provider.holds_one)
+    assert staging(), "no staging to clear up"
+    begun, began = cursor(), time.monotonic()
+    systemctl("log-level", "debug")
+    systemctl("stop", UNIT)
+    took = time.monotonic() - began
+    systemctl("log-level", "notice")
+    assert took < STOP_S, f"it took {took:.1f} s"
+    equal((show("Result"), show("ActiveState"), show("ExecMainStatus")), ("success", "inactive", "0"))
+    equal(staging(), [])
+    wait_until("STOPPING was said", lambda: "STOPPING=1" in messages(begun))
+
+    provider.answer_all()
+    systemctl("start", UNIT)
+    until_served()
+    equal((len(provider.sold), set(provider.sold.values())), (60, {1}), "texts sold, and how often each")

@@ -1,0 +1,47 @@
+"""The API key: handed over by the manager, and nowhere else."""
+
+import pathlib
+
+from claim import claim, equal
+from service import *
+from writer import Writer
+
+
+@claim("the key is readable to the agent alone, and to root")
+def key_is_the_agents():
+    fresh()
+    systemctl("start", UNIT)
+    until_served()
+    equal(provider.keys, {KEY}, "keys that the provider was shown")
+    credential = pathlib.Path(f"/run/credentials/{UNIT}/embedding-api-key")
+    equal(credential.read_text(encoding="utf-8").strip(), KEY, credential)
+    for path in (KEY_FILE, credential):
+        for user in ("nobody", "experts"):
+            assert run("cat", str(path), user=user, check=False).returncode != 0, f"{user} can read {path}"
+    assert run("cat", str(KEY_FILE), user="reindexd", check=False).returncode != 0, "the key file itself is root's"
+
+
+@claim("the key is not in the environment, the arguments, the unit, the status or the journal, even at level trace")
+def key_is_not_shown():
+    fresh(log={"level": "trace"})
+    begun = cursor()
+    systemctl("start", UNIT)
+    build = until_served()
+    with Writer(DATABASE) as writer:
+        writer.add_people([6])
+    until_served(build)
+    equal(provider.keys, {KEY}, "keys that the provider was shown")
+
+    process = pathlib.Path(f"/proc/{main_pid()}")
+    places = {
+        "environ": (process / "environ").read_bytes().decode(),
+        "cmdline": (process / "cmdline").read_bytes().decode(),
+        "show": systemctl("show", UNIT).stdout,
+        "status": systemctl("status", UNIT).stdout,
+        "journal": run("journalctl", "-o", "export", "--all", "--after-cursor", begun).stdout,
+        "config": run(PROGRAM, "config", "--json", "--config", str(SETTINGS), user="root").stdout,
+    }
+    assert "x-goog-api-key" not in places["journal"] or KEY not in places["journal"], "the header is logged"
+    shown = [place for place, text in places.items() if KEY in text]
+    equal(shown, [], "places that show the key")
+    assert len(places["journal"]) > 10_000, "trace logged next to nothing, so this proves nothing"

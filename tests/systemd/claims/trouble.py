@@ -1,0 +1,70 @@
+"""What becomes of the service when the agent hangs, or dies in mid-build."""
+
+import os
+import signal
+import time
+
+from claim import claim, equal, wait_until
+from service import *
+
+WATCHDOG_S = 3  # instead of the 30 s shipped, so that the claim is soon proven
+RESTART_S = 2  # as shipped
+SPARE_S = 2
+
+
+def in_mid_build():
+    """An agent whose third request of six is held, with what was sold before in its cache."""
+    provider.answer_only(2)
+    systemctl("start", UNIT)
+    wait_until("the third request is held", provider.holds_one)
+    assert staging(), "no staging to clear up"
+    return main_pid()
+
+
+@claim("an agent that hangs is replaced within WatchdogSec + RestartSec + 2 s")
+def hung():
+    fresh()
+    drop_in("watchdog.conf", f"[Service]\nWatchdogSec={WATCHDOG_S}s\n")
+    systemctl("start", UNIT)
+    until_served()
+    pid = main_pid()
+    time.sleep(WATCHDOG_S + 1)
+    equal((main_pid(), show("NRestarts")), (pid, "0"), "an agent with nothing to do is alive")
+
+    os.kill(pid, signal.SIGSTOP)
+    began = time.monotonic()
+    wait_until("another agent is up", lambda: main_pid() not in (0, pid) and is_active(), within=30)
+    took = time.monotonic() - began
+    assert took <= WATCHDOG_S + RESTART_S + SPARE_S, f"it took {took:.1f} s"
+
+
+@claim("killed in mid-build, the agent is back in RestartSec + 2 s, its staging gone, and no text is bought twice")
+def killed():
+    fresh(people=60)
+    pid = in_mid_build()
+    left = staging()
+    os.kill(pid, signal.SIGKILL)
+    began = time.monotonic()
+    wait_until("another agent is up", lambda: main_pid() not in (0, pid) and is_active())
+    took = time.monotonic() - began
+    assert took <= RESTART_S + SPARE_S, f"it took {took:.1f} s"
+    equal([path for path in left if path.exists()], [], "staging of the agent killed")
+    equal(show("NRestarts"), "1")
+
+    provider.answer_all()
+    until_served()
+    equal((len(provider.sold), set(provider.sold.values())), (60, {1}), "texts sold, and how often each")
+    equal(records(), list(range(1, 61)))
+    wait_until("no staging is left", lambda: not staging())
+    proven()
+
+
+@claim("killed in mid-build and not restarted, its staging is gone all the same")
+def killed_for_good():
+    fresh(people=60)
+    drop_in("no-restart.conf", "[Service]\nRestart=no\n")
+    pid = in_mid_build()
+    os.kill(pid, signal.SIGKILL)
+    wait_until("the unit has failed", lambda: show("ActiveState") == "failed")
+    equal((show("Result"), main_pid()), ("signal", 0))
+    equal(staging(), [])

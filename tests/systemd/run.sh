@@ -1,0 +1,38 @@
+#!/usr/bin/env bash
+# The shipped unit under a real systemd: boots a machine in namespaces, installs
+# with `make install` and proves the claims in claims/ there, one line each.
+# Takes target/release/reindexd as it is. Without root, systemd or namespaces it
+# says that it did not run, which is no failure.
+set -euo pipefail
+cd "$(dirname "${BASH_SOURCE[0]}")/../.."
+
+readonly CANNOT=77
+readonly LIMIT_S=300 # for a slow machine; it takes about a minute
+
+shared=$(mktemp -d "${TMPDIR:-/tmp}/reindexd-systemd-XXXXXX")
+shown=
+clear_up() {
+    [ -z "$shown" ] || kill "$shown" 2>/dev/null || true
+    rm -rf --one-file-system "$shared"
+}
+trap clear_up EXIT
+
+[ -x target/release/reindexd ] || { echo "systemd: build first: make build" >&2; exit 1; }
+python=$(python3 -c 'import os, sys; print(os.path.realpath(sys.executable))')
+sed "s#@python@#$python#" tests/systemd/claims.service >"$shared/claims.service"
+: >"$shared/lines"
+tail -f "$shared/lines" &
+shown=$!
+
+status=0
+timeout --foreground --kill-after=10 "$LIMIT_S" tests/systemd/machine.sh "$shared" claims.service >"$shared/console" 2>&1 || status=$?
+sleep 0.2 # the last line is shown
+if [ "$status" -eq "$CANNOT" ]; then
+    echo "systemd: this chapter did not run: $(tail -n 1 "$shared/console")"
+    exit 0
+fi
+if [ "$status" -ne 0 ] && ! tail -n 1 "$shared/lines" | grep -q ' failed$'; then
+    echo "systemd: FAILED: the claims did not come to their end ($status); the machine's last words:"
+    tail -n 20 "$shared/console"
+fi
+exit "$status"
