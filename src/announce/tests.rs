@@ -4,12 +4,14 @@ use std::fs;
 use std::net::SocketAddr;
 use std::path::PathBuf;
 
+use rustix::process::{Pid, Signal};
 use serde_json::json;
 use tempfile::TempDir;
-use tokio::io::AsyncWriteExt;
+use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
+use super::command::passed_on;
 use super::*;
 
 const BUILD: &str = "20261122T101500Z-7f3a9c";
@@ -42,7 +44,9 @@ async fn tell_until(target: &Announce, stop: &CancellationToken) -> Result<Strin
     let summary = json!({ "id": BUILD, "records": 3 });
     let news = News { build: BUILD, directory: Path::new("/data/builds/x"), summary: &summary };
     let http = Http::new().unwrap();
-    tokio::time::timeout(DEADLINE + DEADLINE, announce(target, &news, &http, stop)).await.expect("it ends")
+    tokio::time::timeout(DEADLINE + DEADLINE, announce(target, &news, &http, stop, std::future::pending()))
+        .await
+        .expect("it ends")
 }
 
 /// Answers each request with the next of `answers`, the last one for ever; gives the requests back.
@@ -250,6 +254,24 @@ async fn a_stop_ends_a_confirmation_at_once() {
     assert_eq!(error, format!("announce to http://{address}/health: stopped before it was done"));
 }
 
+#[tokio::test]
+async fn no_target_is_waited_for_to_confirm_a_build_that_was_replaced() {
+    let (address, mut seen) = api(&[("200 OK", "a newer one")]).await;
+    let target = Announce { confirm: Some(format!("http://{address}/health")), ..shell("echo told") };
+    let summary = json!({});
+    let news = News { build: BUILD, directory: Path::new("/data/builds/x"), summary: &summary };
+    let (http, stop) = (Http::new().unwrap(), CancellationToken::new());
+    let replaced = async {
+        seen.recv().await.unwrap();
+    };
+
+    let told = tokio::time::timeout(DEADLINE / 2, announce(&target, &news, &http, &stop, replaced)).await;
+
+    let error = told.expect("it does not wait for the timeout").unwrap_err().to_string();
+    let expected = "announce was taken, but build 20261122T101500Z-7f3a9c was replaced before";
+    assert_eq!(error, format!("{expected} http://{address}/health showed it"));
+}
+
 // --- commands ---------------------------------------------------------------
 
 #[tokio::test]
@@ -318,7 +340,7 @@ async fn only_the_end_of_a_long_output_is_kept_and_on_one_line() {
     let printed = tell(&shell(script)).await.unwrap();
 
     assert!(printed.ends_with(r"line\nline\n\u{1b}[31mred\nbär�"), "{}", &printed[printed.len() - 80..]);
-    assert!(printed.chars().all(|c| !c.is_control()) && printed.len() < 2 * Output::KEPT);
+    assert!(printed.chars().all(|c| !c.is_control()) && printed.len() < 2 * MOST_SAID);
 }
 
 #[tokio::test]

@@ -130,16 +130,52 @@ pub struct LastPass {
 /// Which build each target of `[[announce]]` was told of, by the target's words.
 pub type Announced = BTreeMap<String, AnnouncedTo>;
 
-/// The last word to one target.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+/// What one target was told.
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(default)]
 pub struct AnnouncedTo {
-    /// The build it knows of.
+    /// The last build that it has heard of, and confirmed where that is asked for.
     pub build: Option<String>,
-    /// When it was told, or when telling failed.
+    /// When it had.
+    pub at: Option<Timestamp>,
+    /// Set while the last word to it did not reach it for certain.
+    pub failing: Option<Failing>,
+}
+
+/// A target that could not be told, or did not confirm.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Failing {
+    /// When that happened first since it had last heard.
+    pub since: Timestamp,
+    /// How often in a row.
+    pub tries: u32,
+    /// The build that it was told of the last time.
+    pub build: String,
+    /// When that was.
     pub at: Timestamp,
-    /// Why telling it failed the last time.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub error: Option<String>,
+    /// Why it failed.
+    pub error: String,
+}
+
+impl AnnouncedTo {
+    /// The build that it certainly knows of: none while the last word failed,
+    /// which may have reached it all the same.
+    #[must_use]
+    pub fn certain(&self) -> Option<&str> {
+        self.build.as_deref().filter(|_| self.failing.is_none())
+    }
+
+    /// It has heard of a build.
+    pub fn heard(&mut self, build: &str, now: Timestamp) {
+        *self = Self { build: Some(build.to_owned()), at: Some(now), failing: None };
+    }
+
+    /// It has not, as far as is known.
+    pub fn failed(&mut self, build: &str, error: String, now: Timestamp) {
+        let (since, tries) = self.failing.as_ref().map_or((now, 0), |before| (before.since, before.tries));
+        let tries = tries.saturating_add(1);
+        self.failing = Some(Failing { since, tries, build: build.to_owned(), at: now, error });
+    }
 }
 
 impl State {
@@ -322,6 +358,26 @@ mod tests {
             let state = promoted(log);
             assert_eq!(state.before(served, &|build| there.contains(build)), expected, "{log}");
         }
+    }
+
+    #[test]
+    fn what_a_target_knows_is_certain_until_a_word_to_it_fails() {
+        let at = |second| Timestamp::from_second(second).unwrap();
+        let mut target = AnnouncedTo::default();
+        assert_eq!(target.certain(), None);
+
+        target.heard("a", at(1));
+        assert_eq!(target.certain(), Some("a"));
+        target.failed("b", "no answer".to_owned(), at(2));
+        target.failed("c", "refused".to_owned(), at(3));
+
+        assert_eq!((target.certain(), target.build.as_deref(), target.at), (None, Some("a"), Some(at(1))));
+        let failing = target.failing.clone().unwrap();
+        let found =
+            (failing.since, failing.tries, failing.build.as_str(), failing.at, failing.error.as_str());
+        assert_eq!(found, (at(2), 2, "c", at(3), "refused"));
+        target.heard("c", at(4));
+        assert_eq!((target.certain(), &target.failing), (Some("c"), &None));
     }
 
     #[test]

@@ -1,40 +1,49 @@
-//! Tells the API of the served build, from the command line: once, and only what is due.
+//! Tells the API of the served build, and remembers which target knows of which.
+//!
+//! What is due follows from what is served and from what is remembered,
+//! whoever asks: the command line once, the agent's herald again and again,
+//! `status` only to say it. Targets are told beside each other, so that one
+//! that does not answer delays no other. What fails is said and noted; the
+//! build is served all the same.
 
+use std::future;
+
+use futures_util::future::join_all;
+use jiff::Timestamp;
+use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
-use super::Context;
-use crate::announce::{self, News};
-use crate::builds::state::{self, Announced, AnnouncedTo};
+use super::{Context, table};
+use crate::announce::{self, AnnounceError, News};
+use crate::builds::state::{self, Announced, State};
 use crate::builds::{Build, Builds, with_cause};
 use crate::config::{Announce, How};
 use crate::http::Http;
+use crate::visible::one_line;
 
-/// Announces the served build to each target that does not know of it. What
-/// fails is said and noted; the build is served all the same.
+/// Announces the served build once to each target that does not know of it.
 pub(super) fn once(context: &Context) {
     let publish = &context.config.publish;
     let Ok(builds) = Builds::at(&publish.index, &publish.metadata) else { return };
     let served = builds.served();
     let Some(build) = served.build() else { return };
-    context.runtime.block_on(async {
-        for target in &context.config.announce {
-            if_due(target, &builds, build, &context.stop).await;
-        }
-    });
-    forget_all_but(&context.config.announce, &builds);
+    let tell = |target| if_due(target, &builds, build, &context.stop, future::pending());
+    context.runtime.block_on(join_all(context.config.announce.iter().map(tell)));
 }
 
 /// Announces a build to a target that does not know of it; true once it does.
+///
+/// `replaced` ends when another build is served.
 pub(super) async fn if_due(
     target: &Announce,
     builds: &Builds,
     build: &Build,
     stop: &CancellationToken,
+    replaced: impl Future<Output = ()>,
 ) -> bool {
     let (id, name) = (build.manifest.id.as_str(), name(target));
-    let announced = state::load_announced(&builds.layout);
-    let last = announced.get(&name).filter(|last| last.error.is_none());
-    if !announce::due(last.and_then(|last| last.build.as_deref()), Some(id)) {
+    let known = state::load_announced(&builds.layout).remove(&name).unwrap_or_default();
+    if !announce::due(known.certain(), Some(id)) {
         return true;
     }
     let http = match Http::new() {
@@ -44,23 +53,28 @@ pub(super) async fn if_due(
             return false;
         }
     };
-    let summary = super::table::summary(&build.manifest);
+    let summary = table::summary(&build.manifest);
     let news = News { build: id, directory: &build.directory, summary: &summary };
-    let told = announce::announce(target, &news, &http, stop).await;
+    let told = announce::announce(target, &news, &http, stop, replaced).await;
+    let now = super::clock();
+    note(builds, |announced| {
+        let known = announced.entry(name.clone()).or_default();
+        match &told {
+            Ok(_) => known.heard(id, now),
+            Err(error) => known.failed(id, with_cause(error), now),
+        }
+    });
     match &told {
         Ok(said) if said.is_empty() => tracing::info!(build = id, target = name, "announced"),
         Ok(said) => tracing::info!(build = id, target = name, said, "announced"),
+        Err(error @ AnnounceError::Replaced { .. }) => tracing::debug!(build = id, "{error}"),
         Err(error) => tracing::warn!(build = id, "not announced: {}", with_cause(error)),
     }
-    let error = told.as_ref().err().map(|error| with_cause(error));
-    let last = AnnouncedTo { build: Some(id.to_owned()), at: super::clock(), error };
-    note(builds, |announced| {
-        announced.insert(name, last);
-    });
     told.is_ok()
 }
 
-/// Drops what is remembered of targets that the settings no longer name.
+/// Drops what is remembered of targets that the agent's settings no longer
+/// name. A command never does: it may be run with other settings, or with none.
 pub(super) fn forget_all_but(targets: &[Announce], builds: &Builds) {
     note(builds, |announced| {
         announced.retain(|known, _| targets.iter().any(|target| name(target) == *known));
@@ -73,10 +87,86 @@ fn note(builds: &Builds, change: impl FnOnce(&mut Announced)) {
     }
 }
 
-/// A target by the words that settings name it with.
+/// A target by the words that settings name it with. A query may hold a
+/// secret, so two addresses that differ in it alone are told apart by its hash.
 fn name(target: &Announce) -> String {
     match &target.how {
-        How::Post(url) => format!("post {}", url.split('?').next().unwrap_or(url)),
+        How::Post(url) => match url.split_once('?') {
+            None => format!("post {url}"),
+            Some((address, query)) => {
+                format!("post {address}?{}", &blake3::hash(query.as_bytes()).to_hex()[..8])
+            }
+        },
         How::Command(argv) => format!("command {}", argv.join(" ")),
+    }
+}
+
+// --- what status says -------------------------------------------------------
+
+/// Where one target stands.
+#[derive(Debug, Serialize)]
+pub(super) struct Standing {
+    target: String,
+    /// None while nothing is served.
+    up_to_date: Option<bool>,
+    /// The last build that it has heard of.
+    build: Option<String>,
+    told_at: Option<Timestamp>,
+    /// When what it knows of was replaced, or telling it first failed.
+    stale_since: Option<Timestamp>,
+    /// How often telling it has failed in a row.
+    tries: u32,
+    error: Option<String>,
+}
+
+/// Where each target of the settings stands.
+pub(super) fn standings(
+    targets: &[Announce],
+    announced: &Announced,
+    served: Option<&str>,
+    state: &State,
+) -> Vec<Standing> {
+    let standing = |target| {
+        let target = name(target);
+        let known = announced.get(&target).cloned().unwrap_or_default();
+        let stale = announce::due(known.certain(), served);
+        let replaced = known.build.as_deref().and_then(|build| state.replaced_at(build));
+        let failing = known.failing.filter(|_| stale);
+        Standing {
+            target,
+            up_to_date: served.map(|_| !stale),
+            stale_since: replaced.or(failing.as_ref().map(|failing| failing.since)).filter(|_| stale),
+            build: known.build,
+            told_at: known.at,
+            tries: failing.as_ref().map_or(0, |failing| failing.tries),
+            error: failing.map(|failing| failing.error),
+        }
+    };
+    targets.iter().map(standing).collect()
+}
+
+impl Standing {
+    /// The same for people, in one line.
+    pub(super) fn words(&self, now: Timestamp) -> String {
+        const MOST_OF_A_NAME: usize = 80;
+        const MOST_OF_AN_ERROR: usize = 400;
+        let ago =
+            |at: Option<Timestamp>| at.map(|at| format!(" {}", table::ago(at, now))).unwrap_or_default();
+        let stands = match (self.up_to_date, &self.build, self.stale_since) {
+            (None, ..) => "nothing to tell yet".to_owned(),
+            (Some(true), ..) => format!("up to date, told{}", ago(self.told_at)),
+            (Some(false), None, None) => "not told yet".to_owned(),
+            (Some(false), None, since) => format!("never told, though tried since{}", ago(since)),
+            (Some(false), Some(build), since) => format!("stale since{}, knows {build}", ago(since)),
+        };
+        let target = one_line(&self.target, MOST_OF_A_NAME);
+        match &self.error {
+            None => format!("{target}: {stands}"),
+            Some(error) => format!(
+                "{target}: {stands}; failed {} so far: {}",
+                if self.tries == 1 { "once".to_owned() } else { format!("{} times", self.tries) },
+                one_line(error, MOST_OF_AN_ERROR)
+            ),
+        }
     }
 }

@@ -95,10 +95,10 @@ async fn live(
         served: builds.served().build().is_some(),
         hints,
         signals: handlers.stream()?,
-        pass: pass(Arc::clone(in_force), space, news, Arc::clone(&vitals)),
+        pass: pass(Arc::clone(in_force), space, news.clone(), Arc::clone(&vitals)),
         sweep: sweeper(builds.clone()),
         sight: Box::new(move |marker| sites.sight(marker)),
-        reload: reload(Arc::clone(in_force), flag.map(Path::to_owned), watch),
+        reload: reload(Arc::clone(in_force), flag.map(Path::to_owned), watch, news),
         memory: Box::new(MarkerFile::open(layout)),
         reporter: Box::new(reporter(&config, builds.clone(), ledger, vitals)),
     };
@@ -223,7 +223,7 @@ fn sweeper(builds: Builds) -> SweepFn {
 }
 
 /// Reads the settings again: what can change live does, what cannot is said.
-fn reload(in_force: InForce, flag: Option<PathBuf>, watch: Watch) -> agent::ReloadFn {
+fn reload(in_force: InForce, flag: Option<PathBuf>, watch: Watch, news: News) -> agent::ReloadFn {
     Box::new(move || {
         let loaded = match settings::from_process(flag.as_deref(), false, true) {
             Ok(loaded) => loaded,
@@ -249,6 +249,8 @@ fn reload(in_force: InForce, flag: Option<PathBuf>, watch: Watch) -> agent::Relo
         super::logs::change(&new.log);
         let trigger = new.trigger.clone();
         *in_force.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(new);
+        // No pass need follow, and there may be somebody else to tell.
+        news.tell();
         Some(trigger)
     })
 }

@@ -5,7 +5,7 @@ mod advice;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Context, DONE, FAILED, say, say_json, table, warn_only};
+use super::{Context, DONE, FAILED, announcing, say, say_json, table, warn_only};
 use crate::builds::state::{self, AgentNote, Hold, State};
 use crate::builds::{Builds, Served, lock, with_cause};
 use crate::reconcile::{Job, PassError, Preview, preview};
@@ -43,6 +43,12 @@ pub(super) fn run(context: &Context, options: &Options) -> u8 {
         if options.check && behind.is_some_and(|behind| behind > options.max_age) { FAILED } else { DONE };
     let to_do = advice::advice(&found);
     let agent = agent(agent_runs, &note);
+    let told = announcing::standings(
+        &context.config.announce,
+        &state::load_announced(&builds.layout),
+        served.build().map(|build| build.manifest.id.as_str()),
+        &state,
+    );
     if context.json {
         let error = match (&served, &drift) {
             (_, Err(error)) => Some(error.words()),
@@ -55,14 +61,14 @@ pub(super) fn run(context: &Context, options: &Options) -> u8 {
             "last_attempt": state.attempts.last(),
             "agent": agent,
             "hold": hold,
-            "announced": crate::builds::state::load_announced(&builds.layout),
+            "announced": told,
             "error": error,
             "behind_s": behind.map(|behind| behind.as_secs()),
             "to_do": to_do,
         }));
         return code;
     }
-    say(&words(&served, &drift, &state, hold.as_ref(), &agent));
+    say(&words(&served, &drift, &state, hold.as_ref(), &told, &agent));
     say(&format!("\nto do: {to_do}\n"));
     code
 }
@@ -76,6 +82,7 @@ fn words(
     drift: &Result<Preview, PassError>,
     state: &State,
     hold: Option<&Hold>,
+    told: &[announcing::Standing],
     agent: &Value,
 ) -> String {
     let now = super::clock();
@@ -100,6 +107,7 @@ fn words(
         let error = last.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
         rows.push(("last attempt", format!("{} {}{error}", last.outcome, table::ago(last.at, now))));
     }
+    rows.extend(told.iter().map(|target| ("announced", target.words(now))));
     rows.push(("agent", agent.get("words").and_then(Value::as_str).unwrap_or("not running").to_owned()));
     table::pairs(&rows)
 }

@@ -13,7 +13,7 @@ use tokio_util::sync::CancellationToken;
 
 use super::{InForce, announcing, now_in_force};
 use crate::announce;
-use crate::builds::Builds;
+use crate::builds::{Build, Builds};
 use crate::config::Announce;
 
 /// Says that a pass has ended, after which another build may be served or other settings in force.
@@ -54,35 +54,56 @@ pub(super) async fn keep_told(in_force: InForce, builds: Builds, heard: Heard, s
 /// Waits until the settings in force name others than these.
 async fn other_targets(in_force: &InForce, targets: &[Announce], mut heard: Heard) {
     while now_in_force(in_force).announce == targets {
-        if heard.changed().await.is_err() {
-            // The agent is at its end.
-            future::pending::<()>().await;
-        }
+        next(&mut heard).await;
     }
 }
 
 /// Tells one target, again and again until it knows or a newer build takes the place of the one it was told of.
 async fn keep_one(target: &Announce, builds: &Builds, mut heard: Heard, stop: &CancellationToken) {
     let mut failures = 0;
-    let mut last = None;
     while !stop.is_cancelled() {
         heard.mark_unchanged();
         let served = builds.served();
-        let told = match served.build() {
+        let build = served.build();
+        let told = match build {
             Some(build) => {
-                if last.as_ref() != Some(&build.manifest.id) {
-                    failures = 0;
-                    last = Some(build.manifest.id.clone());
-                }
-                announcing::if_due(target, builds, build, stop).await
+                let replaced = another_build(builds, Some(build), heard.clone());
+                announcing::if_due(target, builds, build, stop, replaced).await
             }
             None => true,
         };
-        failures = if told { 0 } else { failures + 1 };
+        if told {
+            failures = 0;
+            tokio::select! {
+                () = stop.cancelled() => {}
+                () = next(&mut heard) => {}
+            }
+            continue;
+        }
+        failures += 1;
         tokio::select! {
             () = stop.cancelled() => {}
-            Ok(()) = heard.changed() => {}
-            () = sleep(announce::wait_after(failures)), if !told => {}
+            () = another_build(builds, build, heard.clone()) => failures = 0,
+            () = sleep(announce::wait_after(failures)) => {}
         }
+    }
+}
+
+/// Waits until another build than this is served. A pass that changes nothing cuts no wait short.
+async fn another_build(builds: &Builds, than: Option<&Build>, mut heard: Heard) {
+    let id = |build: Option<&Build>| build.map(|build| build.manifest.id.clone());
+    loop {
+        next(&mut heard).await;
+        if id(builds.served().build()) != id(than) {
+            return;
+        }
+    }
+}
+
+/// Waits for the end of a pass, or for other settings.
+async fn next(heard: &mut Heard) {
+    if heard.changed().await.is_err() {
+        // The agent is at its end.
+        future::pending::<()>().await;
     }
 }
