@@ -19,6 +19,7 @@ mod adoption_undone;
 mod agent;
 mod alone;
 mod announce;
+mod announce_api;
 mod cli;
 mod cli_damage;
 mod cli_looks;

@@ -5,9 +5,11 @@
 
 pub mod agent;
 pub mod api;
+pub mod client;
 pub mod host;
 pub mod pass;
 pub mod provider;
+pub mod search_api;
 pub mod source;
 pub mod standing;
 
