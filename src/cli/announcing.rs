@@ -6,7 +6,7 @@
 //! that does not answer delays no other. What fails is said and noted; the
 //! build is served all the same.
 
-use std::future;
+use std::{future, path};
 
 use futures_util::future::join_all;
 use jiff::Timestamp;
@@ -54,7 +54,9 @@ pub(super) async fn if_due(
         }
     };
     let summary = table::summary(&build.manifest);
-    let news = News { build: id, directory: &build.directory, summary: &summary };
+    // For a command that changes its directory.
+    let directory = path::absolute(&build.directory).unwrap_or_else(|_| build.directory.clone());
+    let news = News { build: id, directory: &directory, summary: &summary };
     let told = announce::announce(target, &news, &http, stop, replaced).await;
     let now = super::clock();
     note(builds, |announced| {
@@ -129,13 +131,13 @@ pub(super) fn standings(
     let standing = |target| {
         let target = name(target);
         let known = announced.get(&target).cloned().unwrap_or_default();
-        let stale = announce::due(known.certain(), served);
+        let is_stale = announce::due(known.certain(), served);
         let replaced = known.build.as_deref().and_then(|build| state.replaced_at(build));
-        let failing = known.failing.filter(|_| stale);
+        let failing = known.failing.filter(|_| is_stale);
         Standing {
             target,
-            up_to_date: served.map(|_| !stale),
-            stale_since: replaced.or(failing.as_ref().map(|failing| failing.since)).filter(|_| stale),
+            up_to_date: served.map(|_| !is_stale),
+            stale_since: replaced.or(failing.as_ref().map(|failing| failing.since)).filter(|_| is_stale),
             build: known.build,
             told_at: known.at,
             tries: failing.as_ref().map_or(0, |failing| failing.tries),

@@ -95,7 +95,9 @@ impl Entry {
         let mut bytes = Vec::with_capacity(512);
         let line = ("MESSAGE".to_owned(), self.line.clone());
         for (name, value) in self.fields.iter().chain([&line]) {
-            let value = &value.as_bytes()[..value.floor_char_boundary(longest)];
+            let end =
+                (0..=longest.min(value.len())).rev().find(|&end| value.is_char_boundary(end)).unwrap_or(0);
+            let value = &value.as_bytes()[..end];
             bytes.extend_from_slice(name.as_bytes());
             bytes.push(b'\n');
             bytes.extend_from_slice(&(value.len() as u64).to_le_bytes());

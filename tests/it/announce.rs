@@ -1,6 +1,6 @@
 //! The API is told of each new build, once, and until it has heard.
 
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
@@ -14,27 +14,10 @@ fn told_by_post(api: &Api) -> String {
     format!("[[announce]]\npost = \"{}\"\n", api.url())
 }
 
-/// A command that appends the build it is told of to `told`, and what else it was given to `env`.
-fn told_by_command(world: &World, then: &str) -> String {
-    let (told, env) = (world.path("told"), world.path("env"));
-    let script = format!(
-        "test -f \"$REINDEXD_BUILD_DIR/faiss.index\" && \
-         echo \"$REINDEXD_BUILD\" >> {}; env > {}; {then}",
-        told.display(),
-        env.display()
-    );
-    format!("[[announce]]\ncommand = [\"/bin/sh\", \"-c\", '''{script}''']\n")
-}
-
-fn lines(world: &World, name: &str) -> Vec<String> {
-    let text = std::fs::read_to_string(world.path(name)).unwrap_or_default();
-    text.lines().map(str::to_owned).collect()
-}
-
 #[test]
 fn the_agent_tells_each_new_build_once_by_post_and_by_command() {
     let (world, api) = (World::with_people(2), Api::start());
-    let targets = format!("{}{}", told_by_post(&api), told_by_command(&world, ""));
+    let targets = format!("{}{}", told_by_post(&api), world.told_by_command(""));
     let agent = world.agent_with(&format!("{TRIGGERS}{targets}"));
     agent.wait_for("the first build is told of twice", || agent.logged("INFO announced") == 2);
     let first = world.served().unwrap();
@@ -48,10 +31,9 @@ fn the_agent_tells_each_new_build_once_by_post_and_by_command() {
     agent.stop();
 
     assert_eq!(api.told(), [first.clone(), second.clone()]);
-    assert_eq!(lines(&world, "told"), [first, second]);
-    assert_eq!((&api.bodies()[1]["records"], &api.bodies()[1]["embedded"]), (&3.into(), &1.into()));
-    let env = lines(&world, "env").join("\n");
-    assert!(!env.contains("test-key"), "no key reaches a command: {env}");
+    assert_eq!(world.lines("told"), [first, second]);
+    let body = &api.requests()[1].body;
+    assert_eq!((&body["records"], &body["embedded"]), (&3.into(), &1.into()));
 }
 
 #[test]
@@ -124,17 +106,124 @@ fn a_target_named_while_the_agent_runs_is_told_of_what_is_served() {
 }
 
 #[test]
-fn a_command_that_runs_on_ends_with_the_agent() {
-    let world = World::with_people(1);
-    let target = told_by_command(&world, "echo $$ > pid; exec sleep 600");
-    let mut agent = world.agent_with(&format!("{TRIGGERS}{target}"));
-    agent.wait_for("the command runs", || !lines(&world, "pid").is_empty());
-    let command = lines(&world, "pid")[0].clone();
+fn a_target_is_told_as_soon_as_it_is_named_though_nothing_asks_for_a_pass() {
+    let (world, api) = (World::with_people(2), Api::start());
+    let by_marker = format!("{TRIGGERS}on = [\"marker\"]\n");
+    let agent = world.agent_with(&by_marker);
+    agent.wait_for_promotions(1);
+    let passes = agent.passes();
 
-    agent.signal(Signal::TERM);
-    let code = agent.ended(Duration::from_secs(5));
+    world.settings(&format!("[trigger]\n{by_marker}{}", told_by_post(&api)));
+    agent.signal(Signal::HUP);
+    agent.wait_for("it is told", || api.told().len() == 1);
 
-    assert_eq!(code, 0, "{}", agent.log());
-    let state = std::fs::read_to_string(format!("/proc/{command}/stat")).unwrap_or_default();
-    assert!(state.is_empty() || state.contains(") Z "), "still there: {state}");
+    assert_eq!(agent.passes(), passes, "{}", agent.log());
+    agent.stop();
+}
+
+#[test]
+fn a_build_that_nobody_heard_of_gives_way_to_a_newer_one() {
+    let (world, api) = (World::with_people(2), Api::start());
+    api.refuse(true);
+    let agent = world.agent_with(&format!("{TRIGGERS}{}", told_by_post(&api)));
+    agent.wait_for("the first build is told of in vain", || api.told().len() == 1);
+    let first = world.served().unwrap();
+
+    world.add_people([3]);
+    agent.wait_for("the second build is told of", || api.told().iter().any(|build| *build != first));
+    api.refuse(false);
+    agent.wait_for("it is heard", || agent.logged("INFO announced") == 1);
+
+    assert_eq!(api.took(), [world.served().unwrap()]);
+    agent.stop();
+}
+
+#[test]
+fn passes_that_change_nothing_make_nobody_be_told_sooner() {
+    let (world, api) = (World::with_people(2), Api::start());
+    api.refuse(true);
+    let agent = world.agent_with(&format!("{TRIGGERS}{}", told_by_post(&api)));
+    agent.wait_for("it is told in vain", || api.told().len() == 1);
+    let began = Instant::now();
+
+    for nth in 1..=10 {
+        agent.signal(Signal::USR1);
+        agent.wait_for(&format!("pass {nth}"), || agent.logged("trigger=signal") >= nth);
+    }
+
+    // At once, and then after waits of 1, 2, 4, 8 and 16 seconds.
+    let due =
+        [1, 3, 7, 15, 31].iter().filter(|&&second| began.elapsed() >= Duration::from_secs(second)).count();
+    let told = api.told().len();
+    assert!(told <= 1 + due, "told {told} times in {:?}", began.elapsed());
+    agent.stop();
+}
+
+#[test]
+fn a_command_with_other_settings_makes_the_agent_tell_nobody_again() {
+    let (world, api) = (World::with_people(2), Api::start());
+    let targets = format!("{TRIGGERS}{}", told_by_post(&api));
+    let agent = world.agent_with(&targets);
+    agent.wait_for("it is told", || agent.logged("INFO announced") == 1);
+    std::fs::write(world.path("none.toml"), "").unwrap();
+
+    let ran = world.run(&["build", "--json", "--config", "none.toml"]);
+    assert_eq!((ran.code, ran.text("outcome").as_str()), (0, "unchanged"), "{ran:?}");
+    agent.stop();
+    let agent = world.agent_with(&targets);
+    agent.wait_for_log("outcome=unchanged");
+    agent.stop();
+
+    assert_eq!(api.told().len(), 1);
+}
+
+#[test]
+fn what_a_command_could_not_tell_the_agent_does() {
+    let (world, api) = (World::with_people(2), Api::start());
+    let first = world.build().text("build");
+    world.add_people([3]);
+    let agent = world.agent_with(&format!("{}{}", TRIGGERS.replace("1h", "500ms"), told_by_post(&api)));
+    agent.wait_for("the second build is told of", || agent.logged("INFO announced") == 1);
+    api.refuse(true);
+
+    agent.wait_for("a rollback between two passes", || world.run(&["rollback"]).code != 75);
+    assert_eq!(world.served().as_ref(), Some(&first));
+    api.refuse(false);
+    agent.wait_for("the agent tells what is served", || api.took().last() == Some(&first));
+
+    agent.stop();
+}
+
+#[test]
+fn addresses_that_differ_in_their_query_are_told_each() {
+    let (world, api) = (World::with_people(2), Api::start());
+    let worker = |nth: u32| format!("[[announce]]\npost = \"{}?worker={nth}\"\n", api.url());
+    world.settings(&format!("{}{}", worker(1), worker(2)));
+
+    let ran = world.build();
+
+    let mut paths: Vec<_> = api.requests().into_iter().map(|told| told.path).collect();
+    paths.sort();
+    assert_eq!(paths, ["/admin/reload?worker=1", "/admin/reload?worker=2"]);
+    assert!(!ran.stderr.contains("worker="), "a query may hold a secret: {ran:?}");
+}
+
+#[test]
+fn a_token_is_read_anew_for_each_request_and_shown_nowhere() {
+    let (world, api) = (World::with_people(2), Api::start());
+    api.refuse(true);
+    std::fs::write(world.path("token"), "first-secret\n").unwrap();
+    let target = format!("{}token_file = \"token\"\n", told_by_post(&api));
+    let agent = world.agent_with(&format!("{TRIGGERS}{target}[log]\nlevel = \"trace\"\n"));
+    agent.wait_for("it is told in vain", || api.told().len() == 1);
+
+    std::fs::write(world.path("token"), "second-secret\n").unwrap();
+    api.refuse(false);
+    agent.wait_for("it is heard", || agent.logged("announced build=") == 1);
+
+    let given: Vec<_> = api.requests().into_iter().filter_map(|told| told.authorization).collect();
+    assert_eq!(given.first().unwrap(), "Bearer first-secret");
+    assert_eq!(given.last().unwrap(), "Bearer second-secret");
+    assert!(!agent.log().contains("-secret"), "{}", agent.log());
+    agent.stop();
 }

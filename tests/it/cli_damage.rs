@@ -50,7 +50,7 @@ fn every_damage_to_every_file_is_found_and_cured_by_a_full_build() {
             );
             assert_ne!(world.served(), Some(served), "{file} {what}");
             world.assert_proven();
-            world.assert_true_vectors(MODEL);
+            world.assert_true(MODEL);
             assert_eq!(world.records().len(), 5, "{file} {what}");
         }
     }
@@ -79,7 +79,7 @@ fn a_manifest_that_is_not_this_builds_or_cannot_be_read_is_replaced_by_any_build
         assert_eq!(cured.text("outcome"), "promoted", "{what}");
         assert_ne!(world.served(), Some(served), "{what}");
         world.assert_proven();
-        world.assert_true_vectors(MODEL);
+        world.assert_true(MODEL);
     }
 }
 
@@ -94,7 +94,7 @@ fn a_touched_marker_has_damaged_files_built_anew_and_leaves_whole_ones_alone() {
         agent.wait_for("another build", || world.served().is_some_and(|now| now != served));
 
         world.assert_proven();
-        world.assert_true_vectors(MODEL);
+        world.assert_true(MODEL);
         served = world.served().unwrap();
     }
     let before = agent.logged("unchanged");

@@ -20,6 +20,8 @@ mod agent;
 mod alone;
 mod announce;
 mod announce_api;
+mod announce_commands;
+mod announce_status;
 mod cli;
 mod cli_damage;
 mod cli_looks;

@@ -10,7 +10,7 @@ use notify::{RecommendedWatcher, RecursiveMode, Watcher};
 
 use serde_json::Value;
 
-use crate::support::{DIMENSION, SOON, World, not_run, reader_script, run, start};
+use crate::support::{DIMENSION, SOON, World, reader_script, run, start};
 
 /// Promotions that the loop reads beside.
 const PROMOTIONS: u32 = 200;

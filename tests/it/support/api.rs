@@ -1,4 +1,4 @@
-//! An API that is told of new builds: it takes requests and keeps their bodies.
+//! What is told of new builds: an API that keeps whatever it is sent, and a command that writes it down.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -6,6 +6,8 @@ use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use serde_json::Value;
+
+use super::World;
 
 /// A listening API. Its thread ends with it.
 pub struct Api {
@@ -15,9 +17,23 @@ pub struct Api {
 
 #[derive(Default)]
 struct Heard {
-    bodies: Vec<Value>,
+    told: Vec<Told>,
     refuses: bool,
+    health: String,
     gone: bool,
+}
+
+/// One request to reload.
+#[derive(Clone, Debug)]
+pub struct Told {
+    /// Where it went, with its query.
+    pub path: String,
+    /// The build's summary.
+    pub body: Value,
+    /// What stood under `Authorization`.
+    pub authorization: Option<String>,
+    /// Whether it was taken.
+    pub taken: bool,
 }
 
 impl Api {
@@ -33,7 +49,7 @@ impl Api {
                     return;
                 }
                 // A client that leaves half way has told nothing.
-                stream.ok().and_then(|stream| answer(&stream, &shared));
+                stream.ok().and_then(|stream| answer(stream, &shared));
             }
         });
         Self { address, heard }
@@ -49,15 +65,31 @@ impl Api {
         self.heard.lock().unwrap().refuses = refuses;
     }
 
-    /// The builds that it was told of, by their ids and in order.
-    pub fn told(&self) -> Vec<String> {
-        let heard = self.heard.lock().unwrap();
-        heard.bodies.iter().map(|body| body["id"].as_str().unwrap().to_owned()).collect()
+    /// What is shown at every address to whoever reads it.
+    pub fn show(&self, health: &str) {
+        self.heard.lock().unwrap().health = health.to_owned();
     }
 
-    /// The bodies it was told with.
-    pub fn bodies(&self) -> Vec<Value> {
-        self.heard.lock().unwrap().bodies.clone()
+    /// Everything that it was told, in order.
+    pub fn requests(&self) -> Vec<Told> {
+        self.heard.lock().unwrap().told.clone()
+    }
+
+    /// The builds that it was told of, by their ids and in order.
+    pub fn told(&self) -> Vec<String> {
+        self.requests().iter().map(Told::build).collect()
+    }
+
+    /// Those that it took.
+    pub fn took(&self) -> Vec<String> {
+        self.requests().iter().filter(|told| told.taken).map(Told::build).collect()
+    }
+}
+
+impl Told {
+    /// The build's id.
+    pub fn build(&self) -> String {
+        self.body["id"].as_str().unwrap().to_owned()
     }
 }
 
@@ -71,28 +103,60 @@ impl Drop for Api {
     }
 }
 
-fn answer(stream: &TcpStream, heard: &Mutex<Heard>) -> Option<()> {
+fn answer(stream: TcpStream, heard: &Mutex<Heard>) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    let mut reader = BufReader::new(stream);
-    let mut length = 0;
-    loop {
+    let mut reader = BufReader::new(&stream);
+    let mut line = || {
         let mut line = String::new();
-        reader.read_line(&mut line).ok()?;
-        let line = line.trim_end().to_ascii_lowercase();
-        if line.is_empty() {
-            break;
-        }
-        if let Some(value) = line.strip_prefix("content-length:") {
-            length = value.trim().parse().ok()?;
+        reader.read_line(&mut line).ok().map(|_| line.trim_end().to_owned())
+    };
+    let first = line()?;
+    let (method, path) = first.split_once(' ')?;
+    let path = path.split(' ').next()?.to_owned();
+    let (mut length, mut authorization) = (0, None);
+    loop {
+        let line = line()?;
+        match line.split_once(": ") {
+            None => break,
+            Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
+                length = value.parse().ok()?
+            }
+            Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
+                authorization = Some(value.to_owned());
+            }
+            Some(_) => {}
         }
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
     let mut heard = heard.lock().ok()?;
-    heard.bodies.push(serde_json::from_slice(&body).ok()?);
-    let status = if heard.refuses { "503 Service Unavailable" } else { "204 No Content" };
-    drop(heard);
-    let head = format!("HTTP/1.1 {status}\r\ncontent-length: 0\r\nconnection: close\r\n\r\n");
-    let mut stream = stream;
-    stream.write_all(head.as_bytes()).ok()
+    let answer = |status: &str, body: &str| {
+        let length = body.len();
+        let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
+        (&stream).write_all((head + body).as_bytes()).ok()
+    };
+    if method == "GET" {
+        return answer("200 OK", &heard.health);
+    }
+    let taken = !heard.refuses;
+    heard.told.push(Told { path, body: serde_json::from_slice(&body).ok()?, authorization, taken });
+    if taken { answer("204 No Content", "") } else { answer("503 Service Unavailable", "loading\n") }
+}
+
+impl World {
+    /// Settings of a command that appends the build it is told of to `told`, then does as the script says.
+    pub fn told_by_command(&self, then: &str) -> String {
+        let told = self.path("told");
+        let script = format!(
+            "test -f \"$REINDEXD_BUILD_DIR/faiss.index\" && echo \"$REINDEXD_BUILD\" >> {}; {then}",
+            told.display()
+        );
+        format!("[[announce]]\ncommand = [\"/bin/sh\", \"-c\", '''{script}''']\n")
+    }
+
+    /// The lines of a file in the world's folder; none where it is not there.
+    pub fn lines(&self, name: &str) -> Vec<String> {
+        let text = std::fs::read_to_string(self.path(name)).unwrap_or_default();
+        text.lines().map(str::to_owned).collect()
+    }
 }

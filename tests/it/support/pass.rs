@@ -61,7 +61,8 @@ impl Desk {
             _ => None,
         };
         let nowhere = Path::new("/nowhere");
-        let inputs = Inputs { flag: None, env: &env, cwd: nowhere, system_file: nowhere, dotenv: false };
+        let inputs =
+            Inputs { flag: None, env: &env, cwd: nowhere, system_file: nowhere, dotenv: false, key: false };
         let mut config = config::load(&inputs).unwrap().config;
         database.clone_into(&mut config.source.database);
         config.embedding.concurrency = 1;
