@@ -14,6 +14,19 @@ fn told_by_post(api: &Api) -> String {
     format!("[[announce]]\npost = \"{}\"\n", api.url())
 }
 
+/// Waits until an agent that has just been started has nothing more to say, adds a person, and
+/// gives the build that is told next: if another had been told again, it would stand before it.
+#[track_caller]
+fn served_and_told_next(world: &World, agent: &Agent, api: &Api, person: u32) -> String {
+    agent.wait_for_log("outcome=unchanged");
+    let before = world.served();
+    world.add_people([person]);
+    agent.wait_for("a newer build is served", || world.served() != before);
+    let next = world.served().unwrap();
+    agent.wait_for("it is told", || api.told().contains(&next));
+    next
+}
+
 #[test]
 fn the_agent_tells_each_new_build_once_by_post_and_by_command() {
     let (world, api) = (World::with_people(2), Api::start());
@@ -27,11 +40,12 @@ fn the_agent_tells_each_new_build_once_by_post_and_by_command() {
     let second = world.served().unwrap();
     agent.stop();
     let agent = world.agent_with(&format!("{TRIGGERS}{targets}"));
-    agent.wait_for_log("outcome=unchanged");
+    let third = served_and_told_next(&world, &agent, &api, 4);
+    agent.wait_for("the command is run for it", || world.lines("told").contains(&third));
     agent.stop();
 
-    assert_eq!(api.told(), [first.clone(), second.clone()]);
-    assert_eq!(world.lines("told"), [first, second]);
+    assert_eq!(api.told(), [first.clone(), second.clone(), third.clone()]);
+    assert_eq!(world.lines("told"), [first, second, third]);
     let body = &api.requests()[1].body;
     assert_eq!((&body["records"], &body["embedded"]), (&3.into(), &1.into()));
 }
@@ -44,10 +58,10 @@ fn the_command_line_tells_a_build_once_and_leaves_the_agent_nothing_to_tell() {
     let build = world.build().text("build");
     world.build();
     let agent = Agent::start(&mut world.command(&["run"]));
-    agent.wait_for_log("outcome=unchanged");
+    let next = served_and_told_next(&world, &agent, &api, 3);
     agent.stop();
 
-    assert_eq!(api.told(), [build]);
+    assert_eq!(api.told(), [build, next]);
 }
 
 #[test]
@@ -165,16 +179,17 @@ fn a_command_with_other_settings_makes_the_agent_tell_nobody_again() {
     let targets = format!("{TRIGGERS}{}", told_by_post(&api));
     let agent = world.agent_with(&targets);
     agent.wait_for("it is told", || agent.logged("INFO announced") == 1);
+    let first = world.served().unwrap();
     std::fs::write(world.path("none.toml"), "").unwrap();
 
     let ran = world.run(&["build", "--json", "--config", "none.toml"]);
     assert_eq!((ran.code, ran.text("outcome").as_str()), (0, "unchanged"), "{ran:?}");
     agent.stop();
     let agent = world.agent_with(&targets);
-    agent.wait_for_log("outcome=unchanged");
+    let next = served_and_told_next(&world, &agent, &api, 3);
     agent.stop();
 
-    assert_eq!(api.told().len(), 1);
+    assert_eq!(api.told(), [first, next]);
 }
 
 #[test]
@@ -198,14 +213,19 @@ fn what_a_command_could_not_tell_the_agent_does() {
 fn addresses_that_differ_in_their_query_are_told_each() {
     let (world, api) = (World::with_people(2), Api::start());
     let worker = |nth: u32| format!("[[announce]]\npost = \"{}?worker={nth}\"\n", api.url());
+    world.settings(&worker(1));
+    api.refuse(true);
+    let refused = world.build();
+    api.refuse(false);
+    world.build();
+
     world.settings(&format!("{}{}", worker(1), worker(2)));
+    world.build();
 
-    let ran = world.build();
-
-    let mut paths: Vec<_> = api.requests().into_iter().map(|told| told.path).collect();
-    paths.sort();
+    let paths: Vec<_> = api.requests().into_iter().filter(|told| told.taken).map(|told| told.path).collect();
     assert_eq!(paths, ["/admin/reload?worker=1", "/admin/reload?worker=2"]);
-    assert!(!ran.stderr.contains("worker="), "a query may hold a secret: {ran:?}");
+    assert!(refused.stderr.contains("/admin/reload: expected a status"), "{refused:?}");
+    assert!(!refused.stderr.contains("worker="), "a query may hold a secret: {refused:?}");
 }
 
 #[test]
