@@ -148,6 +148,11 @@ pub(super) fn standings(
 }
 
 impl Standing {
+    /// Since when it has not known what is served; none where it does, or where nobody has tried yet.
+    pub(super) fn stale_since(&self) -> Option<Timestamp> {
+        self.stale_since
+    }
+
     /// The same for people, in one line.
     pub(super) fn words(&self, now: Timestamp) -> String {
         const MOST_OF_A_NAME: usize = 80;

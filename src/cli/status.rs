@@ -13,7 +13,7 @@ use crate::reconcile::{Job, PassError, Preview, preview};
 /// What `status` can be told.
 #[derive(Debug, clap::Args)]
 pub(super) struct Options {
-    /// Exit 1 if the served build is behind the table for longer than --max-age
+    /// Exit 1 if the served build, or an API that was to be told of it, is behind for longer than --max-age
     #[arg(long)]
     check: bool,
     /// How long it may be behind, such as 30m or 2h
@@ -37,18 +37,20 @@ pub(super) fn run(context: &Context, options: &Options) -> u8 {
     let (note, _): (AgentNote, _) = state::load(&state::path(&builds.layout, "agent"));
     let agent_runs = lock::agent_runs(&builds.layout);
     let promoted = served.build().and_then(|build| promoted_at(&state, &build.manifest.id));
-    let found = advice::Found { served: &served, drift: &drift, agent_runs, note: &note, promoted };
-    let behind = advice::behind_for(&found, super::clock());
-    let code =
-        if options.check && behind.is_some_and(|behind| behind > options.max_age) { FAILED } else { DONE };
-    let to_do = advice::advice(&found);
-    let agent = agent(agent_runs, &note);
     let told = announcing::standings(
         &context.config.announce,
         &state::load_announced(&builds.layout),
         served.build().map(|build| build.manifest.id.as_str()),
         &state,
     );
+    let stale_since = told.iter().filter_map(announcing::Standing::stale_since).min();
+    let found =
+        advice::Found { served: &served, drift: &drift, agent_runs, note: &note, promoted, stale_since };
+    let behind = advice::behind_for(&found, super::clock());
+    let code =
+        if options.check && behind.is_some_and(|behind| behind > options.max_age) { FAILED } else { DONE };
+    let to_do = advice::advice(&found);
+    let agent = agent(agent_runs, &note);
     if context.json {
         let error = match (&served, &drift) {
             (_, Err(error)) => Some(error.words()),

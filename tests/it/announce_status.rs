@@ -44,7 +44,7 @@ fn a_target_is_up_to_date_once_it_was_told() {
 }
 
 #[test]
-fn a_target_is_stale_since_the_build_it_knows_of_was_replaced() {
+fn a_target_is_stale_since_the_build_it_knows_of_was_replaced_and_a_monitor_is_called() {
     let (world, api) = (World::with_people(2), Api::start());
     world.settings(&format!("{}{}", told_by_post(&api), world.told_by_command("")));
     let first = world.build().text("build");
@@ -69,6 +69,10 @@ fn a_target_is_stale_since_the_build_it_knows_of_was_replaced() {
     assert!(words[0].starts_with(&format!("post {}: stale since ", api.url())), "{words:?}");
     assert!(words[0].ends_with(&format!(", knows {first}; failed once so far: {error}")), "{words:?}");
     assert!(words[1].contains(": up to date, told "), "{words:?}");
+
+    let called = world.run(&["status", "--check", "--max-age", "0s"]);
+    assert!(called.stdout.contains("to do: mend what is said under announced"), "{called:?}");
+    assert_eq!((called.code, world.run(&["status", "--check"]).code), (1, 0));
 
     world.run(&["rollback"]);
     let (told, words) = announced(&world);

@@ -17,6 +17,8 @@ pub(super) struct Found<'a> {
     pub(super) note: &'a AgentNote,
     /// When the served build was promoted.
     pub(super) promoted: Option<Timestamp>,
+    /// Since when an API has not known what is served, though it was to be told.
+    pub(super) stale_since: Option<Timestamp>,
 }
 
 /// One line for an operator.
@@ -40,6 +42,12 @@ pub(super) fn advice(found: &Found<'_>) -> String {
     }
     let waiting = preview.changes || matches!(found.served, Served::Broken { .. });
     match (waiting, agent_runs, failure(found.note)) {
+        (false, true, _) if found.stale_since.is_some() => {
+            "mend what is said under announced; the agent goes on telling it".to_owned()
+        }
+        (false, false, _) if found.stale_since.is_some() => {
+            "mend what is said under announced, then run `reindexd build`, which tells it again".to_owned()
+        }
         (false, true, _) => "nothing".to_owned(),
         (false, false, _) => {
             "nothing now; start the agent to keep it so: systemctl start reindexd".to_owned()
@@ -58,12 +66,19 @@ fn failure(note: &AgentNote) -> Option<&str> {
     matches!(last.outcome.as_str(), "failed" | "refused").then_some(last.message.as_str())
 }
 
+/// How long the served build has been behind the table, or an API behind that
+/// build, whichever is longer; `None` where neither is.
+pub(super) fn behind_for(found: &Found<'_>, now: Timestamp) -> Option<SignedDuration> {
+    let stale = found.stale_since.map(|since| now.duration_since(since).max(SignedDuration::ZERO));
+    build_behind_for(found, now).max(stale)
+}
+
 /// How long the served build has been behind the table; `None` where it is not,
 /// or where an operator holds it there.
 ///
 /// A running agent knows when the first change came that is not served. Without
 /// one nobody saw it, and the time since the last promotion stands for it.
-pub(super) fn behind_for(found: &Found<'_>, now: Timestamp) -> Option<SignedDuration> {
+fn build_behind_for(found: &Found<'_>, now: Timestamp) -> Option<SignedDuration> {
     let behind = match found.drift {
         Ok(preview) => preview.changes && !preview.held,
         // A table that cannot be read may differ.
@@ -100,6 +115,14 @@ mod tests {
         }
     }
 
+    fn found<'a>(
+        drift: &'a Result<Preview, PassError>,
+        agent_runs: Option<bool>,
+        note: &'a AgentNote,
+    ) -> Found<'a> {
+        Found { served: &Served::Nothing, drift, agent_runs, note, promoted: None, stale_since: None }
+    }
+
     fn at(second: i64) -> Timestamp {
         Timestamp::from_second(second).unwrap()
     }
@@ -128,9 +151,27 @@ mod tests {
             (Err(PassError::Busy), Some(true), &well, "stands in the way"),
         ];
         for (drift, agent_runs, note, expected) in cases {
-            let found = Found { served: &Served::Nothing, drift: &drift, agent_runs, note, promoted: None };
+            let found = found(&drift, agent_runs, note);
             let words = advice(&found);
             assert!(words.contains(expected), "{words}, expected {expected}");
+        }
+    }
+
+    #[test]
+    fn an_api_that_does_not_know_is_something_to_do_and_calls_a_monitor() {
+        let (note, drift) = (AgentNote::default(), Ok(preview(false, &[], false)));
+        for (agent_runs, expected) in [(true, "goes on telling"), (false, "run `reindexd build`")] {
+            let found = Found { stale_since: Some(at(100)), ..found(&drift, Some(agent_runs), &note) };
+
+            assert!(advice(&found).contains(expected), "{}", advice(&found));
+            assert_eq!(behind_for(&found, at(160)), Some(SignedDuration::from_secs(60)));
+        }
+        let (held, later) = (Ok(preview(true, &["held"], true)), Ok(preview(true, &[], false)));
+        let noted = AgentNote { behind_since: Some(at(130)), ..AgentNote::default() };
+        for drift in [held, later] {
+            let found = Found { stale_since: Some(at(100)), ..found(&drift, Some(true), &noted) };
+
+            assert_eq!(behind_for(&found, at(160)), Some(SignedDuration::from_secs(60)), "{drift:?}");
         }
     }
 
@@ -147,13 +188,7 @@ mod tests {
         ];
         for (changes, held, agent_runs, promoted, expected) in cases {
             let drift = Ok(preview(changes, &[], held));
-            let found = Found {
-                served: &Served::Nothing,
-                drift: &drift,
-                agent_runs,
-                note: &noted,
-                promoted: promoted.map(at),
-            };
+            let found = Found { promoted: promoted.map(at), ..found(&drift, agent_runs, &noted) };
 
             let behind = behind_for(&found, at(160)).map(|behind| behind.as_secs());
 
