@@ -8,6 +8,7 @@
     clippy::similar_names,
     clippy::many_single_char_names,
     clippy::type_complexity,
+    clippy::cast_possible_truncation,
     reason = "short tests say more with short names"
 )]
 #![allow(dead_code, reason = "not every chapter needs all of its world")]
