@@ -47,7 +47,7 @@ fn an_api_that_is_told_of_a_hundred_changes_under_load_fails_no_request_and_mixe
     );
     let mut served = HashMap::new();
     for answers in &asked {
-        for answer in &answers {
+        for answer in answers {
             assert_whole(&world, answer, &mut served);
         }
         assert_forward(&world, answers);
