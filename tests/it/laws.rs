@@ -31,7 +31,7 @@ const IDS: std::ops::Range<i64> = 1..9;
 const TEXTS: std::ops::Range<u8> = 0..10;
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 96, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 64, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn after_any_history_the_served_build_equals_one_from_nothing_and_nothing_held_was_bought(
@@ -221,7 +221,9 @@ impl Table {
     /// Applies edits, and commits what they changed in one transaction.
     fn change(&mut self, edits: &[Edit]) {
         let before = self.rows.clone();
-        edits.iter().for_each(|edit| apply(edit, &mut self.rows));
+        for edit in edits {
+            apply(edit, &mut self.rows);
+        }
         let all = self.connection.transaction().unwrap();
         for id in before.keys().filter(|id| !self.rows.contains_key(id)) {
             all.execute("DELETE FROM experts WHERE id = ?1", [id]).unwrap();
@@ -256,7 +258,9 @@ fn apply(edit: &Edit, rows: &mut BTreeMap<i64, Row>) {
         Edit::Tag(id, tagged) => change(id, &|row| row.tagged = tagged),
         Edit::Respell(id) => change(id, &|row| row.respelled = !row.respelled),
         Edit::Shift(by) => {
-            rows.values_mut().for_each(|row| row.person.text = (row.person.text + by) % TEXTS.end);
+            for row in rows.values_mut() {
+                row.person.text = (row.person.text + by) % TEXTS.end;
+            }
         }
         Edit::Swap(one, other) => {
             if let (Some(&first), Some(&second)) = (rows.get(&one), rows.get(&other)) {
