@@ -146,15 +146,15 @@ fn a_text_that_the_provider_refuses_fails_the_build_and_names_its_row() {
         "row and provider's words: {error}"
     );
     assert_eq!(world.served(), None);
-    assert_eq!(failed.number("requests") as usize, world.provider.request_count());
+    assert_eq!(failed.number("requests"), world.provider.request_count() as u64);
 
     // What was bought on the way is kept, so mending the row costs only what is missing.
     let paid = paid(&world);
-    assert_eq!(failed.number("embedded") as usize, paid, "{failed:?}");
+    assert_eq!(failed.number("embedded"), paid as u64, "{failed:?}");
     world.provider.forget();
     world.sql("UPDATE experts SET bio = 'Mended.' WHERE id = 17");
     let mended = world.build();
-    assert_eq!(mended.number("embedded") as usize, 40 - paid);
+    assert_eq!(mended.number("embedded"), 40 - paid as u64);
     assert_eq!(world.provider.text_count(), 40 - paid);
     world.assert_true(MODEL);
 }
@@ -171,7 +171,7 @@ fn a_refused_text_is_left_out_under_quarantine_and_not_sent_again_until_it_chang
     let sent = world.provider.request_count();
     assert_eq!((built.number("records"), built.number("embedded")), (39, 39), "{built:?}");
     assert_eq!((built.number("kept"), built.number("metadata_only")), (0, 0), "{built:?}");
-    assert_eq!(built.number("requests") as usize, sent, "refused requests count too");
+    assert_eq!(built.number("requests"), sent as u64, "refused requests count too");
     assert_eq!(world.provider.paid_twice(), [""; 0]);
     assert!(!ids(&world).contains(&17));
     world.assert_true(MODEL);
@@ -210,7 +210,7 @@ fn a_row_whose_text_changed_is_counted_as_embedded_beside_a_refused_one() {
 
     let counts = ["records", "kept", "embedded", "metadata_only", "removed"].map(|key| built.number(key));
     assert_eq!(counts, [9, 7, 2, 0, 1], "{built:?}");
-    assert_eq!(built.number("requests") as usize, world.provider.request_count());
+    assert_eq!(built.number("requests"), world.provider.request_count() as u64);
 }
 
 #[test]

@@ -198,7 +198,9 @@ fn vectors_whose_index_was_damaged_are_taken_from_elsewhere_or_bought_again() {
     let from_the_first = changed(&world, 2);
     assert_eq!(world.provider.request_count(), 0, "the first build has the same vectors");
     world.assert_true(MODEL);
-    [first, from_the_first].iter().for_each(|id| spoil(id));
+    for id in [first, from_the_first] {
+        spoil(&id);
+    }
     changed(&world, 3);
 
     assert_eq!(world.provider.text_count(), 20, "no whole copy was left");

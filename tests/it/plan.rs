@@ -181,8 +181,8 @@ fn a_killed_build_is_resumed_and_no_text_that_was_cached_is_bought_again() {
     let again: Vec<_> = sent.iter().filter(|text| cached.contains(&TextHash::of(text))).collect();
     assert!(again.is_empty(), "bought again: {again:?}");
     assert_eq!(sent.len(), TEXTS - cached.len());
-    assert_eq!(resumed.number("embedded") as usize, TEXTS - cached.len());
-    assert_eq!(resumed.number("kept") as usize, cached.len());
+    assert_eq!(resumed.number("embedded"), (TEXTS - cached.len()) as u64);
+    assert_eq!(resumed.number("kept"), cached.len() as u64);
     assert_eq!(world.staging(), [""; 0].map(std::path::PathBuf::from));
     world.assert_true(MODEL);
     world.assert_proven();
@@ -212,9 +212,8 @@ fn what_a_failed_build_bought_is_held_through_builds_that_do_not_need_it() {
 
 /// Records, kept, embedded, metadata only, removed.
 fn counts(ran: &Ran) -> (u64, u64, u64, u64, u64) {
-    let [a, b, c, d, e] =
-        ["records", "kept", "embedded", "metadata_only", "removed"].map(|key| ran.number(key));
-    (a, b, c, d, e)
+    let count = |key| ran.number(key);
+    (count("records"), count("kept"), count("embedded"), count("metadata_only"), count("removed"))
 }
 
 /// Runs a command that must succeed.
