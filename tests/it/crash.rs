@@ -52,10 +52,13 @@ fn killed_wherever_a_look_finds_it_it_serves_the_old_build_or_the_new_one() {
         world.add_people(4..=400);
         let mut build = Agent::start(&mut world.command(&["build"]));
         while !reached(&world, &old) && !build.is_over() {
-            std::hint::spin_loop();
+            std::thread::yield_now();
         }
 
-        build.signal(Signal::KILL);
+        // On a slow machine it may be faster than we can look: then nothing is killed.
+        if !build.is_over() {
+            build.signal(Signal::KILL);
+        }
         build.ended(SOON);
 
         assert_old_or_new(&world, step, &old, 3, 400);
