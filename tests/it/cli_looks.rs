@@ -56,9 +56,9 @@ fn a_plan_says_what_the_build_then_does() {
     let built = world.build();
 
     assert_eq!((fresh.number("to_embed"), fresh.number("requests"), fresh.number("records")), (10, 5, 10));
-    assert!(fresh.text_of("reasons").contains("nothing is served yet"), "{fresh:?}");
+    assert!(fresh.printed("reasons").contains("nothing is served yet"), "{fresh:?}");
     assert_eq!(
-        (nothing.number("kept"), nothing.number("to_embed"), nothing.text_of("reasons")),
+        (nothing.number("kept"), nothing.number("to_embed"), nothing.printed("reasons")),
         (10, 0, "[]".to_owned())
     );
     for key in ["records", "kept", "metadata_only", "removed", "requests"] {
@@ -115,7 +115,7 @@ fn a_plan_that_would_be_refused_says_so_and_succeeds() {
         (empty, "would be refused: no tagged rows"),
     ] {
         assert_eq!(ran.code, 0, "{ran:?}");
-        assert!(ran.text_of("reasons").contains(words), "{words}: {ran:?}");
+        assert!(ran.printed("reasons").contains(words), "{words}: {ran:?}");
     }
 }
 
@@ -214,7 +214,7 @@ fn status(world: &World) -> serde_json::Value {
 
 impl Ran {
     /// A member of the object, as JSON.
-    fn text_of(&self, key: &str) -> String {
+    fn printed(&self, key: &str) -> String {
         self.json()[key].to_string()
     }
 }

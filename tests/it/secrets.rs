@@ -190,13 +190,12 @@ fn with_key(world: &World, provider: &str) -> impl Fn(&mut Command) -> &mut Comm
     std::fs::write(world.path("provider.key"), format!("{KEY}\n")).unwrap();
     let log = "[log]\nlevel = \"trace\"\n";
     let key = "api_key_file = \"provider.key\"\n";
-    match provider {
-        "gemini" => world.settings(&format!("[embedding]\n{key}{log}")),
-        _ => {
-            world.ask_openai(log);
-            let settings = std::fs::read_to_string(world.path("reindexd.toml")).unwrap();
-            world.settings(&settings.replace("openai.key", "provider.key"));
-        }
+    if provider == "gemini" {
+        world.settings(&format!("[embedding]\n{key}{log}"));
+    } else {
+        world.ask_openai(log);
+        let settings = std::fs::read_to_string(world.path("reindexd.toml")).unwrap();
+        world.settings(&settings.replace("openai.key", "provider.key"));
     }
     |command| command.env_remove("GOOGLE_API_KEY")
 }

@@ -114,7 +114,7 @@ fn a_lock_that_ends_in_time_is_waited_for() {
 #[test]
 fn a_database_that_may_not_be_read_is_told_with_the_systems_words() {
     let reader = Reader::of(3, "delete");
-    std::fs::set_permissions(reader.database(), std::fs::Permissions::from_mode(0)).unwrap();
+    std::fs::set_permissions(reader.database(), std::fs::Permissions::from_mode(0o000)).unwrap();
 
     let ran = support::run(&mut reader.command(&["build", "--json"]));
 
