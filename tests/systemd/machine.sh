@@ -40,7 +40,7 @@ outside() {
 # Holds the machine: whoever ends this process ends the machine.
 hold() {
     local shared=$1
-    trap 'exit "$CANNOT"' ERR
+    trap 'cannot "failed: $BASH_COMMAND"' ERR
     mkdir -p "$shared/ground"
     mount -t tmpfs -o mode=0755 machine "$shared/ground"
     # Mounted anew, since a container's own is often read-only or of version 1.
@@ -88,7 +88,7 @@ enter() {
 
 boot() {
     local shared=$1 unit=$2
-    trap 'exit "$CANNOT"' ERR
+    trap 'cannot "failed: $BASH_COMMAND"' ERR
     local ground=$shared/ground root=$shared/ground/root
     # What must differ from the host is laid into the upper layer before the
     # overlay is mounted, so that no line here ever writes below a host's path.

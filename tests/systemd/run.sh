@@ -1,6 +1,7 @@
 #!/usr/bin/env bash
-# The shipped unit under a real systemd: boots a machine in namespaces, installs
-# with `make install` and proves the claims in claims/ there, one line each.
+# run.sh [WORDS]: the shipped unit under a real systemd. Boots a machine in
+# namespaces, installs with `make install` and proves the claims in claims/
+# there, one line each; given words, only those that have them in their line.
 # Takes target/release/reindexd as it is. Without root, systemd or namespaces it
 # says that it did not run, which is no failure.
 set -euo pipefail
@@ -18,14 +19,19 @@ clear_up() {
 trap clear_up EXIT
 
 [ -x target/release/reindexd ] || { echo "systemd: build first: make build" >&2; exit 1; }
-python=$(python3 -c 'import os, sys; print(os.path.realpath(sys.executable))')
+# The system's own where it is whole: it is the one that every tree to boot has.
+python=/usr/bin/python3
+"$python" -c 'import http.server, sqlite3' 2>/dev/null ||
+    python=$(python3 -c 'import os, sys; print(os.path.realpath(sys.executable))')
 sed "s#@python@#$python#" tests/systemd/claims.service >"$shared/claims.service"
+printf '%s' "$*" >"$shared/only"
 : >"$shared/lines"
 tail -f "$shared/lines" &
 shown=$!
 
 status=0
-timeout --foreground --kill-after=10 "$LIMIT_S" tests/systemd/machine.sh "$shared" claims.service >"$shared/console" 2>&1 || status=$?
+timeout --foreground --kill-after=10 "$LIMIT_S" \
+    tests/systemd/machine.sh "$shared" claims.service >"$shared/console" 2>&1 || status=$?
 sleep 0.2 # the last line is shown
 if [ "$status" -eq "$CANNOT" ]; then
     echo "systemd: this chapter did not run: $(tail -n 1 "$shared/console")"

@@ -4,7 +4,10 @@ import re
 import time
 
 from claim import claim, equal, wait_until
-from service import *
+from service import (
+    DATABASE, UNIT, configure, cursor, fresh, main_pid, messages, provider, served, show, staging,
+    systemctl, until_served,
+)
 from writer import Writer
 
 STOP_S = 5
@@ -21,7 +24,8 @@ def reload():
     configure(guard={"max_texts": 1})
     systemctl("reload", UNIT)
     wait_until("settings in force", lambda: "settings in force" in messages(begun))
-    wait_until("READY after RELOADING", lambda: re.search(r"RELOADING=1.*MONOTONIC_USEC=\d+\D(.*\n)*.*READY=1", messages(begun)))
+    told = re.compile(r"RELOADING=1.*MONOTONIC_USEC=\d+(.*\n)*.*READY=1")
+    wait_until("RELOADING with its time, then READY", lambda: told.search(messages(begun)))
     systemctl("log-level", "notice")
 
     equal((main_pid(), show("ActiveState")), (pid, "active"), "process and state")

@@ -1,8 +1,8 @@
 """The service as its operator handles it: settings, unit, journal, state; and the world around it.
 
 The shape apart is the one that `fresh` makes: the database of another user at
-/srv/apart, in a folder that anybody may write to, so that only the unit stands
-between the agent and a file in it; the output in the state directory.
+/srv/apart, in a folder that anybody may write to, so that no mode stands between
+the agent and a file in it; the output in the state directory.
 """
 
 import ctypes

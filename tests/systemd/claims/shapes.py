@@ -1,11 +1,16 @@
 """The shape shared, an API that a path unit restarts, and the end: uninstall."""
 
+import pathlib
+import pwd
 import shutil
 import time
 
 from claim import claim, equal, wait_until
 from install import EXAMPLES
-from service import *
+from service import (
+    DATA, DATABASE, KEY_FILE, PROGRAM, SETTINGS, UNIT, UNITS, configure, cursor, drop_in, fresh, main_pid,
+    make_folder, records, run, served, show, systemctl, touch_marker, until_passes, until_served,
+)
 from writer import Writer
 
 SHARED = pathlib.Path("/srv/experts")
