@@ -91,7 +91,7 @@ impl SearchApi {
         let over = Arc::new(AtomicBool::new(false));
         let person = |nth: usize| {
             let (over, address, questions) = (Arc::clone(&over), self.address.clone(), questions.to_vec());
-            std::thread::spawn(move || ask_until(&over, &address, nth % 2 == 0, &questions))
+            std::thread::spawn(move || ask_until(&over, &address, nth.is_multiple_of(2), &questions))
         };
         Load { people: (0..people).map(person).collect(), over }
     }
