@@ -57,3 +57,4 @@ mod space;
 mod support;
 mod tidy;
 mod unchanged;
+mod watching;
