@@ -58,3 +58,5 @@ mod support;
 mod tidy;
 mod unchanged;
 mod watching;
+mod watching_denied;
+mod watching_places;
