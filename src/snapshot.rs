@@ -133,10 +133,13 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Whether time alone may cure it.
+    /// Whether time alone may cure it. A file that is missing is made, or is mounted: a change, and heard of.
     #[must_use]
     pub fn may_pass(&self) -> bool {
-        !matches!(self, Self::Schema { .. } | Self::NotADatabase { .. } | Self::NotAFile { .. })
+        !matches!(
+            self,
+            Self::Missing { .. } | Self::Schema { .. } | Self::NotADatabase { .. } | Self::NotAFile { .. }
+        )
     }
 }
 

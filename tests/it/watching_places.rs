@@ -56,7 +56,7 @@ fn a_database_deleted_and_made_again_or_replaced_with_its_directory_is_served() 
             place.world.served_count() == people as usize + 1
         });
     }
-
+    assert_eq!(agent.logged("backing_off"), 0, "a missing file is waited for by its events\n{}", agent.log());
     agent.stop();
 }
 
@@ -75,6 +75,7 @@ fn a_database_whose_directory_is_made_after_the_agent_started_is_served() {
     agent.wait_for_records(&place.world, 2);
     place.add("late/volume/experts.db", 3);
     agent.wait_for_records(&place.world, 3);
+    assert_eq!(agent.logged("backing_off"), 0, "a missing file is waited for by its events\n{}", agent.log());
     agent.stop();
 }
 
