@@ -65,6 +65,12 @@ fn commits_and_what_is_none(mode: &str) {
     agent.wait_for_promotions(6);
     assert_eq!((world.served_count(), agent.promotions()), (5, 6), "{mode}\n{}", agent.log());
     assert_eq!(world.provider.paid_twice().len(), 0);
+    assert_eq!(
+        agent.logged("cannot rename"),
+        0,
+        "no sweep is in the way of the agent's notes\n{}",
+        agent.log()
+    );
     agent.stop();
 }
 
