@@ -84,7 +84,7 @@ pub struct Progress {
     pub done: u64,
     /// Requests sent, retries included.
     pub requests: u64,
-    /// The wait that was last begun, if nothing has arrived since.
+    /// The wait that was last begun, while it lasts and nothing arrives.
     pub waiting: Option<Waiting>,
 }
 
@@ -135,6 +135,7 @@ pub async fn buy(
         arrived,
         progress,
         waiting: None,
+        last_arrival: None,
         purchase: Purchase::default(),
     };
     let result = match buyer.run(stop).await {
@@ -185,7 +186,9 @@ struct Buyer<'a> {
     at_work: JoinSet<Result<(), EmbedError>>,
     arrived: &'a mut dyn FnMut(Arrived) -> Result<(), SinkError>,
     progress: &'a dyn Fn(Progress),
-    waiting: Option<Waiting>,
+    /// The wait that was last begun, and its end.
+    waiting: Option<(Waiting, Instant)>,
+    last_arrival: Option<Instant>,
     purchase: Purchase,
 }
 
@@ -235,7 +238,7 @@ impl Buyer<'_> {
                 assert_eq!(arrived.vectors.len(), texts * self.terms.dimension, "checked when it arrived");
                 (self.arrived)(arrived).map_err(EmbedError::Sink)?;
                 self.purchase.texts += texts as u64;
-                self.waiting = None;
+                self.last_arrival = Some(Instant::now());
             }
             Note::Refused(Refusal { hash, message }) => {
                 if self.purchase.refused.len() >= self.terms.refusals_allowed {
@@ -243,7 +246,10 @@ impl Buyer<'_> {
                 }
                 self.purchase.refused.push(Refusal { hash, message });
             }
-            Note::Waiting(waiting) => self.waiting = Some(waiting),
+            Note::Waiting(waiting) => {
+                let until = Instant::now() + waiting.wait;
+                self.waiting = Some((waiting, until));
+            }
         }
         self.tell();
         Ok(())
@@ -287,10 +293,14 @@ impl Buyer<'_> {
 
     fn tell(&self) {
         let Purchase { texts, refused, .. } = &self.purchase;
+        let now = Instant::now();
+        // What arrives while another batch waits is no wait; a wait that outlasts it is one again.
+        let arriving = self.last_arrival.is_some_and(|at| now - at < Self::TICK);
+        let waiting = self.waiting.as_ref().filter(|(_, until)| !arriving && *until > now);
         (self.progress)(Progress {
             done: texts + refused.len() as u64,
             requests: self.line.requests(),
-            waiting: self.waiting.clone(),
+            waiting: waiting.map(|(waiting, _)| waiting.clone()),
         });
     }
 }

@@ -474,6 +474,19 @@ async fn progress_never_goes_back_and_tells_what_is_waited_for() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_wait_that_began_before_an_answer_came_is_told_after_it() {
+    let fake = Fake::new(|texts, _| (SECOND, vectors(texts)));
+    let told = Mutex::new(Vec::new());
+    let progress = |progress: Progress| told.lock().unwrap().push(progress.waiting.is_some());
+    let mut items = (0..20).map(|n| Ok(Item { hash: TextHash::of(&text(n)), text: text(n) }));
+    let terms = Terms { items_per_minute: 10, batch_size: 10, ..terms() };
+    buy(fake, &terms, &mut items, &mut |_| Ok(()), &progress, &CancellationToken::new()).await.unwrap();
+
+    let waiting = told.into_inner().unwrap().into_iter().filter(|waiting| *waiting).count();
+    assert!(waiting >= 55, "a minute's wait under our own limit is told once a second: {waiting} times");
+}
+
+#[tokio::test(start_paused = true)]
 async fn a_query_is_answered_or_ends_with_the_providers_words_within_its_limit() {
     let ask = async |fake: Arc<Fake>| {
         let begun = Instant::now();
