@@ -20,7 +20,7 @@ def owner(path):
 
 @claim("make install puts program, unit, user and settings where they belong")
 def installed():
-    run("useradd", "--system", "--user-group", "--no-create-home", "experts")
+    run("systemd-sysusers", "--inline", "u experts -")
     run("make", "-C", "/source", "install")
     equal(owner(pathlib.Path(PROGRAM)), "root:root 0755", PROGRAM)
     equal(owner(SETTINGS.parent), "root:reindexd 0750", SETTINGS.parent)

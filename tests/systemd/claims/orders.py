@@ -1,5 +1,6 @@
 """What an operator orders while the agent runs: reload and stop."""
 
+import contextlib
 import re
 import time
 
@@ -13,6 +14,16 @@ from writer import Writer
 STOP_S = 5
 
 
+@contextlib.contextmanager
+def every_notice_logged():
+    """While it lasts the manager logs, among much else, each message that it gets from a service."""
+    systemctl("log-level", "debug")
+    try:
+        yield
+    finally:
+        systemctl("log-level", "notice")
+
+
 @claim("a reload keeps the process, is told to the manager, and puts the settings in force")
 def reload():
     fresh()
@@ -20,13 +31,12 @@ def reload():
     build = until_served()
     pid, begun = main_pid(), cursor()
 
-    systemctl("log-level", "debug")
-    configure(guard={"max_texts": 1})
-    systemctl("reload", UNIT)
-    wait_until("settings in force", lambda: "settings in force" in messages(begun))
-    told = re.compile(r"RELOADING=1.*MONOTONIC_USEC=\d+(.*\n)*.*READY=1")
-    wait_until("RELOADING with its time, then READY", lambda: told.search(messages(begun)))
-    systemctl("log-level", "notice")
+    with every_notice_logged():
+        configure(guard={"max_texts": 1})
+        systemctl("reload", UNIT)
+        wait_until("settings in force", lambda: "settings in force" in messages(begun))
+        told = re.compile(r"RELOADING=1.*MONOTONIC_USEC=\d+(.*\n)*.*READY=1")
+        wait_until("RELOADING with its time, then READY", lambda: told.search(messages(begun)))
 
     equal((main_pid(), show("ActiveState")), (pid, "active"), "process and state")
     with Writer(DATABASE) as writer:
@@ -62,10 +72,9 @@ def stop_in_mid_build():
     wait_until("the third request is held", provider.holds_one)
     assert staging(), "no staging to clear up"
     begun, began = cursor(), time.monotonic()
-    systemctl("log-level", "debug")
-    systemctl("stop", UNIT)
+    with every_notice_logged():
+        systemctl("stop", UNIT)
     took = time.monotonic() - began
-    systemctl("log-level", "notice")
     assert took < STOP_S, f"it took {took:.1f} s"
     equal((show("Result"), show("ActiveState"), show("ExecMainStatus")), ("success", "inactive", "0"))
     equal(staging(), [])
