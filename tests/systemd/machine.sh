@@ -15,6 +15,7 @@ set -Eeuo pipefail
 
 readonly CANNOT=77
 readonly PROJECT=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
+readonly SELF=$PROJECT/tests/systemd/machine.sh
 # Above the machine's namespaces: the clock, kernel modules, the kernel's log, raw memory, its audit.
 readonly OUT_OF_REACH=-sys_time,-sys_module,-sys_boot,-sys_rawio,-syslog,-mac_admin,-mac_override,-audit_control
 
@@ -34,7 +35,7 @@ outside() {
         command -v "$tool" >/dev/null || cannot "$tool is not installed"
     done
     unshare --mount --pid --fork --cgroup --uts --ipc --net true 2>/dev/null || cannot "namespaces are refused"
-    exec unshare --mount --propagation private "$0" --hold "$@"
+    exec unshare --mount --propagation private "$SELF" --hold "$@"
 }
 
 # Holds the machine: whoever ends this process ends the machine.
@@ -46,7 +47,9 @@ hold() {
     # Mounted anew, since a container's own is often read-only or of version 1.
     mkdir "$shared/ground/cgroup"
     mount -t cgroup2 cgroup "$shared/ground/cgroup"
-    cgroup=$shared/ground/cgroup/reindexd-test-$$
+    # From inside, so that it is still there to be removed if SHARED goes first.
+    cd "$shared/ground/cgroup"
+    cgroup=reindexd-test-$$
     mkdir "$cgroup" 2>/dev/null || cannot "control groups cannot be made"
     trap - ERR
 
@@ -54,7 +57,7 @@ hold() {
     trap 'exit 130' INT
     trap 'exit 143' TERM
     # A session of its own: Ctrl-C is for this process, not for the machine's init.
-    setpriv --pdeathsig KILL setsid unshare --pid --fork --kill-child=KILL "$0" --enter "$cgroup" "$@" &
+    setpriv --pdeathsig KILL setsid unshare --pid --fork --kill-child=KILL "$SELF" --enter "$PWD/$cgroup" "$@" &
     machine=$!
     local status=0
     wait "$machine" || status=$?
@@ -64,6 +67,7 @@ hold() {
 
 # The machine's init dies with the `unshare` that waits for it, and with it every process inside.
 clear_up() {
+    trap '' INT TERM # a second one must not cut this short
     if [ -n "${machine:-}" ]; then
         kill -KILL "$machine" 2>/dev/null || true
         wait "$machine" 2>/dev/null || true
@@ -73,7 +77,7 @@ clear_up() {
         find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null && return
         sleep 0.05
     done
-    echo "left behind: an empty control group, ${cgroup##*/}" >&2
+    echo "left behind: an empty control group, $cgroup" >&2
 }
 
 # --- inside: process 1 of the machine ------------------------------------------
@@ -83,7 +87,7 @@ enter() {
     local cgroup=$1
     shift
     echo 0 >"$cgroup/cgroup.procs"
-    exec unshare --mount --propagation private --cgroup --uts --ipc --net "$0" --boot "$@"
+    exec unshare --mount --propagation private --cgroup --uts --ipc --net "$SELF" --boot "$@"
 }
 
 boot() {

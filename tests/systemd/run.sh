@@ -11,12 +11,19 @@ readonly CANNOT=77
 readonly LIMIT_S=300 # for a slow machine; it takes about a minute
 
 shared=$(mktemp -d "${TMPDIR:-/tmp}/reindexd-systemd-XXXXXX")
-shown=
+shown='' machine=''
 clear_up() {
+    trap '' INT TERM
+    if [ -n "$machine" ]; then
+        kill -TERM "$machine" 2>/dev/null || true
+        wait "$machine" || true
+    fi
     [ -z "$shown" ] || kill "$shown" 2>/dev/null || true
     rm -rf --one-file-system "$shared"
 }
 trap clear_up EXIT
+trap 'exit 130' INT
+trap 'exit 143' TERM
 
 [ -x target/release/reindexd ] || { echo "systemd: build first: make build" >&2; exit 1; }
 # The system's own where it is whole: it is the one that every tree to boot has.
@@ -31,7 +38,10 @@ shown=$!
 
 status=0
 timeout --foreground --kill-after=10 "$LIMIT_S" \
-    tests/systemd/machine.sh "$shared" claims.service >"$shared/console" 2>&1 || status=$?
+    tests/systemd/machine.sh "$shared" claims.service >"$shared/console" 2>&1 &
+machine=$!
+wait "$machine" || status=$?
+machine=
 sleep 0.2 # the last line is shown
 if [ "$status" -eq "$CANNOT" ]; then
     echo "systemd: this chapter did not run: $(tail -n 1 "$shared/console")"
