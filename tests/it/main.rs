@@ -8,6 +8,7 @@
     clippy::similar_names,
     clippy::many_single_char_names,
     clippy::type_complexity,
+    clippy::items_after_statements,
     clippy::cast_possible_truncation,
     reason = "short tests say more with short names"
 )]

@@ -49,7 +49,7 @@ impl Api {
                     return;
                 }
                 // A client that leaves half way has told nothing.
-                stream.ok().and_then(|stream| answer(stream, &shared));
+                stream.ok().and_then(|stream| answer(&stream, &shared));
             }
         });
         Self { address, heard }
@@ -67,7 +67,7 @@ impl Api {
 
     /// What is shown at every address to whoever reads it.
     pub fn show(&self, health: &str) {
-        self.heard.lock().unwrap().health = health.to_owned();
+        health.clone_into(&mut self.heard.lock().unwrap().health);
     }
 
     /// Everything that it was told, in order.
@@ -103,9 +103,9 @@ impl Drop for Api {
     }
 }
 
-fn answer(stream: TcpStream, heard: &Mutex<Heard>) -> Option<()> {
+fn answer(stream: &TcpStream, heard: &Mutex<Heard>) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
-    let mut reader = BufReader::new(&stream);
+    let mut reader = BufReader::new(stream);
     let mut line = || {
         let mut line = String::new();
         reader.read_line(&mut line).ok().map(|_| line.trim_end().to_owned())
@@ -119,7 +119,7 @@ fn answer(stream: TcpStream, heard: &Mutex<Heard>) -> Option<()> {
         match line.split_once(": ") {
             None => break,
             Some((name, value)) if name.eq_ignore_ascii_case("content-length") => {
-                length = value.parse().ok()?
+                length = value.parse().ok()?;
             }
             Some((name, value)) if name.eq_ignore_ascii_case("authorization") => {
                 authorization = Some(value.to_owned());
