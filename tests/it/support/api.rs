@@ -133,7 +133,7 @@ fn answer(stream: &TcpStream, heard: &Mutex<Heard>) -> Option<()> {
     let answer = |status: &str, body: &str| {
         let length = body.len();
         let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
-        (&stream).write_all((head + body).as_bytes()).ok()
+        (&mut &*stream).write_all((head + body).as_bytes()).ok()
     };
     if method == "GET" {
         return answer("200 OK", &heard.health);
