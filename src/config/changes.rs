@@ -38,6 +38,8 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         ("embedding.model", was.model != is.model),
         ("embedding.dimension", was.dimension != is.dimension),
         ("embedding.task_type", was.task_type != is.task_type),
+        // Lines go on in the form in which they began.
+        ("log.format", old.log.format != new.log.format),
         ("embedding.base_url", bound && was.base_url != is.base_url),
         ("embedding.api_key", bound && was.api_key != is.api_key),
         ("embedding.batch_size", bound && was.batch_size != is.batch_size),
@@ -64,7 +66,6 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
         ("guard.quarantine", old.guard.quarantine != new.guard.quarantine),
         ("announce", old.announce != new.announce),
         ("log.level", old.log.level != new.log.level),
-        ("log.format", old.log.format != new.log.format),
     ];
     Changes { live: named(&live), needs_restart: named(&restart) }
 }
@@ -74,6 +75,7 @@ pub fn changes(old: &Config, new: &Config) -> Changes {
 pub fn reloaded(old: &Config, new: &Config) -> Config {
     let mut config = new.clone();
     config.source = old.source.clone();
+    config.log.format = old.log.format;
     config.publish.index.clone_from(&old.publish.index);
     config.publish.metadata.clone_from(&old.publish.metadata);
     let (to, from) = (&mut config.embedding, &old.embedding);
