@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{BUSY, Context, DONE, announcing, progress, say, say_json, table};
+use super::{BUSY, Context, DONE, announcing, complain, progress, say, say_json, table};
 use crate::builds::{Builds, Served};
 use crate::reconcile::{Done, Job, Outcome, PassError, reconcile};
 
@@ -121,7 +121,7 @@ fn failed(context: &Context, error: &PassError, took: Duration) -> u8 {
         say_json(&answer(outcome, build.as_deref(), &Spent { embedded, requests, took_ms }, &words));
     }
     let says_so = matches!(error, PassError::Promote(_) | PassError::Busy);
-    eprintln!("reindexd: {words}{}", if says_so { String::new() } else { format!("; {still}") });
+    complain(&if says_so { words } else { format!("{words}; {still}") });
     code
 }
 

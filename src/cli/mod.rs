@@ -208,7 +208,7 @@ impl Args {
         if self.json {
             say_json(&object);
         }
-        eprintln!("reindexd: {words}");
+        complain(words);
         code
     }
 }
@@ -328,10 +328,15 @@ fn fail(json: bool, code: u8, words: &str) -> u8 {
     if json {
         say_json(&json!({ "error": words }));
     }
+    complain(words);
+    code
+}
+
+/// Says on standard error why a command failed.
+fn complain(words: &str) {
     // A level for the journal, which takes it off the line; unmarked, an error counts as information.
     let mark = if settings::logs_to_journal() { "<3>" } else { "" };
     eprintln!("{mark}reindexd: {words}");
-    code
 }
 
 /// Prints warnings of a pass, once each as they come.

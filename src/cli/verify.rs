@@ -2,7 +2,7 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, DONE, FAILED, USAGE, say, say_json};
+use super::{Context, DONE, FAILED, USAGE, complain, say, say_json};
 use crate::builds::verify::{Check, VerifyError};
 use crate::builds::{Builds, Served, with_cause};
 
@@ -50,7 +50,7 @@ fn unproven(context: &Context, id: Option<&str>, code: u8, words: &str) -> u8 {
     if context.json {
         say_json(&nothing_proven(id, words));
     }
-    eprintln!("reindexd: {words}");
+    complain(words);
     code
 }
 
