@@ -21,7 +21,7 @@ test: setup $(READER)/ready ## every test, with a Python reader beside it
 	cargo test --release --locked
 	tests/systemd/run.sh
 
-systemd-test: build ## the unit under a systemd in namespaces; as root
+systemd-test: build $(READER)/ready ## the unit under a systemd in namespaces; as root
 	tests/systemd/run.sh
 
 check: setup $(READER)/ready ## format, lints, tests, documentation; warnings are errors

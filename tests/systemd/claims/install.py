@@ -6,8 +6,8 @@ import pwd
 
 from claim import claim, equal, wait_until
 from service import (
-    KEY_FILE, PROGRAM, SETTINGS, UNIT, UNITS, cursor, fresh, is_active, journal, messages, provider,
-    records, run, served, show, systemctl, until_served,
+    KEY_FILE, PROGRAM, SETTINGS, UNIT, UNITS, cursor, fresh, is_active, journal, messages, records, run,
+    show, systemctl, until_served,
 )
 
 EXAMPLES = pathlib.Path("/usr/local/share/doc/reindexd")

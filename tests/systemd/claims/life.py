@@ -5,11 +5,11 @@ import pathlib
 import pwd
 import time
 
+from api import Api
 from claim import claim, equal, wait_until
 from service import (
-    APART, DATABASE, MARKER, UNIT, Watched, configure, cursor, drop_in, fresh, is_active, journal,
-    main_pid, messages, proven, provider, records, run, served, show, systemctl, touch_marker,
-    until_served,
+    APART, DATA, DATABASE, MARKER, UNIT, Watched, configure, cursor, drop_in, fresh, is_active, journal,
+    main_pid, messages, proven, provider, run, served, show, systemctl, touch_marker, until_served,
 )
 from writer import Writer
 
@@ -33,22 +33,24 @@ def start_waits_for_ready():
     until_served()
 
 
-@claim("another user's commits in WAL mode, then the marker: the new people are served")
+@claim("another user's commits in WAL mode, then the marker: the API answers with the new people")
 def tagged_then_served():
-    fresh(trigger={"on": ["marker"]})
-    systemctl("start", UNIT)
-    first = until_served()
-    with Writer(DATABASE) as writer:
-        writer.add_people(range(6, 9), tags=None)
-        writer.tag([6, 7, 8])
-        touch_marker()
-        second = until_served(first)
-        equal(records(), list(range(1, 9)))
+    fresh()
+    with Api(DATA) as api:
+        told = {"post": f"{api.url}/admin/reload", "confirm": f"{api.url}/health"}
+        configure(trigger={"on": ["marker"]}, announce=[told])
+        systemctl("start", UNIT)
+        first = until_served()
+        wait_until("the API serves the first build", lambda: api.build() == first)
+        with Writer(DATABASE) as writer:
+            writer.add_people(range(6, 9), tags=None)
+            writer.tag([6, 7, 8])
+            touch_marker()
+            second = until_served(first)
+            wait_until("the API serves the second build", lambda: api.build() == second)
+        equal(api.people(), list(range(1, 9)), "whom a search finds")
     equal(sum(provider.sold.values()), 8, "texts bought")
     proven()
-    touch_marker()
-    wait_until("the marker was acted on", lambda: provider.asked == 2)
-    equal(served(), second)
 
 
 @claim("systemctl status says what goes on, how far it is and what is served")

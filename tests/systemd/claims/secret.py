@@ -4,8 +4,8 @@ import pathlib
 
 from claim import claim, equal
 from service import (
-    DATABASE, KEY, KEY_FILE, PROGRAM, SETTINGS, UNIT, cursor, fresh, journal, main_pid, provider, run,
-    show, systemctl, until_served,
+    DATABASE, KEY, KEY_FILE, PROGRAM, UNIT, cursor, fresh, main_pid, provider, run, systemctl,
+    until_served,
 )
 from writer import Writer
 

@@ -13,7 +13,6 @@ import pwd
 import shutil
 import struct
 import subprocess
-import sys
 
 from claim import wait_until
 from provider import Provider
@@ -95,11 +94,13 @@ def configure(**changes):
         "embedding": {"base_url": provider.url, "dimension": 16, "batch_size": 10, "concurrency": 1},
     }
     for section, keys in changes.items():
-        sections[section] = sections.get(section, {}) | keys
+        sections[section] = keys if isinstance(keys, list) else sections.get(section, {}) | keys
     lines = []
-    for section, keys in sections.items():
-        lines.append(f"[{section}]")
-        lines += [f"{key} = {json.dumps(value)}" for key, value in keys.items() if value is not None]
+    for section, blocks in sections.items():
+        many = isinstance(blocks, list)
+        for keys in blocks if many else [blocks]:
+            lines.append(f"[[{section}]]" if many else f"[{section}]")
+            lines += [f"{key} = {json.dumps(value)}" for key, value in keys.items() if value is not None]
     # Written over, not replaced: owner and mode stay as they were installed.
     SETTINGS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 

@@ -9,7 +9,7 @@ from claim import claim, equal, wait_until
 from install import EXAMPLES
 from service import (
     DATA, DATABASE, KEY_FILE, PROGRAM, SETTINGS, UNIT, UNITS, configure, cursor, drop_in, fresh, main_pid,
-    make_folder, records, run, served, show, systemctl, touch_marker, until_passes, until_served,
+    make_folder, records, run, show, systemctl, touch_marker, until_passes, until_served,
 )
 from writer import Writer
 
