@@ -33,7 +33,7 @@ use crate::embed::{self, Embedder};
 use crate::guard;
 use crate::manifest::{Counts, MANIFEST_FORMAT, Manifest, Source, Took};
 use crate::record::{ContentHash, Space, TextHash};
-use crate::snapshot::{Look, Scan};
+use crate::snapshot::{Interrupt, Look, Scan};
 use found::{Found, HeldVectors};
 use purchase::Purchased;
 use survey::{Survey, survey};
@@ -51,7 +51,7 @@ pub struct World<'a> {
     /// Cancelled when the pass should end.
     pub stop: CancellationToken,
     /// Told of every small step, so that a pass that hangs can be told from one that works.
-    pub tick: &'a (dyn Fn() + Sync),
+    pub tick: Arc<dyn Fn() + Send + Sync>,
     /// Told what goes on.
     pub progress: &'a (dyn Fn(Progress<'_>) + Sync),
     /// The time of day, for names and people; nothing is decided by it but the age of old builds.
@@ -59,6 +59,15 @@ pub struct World<'a> {
 }
 
 impl World<'_> {
+    /// [`World::stops`] for a place that outlives the borrow: SQLite asks it within one long step.
+    fn interrupt(&self) -> Interrupt {
+        let (stop, tick) = (self.stop.clone(), Arc::clone(&self.tick));
+        Box::new(move || {
+            tick();
+            stop.is_cancelled()
+        })
+    }
+
     /// Whether the pass should end. Asked between all small steps, each of which is a sign of life.
     #[must_use]
     pub fn stops(&self) -> bool {
@@ -173,7 +182,9 @@ pub fn reconcile(world: &World<'_>, job: &Job) -> Result<Done, PassError> {
     (world.progress)(Progress::Phase(Phase::Prepare));
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     sweep::sweep(&builds)?;
-    let mut pass = Pass::begin(world, job, builds, started)?;
+    // An adoption that broke off leaves nothing half made behind.
+    let begun = Pass::begin(world, job, builds.clone(), started).inspect_err(|_| clear_up(world, &builds));
+    let mut pass = begun?;
     let result = pass.run();
     pass.leave(&result);
     result
@@ -212,10 +223,11 @@ impl<'w> Pass<'w> {
             (world.progress)(Progress::Warning(&words));
         }
         let found = Found::settle(world, &builds, &mut state)?;
+        let refused = if job.rebuy { HashMap::new() } else { found::refused_texts(&builds, &world.space)? };
         let mut pass = Self {
             world,
             job,
-            refused: if job.rebuy { HashMap::new() } else { found.refused_texts(&world.space) },
+            refused,
             bought: HashSet::new(),
             found,
             builds,
@@ -231,7 +243,7 @@ impl<'w> Pass<'w> {
             pass.release()?;
         }
         if job.full_check {
-            pass.found.prove(world, &pass.builds)?;
+            pass.found.prove(world)?;
         }
         Ok(pass)
     }
@@ -240,7 +252,7 @@ impl<'w> Pass<'w> {
         loop {
             let stop = || self.world.stops();
             self.enter(Phase::Snapshot);
-            let look = Look::open(&self.world.config.source.database, &stop)?;
+            let look = Look::open(&self.world.config.source.database, &stop, self.world.interrupt())?;
             let scan = look.scan(&self.world.space)?;
             if self.is_known(&scan) {
                 look.end()?;
@@ -454,8 +466,8 @@ impl<'w> Pass<'w> {
             self.tidy();
         }
         let keeps_staging = matches!(result, Ok(_) | Err(PassError::Verify(_)));
-        if !keeps_staging && let Err(error) = sweep::sweep(&self.builds) {
-            (self.world.progress)(Progress::Warning(&crate::builds::with_cause(&error)));
+        if !keeps_staging {
+            clear_up(self.world, &self.builds);
         }
         let failed_before = self.state.attempts.last().is_some_and(|last| last.error.is_some());
         let (outcome, error) = match result {
@@ -480,6 +492,13 @@ impl<'w> Pass<'w> {
         if let Err(error) = self.state.save(&self.builds.layout) {
             (self.world.progress)(Progress::Warning(&crate::builds::with_cause(&error)));
         }
+    }
+}
+
+/// Removes what a pass that failed left unproven. What fails here is only said.
+fn clear_up(world: &World<'_>, builds: &Builds) {
+    if let Err(error) = sweep::sweep(builds) {
+        (world.progress)(Progress::Warning(&crate::builds::with_cause(&error)));
     }
 }
 

@@ -35,6 +35,11 @@ const TABLE: &str = "experts";
 pub const MOST_WAIT: Duration = Duration::from_secs(10);
 /// How long one attempt waits, between which a stop is heard.
 const ONE_WAIT: Duration = Duration::from_millis(200);
+/// Asked within one long step of SQLite whether to break it off.
+pub type Interrupt = Box<dyn FnMut() -> bool + Send>;
+
+/// SQLite's own instructions between two such questions: some milliseconds.
+const STEPS_BETWEEN_STOPS: i32 = 100_000;
 /// Rows between two questions whether to stop.
 const ROWS_BETWEEN_STOPS: u64 = 256;
 /// A file changed more recently than this may change again within the same time stamp.
@@ -164,7 +169,8 @@ pub struct Look<'s> {
 impl<'s> Look<'s> {
     /// Opens the database and begins to read.
     ///
-    /// `stop` is asked between rows and between waits for a lock.
+    /// `stop` is asked between rows and between waits for a lock, `interrupt`
+    /// within a step of SQLite that goes over many rows to find one.
     ///
     /// # Errors
     ///
@@ -173,14 +179,21 @@ impl<'s> Look<'s> {
         clippy::disallowed_methods,
         reason = "bounded by MOST_WAIT, and a stop is heard between two attempts"
     )]
-    pub fn open(database: &Path, stop: &'s dyn Fn() -> bool) -> Result<Self, SourceError> {
+    pub fn open(
+        database: &Path,
+        stop: &'s dyn Fn() -> bool,
+        interrupt: Interrupt,
+    ) -> Result<Self, SourceError> {
         // A poisoned lock means only that another look panicked; it holds no data.
         let alone = ONE_LOOK_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let path = resolve(database)?;
         let deadline = Instant::now() + MOST_WAIT;
         loop {
             match begin(&path) {
-                Ok((connection, unlocked)) => {
+                Ok((mut connection, unlocked)) => {
+                    connection.progress_handler(STEPS_BETWEEN_STOPS, Some(interrupt)).map_err(|error| {
+                        SourceError::Sqlite { path: path.clone(), found: error.to_string() }
+                    })?;
                     return Ok(Self { path, connection, unlocked, stop, _alone: alone });
                 }
                 Err(Trouble::Wait(last)) if Instant::now() >= deadline => return Err(last),
@@ -459,6 +472,7 @@ fn trouble(path: &Path, error: &rusqlite::Error) -> Trouble {
         });
     };
     match (failure.code, failure.extended_code) {
+        (ErrorCode::OperationInterrupted, _) => Trouble::Final(SourceError::Stopped),
         (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => {
             Trouble::Wait(SourceError::Locked { path })
         }
@@ -476,5 +490,29 @@ fn trouble(path: &Path, error: &rusqlite::Error) -> Trouble {
             Trouble::Final(SourceError::Schema { path, found })
         }
         _ => Trouble::Final(SourceError::Sqlite { path, found }),
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_step_that_goes_over_many_rows_to_find_none_can_be_broken_off() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("experts.db");
+        let database = Connection::open(&path).unwrap();
+        database.execute_batch(include_str!("../data/schema.sql")).unwrap();
+        let untagged = "INSERT INTO experts (username)
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT i FROM n";
+        database.execute(untagged, []).unwrap();
+        drop(database);
+        let rows = |stopped: bool| {
+            let look = Look::open(&path, &|| false, Box::new(move || stopped)).unwrap();
+            look.rows(&mut |_| Ok::<_, SourceError>(()))
+        };
+
+        assert_eq!(rows(false).unwrap(), 0);
+        assert!(matches!(rows(true), Err(SourceError::Stopped)));
     }
 }

@@ -96,12 +96,6 @@ impl Writer {
     pub fn flush(mut self) -> Result<(), DiskError> {
         self.out.flush().map_err(DiskError::at("write", &self.path))
     }
-
-    /// Bytes written so far.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.bytes
-    }
 }
 
 /// Who may read what is published. Set explicitly: the umask is the service's, not ours to trust.
@@ -132,8 +126,13 @@ impl Mode {
                 std::os::unix::fs::MetadataExt::gid(&file.metadata().map_err(DiskError::at("stat", path))?);
             // A group that this user is not in cannot be given; the bits still say who may read.
             if now != group && std::os::unix::fs::fchown(file, None, Some(group)).is_err() {
-                tracing::debug!(path = %path.display(), group, "the group of the old files cannot be given");
+                tracing::warn!(path = %path.display(), group, "the group of the old files cannot be given: whoever read them by it cannot read this");
             }
+        }
+        let now = file.metadata().map_err(DiskError::at("stat", path))?.permissions().mode() & 0o7777;
+        // A file that is only linked here may be another user's, and right as it is.
+        if now == bits {
+            return Ok(());
         }
         file.set_permissions(Permissions::from_mode(bits)).map_err(DiskError::at("chmod", path))
     }

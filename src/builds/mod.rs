@@ -33,6 +33,13 @@ const MOST_MANIFEST_BYTES: u64 = 64 << 20;
 /// Forty bytes for each of more rows than fit a host.
 const MOST_HASHES_BYTES: u64 = 16 << 30;
 
+/// How file systems say that they have no symbolic links: EPERM, ENOSYS, EOPNOTSUPP.
+const NO_LINKS: [i32; 3] = [
+    rustix::io::Errno::PERM.raw_os_error(),
+    rustix::io::Errno::NOSYS.raw_os_error(),
+    rustix::io::Errno::OPNOTSUPP.raw_os_error(),
+];
+
 /// Why a build could not be made, read or served.
 #[derive(Debug, Error)]
 pub enum BuildsError {
@@ -65,6 +72,18 @@ pub enum BuildsError {
         ours: String,
         /// The file that says so.
         claim: PathBuf,
+    },
+    /// Another user publishes here.
+    #[error(
+        "{path} belongs to uid {theirs}, and this runs as uid {ours}: run it as that user (sudo -u '#{theirs}' reindexd …), or give the whole directory to one of them by chown -R"
+    )]
+    OtherUser {
+        /// The directory that tells.
+        path: PathBuf,
+        /// Its owner.
+        theirs: u32,
+        /// Who runs.
+        ours: u32,
     },
     /// Something stands under a name that must be a file or a link.
     #[error("{path} is {found}, expected a file or a link; move it away")]
@@ -105,6 +124,14 @@ pub enum Served {
         /// What was expected and found.
         why: String,
     },
+}
+
+impl BuildsError {
+    /// Whether the settings, or who runs with them, are at fault: what is refused once stays refused.
+    #[must_use]
+    pub fn is_settings(&self) -> bool {
+        matches!(self, Self::Layout(_) | Self::NoLinks { .. } | Self::Claimed { .. } | Self::OtherUser { .. })
+    }
 }
 
 impl Served {
@@ -190,6 +217,7 @@ impl Builds {
             disk::make_directories(directory, mode)?;
         }
         disk::make_directories(disk::parent(&self.layout.metadata), mode)?;
+        self.is_ours()?;
         // Another configuration is told so even while a pass of this one runs.
         lock::is_claimed(&self.layout)?;
         let Some(lock) = lock::try_lock(&self.layout)? else { return Ok(None) };
@@ -198,6 +226,14 @@ impl Builds {
         }
         lock::claim(&self.layout)?;
         Ok(Some(lock))
+    }
+
+    /// The id that `current` names, whether or not a build can be read there:
+    /// the API serves it all the same.
+    #[must_use]
+    pub fn named(&self) -> Option<String> {
+        let target = std::fs::read_link(&self.layout.current).ok()?;
+        Some(target.file_name()?.to_str()?.to_owned())
     }
 
     /// What `current` leads to.
@@ -281,11 +317,26 @@ impl Builds {
             .map_or(Mode::DEFAULT, |meta| Mode::like(meta.mode(), meta.gid()))
     }
 
+    /// Refuses to mix the files of two users: what one of them makes, root
+    /// included, the other could neither read nor take away.
+    fn is_ours(&self) -> Result<(), BuildsError> {
+        use std::os::unix::fs::MetadataExt;
+        let path = &self.layout.private;
+        let theirs = path.metadata().map_err(DiskError::at("stat", path))?.uid();
+        let ours = rustix::process::geteuid().as_raw();
+        if theirs == ours { Ok(()) } else { Err(BuildsError::OtherUser { path: path.clone(), theirs, ours }) }
+    }
+
     fn try_a_link(&self) -> Result<(), BuildsError> {
         let probe = self.layout.private.join("link.staging");
         disk::remove_if_there(&probe)?;
-        std::os::unix::fs::symlink("nowhere", &probe)
-            .map_err(|source| BuildsError::NoLinks { path: self.layout.root.clone(), source })?;
+        std::os::unix::fs::symlink("nowhere", &probe).map_err(|source| match source.raw_os_error() {
+            // A file system without links says so; a full or a foreign one is another matter.
+            Some(code) if NO_LINKS.contains(&code) => {
+                BuildsError::NoLinks { path: self.layout.root.clone(), source }
+            }
+            _ => DiskError::at("link", &probe)(source).into(),
+        })?;
         Ok(disk::remove_if_there(&probe)?)
     }
 }

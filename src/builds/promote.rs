@@ -93,6 +93,8 @@ pub fn serve(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<()
 fn settle(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), BuildsError> {
     disk::sync_directory(&builds.layout.root)?;
     link_public_names(builds)?;
+    // Also where the name was switched before and only this failed.
+    disk::sync_directory(disk::parent(&builds.layout.metadata))?;
     let note = ServedNote { build: id.to_owned(), at: now };
     let mut bytes = serde_json::to_vec(&note).expect("two strings");
     bytes.push(b'\n');

@@ -152,18 +152,8 @@ impl Draft {
     pub fn finish(mut self) -> Result<Drafted, DiskError> {
         self.metadata.write(b"]")?;
         let metadata = self.metadata.finish(self.staging.mode)?;
-        let spool_bytes = self.spool.bytes();
         self.spool.flush()?;
-        Ok(Drafted { staging: self.staging, metadata, texts: self.texts, spool_bytes })
-    }
-
-    /// Removes it: there was nothing to build after all.
-    ///
-    /// # Errors
-    ///
-    /// [`DiskError`].
-    pub fn discard(self) -> Result<(), DiskError> {
-        self.staging.discard()
+        Ok(Drafted { staging: self.staging, metadata, texts: self.texts })
     }
 }
 
@@ -175,7 +165,6 @@ pub struct Drafted {
     metadata: FileFact,
     /// Texts set aside.
     pub texts: u64,
-    spool_bytes: u64,
 }
 
 impl Drafted {
@@ -195,12 +184,6 @@ impl Drafted {
     pub fn bytes_to_come(&self, rows: u64, dimension: usize) -> u64 {
         let vector = 4 * dimension as u64;
         rows * (vector + crate::manifest::ROW_BYTES as u64) + 2 * self.texts * (vector + 64) + (4 << 20)
-    }
-
-    /// Bytes written so far.
-    #[must_use]
-    pub fn bytes(&self) -> u64 {
-        self.metadata.bytes + self.spool_bytes
     }
 
     /// Writes index and hashes, and makes all of it durable.

@@ -240,7 +240,7 @@ impl Context {
             embedder: &embedder,
             runtime: self.runtime.handle().clone(),
             stop: self.stop.clone(),
-            tick: &|| (),
+            tick: Arc::new(|| ()),
             progress,
             clock,
         })

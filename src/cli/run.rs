@@ -16,10 +16,10 @@ use std::time::Duration;
 
 use tokio_util::sync::CancellationToken;
 
-use super::{Context, DONE, FAILED, USAGE, announcing, clock, embedder, fail, say_json, table};
+use super::{BUSY, Context, DONE, FAILED, USAGE, announcing, clock, embedder, fail, say_json, table};
 use crate::agent::{self, AgentWorld, ExitReason, MarkerMemory, PassFn, SweepFn};
 use crate::builds::state;
-use crate::builds::{Builds, BuildsError, Layout, Served, lock, promote, sweep, with_cause};
+use crate::builds::{Builds, Layout, Served, lock, promote, sweep, with_cause};
 use crate::config::{self as settings, Config};
 use crate::pass::{Built, PassOutcome, PassReport, PassRequest};
 use crate::reconcile::{Done, Job, Outcome, PassError, Verdict, World, reconcile};
@@ -48,15 +48,11 @@ pub(super) fn run(context: Context, flag: Option<&Path>, handlers: Handlers) -> 
         Err(error) => return fail(json, USAGE, &with_cause(&error)),
     };
     if let Err(error) = builds.lock() {
-        let settings = matches!(
-            error,
-            BuildsError::Layout(_) | BuildsError::NoLinks { .. } | BuildsError::Claimed { .. }
-        );
-        return fail(json, if settings { USAGE } else { FAILED }, &with_cause(&error));
+        return fail(json, if error.is_settings() { USAGE } else { FAILED }, &with_cause(&error));
     }
     let _alone = match only_agent(&builds.layout) {
         Ok(lock) => lock,
-        Err(words) => return fail(json, USAGE, &words),
+        Err((code, words)) => return fail(json, code, &words),
     };
     let in_force: InForce = Arc::new(RwLock::new(Arc::new(config)));
     let ended = runtime.block_on(live(&in_force, space, &builds, flag, handlers, &stop));
@@ -128,14 +124,14 @@ fn now_in_force(in_force: &InForce) -> Arc<Config> {
 
 /// One agent to a directory: two would undo each other's waits.
 #[allow(clippy::disallowed_methods, reason = "at the start, for a second at most")]
-fn only_agent(layout: &Layout) -> Result<lock::PassLock, String> {
+fn only_agent(layout: &Layout) -> Result<lock::PassLock, (u8, String)> {
     let until = std::time::Instant::now() + LOCK_WAIT;
     loop {
         match lock::try_lock_agent(layout) {
             Ok(Some(lock)) => return Ok(lock),
             Ok(None) if std::time::Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
-            Ok(None) => return Err(format!("another agent serves {}", layout.root.display())),
-            Err(error) => return Err(with_cause(&error)),
+            Ok(None) => return Err((BUSY, format!("another agent serves {}", layout.root.display()))),
+            Err(error) => return Err((FAILED, with_cause(&error))),
         }
     }
 }
@@ -146,13 +142,14 @@ fn pass(in_force: InForce, space: Space, news: News, vitals: Arc<Vitals>) -> Pas
     Arc::new(move |request: PassRequest, stop: CancellationToken| {
         let config = now_in_force(&in_force);
         let told = told::Told::default();
+        let life = Arc::clone(&vitals);
         let world = World {
             config: &config,
             space: space.clone(),
             embedder: &|| embedder(&config),
             runtime: runtime.clone(),
             stop,
-            tick: &|| vitals.tick(),
+            tick: Arc::new(move || life.tick()),
             progress: &|now| {
                 told.update(now);
                 vitals.update(now);

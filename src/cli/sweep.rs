@@ -14,7 +14,10 @@ pub(super) fn run(context: &Context) -> u8 {
     let lock = match builds.lock() {
         Ok(Some(lock)) => lock,
         Ok(None) => return fail(context.json, BUSY, "another pass is running; it sweeps for itself"),
-        Err(error) => return fail(context.json, FAILED, &with_cause(&error)),
+        Err(error) => {
+            let code = if error.is_settings() { USAGE } else { FAILED };
+            return fail(context.json, code, &with_cause(&error));
+        }
     };
     let swept = sweep::sweep(&builds);
     drop(lock);

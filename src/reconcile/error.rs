@@ -128,10 +128,8 @@ impl PassError {
             Self::Busy => Verdict::Busy,
             Self::Stopped => Verdict::Stopped,
             Self::Refused(_) => Verdict::Refused,
-            Self::Builds(
-                BuildsError::Layout(_) | BuildsError::NoLinks { .. } | BuildsError::Claimed { .. },
-            )
-            | Self::Embed { settings: true, .. } => Verdict::Settings,
+            Self::Builds(error) if error.is_settings() => Verdict::Settings,
+            Self::Embed { settings: true, .. } => Verdict::Settings,
             Self::Source(_)
             | Self::Unfit(_)
             | Self::NoSpace { .. }

@@ -110,7 +110,7 @@ impl Found {
     }
 
     /// Proves the served files in full; damaged ones are to be replaced.
-    pub(super) fn prove(&mut self, world: &World<'_>, builds: &Builds) -> Result<(), PassError> {
+    pub(super) fn prove(&mut self, world: &World<'_>) -> Result<(), PassError> {
         let Some(build) = self.served.build() else { return Ok(()) };
         let checks = build.prove(&|| world.stops())?;
         if checks.iter().all(|check| check.ok) || build.manifest.adopted {
@@ -119,7 +119,6 @@ impl Found {
         let words =
             format!("served build {} is damaged and is built anew: {}", build.manifest.id, failed(&checks));
         (world.progress)(Progress::Warning(&words));
-        tracing::debug!(builds = %builds.layout.builds.display(), "the damaged build stays until it is collected");
         self.rebuild = true;
         Ok(())
     }
@@ -127,11 +126,6 @@ impl Found {
     /// The served build, readable and not known to be damaged.
     pub(super) fn whole(&self) -> Option<&Build> {
         self.served.build().filter(|_| !self.rebuild)
-    }
-
-    /// Texts that the provider refused when the served build was made.
-    pub(super) fn refused_texts(&self, space: &Space) -> HashMap<TextHash, String> {
-        refused_texts(&self.served, space)
     }
 
     /// The id of the served build.
@@ -175,13 +169,17 @@ impl Found {
     }
 }
 
-/// Texts that the provider refused when the served build was made, with its words.
-pub(super) fn refused_texts(served: &Served, space: &Space) -> HashMap<TextHash, String> {
-    let same = served.build().filter(|build| build.manifest.space.as_ref() == Some(space));
-    let rows = same.map(|build| build.manifest.left_out.as_slice()).unwrap_or_default();
+/// Texts that the provider refused when a kept build of this space was made, with its words.
+///
+/// Of all of them, not of the served one alone: a rollback must not bring a
+/// refused text before the provider again.
+pub(super) fn refused_texts(builds: &Builds, space: &Space) -> Result<HashMap<TextHash, String>, PassError> {
     let words =
         |reason: &str| reason.strip_prefix(super::survey::PROVIDER_REFUSES).unwrap_or(reason).to_owned();
-    rows.iter().filter_map(|row| Some((row.refused_text?, words(&row.reason)))).collect()
+    let kept = builds.kept()?;
+    let same = kept.iter().filter(|build| build.manifest.space.as_ref() == Some(space));
+    let rows = same.flat_map(|build| &build.manifest.left_out);
+    Ok(rows.filter_map(|row| Some((row.refused_text?, words(&row.reason)))).collect())
 }
 
 /// Every vector of the space in force that need not be bought.

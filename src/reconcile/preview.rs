@@ -62,7 +62,7 @@ pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     let served = builds.served();
     let stop = || world.stops();
-    let look = Look::open(&world.config.source.database, &stop)?;
+    let look = Look::open(&world.config.source.database, &stop, world.interrupt())?;
     let scan = look.scan(&world.space)?;
     let (state, _) = State::load(&builds.layout);
     let (hold, _) = Hold::load(&builds.layout);
@@ -87,7 +87,7 @@ pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
     let cached = if job.rebuy { HashSet::new() } else { Cache::peek(&builds.layout.cache(), &world.space) };
     let bought = HashSet::new();
     let planner = planner(&served_rows, &kept, &cached, &bought);
-    let refused = super::found::refused_texts(&served, &world.space);
+    let refused = super::found::refused_texts(&builds, &world.space)?;
     let survey = survey(&look, world, planner, None, &refused)?;
     look.end()?;
     let forbidden = hold.is_some_and(|hold| hold.forbids(id, &survey.content_hash));

@@ -61,6 +61,7 @@ pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassE
     }
     let content_hash = match preview(world, &Job { full: true, ..Job::default() }) {
         Ok(preview) => preview.content_hash,
+        Err(PassError::Stopped) => return Err(PassError::Stopped),
         Err(error) => {
             let words = format!(
                 "the table cannot be read, so its content is taken from the build served before: {}",

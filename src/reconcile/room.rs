@@ -45,10 +45,11 @@ impl Pass<'_> {
     }
 
     fn collect(&self, newest: usize, grace: Duration, used: &[&str]) -> Result<(), BuildsError> {
+        let served = self.builds.named();
         let keep = Keep {
             newest,
             grace,
-            served: self.found.id(),
+            served: served.as_deref(),
             used,
             state: &self.state,
             hold: self.hold.as_ref(),

@@ -1,7 +1,7 @@
 //! One pass at a time, one agent and one configuration to a directory.
 
 use crate::support::agent::Agent;
-use crate::support::{SOON, World, run};
+use crate::support::{SOON, World, not_run, run};
 
 #[test]
 fn a_second_agent_on_the_same_directory_is_refused() {
@@ -11,7 +11,7 @@ fn a_second_agent_on_the_same_directory_is_refused() {
 
     let second = world.run(&["run"]);
 
-    assert_eq!(second.code, 2, "{second:?}");
+    assert_eq!(second.code, 75, "{second:?}");
     assert!(second.stderr.contains("another agent serves data"), "{second:?}");
     assert_eq!(world.run(&["status", "--json"]).json()["agent"]["running"], true);
     agent.stop();
@@ -96,4 +96,24 @@ fn builds_started_together_make_one_build_and_buy_each_text_once() {
     assert_eq!(history.json()["builds"].as_array().unwrap().len(), 1, "{history:?}");
     assert_eq!(world.provider.paid_twice().len(), 0);
     world.assert_proven();
+}
+
+#[test]
+fn a_second_user_is_told_whose_the_directory_is_and_changes_nothing() {
+    if !rustix::process::geteuid().is_root() {
+        return not_run("only root can begin as one user and go on as another");
+    }
+    let world = World::with_people(2);
+    let served = world.build().text("build");
+    std::os::unix::fs::chown(world.path("data/.reindexd"), Some(65534), None).unwrap();
+    world.sql("UPDATE experts SET bio = 'Another.' WHERE id = 1");
+
+    for command in [&["build", "--json"][..], &["rollback", "--json"], &["sweep", "--json"], &["run"]] {
+        let ran = world.run(command);
+
+        assert_eq!(ran.code, 2, "{ran:?}");
+        assert!(ran.stderr.contains("belongs to uid 65534, and this runs as uid 0"), "{ran:?}");
+    }
+    assert_eq!(world.served(), Some(served));
+    assert_eq!(world.staging(), Vec::<std::path::PathBuf>::new());
 }

@@ -133,7 +133,7 @@ impl Desk {
             embedder: &|| Ok(Arc::clone(&seller)),
             runtime: self.runtime.handle().clone(),
             stop: CancellationToken::new(),
-            tick: &|| {},
+            tick: Arc::new(|| {}),
             progress: &|_| {},
             clock: || Timestamp::from_second(now()).unwrap(),
         })
