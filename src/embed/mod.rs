@@ -1,6 +1,6 @@
 //! Buys vectors for texts.
 //!
-//! [`Embedder`] is one request to one provider; [`buy`] makes a purchase of
+//! [`Embedder`] is one request to one provider; [`buy()`] makes a purchase of
 //! them: batches, several at a time, under our own limit, repeated where time
 //! can cure and taken apart where one text spoils the rest. Nothing of an
 //! answer is handed on before all of it was checked, and what is handed on has

@@ -165,7 +165,7 @@ pub struct Space {
     pub dimension: usize,
     /// What the vectors are for, where the model takes it.
     pub task_type: Option<String>,
-    /// The rules that made the texts: [`FORMAT_VERSION`].
+    /// The rules that made the texts: [`FORMAT_VERSION`](super::FORMAT_VERSION).
     pub text_format: u32,
 }
 
