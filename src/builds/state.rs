@@ -321,13 +321,7 @@ pub fn load<T: DeserializeOwned + Default>(path: &Path) -> (T, Option<String>) {
 fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), DiskError> {
     let mut bytes = serde_json::to_vec_pretty(value).expect("state has string keys only");
     bytes.push(b'\n');
-    let write = || disk::replace_file(path, &bytes, Mode { file: 0o640, ..Mode::DEFAULT });
-    match write() {
-        // What the agent notes beside a pass has no lock: the sweep at that
-        // pass's head may have taken the new file away before it had its name.
-        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => write(),
-        written => written,
-    }
+    disk::replace_file(path, &bytes, Mode { file: 0o640, ..Mode::DEFAULT })
 }
 
 #[cfg(test)]

@@ -18,7 +18,7 @@ use crate::record::{
 };
 use crate::snapshot::Look;
 
-/// Rows that quarantine can leave out at most, whatever the setting: they are listed in the manifest.
+/// Rows left out that the manifest lists; any further ones are left out too, and only counted.
 const MOST_LEFT_OUT: usize = 10_000;
 
 /// How the reason begins for a row whose text the provider would not take.
