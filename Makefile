@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test systemd-test check build install uninstall clean setup
+.PHONY: help demo test systemd-test proof soak check build install uninstall clean setup
 
 # Where tests/setup.sh puts a newer cmake, if the system's is too old for Faiss.
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
@@ -23,6 +23,20 @@ test: setup $(READER)/ready ## every test, with a Python reader beside it
 
 systemd-test: build $(READER)/ready ## the unit under a systemd in namespaces; as root
 	tests/systemd/run.sh
+
+REPORT := $(CURDIR)/target/proof
+PROOF := REINDEXD_PROOF=full REINDEXD_PROOF_REPORT=$(REPORT) cargo test --release --locked --test proof --
+TOLD = for chapter in $(REPORT)/*.txt; do printf '\n== %s\n' "$$(basename $$chapter .txt)"; cat $$chapter; done
+
+proof: $(READER)/ready ## kills, power cuts, faults and load in full, with one report; as root
+	@tests/setup.sh proof
+	rm -rf $(REPORT)
+	$(PROOF) --skip soak; ended=$$?; $(TOLD); exit $$ended
+
+SOAK ?= 1h
+soak: setup $(READER)/ready ## everything at once for a while: make soak SOAK=8h
+	rm -f $(REPORT)/soak.txt
+	REINDEXD_SOAK=$(SOAK) $(PROOF) soak --nocapture; ended=$$?; $(TOLD); exit $$ended
 
 check: setup $(READER)/ready ## format, lints, tests, documentation; warnings are errors
 	cargo fmt --check

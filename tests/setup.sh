@@ -29,6 +29,14 @@ missing_packages() {
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
     installed libopenblas-dev || links -lblas -llapack || echo libopenblas-dev
     certificates || echo ca-certificates
+    have strace || echo strace
+}
+
+# What `make proof` needs beside: a block device that logs its writes, and a file system on it.
+missing_for_proof() {
+    have qemu-storage-daemon || echo qemu-utils
+    have mkfs.ext4 || echo e2fsprogs
+    have losetup && have mount || echo mount
 }
 
 install() {
@@ -71,7 +79,7 @@ rust() {
     at_least "$least" "$found" || fail "Rust $least or later is needed, found $found; with rustup: rustup update stable"
 }
 
-mapfile -t missing < <(missing_packages)
+mapfile -t missing < <(missing_packages; [ "${1:-}" != proof ] || missing_for_proof)
 if [ ${#missing[@]} -gt 0 ]; then
     if ! have apt-get || ! have dpkg-query; then
         fail "missing, by their names on Debian: ${missing[*]}; install them (BLAS and LAPACK must link as -lblas -llapack)"

@@ -41,7 +41,7 @@ fn a_file_that_the_code_map_lacks_is_found() {
 
 #[test]
 fn every_test_that_the_invariants_name_exists() {
-    let tests = [files("src", ".rs"), files("tests/it", ".rs")].concat();
+    let tests = [files("src", ".rs"), files("tests/it", ".rs"), files("tests/proof", ".rs")].concat();
     assert_none(&unknown_tests(&file("ARCHITECTURE.md"), &tests));
 }
 

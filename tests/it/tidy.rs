@@ -188,5 +188,5 @@ fn program() -> Vec<SourceFile> {
 
 /// These and the tests'.
 fn all_rust() -> Vec<SourceFile> {
-    [program(), files("tests/it", ".rs")].concat()
+    [program(), files("tests/it", ".rs"), files("tests/proof", ".rs")].concat()
 }

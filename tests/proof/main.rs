@@ -1,0 +1,25 @@
+//! The proof that nothing is lost: kills, power cuts, faults, load.
+//!
+//! Each chapter breaks one thing in every way it can, and judges what is left by
+//! the promises of README. The gate runs them thinned, `make proof` in full; both
+//! say how many cases there were (see `report` and `scale`). `tests/README.md`
+//! lists which promise is held by which chapter.
+
+#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(
+    clippy::similar_names,
+    clippy::many_single_char_names,
+    clippy::type_complexity,
+    clippy::items_after_statements,
+    clippy::cast_possible_truncation,
+    reason = "short tests say more with short names"
+)]
+#![allow(dead_code, reason = "not every chapter needs all of its world")]
+#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
+
+mod report;
+mod scale;
+#[path = "../it/support/mod.rs"]
+mod support;
+mod trace;

@@ -1,0 +1,44 @@
+//! How much of a proof is run: thinned in the gate, in full by `make proof`.
+
+/// Whether every case is to be run (`REINDEXD_PROOF=full`, as `make proof` sets it).
+pub fn is_full() -> bool {
+    std::env::var_os("REINDEXD_PROOF").is_some_and(|how| how == "full")
+}
+
+/// The first number in the gate, the second in full.
+pub fn pick<T>(thin: T, full: T) -> T {
+    if is_full() { full } else { thin }
+}
+
+/// All cases in full; in the gate no more than `most` of them, spread evenly, first and last among them.
+pub fn thinned<T>(cases: Vec<T>, most: usize) -> Vec<T> {
+    if is_full() || cases.len() <= most {
+        return cases;
+    }
+    spread(cases, most)
+}
+
+/// The seed of whatever is drawn by lot: always the same, unless `REINDEXD_PROOF_SEED` gives another.
+pub fn seed() -> u64 {
+    let given = std::env::var("REINDEXD_PROOF_SEED").ok();
+    given.map_or(1, |seed| seed.parse().expect("REINDEXD_PROOF_SEED is a whole number"))
+}
+
+fn spread<T>(cases: Vec<T>, most: usize) -> Vec<T> {
+    let last = cases.len() - 1;
+    let mut due = (0..most).map(|nth| nth * last / (most - 1).max(1)).peekable();
+    let kept = cases.into_iter().enumerate().filter(|(at, _)| due.next_if_eq(at).is_some());
+    kept.map(|(_, case)| case).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_spread_keeps_both_ends_and_as_many_as_asked_for() {
+        assert_eq!(spread((0..=100).collect(), 5), [0, 25, 50, 75, 100]);
+        assert_eq!(spread((0..7).collect(), 3), [0, 3, 6]);
+        assert_eq!(spread(vec![0, 1], 1), [0]);
+    }
+}
