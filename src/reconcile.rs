@@ -5,6 +5,7 @@
 //! between its steps, and leaves either a new build served or the old one.
 //! When a pass is due is `phase`'s to say, telling the API is the caller's.
 
+mod ending;
 mod error;
 mod found;
 mod preview;
@@ -25,7 +26,7 @@ pub use preview::{Preview, preview};
 pub use rollback::{Rollback, RolledBack, release, rollback};
 
 use crate::builds::staging::{self, Drafted, Staging};
-use crate::builds::state::{Attempt, Hold, SameContent, State};
+use crate::builds::state::{Hold, SameContent, State};
 use crate::builds::verify::Verified;
 use crate::builds::{Builds, index, promote, sweep};
 use crate::config::Config;
@@ -182,9 +183,8 @@ pub fn reconcile(world: &World<'_>, job: &Job) -> Result<Done, PassError> {
     (world.progress)(Progress::Phase(Phase::Prepare));
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     sweep::sweep(&builds)?;
-    // An adoption that broke off leaves nothing half made behind.
-    let begun = Pass::begin(world, job, builds.clone(), started).inspect_err(|_| clear_up(world, &builds));
-    let mut pass = begun?;
+    let begun = Pass::begin(world, job, builds.clone(), started);
+    let mut pass = begun.inspect_err(|error| ending::broken_off(world, job, &builds, started, error))?;
     let result = pass.run();
     pass.leave(&result);
     result
@@ -433,7 +433,7 @@ impl<'w> Pass<'w> {
             max_texts: settings.max_texts,
             accept_shrink: self.job.accept_shrink,
         };
-        let served = self.found.records();
+        let served = found::records_before(&self.builds, self.found.served())?;
         Ok(guard::check(&survey.plan.counts, survey.tagged, survey.unfit.count, served, &limits)?)
     }
 
@@ -457,48 +457,6 @@ impl<'w> Pass<'w> {
         }
         let build = self.found.id().map(str::to_owned);
         Done { outcome, build, counts, took: self.took, promote_ms: self.promote_ms }
-    }
-
-    /// Clears up after a failure and notes the attempt for people. What fails
-    /// here is only said: the outcome of the pass stands.
-    fn leave(&mut self, result: &Result<Done, PassError>) {
-        if result.is_ok() {
-            self.tidy();
-        }
-        let keeps_staging = matches!(result, Ok(_) | Err(PassError::Verify(_)));
-        if !keeps_staging {
-            clear_up(self.world, &self.builds);
-        }
-        let failed_before = self.state.attempts.last().is_some_and(|last| last.error.is_some());
-        let (outcome, error) = match result {
-            Ok(done) if done.outcome == Outcome::Promoted => ("promoted", None),
-            Ok(_) if !failed_before => return,
-            Ok(_) => ("unchanged", None),
-            Err(PassError::Stopped) => return,
-            Err(error) => (error.verdict().word(), Some(error.words())),
-        };
-        let build =
-            result.as_ref().ok().and_then(|done| done.build.clone()).filter(|_| outcome == "promoted");
-        self.state.attempted(Attempt {
-            at: (self.world.clock)(),
-            trigger: self.job.trigger.clone(),
-            outcome: outcome.to_owned(),
-            build,
-            error,
-            counts: self.counts,
-            took_ms: millis(self.started.elapsed()),
-            promote_ms: self.promote_ms,
-        });
-        if let Err(error) = self.state.save(&self.builds.layout) {
-            (self.world.progress)(Progress::Warning(&crate::builds::with_cause(&error)));
-        }
-    }
-}
-
-/// Removes what a pass that failed left unproven. What fails here is only said.
-fn clear_up(world: &World<'_>, builds: &Builds) {
-    if let Err(error) = sweep::sweep(builds) {
-        (world.progress)(Progress::Warning(&crate::builds::with_cause(&error)));
     }
 }
 

@@ -14,6 +14,7 @@ use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use thiserror::Error;
 
 use super::disk::{self, DiskError, Mode, Writer};
 use super::index;
@@ -44,18 +45,45 @@ pub enum Adoption {
     },
 }
 
+/// Why nothing was adopted.
+#[derive(Debug, Error)]
+pub enum AdoptError {
+    /// A stop was asked for; the names are as they were found.
+    #[error("stopped while the files of ingest.py were taken over")]
+    Stopped,
+    /// Which says what is served.
+    #[error(transparent)]
+    Promote(#[from] PromoteError),
+}
+
+impl From<BuildsError> for AdoptError {
+    fn from(error: BuildsError) -> Self {
+        Self::Promote(PromoteError::NotPromoted(error))
+    }
+}
+
+impl From<DiskError> for AdoptError {
+    fn from(error: DiskError) -> Self {
+        BuildsError::from(error).into()
+    }
+}
+
+/// Asked between pieces of a long copy or digest: an error ends it.
+type GoOn<'a> = &'a dyn Fn() -> Result<(), AdoptError>;
+
 /// Looks at the public names and adopts what ingest.py left there. The caller holds the lock.
 ///
 /// # Errors
 ///
-/// [`PromoteError`], which says what is served.
+/// [`AdoptError`], which says what is served.
 pub fn adopt(
     builds: &Builds,
     served: &Served,
     sequence: u64,
     now: Timestamp,
-) -> Result<Adoption, PromoteError> {
-    let not_promoted = PromoteError::NotPromoted;
+    stop: &dyn Fn() -> bool,
+) -> Result<Adoption, AdoptError> {
+    let go_on = || if stop() { Err(AdoptError::Stopped) } else { Ok(()) };
     let names = builds.layout.public();
     let mut plain = Vec::new();
     for (link, target, name) in &names {
@@ -66,7 +94,7 @@ pub fn adopt(
             Ok(meta) if meta.is_file() => plain.push((link.clone(), *name)),
             Ok(meta) => {
                 let found = if meta.is_dir() { "a directory" } else { "a device, fifo or socket" };
-                return Err(not_promoted(BuildsError::InTheWay { path: link.clone(), found }));
+                return Err(BuildsError::InTheWay { path: link.clone(), found }.into());
             }
             // Missing, or a link that leads nowhere: a promotion puts ours there.
             Err(_) => {}
@@ -76,9 +104,10 @@ pub fn adopt(
         return Ok(Adoption::Nothing);
     }
     if let Some(build) = served.build()
-        && plain.iter().all(|(path, name)| same_bytes(path, &build.path(name)))
+        && are_of(build, &plain, &go_on)?
     {
-        link_public_names(builds).map_err(not_promoted)?;
+        // Not noted as undone if it is cut short: the same bytes under plain names are found again.
+        link_public_names(builds)?;
         return Ok(Adoption::Relinked);
     }
     if plain.len() < names.len() {
@@ -86,13 +115,18 @@ pub fn adopt(
         let plain = plain.into_iter().map(|(path, _)| path).collect();
         return Ok(if linked { Adoption::Mixed { plain } } else { Adoption::Nothing });
     }
-    let (build, mismatch) = take_over(builds, sequence, now).map_err(not_promoted)?;
+    let (build, mismatch) = take_over(builds, sequence, now, &go_on)?;
     promote::serve(builds, &build.manifest.id, builds.mode(), now)?;
     Ok(Adoption::Adopted { build: Box::new(build), mismatch })
 }
 
 /// Makes a sealed build of the two plain files.
-fn take_over(builds: &Builds, sequence: u64, now: Timestamp) -> Result<(Build, Option<String>), BuildsError> {
+fn take_over(
+    builds: &Builds,
+    sequence: u64,
+    now: Timestamp,
+    go_on: GoOn<'_>,
+) -> Result<(Build, Option<String>), AdoptError> {
     let layout = &builds.layout;
     let stat = layout.index.metadata().map_err(DiskError::at("stat", &layout.index))?;
     let mode = Mode::like(stat.mode(), stat.gid());
@@ -100,8 +134,8 @@ fn take_over(builds: &Builds, sequence: u64, now: Timestamp) -> Result<(Build, O
     let staging = Staging { mode, ..Staging::begin(builds, id)? };
     // A link's target is taken, not the link: the build must stand by itself.
     let index = layout.index.canonicalize().map_err(DiskError::at("find", &layout.index))?;
-    disk::link_or_copy(&index, &staging.path(INDEX))?;
-    disk::copy(&layout.metadata, &staging.path(METADATA))?;
+    disk::link_or_copy(&index, &staging.path(INDEX), go_on)?;
+    disk::copy(&layout.metadata, &staging.path(METADATA), go_on)?;
     let mut hashes = Writer::create(&staging.path(HASHES))?;
     hashes.write(&hashes_header(&[]))?;
     let hashes = hashes.finish(mode)?;
@@ -110,9 +144,9 @@ fn take_over(builds: &Builds, sequence: u64, now: Timestamp) -> Result<(Build, O
         let bits = if name == INDEX { stat.mode() & 0o777 } else { metadata_bits(layout)? };
         disk::seal_file(&staging.path(name), Mode { file: bits, ..mode })?;
     }
-    let files =
-        Files { index: fact(&staging.path(INDEX))?, metadata: fact(&staging.path(METADATA))?, hashes };
-    let (header, mismatch) = judge(&staging);
+    let (index, metadata) = (fact(&staging.path(INDEX), go_on)?, fact(&staging.path(METADATA), go_on)?);
+    let (header, mismatch) = judge(&staging, go_on)?;
+    let files = Files { index, metadata, hashes };
     let manifest = manifest_of(&staging.id, sequence, now, files, header);
     let mut writer = Writer::create(&staging.path(MANIFEST))?;
     writer.write(&manifest.print())?;
@@ -130,19 +164,17 @@ fn metadata_bits(layout: &super::Layout) -> Result<u32, DiskError> {
 }
 
 /// Whether the pair belongs together, as far as the two files can tell.
-fn judge(staging: &Staging) -> (Option<index::Header>, Option<String>) {
+fn judge(staging: &Staging, go_on: GoOn<'_>) -> Result<(Option<index::Header>, Option<String>), AdoptError> {
     let header = match index::header(&staging.path(INDEX)) {
         Ok(header) => header,
-        Err(error) => return (None, Some(with_cause(&error))),
+        Err(error) => return Ok((None, Some(with_cause(&error)))),
     };
     let mut counter = super::verify::RecordCounter::default();
-    let records = match read_through(&staging.path(METADATA), &mut |piece| counter.bytes(piece)) {
-        Ok(_) => counter.finish(),
-        Err(error) => with_cause(&error),
-    };
+    read_through(&staging.path(METADATA), &mut |piece| counter.bytes(piece), go_on)?;
+    let records = counter.finish();
     let same = records == header.ntotal.to_string();
     let words = format!("the index has {} vectors, the metadata: {records}", header.ntotal);
-    (Some(header), (!same).then_some(words))
+    Ok((Some(header), (!same).then_some(words)))
 }
 
 fn manifest_of(
@@ -179,35 +211,79 @@ fn manifest_of(
     }
 }
 
-fn same_bytes(one: &Path, other: &Path) -> bool {
-    let inode = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino(), meta.len()));
-    match (inode(one), inode(other)) {
-        (Some(a), Some(b)) if a == b => true,
-        (Some(a), Some(b)) if a.2 == b.2 => matches!((fact(one), fact(other)), (Ok(a), Ok(b)) if a == b),
-        _ => false,
+/// Whether these plain files have the bytes of a build's.
+fn are_of(build: &Build, plain: &[(PathBuf, &str)], go_on: GoOn<'_>) -> Result<bool, AdoptError> {
+    for (path, name) in plain {
+        if !same_bytes(path, &build.path(name), go_on)? {
+            return Ok(false);
+        }
     }
+    Ok(true)
 }
 
-fn fact(path: &Path) -> Result<FileFact, DiskError> {
+fn same_bytes(one: &Path, other: &Path, go_on: GoOn<'_>) -> Result<bool, AdoptError> {
+    let inode = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino(), meta.len()));
+    let (Some(a), Some(b)) = (inode(one), inode(other)) else { return Ok(false) };
+    Ok(a == b || (a.2 == b.2 && fact(one, go_on)? == fact(other, go_on)?))
+}
+
+fn fact(path: &Path, go_on: GoOn<'_>) -> Result<FileFact, AdoptError> {
     let mut hasher = blake3::Hasher::new();
-    let bytes = read_through(path, &mut |piece| {
+    let mut digest = |piece: &[u8]| {
         hasher.update(piece);
-    })?;
+    };
+    let bytes = read_through(path, &mut digest, go_on)?;
     Ok(FileFact { bytes, blake3: hasher.finalize().to_string() })
 }
 
-fn read_through(path: &Path, each: &mut dyn FnMut(&[u8])) -> Result<u64, DiskError> {
+fn read_through(path: &Path, each: &mut dyn FnMut(&[u8]), go_on: GoOn<'_>) -> Result<u64, AdoptError> {
     use std::io::Read;
     let mut file = File::open(path).map_err(DiskError::at("open", path))?;
     let mut buffer = vec![0; 1 << 20];
     let mut bytes = 0;
     loop {
-        match file.read(&mut buffer).map_err(DiskError::at("read", path))? {
-            0 => return Ok(bytes),
-            read => {
+        go_on()?;
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(bytes),
+            Ok(read) => {
                 bytes += read as u64;
                 each(&buffer[..read]);
             }
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(DiskError::at("read", path)(error).into()),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::cell::Cell;
+
+    use super::*;
+
+    #[test]
+    fn an_adoption_that_is_stopped_at_any_piece_leaves_both_names_as_they_were_found() {
+        for pieces in 0.. {
+            let folder = tempfile::tempdir().unwrap();
+            let names = ["faiss.index", "metadata.json"].map(|name| folder.path().join(name));
+            for name in &names {
+                std::fs::write(name, b"[]").unwrap();
+            }
+            let builds = Builds::at(&names[0], &names[1]).unwrap();
+            let _lock = builds.lock().unwrap().unwrap();
+            let asked = Cell::new(0);
+            let stop = || asked.replace(asked.get() + 1) == pieces;
+
+            let adopted = adopt(&builds, &builds.served(), 1, Timestamp::UNIX_EPOCH, &stop);
+
+            if asked.get() <= pieces {
+                assert!(matches!(adopted, Ok(Adoption::Adopted { .. })), "{pieces}: {adopted:?}");
+                assert!(pieces > 3, "it was hardly ever asked");
+                return;
+            }
+            assert!(matches!(adopted, Err(AdoptError::Stopped)), "{pieces}: {adopted:?}");
+            let plain = |name: &PathBuf| name.symlink_metadata().unwrap().is_file();
+            assert!(names.iter().all(plain) && !builds.layout.current.exists(), "{pieces}");
         }
     }
 }

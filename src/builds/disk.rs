@@ -5,7 +5,7 @@
 //! bytes before its name, a directory before the name that leads to it.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, BufWriter, Write};
+use std::io::{self, BufWriter, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
 
@@ -194,6 +194,16 @@ pub fn seal_file(path: &Path, mode: Mode) -> Result<(), DiskError> {
 ///
 /// [`DiskError`]; the old file then stands, except where only the last flush failed.
 pub fn replace_file(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), DiskError> {
+    switch_file(path, bytes, mode)?;
+    sync_directory(parent(path))
+}
+
+/// [`replace_file`] without the last flush: a power cut may bring the old file back, whole.
+///
+/// # Errors
+///
+/// [`DiskError`]; the old file then stands.
+pub fn switch_file(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), DiskError> {
     let fresh = staging_name(path);
     remove_if_there(&fresh)?;
     let mut writer = Writer::create(&fresh)?;
@@ -202,8 +212,7 @@ pub fn replace_file(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), DiskErr
         // On a full disk half a file would only take up room; what failed first is what is told.
         remove_if_there(&fresh).ok();
     }
-    written?;
-    sync_directory(parent(path))
+    written.map(|_| ())
 }
 
 /// Makes a link under a name of its own and renames it over `path`; the directory is flushed.
@@ -238,33 +247,43 @@ pub fn rename(from: &Path, to: &Path) -> Result<(), DiskError> {
     std::fs::rename(from, to).map_err(DiskError::at("rename", from))
 }
 
-/// A second name for a file's bytes, or a copy of them where that cannot be.
+/// A second name for a file's bytes, or a [`copy`] of them where that cannot be.
 ///
 /// # Errors
 ///
-/// [`DiskError`].
-pub fn link_or_copy(from: &Path, to: &Path) -> Result<(), DiskError> {
+/// [`DiskError`], or what `go_on` says.
+pub fn link_or_copy<E: From<DiskError>>(
+    from: &Path,
+    to: &Path,
+    go_on: &dyn Fn() -> Result<(), E>,
+) -> Result<(), E> {
     match std::fs::hard_link(from, to) {
         Ok(()) => Ok(()),
-        Err(_) => copy(from, to),
+        Err(_) => copy(from, to, go_on),
     }
 }
 
-/// A copy of a file's bytes under a new name.
+/// A copy of a file's bytes under a new name; `go_on` is asked before each piece of it.
 ///
 /// # Errors
 ///
-/// [`DiskError`].
-pub fn copy(from: &Path, to: &Path) -> Result<(), DiskError> {
-    let mut source = File::open(from).map_err(DiskError::at("open", from))?;
+/// [`DiskError`], or what `go_on` says.
+pub fn copy<E: From<DiskError>>(from: &Path, to: &Path, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
+    const PIECE: u64 = 16 << 20;
+    let source = File::open(from).map_err(DiskError::at("open", from))?;
     let mut target = OpenOptions::new()
         .write(true)
         .create_new(true)
         .mode(0o600)
         .open(to)
         .map_err(DiskError::at("create", to))?;
-    io::copy(&mut source, &mut target).map_err(DiskError::at("copy", from))?;
-    Ok(())
+    loop {
+        go_on()?;
+        let copied = io::copy(&mut (&source).take(PIECE), &mut target);
+        if copied.map_err(DiskError::at("copy", from))? < PIECE {
+            return Ok(());
+        }
+    }
 }
 
 /// Removes a file or link; one that is not there is no error.
@@ -296,7 +315,6 @@ pub fn remove_tree(path: &Path) -> Result<(), DiskError> {
 ///
 /// [`DiskError`] of kind `NotFound`, `InvalidData` or what the system says.
 pub fn read_small(path: &Path, most: u64) -> Result<Vec<u8>, DiskError> {
-    use std::io::Read;
     let invalid =
         |found: String| DiskError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, found));
     // Without O_NONBLOCK, opening a fifo would wait for a writer that never comes.

@@ -91,15 +91,19 @@ pub fn serve(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<()
 
 /// Makes what is served durable, and the two public names lead to it.
 fn settle(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), BuildsError> {
-    disk::sync_directory(&builds.layout.root)?;
+    let layout = &builds.layout;
+    disk::sync_directory(&layout.root)?;
     link_public_names(builds)?;
-    // Also where the name was switched before and only this failed.
-    disk::sync_directory(disk::parent(&builds.layout.metadata))?;
+    let beside = disk::parent(&layout.metadata);
+    if beside != layout.root {
+        // Also where the name was switched before and only this failed.
+        disk::sync_directory(beside)?;
+    }
     let note = ServedNote { build: id.to_owned(), at: now };
     let mut bytes = serde_json::to_vec(&note).expect("two strings");
     bytes.push(b'\n');
-    // Its owner replaces it by rename and never writes into it.
-    Ok(disk::replace_file(&builds.layout.served, &bytes, Mode { file: mode.file, ..mode })?)
+    // Its name need not last: the next start finds an old note and writes it anew, after all that stands above.
+    Ok(disk::switch_file(&layout.served, &bytes, mode)?)
 }
 
 /// Ends what a promotion that was cut short left undone: links, the note, and their durability.

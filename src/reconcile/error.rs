@@ -7,6 +7,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
+use crate::builds::adopt::AdoptError;
 use crate::builds::promote::PromoteError;
 use crate::builds::verify::VerifyError;
 use crate::builds::{BuildsError, DiskError, LayoutError, with_cause};
@@ -208,6 +209,15 @@ impl From<VerifyError> for PassError {
         match error {
             VerifyError::Stopped => Self::Stopped,
             other @ VerifyError::Unproven { .. } => Self::Verify(other),
+        }
+    }
+}
+
+impl From<AdoptError> for PassError {
+    fn from(error: AdoptError) -> Self {
+        match error {
+            AdoptError::Stopped => Self::Stopped,
+            AdoptError::Promote(error) => Self::Promote(error),
         }
     }
 }

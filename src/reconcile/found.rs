@@ -50,7 +50,7 @@ impl Found {
             warn(&format!("what is served cannot be read and is built anew: {why}"));
             found.rebuild = true;
         }
-        match adopt::adopt(builds, &found.served, sequence + 1, now)? {
+        match adopt::adopt(builds, &found.served, sequence + 1, now, &|| world.stops())? {
             Adoption::Nothing | Adoption::Relinked => {
                 promote::finish_promotion(builds, &found.served, now)?;
             }
@@ -138,6 +138,11 @@ impl Found {
         self.served.build().map(|build| build.manifest.ntotal)
     }
 
+    /// What is served.
+    pub(super) fn served(&self) -> &Served {
+        &self.served
+    }
+
     /// Rows of the served build, in index order.
     pub(super) fn rows(&self) -> &[RowHashes] {
         &self.rows
@@ -167,6 +172,16 @@ impl Found {
         self.rebuild |= self.id() == Some(id.as_str());
         self.excluded.insert(id);
     }
+}
+
+/// How many records the guard of shrinkage takes for normal: those of the newest build that can be
+/// read, where the served one cannot.
+pub(super) fn records_before(builds: &Builds, served: &Served) -> Result<Option<u64>, PassError> {
+    Ok(match served {
+        Served::Nothing => None,
+        Served::Build(build) => Some(build.manifest.ntotal),
+        Served::Broken { .. } => builds.kept()?.first().map(|newest| newest.manifest.ntotal),
+    })
 }
 
 /// Texts that the provider refused when a kept build of this space was made, with its words.

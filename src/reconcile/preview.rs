@@ -91,7 +91,8 @@ pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
     let survey = survey(&look, world, planner, None, &refused)?;
     look.end()?;
     let forbidden = hold.is_some_and(|hold| hold.forbids(id, &survey.content_hash));
-    Ok(judge(world, job, &served, &astray, &survey, forbidden))
+    let records_before = super::found::records_before(&builds, &served)?;
+    Ok(judge(world, job, &served, records_before, &astray, &survey, forbidden))
 }
 
 fn unchanged(records: u64, left_out: u64) -> Preview {
@@ -115,6 +116,7 @@ fn judge(
     world: &World<'_>,
     job: &Job,
     served: &Served,
+    records_before: Option<u64>,
     astray: &[PathBuf],
     survey: &Survey,
     held: bool,
@@ -151,10 +153,9 @@ fn judge(
         max_texts: settings.max_texts,
         accept_shrink: job.accept_shrink,
     };
-    let served_records = build.map(|manifest| manifest.ntotal);
     if changes
         && let Err(refusal) =
-            guard::check(&survey.plan.counts, survey.tagged, survey.unfit.count, served_records, &limits)
+            guard::check(&survey.plan.counts, survey.tagged, survey.unfit.count, records_before, &limits)
     {
         reasons.push(format!("would be refused: {refusal}"));
     }

@@ -146,6 +146,21 @@ const STEPS: [&str; 9] = [
 ];
 
 #[test]
+fn an_adoption_that_cannot_begin_is_told_of_by_history_too() {
+    let world = World::with_people(3);
+    world.build();
+    std::fs::remove_file(world.path("data/metadata.json")).unwrap();
+    std::fs::create_dir(world.path("data/metadata.json")).unwrap();
+
+    let ran = world.run(&["build", "--json"]);
+    let attempt = world.run(&["status", "--json"]).json()["last_attempt"].clone();
+
+    assert_eq!((ran.code, ran.text("outcome").as_str()), (1, "failed"), "{ran:?}");
+    assert_eq!(attempt["outcome"], "failed", "{attempt}");
+    assert_eq!(attempt["error"], ran.json()["error"]);
+}
+
+#[test]
 fn adoption_cut_short_after_any_step_is_completed_by_the_next_pass() {
     let world = World::with_people(5);
     world.ingest(DIMENSION);

@@ -53,6 +53,24 @@ fn a_shrunken_table_is_refused_past_the_limit_unless_the_shrink_is_accepted() {
 }
 
 #[test]
+fn a_shrunken_table_is_refused_too_where_the_served_build_cannot_be_read() {
+    let world = World::with_people(20);
+    world.build();
+    world.add_people([21]);
+    let served = world.build().text("build");
+    std::fs::write(world.path("data/current/manifest.json"), "{\"id\": ").unwrap();
+    world.sql("DELETE FROM experts WHERE id > 3");
+
+    let planned = world.run(&["plan", "--json"]);
+    let shrunk = world.run(&["build", "--json"]);
+
+    assert!(planned.json()["reasons"].to_string().contains("would be refused: 3 records"), "{planned:?}");
+    refused(&shrunk, "20");
+    assert_eq!(world.served(), Some(served), "what is served, readable or not, is left alone");
+    assert_eq!(world.run(&["build", "--accept-shrink", "--json"]).number("records"), 3);
+}
+
+#[test]
 fn more_texts_than_allowed_are_refused_and_none_of_them_is_bought() {
     let world = World::with_people(10);
     world.build();
