@@ -66,15 +66,23 @@ fn a_limit_of_texts_a_minute_is_kept_and_what_was_bought_before_a_stop_is_kept_t
     let world = World::with_people(8);
     world.settings("[embedding]\nitems_per_minute = 5\n[log]\nlevel = \"debug\"\n");
 
+    let log_of_cache = world.path("data/.reindexd/embeddings.sqlite-wal");
+    let logged = || log_of_cache.metadata().map_or(0, |meta| meta.len());
+    world.provider.hold();
     let agent = Agent::start(&mut world.command(&["run"]));
-    assert!(world.provider.wait_for_answers(1, SOON));
+    assert!(world.provider.wait_for_requests(1, SOON));
+    let before = logged();
+    world.provider.release();
+    agent.wait_for("the answer is in the cache", || logged() > before);
     let sizes: Vec<_> = world.provider.requests().iter().map(|seen| seen.texts.len()).collect();
     agent.stop();
     world.settings("");
     let ran = world.build();
 
-    assert_eq!(sizes, [5], "no batch is larger than the limit, and the next one waits");
-    assert_eq!((ran.number("records"), ran.number("embedded"), world.provider.text_count()), (8, 3, 8));
+    // Two lines ask at one time, so either batch may be the first.
+    assert!(sizes == [5] || sizes == [3], "no batch is larger than the limit, the next one waits: {sizes:?}");
+    let left = 8 - sizes[0] as u64;
+    assert_eq!((ran.number("records"), ran.number("embedded"), world.provider.text_count()), (8, left, 8));
     assert_eq!(world.provider.paid_twice(), Vec::<String>::new());
 }
 
