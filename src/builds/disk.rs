@@ -124,9 +124,14 @@ impl Mode {
         if let Some(group) = self.group {
             let now =
                 std::os::unix::fs::MetadataExt::gid(&file.metadata().map_err(DiskError::at("stat", path))?);
-            // A group that this user is not in cannot be given; the bits still say who may read.
-            if now != group && std::os::unix::fs::fchown(file, None, Some(group)).is_err() {
-                tracing::warn!(path = %path.display(), group, "the group of the old files cannot be given: whoever read them by it cannot read this");
+            if now != group
+                && let Err(error) = std::os::unix::fs::fchown(file, None, Some(group))
+            {
+                // Where everybody may read, its members may too; where only they may, the API would lose the file.
+                if bits & 0o070 != 0 && bits & 0o007 == 0 {
+                    return Err(DiskError::at("give the group of the old files to", path)(error));
+                }
+                tracing::warn!(path = %path.display(), group, "the group of the old files cannot be given; everybody may read them");
             }
         }
         let now = file.metadata().map_err(DiskError::at("stat", path))?.permissions().mode() & 0o7777;

@@ -1,6 +1,7 @@
 //! A host that ran ingest.py: what it left is served on, and becomes a build without a gap.
 
 use std::os::unix::fs::MetadataExt;
+use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use crate::support::provider::Fault;
@@ -119,6 +120,40 @@ fn the_group_of_the_old_files_is_kept_and_given_to_later_builds() {
     assert_eq!((adopted, groups()), ([GROUP; 2], [GROUP; 2]));
     let directory = std::fs::metadata(world.path("data/current/")).unwrap();
     assert_eq!(directory.gid(), GROUP, "the group must get into the build");
+}
+
+#[test]
+fn files_that_only_a_group_may_read_are_left_alone_where_that_group_cannot_be_given() {
+    const NOBODY: u32 = 65_534;
+    const GROUP: u32 = 54_321;
+    if !rustix::process::geteuid().is_root() {
+        return not_run("only root can give a file to a group that it is not in");
+    }
+    for (bits, adopts) in [(0o640, false), (0o644, true)] {
+        let world = host(3);
+        chmod(&world.path(""), 0o755);
+        let mut paths = NAMES.map(|name| world.path("data").join(name)).to_vec();
+        for path in &paths {
+            chmod(path, bits);
+            std::os::unix::fs::chown(path, Some(NOBODY), Some(GROUP)).unwrap();
+        }
+        paths = vec![world.path("data"), world.database()];
+        for path in &paths {
+            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+        }
+        let before = world.pair();
+
+        let ran = run(world.command(&["build", "--json"]).uid(NOBODY).gid(NOBODY));
+
+        assert_eq!(ran.code == 0, adopts, "{bits:o}: {ran:?}");
+        if !adopts {
+            assert!(ran.text("error").contains("cannot give the group of the old files to"), "{ran:?}");
+            assert_eq!(NAMES.map(|name| world.path("data").join(name).is_symlink()), [false; 2]);
+            assert_eq!(world.pair(), before);
+            assert_eq!(world.staging(), Vec::<std::path::PathBuf>::new());
+            assert_eq!(world.provider.request_count(), 0);
+        }
+    }
 }
 
 #[test]
