@@ -1,7 +1,8 @@
 //! Checks a whole answer before anything of it is used.
 //!
 //! One vector per text, the right number of floats in each, every float
-//! finite, no vector all zero. What passes is given unit length, once and for
+//! finite, no vector all zero or so short that its floats no longer hold its
+//! direction. What passes is given unit length, once and for
 //! good: cache and index hold these bits. The sum is made in `f64`, so every
 //! machine gives the same bits for the same answer.
 
@@ -16,7 +17,13 @@ pub(super) enum WrongAnswer {
     NotFinite { row: usize, rows: usize },
     #[error("wrong answer: vector {row} of {rows} is zero and has no direction")]
     Zero { row: usize, rows: usize },
+    #[error("wrong answer: vector {row} of {rows} is too short for its floats to hold a direction")]
+    TooShort { row: usize, rows: usize },
 }
+
+/// Below it an `f32` has fewer digits the smaller it is: a vector of this length
+/// is still as exact as any, and a shorter one points somewhere else than was meant.
+const SHORTEST: f64 = f32::MIN_POSITIVE as f64;
 
 /// All vectors one after another, each of unit length.
 pub(super) fn unit_vectors(
@@ -42,6 +49,9 @@ pub(super) fn unit_vectors(
             return Err(WrongAnswer::Zero { row, rows });
         }
         let length = squares.sqrt();
+        if length < SHORTEST {
+            return Err(WrongAnswer::TooShort { row, rows });
+        }
         all.extend(vector.iter().map(|&x| rounded(f64::from(x) / length)));
     }
     Ok(all)
@@ -70,6 +80,8 @@ mod tests {
             (vec![good(), vec![0.0, f32::NAN, 1.0]], WrongAnswer::NotFinite { row: 1, rows: 2 }),
             (vec![vec![f32::INFINITY, 0.0, 1.0], good()], WrongAnswer::NotFinite { row: 0, rows: 2 }),
             (vec![good(), vec![0.0, -0.0, 0.0]], WrongAnswer::Zero { row: 1, rows: 2 }),
+            (vec![good(), vec![f32::MIN_POSITIVE / 2.0; 3]], WrongAnswer::TooShort { row: 1, rows: 2 }),
+            (vec![vec![f32::from_bits(1), 0.0, 0.0], good()], WrongAnswer::TooShort { row: 0, rows: 2 }),
         ];
         for (vectors, expected) in cases {
             assert_eq!(unit_vectors(&vectors, 2, 3), Err(expected));
@@ -78,7 +90,7 @@ mod tests {
 
     #[test]
     fn vectors_of_any_length_come_out_at_unit_length() {
-        let vectors = [vec![0.0, 3.0, -4.0], vec![f32::MAX; 3], vec![f32::from_bits(1), 0.0, 0.0]];
+        let vectors = [vec![0.0, 3.0, -4.0], vec![f32::MAX; 3], vec![f32::MIN_POSITIVE, 0.0, f32::from_bits(1)]];
         let unit = unit_vectors(&vectors, 3, 3).unwrap();
         assert_eq!(unit[..3], [0.0, 0.6, -0.8]);
         for vector in unit.chunks(3) {
