@@ -1,0 +1,110 @@
+//! Lines 8 and 9: the agent between a touch and a build, and at rest.
+
+use std::process::{Child, Stdio};
+use std::time::{Duration, Instant};
+
+use super::{Bench, SMALL};
+use crate::bed::Bed;
+use crate::run::{anonymous, processor_time};
+use crate::table::Figures;
+
+/// A running agent. Dropping it kills it.
+pub struct Agent {
+    child: Child,
+}
+
+impl Agent {
+    /// Starts `reindexd run` and waits until it has nothing more to do.
+    fn start(bed: &Bed) -> Self {
+        let mut command = bed.command(&["run"]);
+        let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
+        let agent = Self { child };
+        // Its first pass looks again for two seconds; then it sleeps.
+        let mut before = Duration::MAX;
+        let deadline = Instant::now() + Duration::from_secs(60);
+        while before != agent.processor_time() || bed.served().is_none() {
+            assert!(Instant::now() < deadline, "the agent comes to rest");
+            before = agent.processor_time();
+            std::thread::sleep(Duration::from_secs(3));
+        }
+        agent
+    }
+
+    fn processor_time(&self) -> Duration {
+        processor_time(self.child.id())
+    }
+}
+
+impl Drop for Agent {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        self.child.kill().ok();
+        self.child.wait().ok();
+    }
+}
+
+/// Line 8: from the touch of the marker until `current` leads to the new build.
+pub fn marker(bench: &mut Bench) {
+    let bed = bench.bed("marker", SMALL);
+    bed.settle();
+    let agent = Agent::start(&bed);
+    let mut ours = Figures::default();
+    for _ in 0..bench.turns {
+        bed.change(25, &mut bench.lot);
+        // The hint of the database itself has been taken in.
+        std::thread::sleep(Duration::from_millis(500));
+        let before = bed.served();
+        let touched = Instant::now();
+        std::fs::write(bed.marker(), b"").unwrap();
+        while bed.served() == before {
+            assert!(touched.elapsed() < Duration::from_secs(30), "a touch of the marker is answered");
+            std::thread::sleep(Duration::from_micros(200));
+        }
+        ours.push(touched.elapsed());
+        // A look that follows a hint is repeated for two seconds; then the pass is over.
+        std::thread::sleep(Duration::from_secs(3));
+        bed.let_the_grace_pass();
+    }
+    drop(agent);
+    bench.table.within(
+        "8",
+        "marker touched → promoted, 25 of 1,558 changed (marker_quiet is 250 ms of it)",
+        &ours,
+        0.400,
+    );
+}
+
+/// An agent that is left alone while everything else is measured.
+pub struct Idle {
+    bed: Bed,
+    agent: Agent,
+    since: Instant,
+    spent: Duration,
+    served: Option<std::path::PathBuf>,
+}
+
+/// Line 9 begins: its processor time is its own, whatever else the machine does.
+pub fn begin_idle(bench: &Bench) -> Idle {
+    let bed = bench.bed("idle", SMALL);
+    bed.settle();
+    let agent = Agent::start(&bed);
+    let (since, spent, served) = (Instant::now(), agent.processor_time(), bed.served());
+    Idle { bed, agent, since, spent, served }
+}
+
+/// Line 9 ends when it has been idle for long enough.
+pub fn end_idle(bench: &mut Bench, idle: &Idle) {
+    let left = bench.idle.saturating_sub(idle.since.elapsed());
+    if !left.is_zero() {
+        eprintln!("the agent is left idle for another {} s", left.as_secs());
+        std::thread::sleep(left);
+    }
+    let spent = idle.agent.processor_time() - idle.spent;
+    let memory = anonymous(idle.agent.child.id());
+    assert!(memory > 0, "the agent is still there");
+    let what = format!("agent idle for {} s: processor time", idle.since.elapsed().as_secs());
+    bench.table.within("9", &what, &Figures::of([spent]), 0.1);
+    bench.table.memory("9", "its memory", memory, 10_000_000);
+    let builds = usize::from(idle.bed.served() != idle.served);
+    bench.table.count("9", "builds meanwhile", builds, 0);
+}

@@ -1,0 +1,136 @@
+//! Lines 1, 5, 6, 7 and 10: whether the cost stays that of the inputs.
+
+use super::{Bench, Runs, checks};
+use crate::bed::Bed;
+use crate::peers;
+use crate::run::{Memory, run};
+use crate::table::{Figures, size, time};
+
+const MILLION: u32 = 1_000_000;
+
+fn million(bench: &Bench) -> Bed {
+    let bed = bench.bed("million", MILLION);
+    if bed.served().is_none() {
+        eprintln!("making the index of the million: some minutes");
+    }
+    bed.settle();
+    bed
+}
+
+/// Line 1: the no-change check of a million rows.
+pub fn nothing_changed(bench: &mut Bench) {
+    let bed = million(bench);
+    let (ours, limit) = checks(&bed, bench.long_turns.max(5), Memory::Watched);
+    let bytes = std::fs::metadata(bed.database()).unwrap().len();
+    let what = format!("no-change check, 1,000,000 rows ({})", size(bytes));
+    bench.table.ratio("1", &what, &ours.times, ("bare stepping", &limit), 1.5);
+    bench.table.memory("1", "its peak memory", ours.peak, 150_000_000);
+}
+
+/// Line 5: a first build of 100,000 rows.
+pub fn first_build(bench: &mut Bench) {
+    let bed = bench.bed("hundred-thousand", 100_000);
+    let (ours, client) = super::small::first_builds(bench, &bed, bench.long_turns);
+    let what = "first build, 100,000 × 768, server at once";
+    bench.table.ratio("5", what, &ours.times, ("client that drops the answers", &client), 1.5);
+    bench.table.memory("5", "its peak memory", ours.peak, 300_000_000);
+}
+
+/// One row changed, beside the no-change check and a copy of what is served.
+struct OneChanged {
+    ours: Runs,
+    scan: Figures,
+    copy: Figures,
+}
+
+fn one_changed(bench: &mut Bench, bed: &Bed, turns: usize) -> OneChanged {
+    let mut all = OneChanged { ours: Runs::default(), scan: Figures::default(), copy: Figures::default() };
+    bed.settle();
+    for _ in 0..turns {
+        all.scan.push(bed.build(Memory::Unwatched).took);
+        rustix::fs::sync();
+        all.copy.push(peers::copying(&bed.served_files(), &bed.scratch()));
+        bed.change(1, &mut bench.lot);
+        bed.let_the_grace_pass();
+        rustix::fs::sync();
+        let ran = bed.build(Memory::Watched);
+        assert_eq!((ran.text("outcome"), ran.number("/embedded")), ("promoted", 1), "{ran:?}");
+        eprintln!(
+            "  scan {} + copy {}, ours {}: {}",
+            all.scan.last(),
+            all.copy.last(),
+            time(ran.took.as_secs_f64()),
+            ran.json["phases_ms"]
+        );
+        all.ours.add(&ran);
+    }
+    all
+}
+
+/// Line 6: one row of a million changed.
+pub fn one_of_a_million(bench: &mut Bench) {
+    let bed = million(bench);
+    let all = one_changed(bench, &bed, bench.long_turns);
+    let limit = ("the scan of 1 + cp and fsync", &all.scan.plus(&all.copy));
+    bench.table.ratio("6", "1,000,000 × 768, one row changed", &all.ours.times, limit, 2.0);
+    bench.table.memory("6", "its peak memory", all.ours.peak, 300_000_000);
+}
+
+/// Line 7: verify of that build.
+pub fn verify(bench: &mut Bench) {
+    let bed = million(bench);
+    let mut files = bed.served_files();
+    files.push(files[0].with_file_name("hashes.bin"));
+    let (mut ours, mut limit) = (Figures::default(), Figures::default());
+    peers::hashing(&files);
+    for _ in 0..bench.long_turns.max(5) {
+        limit.push(peers::hashing(&files));
+        ours.push(run(&mut bed.command(&["verify", "--json"]), Memory::Unwatched).took);
+    }
+    let what = "verify of that build, warm";
+    bench.table.ratio("7", what, &ours, ("reading and hashing its files once", &limit), 1.5);
+}
+
+/// Line 10: lines 1 and 6 at each decade.
+pub fn growth(bench: &mut Bench) {
+    for rows in [1_000, 10_000, 100_000, MILLION] {
+        let bed = match rows {
+            100_000 => bench.bed("hundred-thousand", rows),
+            MILLION => million(bench),
+            _ => bench.bed(&format!("rows-{rows}"), rows),
+        };
+        let turns = if rows == MILLION { 1 } else { bench.turns };
+        let (check, stepping) = checks(&bed, turns, Memory::Watched);
+        let changed = one_changed(bench, &bed, turns);
+        let limit = changed.scan.plus(&changed.copy);
+        let a_row = |seconds: f64| time(seconds / f64::from(rows));
+        let bytes = |peak: u64| format!("{} bytes a row", peak / u64::from(rows));
+        bench.table.told(
+            "10",
+            &format!("{rows} rows: no-change check"),
+            format!(
+                "{}, {} a row, {}, {}",
+                time(check.times.median()),
+                a_row(check.times.median()),
+                size(check.peak),
+                bytes(check.peak)
+            ),
+            format!("bare stepping: {}", time(stepping.median())),
+            check.times.over(&stepping).times(),
+        );
+        let ours = changed.ours.times;
+        bench.table.told(
+            "10",
+            &format!("{rows} rows: one changed"),
+            format!(
+                "{}, {} a row, {}, {}",
+                time(ours.median()),
+                a_row(ours.median()),
+                size(changed.ours.peak),
+                bytes(changed.ours.peak)
+            ),
+            format!("check + cp and fsync: {}", time(limit.median())),
+            ours.over(&limit).times(),
+        );
+    }
+}

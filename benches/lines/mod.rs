@@ -1,0 +1,68 @@
+//! The lines of the table, each a function that measures and adds its rows.
+
+pub mod agent;
+pub mod large;
+pub mod shapes;
+pub mod small;
+
+use std::time::Duration;
+
+use crate::bed::{Bed, Shape};
+use crate::run::{Memory, Ran};
+use crate::server::Server;
+use crate::table::{Figures, Table};
+
+/// Requests at a time, as the settings have it by default.
+pub const CONCURRENCY: usize = 4;
+/// Rows of the small table: as many as the sample has people.
+pub const SMALL: u32 = 1558;
+
+/// What the lines share.
+pub struct Bench {
+    /// Vectors of 768 floats.
+    pub server: Server,
+    pub table: Table,
+    /// How often what takes less than a second is measured.
+    pub turns: usize,
+    /// The same for what takes longer.
+    pub long_turns: usize,
+    /// How long the agent is left idle.
+    pub idle: Duration,
+    pub lot: fastrand::Rng,
+}
+
+impl Bench {
+    /// A folder with vectors of 768 floats.
+    pub fn bed(&self, name: &str, rows: u32) -> Bed {
+        Bed::open(name, Shape::usual(rows), &self.server, 768)
+    }
+}
+
+/// The times and the highest peak of several runs.
+#[derive(Default)]
+pub struct Runs {
+    pub times: Figures,
+    pub peak: u64,
+}
+
+impl Runs {
+    pub fn add(&mut self, ran: &Ran) {
+        self.times.push(ran.took);
+        self.peak = self.peak.max(ran.peak);
+    }
+}
+
+/// No-change checks beside bare stepping, in turns.
+pub fn checks(bed: &Bed, turns: usize, memory: Memory) -> (Runs, Figures) {
+    let (mut ours, mut limit) = (Runs::default(), Figures::default());
+    // Both once before, so that the database is warm.
+    crate::peers::stepping(&bed.database());
+    bed.settle();
+    for _ in 0..turns {
+        limit.push(crate::peers::stepping(&bed.database()));
+        let ran = bed.build(memory);
+        assert_eq!(ran.text("outcome"), "unchanged", "{ran:?}");
+        ours.add(&ran);
+    }
+    (ours, limit)
+}

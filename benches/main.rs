@@ -1,0 +1,102 @@
+//! What the program costs, beside the least that any program would have to do.
+//!
+//! `make bench` runs every line of the table, `make bench LINES="1 6"` only
+//! these; `LINES=shapes` other tables. The real program is run as whole
+//! processes, fork and exec included, and each limit is measured in the same
+//! run, in turns with it: ratios decide, since a machine is never quiet. The
+//! report is printed and written to `target/bench/report.md`. What is made for
+//! it stays below `target/bench`.
+
+#![allow(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
+#![allow(clippy::disallowed_methods, reason = "a bench may do what only one file of the program may")]
+#![allow(
+    clippy::cast_precision_loss,
+    clippy::cast_possible_truncation,
+    clippy::cast_sign_loss,
+    reason = "figures for people"
+)]
+#![allow(unreachable_pub, missing_docs, reason = "a program of its own has no outside")]
+#![allow(clippy::print_stdout, reason = "its report")]
+
+mod bed;
+mod lines;
+mod machine;
+mod peers;
+mod people;
+mod run;
+mod server;
+mod table;
+
+use std::time::{Duration, Instant};
+
+use lines::{Bench, agent, large, shapes, small};
+use server::Server;
+use table::{Figures, Table};
+
+type Line = fn(&mut Bench);
+
+/// The lines in the order in which they are measured: each leaves what the next one needs.
+const LINES: [(&str, Line); 11] = [
+    ("2", small::nothing_changed),
+    ("3", small::ten_changed),
+    ("4", small::slow_server),
+    ("7a", small::twenty_thousand),
+    ("8", agent::marker),
+    ("5", large::first_build),
+    ("1", large::nothing_changed),
+    ("7", large::verify),
+    ("6", large::one_of_a_million),
+    ("10", large::growth),
+    ("11", small::promotion),
+];
+
+fn main() {
+    let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
+    let number = |name: &str, default: u64| {
+        std::env::var(name).map_or(default, |text| text.parse().expect("a whole number"))
+    };
+    let began = Instant::now();
+    std::fs::create_dir_all(bed::root()).unwrap();
+    let head = machine::describe();
+    eprint!("{head}");
+    let turns = usize::try_from(number("TURNS", 5)).unwrap();
+    let mut bench = Bench {
+        server: Server::start(768),
+        table: Table::default(),
+        turns: turns.max(1) * 2 - 1,
+        long_turns: turns.max(1),
+        idle: Duration::from_secs(number("IDLE", 600)),
+        lot: fastrand::Rng::new(),
+    };
+    let start = start_of_the_program(&bench);
+    let wanted = |line: &str| asked.is_empty() || asked.iter().any(|name| name == line);
+    let idle = wanted("9").then(|| agent::begin_idle(&bench));
+    for (name, line) in LINES {
+        if wanted(name) {
+            line(&mut bench);
+        }
+    }
+    if let Some(idle) = idle {
+        agent::end_idle(&mut bench, &idle);
+    }
+    if asked.iter().any(|name| name == "shapes") {
+        shapes::shapes(&mut bench);
+    }
+    let report = format!(
+        "{head}- start of the program: {} (`reindexd --version`; part of every time below)\n\n{}\n{} targets missed; measured in {} s\n",
+        start.seconds(),
+        bench.table.print(),
+        bench.table.missed(),
+        began.elapsed().as_secs()
+    );
+    print!("{report}");
+    std::fs::write(bed::root().join("report.md"), report).unwrap();
+}
+
+/// How long the program takes to start and do nothing.
+fn start_of_the_program(bench: &Bench) -> Figures {
+    let version = |_| {
+        run::run(std::process::Command::new(bed::program()).arg("--version"), run::Memory::Unwatched).took
+    };
+    Figures::of((0..bench.turns).map(version).collect::<Vec<_>>())
+}
