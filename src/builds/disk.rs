@@ -165,10 +165,21 @@ pub fn make_directories(path: &Path, mode: Mode) -> Result<(), DiskError> {
     }
     let parent = parent(path);
     make_directories(parent, mode)?;
+    if make_missing(path, mode)? { sync_directory(parent) } else { Ok(()) }
+}
+
+/// Makes a directory where there is none, and says whether it did; its name is not yet durable.
+///
+/// # Errors
+///
+/// [`DiskError`], also where something else has the name.
+pub fn make_missing(path: &Path, mode: Mode) -> Result<bool, DiskError> {
+    if path.is_dir() {
+        return Ok(false);
+    }
     match make_directory(path, mode) {
-        Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(()),
-        Err(error) => Err(error),
-        Ok(()) => sync_directory(parent),
+        Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
+        made => made.map(|()| true),
     }
 }
 
@@ -203,7 +214,7 @@ pub fn replace_file(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), DiskErr
     sync_directory(parent(path))
 }
 
-/// [`replace_file`] without the last flush: a power cut may bring the old file back, whole.
+/// [`replace_file`] without the flush of the directory: a power cut leaves the old file or the new one, whole.
 ///
 /// # Errors
 ///
@@ -217,20 +228,11 @@ pub fn switch_file(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), DiskErro
         // On a full disk half a file would only take up room; what failed first is what is told.
         remove_if_there(&fresh).ok();
     }
-    written.map(|_| ())
+    written
 }
 
-/// Makes a link under a name of its own and renames it over `path`; the directory is flushed.
-///
-/// # Errors
-///
-/// [`DiskError`]; the old name then stands, except where only the last flush failed.
-pub fn replace_link(path: &Path, target: &Path) -> Result<(), DiskError> {
-    switch_link(path, target)?;
-    sync_directory(parent(path))
-}
-
-/// [`replace_link`] without the flush: from here on readers see the new target.
+/// Makes a link under a name of its own and renames it over `path`: from here on readers see the new
+/// target. It is durable when the directory is flushed.
 ///
 /// # Errors
 ///

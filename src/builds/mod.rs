@@ -213,8 +213,10 @@ impl Builds {
     /// [`BuildsError::NoLinks`] and [`BuildsError::Claimed`] for such a place, [`DiskError`] otherwise.
     pub fn lock(&self) -> Result<Option<lock::PassLock>, BuildsError> {
         let mode = self.mode();
-        for directory in [&self.layout.root, &self.layout.builds, &self.layout.private] {
-            disk::make_directories(directory, mode)?;
+        disk::make_directories(&self.layout.root, mode)?;
+        let made = disk::make_missing(&self.layout.builds, mode)?;
+        if disk::make_missing(&self.layout.private, mode)? || made {
+            disk::sync_directory(&self.layout.root)?;
         }
         disk::make_directories(disk::parent(&self.layout.metadata), mode)?;
         self.is_ours()?;

@@ -94,16 +94,17 @@ fn settle(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), B
     let layout = &builds.layout;
     disk::sync_directory(&layout.root)?;
     link_public_names(builds)?;
-    let beside = disk::parent(&layout.metadata);
-    if beside != layout.root {
+    let beside = disk::parent(&builds.layout.metadata);
+    if beside != builds.layout.root {
         // Also where the name was switched before and only this failed.
         disk::sync_directory(beside)?;
     }
     let note = ServedNote { build: id.to_owned(), at: now };
     let mut bytes = serde_json::to_vec(&note).expect("two strings");
     bytes.push(b'\n');
-    // Its name need not last: the next start finds an old note and writes it anew, after all that stands above.
-    Ok(disk::switch_file(&layout.served, &bytes, mode)?)
+    // Its owner replaces it by rename and never writes into it. Not flushed: where a power cut
+    // brings the note before back, the next pass finds that it is not of what is served.
+    Ok(disk::switch_file(&builds.layout.served, &bytes, mode)?)
 }
 
 /// Ends what a promotion that was cut short left undone: links, the note, and their durability.
@@ -131,7 +132,10 @@ pub fn note(layout: &Layout) -> Option<ServedNote> {
 }
 
 /// Renames a link over each public name that is not one yet: no name is ever missing.
+///
+/// Both lead to what they led to before, so that they may become durable together.
 pub(super) fn link_public_names(builds: &Builds) -> Result<(), BuildsError> {
+    let mut changed = Vec::new();
     for (link, target, _) in builds.layout.public() {
         if leads_to(&link, &target) {
             continue;
@@ -139,7 +143,12 @@ pub(super) fn link_public_names(builds: &Builds) -> Result<(), BuildsError> {
         if link.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             return Err(BuildsError::InTheWay { path: link, found: "a directory" });
         }
-        disk::replace_link(&link, &target)?;
+        disk::switch_link(&link, &target)?;
+        changed.push(disk::parent(&link).to_owned());
+    }
+    changed.dedup();
+    for directory in changed {
+        disk::sync_directory(&directory)?;
     }
     Ok(())
 }

@@ -186,7 +186,7 @@ impl Drafted {
         rows * (vector + crate::manifest::ROW_BYTES as u64) + 2 * self.texts * (vector + 64) + (4 << 20)
     }
 
-    /// Writes index and hashes, and makes all of it durable.
+    /// Writes index and hashes, and makes their bytes durable; their names are so when they are promoted.
     ///
     /// `sources` are the builds that `origins` name; `cached` fills in a vector
     /// that was bought. Both give unit vectors of `dimension` floats.
@@ -215,7 +215,6 @@ impl Drafted {
         }
         let hashes = hashes.finish(staging.mode).map_err(disk)?;
         disk::remove_if_there(&staging.path(SPOOL)).map_err(disk)?;
-        disk::sync_directory(&staging.directory).map_err(disk)?;
         let files = Files { index, metadata: self.metadata, hashes };
         Ok(Sealed { staging, files, rows: rows.len() as u64, dimension })
     }
