@@ -18,8 +18,7 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
 
-mod load;
-mod readers;
+mod power;
 mod report;
 mod scale;
 #[path = "../it/support/mod.rs"]

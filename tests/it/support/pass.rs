@@ -15,7 +15,7 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use reindexd::config::{self, Config, Inputs};
 use reindexd::embed::{Embedder, Failure, FailureKind, Task};
-use reindexd::reconcile::{self, Done, Job, PassError, Rollback, RolledBack, World};
+use reindexd::reconcile::{self, Done, Job, PassError, Progress, Rollback, RolledBack, World};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -49,17 +49,24 @@ pub struct Desk {
     runtime: Runtime,
     /// Texts sold since a test last took them.
     pub sold: Arc<Mutex<Vec<String>>>,
+    /// What passes warned of.
+    pub warned: Arc<Mutex<Vec<String>>>,
 }
 
 impl Desk {
     /// An empty place; builds are made from this database.
     pub fn new(database: &Path) -> Self {
-        let folder = folder();
+        Self::at(folder(), database, 8)
+    }
+
+    /// A place that may hold something already, for vectors of so many floats.
+    pub fn at(folder: TempDir, database: &Path, dimension: usize) -> Self {
+        let dimension = dimension.to_string();
         let path = |name: &str| Some(folder.path().join(name).into_os_string());
         let env = |name: &str| match name {
             "FAISS_INDEX_PATH" => path("faiss.index"),
             "METADATA_PATH" => path("metadata.json"),
-            "OUTPUT_DIM" => Some("8".into()),
+            "OUTPUT_DIM" => Some(dimension.clone().into()),
             _ => None,
         };
         let nowhere = Path::new("/nowhere");
@@ -70,7 +77,7 @@ impl Desk {
         config.embedding.concurrency = 1;
         config.guard.max_shrink = 1.0;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        Self { folder, config, runtime: runtime.unwrap(), sold: Arc::default() }
+        Self { folder, config, runtime: runtime.unwrap(), sold: Arc::default(), warned: Arc::default() }
     }
 
     /// One pass; the provider fails for good after so many requests.
@@ -127,6 +134,11 @@ impl Desk {
             requests_left: Mutex::new(requests),
             sold: Arc::clone(&self.sold),
         });
+        let hear = |now: Progress<'_>| {
+            if let Progress::Warning(words) = now {
+                self.warned.lock().unwrap().push(words.to_owned());
+            }
+        };
         act(&World {
             config: &self.config,
             space: self.config.space(|| unreachable!("no local model")),
@@ -134,7 +146,7 @@ impl Desk {
             runtime: self.runtime.handle().clone(),
             stop: CancellationToken::new(),
             tick: Arc::new(|| {}),
-            progress: &|_| {},
+            progress: &hear,
             clock: || Timestamp::from_second(now()).unwrap(),
         })
     }

@@ -1,0 +1,124 @@
+//! Each flush is switched off in turn, or comes too late, and a promise must break.
+//!
+//! So the model and its judge are proven to see; and a flush that nothing rests
+//! on is found, and goes.
+
+use std::collections::BTreeMap;
+
+use super::judge::Judge;
+use super::legal::{Bounds, Run};
+use super::scenario;
+use super::volume::{Rename, Step};
+use super::{Sitting, can_trace, scenarios};
+use crate::report::tell;
+use crate::scale::{is_full, pick};
+
+/// Flushes by the words for them, each with the promise that breaks.
+type Found = BTreeMap<String, Option<String>>;
+
+/// What SQLite flushes in which order is SQLite's: some of it serves promises that it makes to others.
+fn is_sqlites(label: &str) -> bool {
+    label.contains("embeddings.sqlite")
+}
+
+/// The promise that a run breaks, if it breaks one.
+fn broken(judge: &Judge, run: &Run<'_>) -> Option<String> {
+    let bounds =
+        pick(Bounds { subsets: 64, random: 2, images: 0 }, Bounds { subsets: 256, random: 8, images: 1 });
+    // What a look finds is found faster.
+    [false, true].into_iter().find_map(|settles| {
+        let mut sitting = Sitting::new(judge, settles);
+        sitting.sit(run, bounds);
+        sitting.violation
+    })
+}
+
+fn told(what: &str, found: &Found) {
+    for (label, violation) in found.iter().filter(|_| is_full()) {
+        let words = violation.as_deref().unwrap_or("nothing of ours breaks");
+        tell("power", &format!("{what} of {label}: {words}"));
+    }
+}
+
+#[test]
+fn each_flush_is_there_for_a_promise_that_breaks_without_it() {
+    if !can_trace() {
+        return;
+    }
+    let (mut found, mut flushes, mut broke) = (Found::new(), 0, 0);
+    for scenario in scenarios() {
+        let recorded = scenario.recorded();
+        let judge = Judge::of(&recorded);
+        for (nth, step) in recorded.steps.iter().enumerate() {
+            let Step::Flush(_, label) = step else { continue };
+            flushes += 1;
+            let why = broken(&judge, &recorded.run(&recorded.steps, Some(nth)));
+            broke += usize::from(why.is_some());
+            let violation = found.entry(label.clone()).or_default();
+            *violation = violation.take().or(why.map(|why| format!("{why} ({})", scenario.name)));
+        }
+    }
+    told("without the flush", &found);
+    tell(
+        "power",
+        &format!(
+            "{flushes} flushes of {} kinds switched off one by one: {broke} break a promise each, {} kinds do",
+            found.len(),
+            found.values().flatten().count()
+        ),
+    );
+    let needless: Vec<_> = found.iter().filter(|(label, why)| why.is_none() && !is_sqlites(label)).collect();
+    assert!(needless.is_empty(), "no promise rests on these flushes: {needless:?}");
+}
+
+#[test]
+fn each_file_is_flushed_before_the_rename_that_shows_it() {
+    if !can_trace() {
+        return;
+    }
+    let mut found = Found::new();
+    for scenario in scenarios() {
+        let recorded = scenario.recorded();
+        let judge = Judge::of(&recorded);
+        for (nth, step) in recorded.steps.iter().enumerate() {
+            let Step::Flush(_, label) = step else { continue };
+            let is_rename = |step: &Step| matches!(step, Step::Name(_, Rename::Move { .. }));
+            let Some(next) = recorded.steps[nth..].iter().position(is_rename) else { continue };
+            // Folders have other reasons to be flushed when they are.
+            if label.contains("/ after") || is_sqlites(label) {
+                continue;
+            }
+            let mut late = recorded.steps.clone();
+            late[nth..=nth + next].rotate_left(1);
+            let why = broken(&judge, &recorded.run(&late, None));
+            let violation = found.entry(label.clone()).or_default();
+            *violation = violation.take().or(why.map(|why| format!("{why} ({})", scenario.name)));
+        }
+    }
+    told("with a rename before the flush", &found);
+    tell("power", &format!("{} kinds of files flushed too late break a promise each", found.len()));
+    let unseen: Vec<_> = found.iter().filter(|(_, why)| why.is_none()).collect();
+    assert!(unseen.is_empty(), "no promise rests on the order of these: {unseen:?}");
+}
+
+#[test]
+fn a_promotion_takes_five_flushes() {
+    if !can_trace() {
+        return;
+    }
+    let recorded = scenario::ALL[1].recorded();
+    let labels: Vec<&str> = recorded.flushes.iter().map(|flush| flush.label.as_str()).collect();
+
+    let promotion = labels.iter().skip_while(|label| !label.ends_with("manifest.json"));
+    let promotion: Vec<&str> = promotion.copied().take_while(|label| !label.contains(".reindexd")).collect();
+    assert_eq!(
+        promotion,
+        [
+            "builds/ID.staging/manifest.json",
+            "builds/ID.staging/ after manifest.json",
+            "builds/ after ID",
+            "./ after current",
+            "served.json.staging"
+        ]
+    );
+}
