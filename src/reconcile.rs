@@ -217,8 +217,8 @@ impl<'w> Pass<'w> {
         builds: Builds,
         started: Instant,
     ) -> Result<Self, PassError> {
-        let (mut state, damaged) = State::load(&builds.layout);
-        let (hold, damaged_hold) = Hold::load(&builds.layout);
+        let (mut state, damaged) = State::load(&builds.layout)?;
+        let (hold, damaged_hold) = Hold::load(&builds.layout)?;
         for words in [damaged, damaged_hold].into_iter().flatten() {
             (world.progress)(Progress::Warning(&words));
         }

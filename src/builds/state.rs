@@ -7,6 +7,7 @@
 //! needed to serve: a damaged file counts as empty, with a warning.
 
 use std::collections::BTreeMap;
+use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
@@ -179,10 +180,13 @@ impl AnnouncedTo {
 }
 
 impl State {
-    /// Reads the state; a file that cannot be read counts as empty, with a warning.
-    #[must_use]
-    pub fn load(layout: &Layout) -> (Self, Option<String>) {
-        load(&path(layout, "state"))
+    /// Reads the state; a damaged file counts as empty, with a warning.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`] where the file cannot be read: to go on would be to forget what it says.
+    pub fn load(layout: &Layout) -> Result<(Self, Option<String>), DiskError> {
+        read(&path(layout, "state"))
     }
 
     /// Replaces the state.
@@ -235,10 +239,13 @@ impl State {
 }
 
 impl Hold {
-    /// Reads the hold, if there is one. A hold that cannot be read is none, with a warning.
-    #[must_use]
-    pub fn load(layout: &Layout) -> (Option<Self>, Option<String>) {
-        load(&path(layout, "hold"))
+    /// Reads the hold, if there is one. A damaged one is none, with a warning.
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`] where the file cannot be read: what it forbids is not known then.
+    pub fn load(layout: &Layout) -> Result<(Option<Self>, Option<String>), DiskError> {
+        read(&path(layout, "hold"))
     }
 
     /// Begins the hold.
@@ -303,17 +310,26 @@ pub fn path(layout: &Layout, name: &str) -> PathBuf {
     layout.private.join(format!("{name}.json"))
 }
 
-/// Reads a small state file; one that is damaged counts as empty, with a warning.
+/// Reads a small state file for show; one that cannot be read counts as empty, with a warning.
 #[must_use]
 pub fn load<T: DeserializeOwned + Default>(path: &Path) -> (T, Option<String>) {
+    read(path).unwrap_or_else(|error| (T::default(), Some(super::with_cause(&error))))
+}
+
+/// Reads a small state file; one that is damaged counts as empty, with a warning.
+fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<(T, Option<String>), DiskError> {
+    let damaged = |why: String| {
+        Ok((T::default(), Some(format!("{} is damaged and counts as empty: {why}", path.display()))))
+    };
     match disk::read_small(path, MOST_BYTES) {
-        Err(error) if error.source.kind() == std::io::ErrorKind::NotFound => (T::default(), None),
-        Err(error) => (T::default(), Some(super::with_cause(&error))),
         Ok(bytes) => match serde_json::from_slice(&bytes) {
-            Ok(value) => (value, None),
-            Err(error) => {
-                (T::default(), Some(format!("{} is damaged and counts as empty: {error}", path.display())))
-            }
+            Ok(value) => Ok((value, None)),
+            Err(error) => damaged(error.to_string()),
+        },
+        Err(error) => match error.source.kind() {
+            ErrorKind::NotFound => Ok((T::default(), None)),
+            ErrorKind::InvalidData => damaged(error.source.to_string()),
+            _ => Err(error),
         },
     }
 }
@@ -335,6 +351,24 @@ mod tests {
             state.promoted(build, by, Timestamp::from_second(i64::try_from(nth).unwrap()).unwrap());
         }
         state
+    }
+
+    #[test]
+    fn a_hold_that_cannot_be_read_is_no_hold_that_is_not_there() {
+        let folder = tempfile::tempdir().unwrap();
+        let layout = Layout::new(&folder.path().join("faiss.index"), &folder.path().join("metadata.json"));
+        let layout = layout.unwrap();
+        let hold = path(&layout, "hold");
+        std::fs::create_dir(&layout.private).unwrap();
+        assert!(matches!(Hold::load(&layout), Ok((None, None))), "there is none");
+
+        std::fs::write(&hold, "{").unwrap();
+        assert!(matches!(Hold::load(&layout), Ok((None, Some(_)))), "a damaged one counts as none");
+
+        std::fs::remove_file(&hold).unwrap();
+        std::os::unix::fs::symlink("hold.json", &hold).unwrap();
+        let error = Hold::load(&layout).unwrap_err();
+        assert_eq!((error.act, error.path), ("open", hold), "a link that leads to itself can never be read");
     }
 
     #[test]

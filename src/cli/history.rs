@@ -16,7 +16,7 @@ pub(super) fn run(context: &Context) -> u8 {
         Ok(kept) => kept,
         Err(error) => return fail(context.json, FAILED, &with_cause(&error)),
     };
-    let (state, _) = State::load(&builds.layout);
+    let (state, _) = State::load(&builds.layout).unwrap_or_default();
     let served = builds.served().build().map(|build| build.manifest.id.clone());
     if context.json {
         let builds: Vec<_> = kept.iter().map(|build| table::summary(&build.manifest)).collect();

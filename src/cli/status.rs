@@ -28,8 +28,8 @@ pub(super) fn run(context: &Context, options: &Options) -> u8 {
         Err(error) => return super::fail(context.json, super::USAGE, &with_cause(&error)),
     };
     let served = builds.served();
-    let (state, _) = State::load(&builds.layout);
-    let (hold, _) = Hold::load(&builds.layout);
+    let (state, _) = State::load(&builds.layout).unwrap_or_default();
+    let (hold, _) = Hold::load(&builds.layout).unwrap_or_default();
     let drift = context.in_world(&warn_only, |world| preview(world, &Job::default()));
     if matches!(drift, Err(PassError::Stopped)) {
         return context.stopped();

@@ -64,8 +64,8 @@ pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
     let stop = || world.stops();
     let look = Look::open(&world.config.source.database, &stop, world.interrupt())?;
     let scan = look.scan(&world.space)?;
-    let (state, _) = State::load(&builds.layout);
-    let (hold, _) = Hold::load(&builds.layout);
+    let (state, _) = State::load(&builds.layout)?;
+    let (hold, _) = Hold::load(&builds.layout)?;
     let forced = job.full || job.rebuy;
     let astray = served.build().map(|_| builds.astray()).unwrap_or_default();
     if let Some(build) = served.build().filter(|_| !forced && hold.is_none() && astray.is_empty()) {

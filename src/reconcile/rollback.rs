@@ -37,7 +37,7 @@ pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassE
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     sweep::sweep(&builds)?;
-    let (mut state, _) = State::load(&builds.layout);
+    let (mut state, _) = State::load(&builds.layout)?;
     let served = builds.served();
     let from = match &served {
         Served::Nothing => None,
@@ -91,7 +91,7 @@ pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassE
 pub fn release(world: &World<'_>) -> Result<bool, PassError> {
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
-    let held = Hold::load(&builds.layout).0.is_some();
+    let held = Hold::load(&builds.layout)?.0.is_some();
     if held {
         Hold::release(&builds.layout)?;
     }
