@@ -241,7 +241,10 @@ pub fn switch_link(path: &Path, target: &Path) -> Result<(), DiskError> {
     let fresh = staging_name(path);
     remove_if_there(&fresh)?;
     std::os::unix::fs::symlink(target, &fresh).map_err(DiskError::at("link", &fresh))?;
-    rename(&fresh, path)
+    rename(&fresh, path).inspect_err(|_| {
+        // What failed first is what is told.
+        remove_if_there(&fresh).ok();
+    })
 }
 
 /// One name takes the place of another in one step.
@@ -370,4 +373,22 @@ pub fn staging_name(path: &Path) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(super::STAGING);
     PathBuf::from(name)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_link_that_cannot_be_put_in_its_place_is_not_left_beside_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let current = folder.path().join("current");
+        std::fs::create_dir(&current).unwrap();
+
+        let error = switch_link(&current, Path::new("builds/x")).unwrap_err();
+
+        assert_eq!(error.act, "rename", "no link takes a directory's place");
+        let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|one| one.unwrap().path()).collect();
+        assert_eq!(left, [current]);
+    }
 }

@@ -272,10 +272,18 @@ impl Builds {
     /// [`BuildsError::NoSuchBuild`], or [`BuildsError`] where it is damaged.
     pub fn build(&self, id: &str) -> Result<Build, BuildsError> {
         let plain = !id.is_empty() && !id.contains('/') && !id.starts_with('.') && !id.ends_with(STAGING);
-        if !plain || !self.layout.build(id).is_dir() {
-            return Err(BuildsError::NoSuchBuild { id: id.to_owned() });
+        let directory = self.layout.build(id);
+        let none = || BuildsError::NoSuchBuild { id: id.to_owned() };
+        if !plain {
+            return Err(none());
         }
-        Build::read(self.layout.build(id), id)
+        match directory.metadata() {
+            Ok(found) if found.is_dir() => Build::read(directory, id),
+            Err(error) if error.kind() != std::io::ErrorKind::NotFound => {
+                Err(DiskError::at("stat", &directory)(error).into())
+            }
+            _ => Err(none()),
+        }
     }
 
     /// All sealed builds that can be read, newest first by sequence.

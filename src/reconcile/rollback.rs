@@ -8,7 +8,7 @@ use super::preview::preview;
 use super::{Job, PassError, Progress, World};
 use crate::builds::state::{Hold, State};
 use crate::builds::verify::failed;
-use crate::builds::{Builds, Served, promote, sweep};
+use crate::builds::{Builds, Served, promote, sweep, with_cause};
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -77,7 +77,10 @@ pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassE
     let promoted = promote::serve(&builds, &to, builds.mode(), now);
     if !matches!(promoted, Err(promote::PromoteError::NotPromoted(_))) {
         state.promoted(&to, "rollback", now);
-        state.save(&builds.layout)?;
+        // It is served all the same, and the next pass notes it.
+        if let Err(error) = state.save(&builds.layout) {
+            (world.progress)(Progress::Warning(&with_cause(&error)));
+        }
     }
     promoted?;
     Ok(RolledBack { from, to })
