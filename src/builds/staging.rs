@@ -176,7 +176,7 @@ impl Drafted {
     pub fn spool(&self) -> Result<Spool, DiskError> {
         let path = self.staging.path(SPOOL);
         let file = File::open(&path).map_err(DiskError::at("open", &path))?;
-        Ok(Spool { from: BufReader::new(file), left: self.texts })
+        Ok(Spool { from: BufReader::new(file), path, left: self.texts })
     }
 
     /// Bytes that sealing will add to the disk, bought vectors in the cache included.
@@ -298,6 +298,10 @@ fn faiss_header(path: &Path, rows: u64, dimension: usize) -> Result<[u8; HEADER_
     room.flush()?;
     index::write_empty(path, dimension)?;
     let empty = disk::read_small(path, 4096)?;
+    if empty.len() < HEADER_BYTES {
+        let found = format!("Faiss wrote {} of {HEADER_BYTES} bytes and gave no reason", empty.len());
+        return Err(DiskError::at("write", path)(io::Error::new(io::ErrorKind::WriteZero, found)).into());
+    }
     disk::remove_if_there(path)?;
     Ok(index::header_for(&empty, rows, path)?)
 }
@@ -339,6 +343,7 @@ pub struct Spooled {
 /// Texts that were set aside, read back one by one.
 pub struct Spool {
     from: BufReader<File>,
+    path: PathBuf,
     left: u64,
 }
 
@@ -347,7 +352,8 @@ impl Iterator for Spool {
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
-        Some(self.read())
+        let read = self.read();
+        Some(read.map_err(|error| io::Error::new(error.kind(), DiskError::at("read", &self.path)(error))))
     }
 }
 
