@@ -79,7 +79,12 @@ impl Fault {
 /// Opens the cache for its one user; a damaged one is set aside and begun anew, with a warning.
 pub(super) fn open(path: &Path, now: i64) -> Result<(Connection, PathBuf, Option<Warning>), CacheError> {
     let path = resolved(path)?;
-    match open_proven(&path) {
+    let proven = match open_proven(&path) {
+        // A page that could not be read once looks like damage to SQLite: only what is found twice is.
+        Err(Fault::Damaged(_)) => open_proven(&path),
+        other => other,
+    };
+    match proven {
         Ok(connection) => Ok((connection, path, None)),
         Err(Fault::Damaged(why)) => {
             let aside = set_aside(&path, now)?;
