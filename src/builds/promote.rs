@@ -89,10 +89,16 @@ pub fn serve(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<()
     settle(builds, id, mode, now).map_err(|source| PromoteError::NotDurable { id: id.to_owned(), source })
 }
 
-/// Makes what is served durable, and the two public names lead to it.
+/// Makes what is served durable, and the two public names lead to it; the note is the sign that this is done.
 fn settle(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), BuildsError> {
-    let layout = &builds.layout;
-    disk::sync_directory(&layout.root)?;
+    settle_and_note(builds, id, mode, now).inspect_err(|_| {
+        // The next pass settles again because there is no note, also where only the last flush failed.
+        disk::remove_if_there(&builds.layout.served).ok();
+    })
+}
+
+fn settle_and_note(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), BuildsError> {
+    disk::sync_directory(&builds.layout.root)?;
     link_public_names(builds)?;
     let beside = disk::parent(&builds.layout.metadata);
     if beside != builds.layout.root {
