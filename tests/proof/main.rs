@@ -18,10 +18,17 @@
 #![allow(unreachable_pub, reason = "a test binary has no outside")]
 #![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
 
+mod errors;
+mod kills;
+mod limits;
+mod load;
 mod power;
+mod readers;
 mod report;
 mod scale;
+mod signals;
 #[path = "../it/support/mod.rs"]
 mod support;
+mod sweep;
 mod trace;
 mod twin;

@@ -1,0 +1,159 @@
+//! An error at every call on a file: the old build stays, one line says what failed, and the next attempt succeeds.
+
+use std::collections::BTreeMap;
+use std::time::Instant;
+
+use crate::report::tell;
+use crate::scale;
+use crate::sweep::{
+    ADOPTION, COLLECTION, FIRST_BUILD, Field, Kind, RECONCILE, ROLLBACK, Scenario, Served, Site, Struck,
+};
+
+/// Cases of each scenario in the gate.
+const THINNED: usize = 8;
+
+#[test]
+fn a_reconcile_that_meets_an_error_at_any_call_leaves_the_old_build_and_says_where() {
+    met_at_every_call_of(&RECONCILE);
+}
+
+#[test]
+fn a_first_build_that_meets_an_error_at_any_call_serves_nothing_half_and_says_where() {
+    met_at_every_call_of(&FIRST_BUILD);
+}
+
+#[test]
+fn an_adoption_that_meets_an_error_at_any_call_leaves_no_name_missing_and_says_where() {
+    met_at_every_call_of(&ADOPTION);
+}
+
+#[test]
+fn a_rollback_that_meets_an_error_at_any_call_serves_one_of_its_two_builds_and_says_where() {
+    met_at_every_call_of(&ROLLBACK);
+}
+
+#[test]
+fn a_collection_that_meets_an_error_at_any_call_removes_nothing_that_is_served() {
+    met_at_every_call_of(&COLLECTION);
+}
+
+/// The errors that a call can meet.
+pub fn errors_of(site: &Site) -> &'static [&'static str] {
+    match (site.name.as_str(), site.kind) {
+        ("openat", Kind::Change) => &["ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "EDQUOT", "EINTR"],
+        ("openat", _) => &["EIO", "EACCES", "EMFILE", "EINTR"],
+        ("write" | "pwrite64", _) => &["ENOSPC", "EIO", "EDQUOT", "EINTR"],
+        ("fsync" | "fdatasync", _) => &["EIO", "ENOSPC", "EDQUOT", "EINTR"],
+        ("ftruncate", _) => &["EIO", "ENOSPC", "EINTR"],
+        ("rename" | "symlink" | "link" | "linkat" | "mkdir", _) => {
+            &["ENOSPC", "EIO", "EACCES", "EROFS", "EDQUOT"]
+        }
+        ("unlink" | "unlinkat" | "rmdir", _) => &["EIO", "EACCES", "EROFS"],
+        ("fchmod", _) => &["EIO", "EROFS", "EINTR"],
+        ("read" | "pread64", _) => &["EIO", "EINTR"],
+        ("statx" | "newfstatat" | "readlink", _) => &["EIO", "EACCES"],
+        ("close", _) => &["EIO", "EINTR"],
+        ("mmap", _) => &["ENOMEM"],
+        _ => &["EIO"],
+    }
+}
+
+/// Whether this error must not matter at all.
+fn is_nothing(site: &Site, error: &str) -> bool {
+    // SQLite takes an interrupted flush for a broken disk, Faiss's own file is the C library's, and a
+    // folder's listing is not begun again: no local disk interrupts any of them, and all are said.
+    let by_others = ["sqlite", ".staging/faiss.index"].iter().any(|name| site.place.contains(name));
+    let retried = !by_others && !site.opens_folder;
+    site.name == "close" || (error == "EINTR" && retried)
+}
+
+fn met_at_every_call_of(scenario: &'static Scenario) {
+    let Some(field) = Field::of(scenario) else { return };
+    let begun = Instant::now();
+    let cases = cases(&field);
+    let (mut failed, mut unharmed, mut missed) = (0, 0, Vec::new());
+    let mut each: BTreeMap<&str, usize> = BTreeMap::new();
+    let mut faults = Vec::new();
+    for (site, error) in &cases {
+        let struck = field.strike(site, &format!("error={error}"));
+        let at = format!("{}, {error} at {site}", scenario.name);
+        if !field.struck_only_at(site, &struck) {
+            missed.push(at);
+            continue;
+        }
+        *each.entry(error).or_default() += 1;
+        let served = field.whole(&at);
+        match struck.code {
+            0 => unharmed += 1,
+            _ => failed += 1,
+        }
+        faults.extend(unfair(&field, (site, error), &struck, served).map(|fault| format!("{at}: {fault}")));
+        field.converges(&at, served);
+    }
+    let each: Vec<String> = each.iter().map(|(error, times)| format!("{times} {error}")).collect();
+    let line = format!(
+        "{}: {} errors met ({}); {failed} ended the run with one line, {unharmed} did no harm, {} not reached; {:.0} s",
+        scenario.name,
+        failed + unharmed,
+        each.join(", "),
+        missed.len(),
+        begun.elapsed().as_secs_f64(),
+    );
+    tell("errors", &line);
+    assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
+    assert!(missed.len() <= 1 + cases.len() / 20, "not reached: {missed:#?}");
+    assert!(failed > 0 && unharmed > 0, "{line}");
+}
+
+/// In full every error of every call of a reconcile; of the other runs, and in the gate, one error a call in turn.
+fn cases(field: &Field) -> Vec<(Site, &'static str)> {
+    let sites = field.sites.iter().filter(|site| site.kind != Kind::Wire && site.alone);
+    let mut cases = Vec::new();
+    for (nth, site) in sites.enumerate() {
+        let errors = errors_of(site);
+        if scale::is_full() && field.scenario.name == RECONCILE.name {
+            cases.extend(errors.iter().map(|&error| (site.clone(), error)));
+        } else {
+            cases.push((site.clone(), errors[nth % errors.len()]));
+        }
+    }
+    scale::thinned(cases, THINNED)
+}
+
+/// What is wrong with how the run ended, if anything is.
+fn unfair(field: &Field, (site, error): (&Site, &str), struck: &Struck, served: Served) -> Option<String> {
+    let words = &struck.log;
+    // Faiss says things of its own, without ending its line; a folder of ours has the same name with a dot.
+    let words_of_others = words.replace(".reindexd: ", ".reindexd : ");
+    let lines: Vec<&str> = words_of_others.split("reindexd: ").skip(1).collect();
+    let settled =
+        words.contains("the next pass syncs again") && field.world.path("data/served.json").exists();
+    let fault = match (struck.code, lines.as_slice()) {
+        _ if settled => Some("the note would keep the next pass from syncing again"),
+        _ if words.contains("panicked") => Some("a panic"),
+        (0, []) if served == Served::New => None,
+        (0, _) => Some("success that is none"),
+        _ if is_nothing(site, error) => Some("it should have done no harm"),
+        (1 | 2, [line]) => unclear(line, served),
+        _ => Some("not one line of error and exit 1 or 2"),
+    };
+    let left = field.world.staging();
+    let said = ["its staging is kept for inspection", "cannot remove "].iter().any(|why| words.contains(why));
+    let fault = fault.or_else(|| (!left.is_empty() && !said).then_some("staging is left"));
+    fault.map(|fault| format!("{fault}: exit {}, {served:?} is served: {words}", struck.code))
+}
+
+/// What is missing from the line that an operator reads.
+fn unclear(line: &str, served: Served) -> Option<&'static str> {
+    const ACTS: [&str; 4] = ["cannot ", "could not", "database ", "damaged"];
+    // An adopted build has the old files' bytes.
+    let says_new = line.contains("is served, but is not known to be durable")
+        && !line.contains("-adopted is served, but");
+    if !line.contains("data/") && !line.contains("data:") && !line.contains("reindexd.toml") {
+        return Some("no path");
+    }
+    if !ACTS.iter().any(|act| line.contains(act)) {
+        return Some("no act");
+    }
+    ((served == Served::New) != says_new).then_some("it says that another build is served than is")
+}
