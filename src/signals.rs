@@ -14,7 +14,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
 use futures_util::stream::{self, Stream, StreamExt};
-use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1};
+use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
 use signal_hook::flag;
 
 /// A signal, by what it asks for.
@@ -97,6 +97,8 @@ impl Handlers {
             flag::register(number, Arc::clone(&asked_before))?;
             flag::register(number, Arc::clone(heard))?;
         }
+        // A file that may grow no further is an error of the write, not the end of the program.
+        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         flag::register(SIGHUP, Arc::clone(&handlers.reload))?;
         flag::register(SIGUSR1, Arc::clone(&handlers.now))?;
         Ok(handlers)
