@@ -1,7 +1,8 @@
 //! `manifest.json` and `hashes.bin`: what a build says of itself.
 //!
 //! The manifest is small JSON: who made the build, of what, when, how long
-//! each phase took, and size and digest of every file beside it. `hashes.bin`
+//! each phase took, and size and digest of every file beside it. Its last
+//! member is a digest of the bytes before it. `hashes.bin`
 //! holds forty bytes a row, in index order, so that the next pass can tell
 //! what changed without reading the metadata.
 //!
@@ -19,6 +20,7 @@
 //! Bytes to types and back, nothing else: reading and writing files is left
 //! to `builds`.
 
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
@@ -33,6 +35,11 @@ const HEADER_BYTES: usize = 56;
 /// Bytes of one row in `hashes.bin`.
 pub const ROW_BYTES: usize = 40;
 const ROW_BYTES_U32: u32 = 40;
+
+/// What stands before the manifest's digest of its own beginning, and after it.
+const CHECKSUM: [&str; 2] = [",\n  \"checksum\": \"", "\"\n}\n"];
+/// More floats than the settings allow a vector.
+const MOST_DIMENSIONS: usize = 65_536;
 
 /// What a build says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -185,6 +192,15 @@ pub enum ManifestError {
         /// The format it names.
         found: u32,
     },
+    /// A manifest that somebody or something changed.
+    #[error("manifest is not as it was written: its checksum is another's")]
+    Checksum,
+    /// A number that no build can have.
+    #[error("manifest has vectors of {found} floats, expected at most {MOST_DIMENSIONS}")]
+    Dimension {
+        /// The number.
+        found: usize,
+    },
     /// `hashes.bin` is not what its header says.
     #[error("hashes.bin: expected {expected}, found {found}")]
     Hashes {
@@ -205,21 +221,44 @@ impl Manifest {
         #[derive(Deserialize)]
         struct Head {
             format: u32,
+            checksum: Option<IgnoredAny>,
         }
         let head: Head = serde_json::from_slice(bytes)?;
         if head.format != MANIFEST_FORMAT {
             return Err(ManifestError::Format { found: head.format });
         }
-        Ok(serde_json::from_slice(bytes)?)
+        // Programs before this one wrote none.
+        if head.checksum.is_some() && !is_as_written(bytes) {
+            return Err(ManifestError::Checksum);
+        }
+        let manifest: Self = serde_json::from_slice(bytes)?;
+        match manifest.dimension {
+            0..=MOST_DIMENSIONS => Ok(manifest),
+            found => Err(ManifestError::Dimension { found }),
+        }
     }
 
     /// The bytes of `manifest.json`, for people to read too.
     #[must_use]
     pub fn print(&self) -> Vec<u8> {
         let mut out = serde_json::to_vec_pretty(self).expect("a manifest has string keys only");
-        out.push(b'\n');
+        out.truncate(out.len() - "\n}".len());
+        let ending = ending(&out);
+        out.extend_from_slice(ending.as_bytes());
         out
     }
+}
+
+/// What follows these bytes in a manifest.
+fn ending(beginning: &[u8]) -> String {
+    CHECKSUM.join(blake3::hash(beginning).to_hex().as_str())
+}
+
+/// Whether a manifest ends with the digest of the rest of it.
+fn is_as_written(bytes: &[u8]) -> bool {
+    let beginning = bytes.len().saturating_sub(ending(b"").len());
+    let (beginning, end) = bytes.split_at(beginning);
+    end == ending(beginning).as_bytes()
 }
 
 /// The bytes of `hashes.bin`'s header for these rows.
@@ -293,6 +332,8 @@ fn row_of(bytes: &[u8]) -> RowHashes {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn rows(count: u8) -> Vec<RowHashes> {
@@ -335,10 +376,84 @@ mod tests {
         assert!(parse_hashes(&file).unwrap_err().to_string().contains("18446744073709551615 rows"));
     }
 
+    /// A manifest as small as one can be.
+    fn manifest(dimension: usize) -> Manifest {
+        let fact = r#"{"bytes": 1, "blake3": "00"}"#;
+        let json = format!(
+            r#"{{"format": 1, "id": "x", "sequence": 1, "created": "", "trigger": "", "adopted": false, "program": "",
+            "faiss": "", "source": {{"database": "", "tagged": 1}}, "space": null, "scan_hash": null,
+            "content_hash": null, "left_out": [], "files": {{"faiss.index": {fact}, "metadata.json": {fact},
+            "hashes.bin": {fact}}}, "ntotal": 1, "dimension": {dimension}, "metric": "", "records": 1, "kept": 1,
+            "embedded": 0, "metadata_only": 0, "removed": 0, "requests": 0, "took_ms": {{"snapshot": 0, "plan": 0,
+            "embed": 0, "index": 0, "verify": 0, "total": 0}}, "previous": null}}"#
+        );
+        serde_json::from_str(&json).unwrap()
+    }
+
+    #[test]
+    fn a_manifest_comes_back_as_it_was_written_or_not_at_all() {
+        let manifest = manifest(32);
+        let whole = manifest.print();
+        assert_eq!(Manifest::parse(&whole).unwrap(), manifest);
+        for at in 0..whole.len() {
+            assert!(Manifest::parse(&whole[..at]).is_err(), "cut at {at}");
+            for bit in 0..8 {
+                let mut flipped = whole.clone();
+                flipped[at] ^= 1 << bit;
+                // Without its name the checksum is not known, and what it is of is as it was.
+                let found = Manifest::parse(&flipped);
+                assert!(found.is_err() || found.unwrap() == manifest, "bit {bit} of byte {at}");
+            }
+        }
+    }
+
+    #[test]
+    fn a_manifest_without_a_checksum_is_one_of_an_earlier_program() {
+        let earlier = serde_json::to_vec_pretty(&manifest(32)).unwrap();
+
+        assert_eq!(Manifest::parse(&earlier).unwrap(), manifest(32));
+    }
+
+    #[test]
+    fn a_manifest_of_vectors_that_no_setting_allows_is_refused() {
+        let error = Manifest::parse(&manifest(65_537).print()).unwrap_err();
+
+        assert!(error.to_string().contains("65537 floats"), "{error}");
+    }
+
     #[test]
     fn a_manifest_of_a_later_format_is_refused_by_its_number() {
         let error = Manifest::parse(br#"{"format": 2, "news": true}"#).unwrap_err();
 
         assert_eq!(error.to_string(), "manifest has format 2, expected 1");
+    }
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_the_readers_of_manifest_and_hashes_panic(
+            bytes in prop::collection::vec(any::<u8>(), 0..200),
+            head in prop::sample::select(vec![&b""[..], b"RIDXHASH\x01\0\0\0\x28\0\0\0", b"{\"format\": 1, "]),
+        ) {
+            let bytes = [head, &bytes].concat();
+            prop_assert!(Manifest::parse(&bytes).is_err());
+            if let Ok(rows) = parse_hashes(&bytes) {
+                prop_assert_eq!(file(&rows), bytes);
+            }
+        }
+
+        #[test]
+        fn rows_come_back_from_their_bytes_and_from_no_others(
+            raw in prop::collection::vec(any::<[u8; ROW_BYTES]>(), 0..20),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let rows: Vec<RowHashes> = raw.iter().map(|row| row_of(row)).collect();
+            let mut bytes = file(&rows);
+            prop_assert_eq!(parse_hashes(&bytes).unwrap(), rows.clone());
+            let at = at.index(bytes.len());
+            prop_assume!(bytes[at] != byte);
+            bytes[at] = byte;
+            prop_assert!(parse_hashes(&bytes).is_err());
+        }
     }
 }

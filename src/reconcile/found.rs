@@ -50,7 +50,7 @@ impl Found {
             warn(&format!("what is served cannot be read and is built anew: {why}"));
             found.rebuild = true;
         }
-        match adopt::adopt(builds, &found.served, sequence + 1, now, &|| world.stops())? {
+        match adopt::adopt(builds, &found.served, found.next_sequence(), now, &|| world.stops())? {
             Adoption::Nothing | Adoption::Relinked => {
                 promote::finish_promotion(builds, &found.served, now)?;
             }
@@ -155,7 +155,8 @@ impl Found {
 
     /// The sequence of the next build.
     pub(super) fn next_sequence(&self) -> u64 {
-        self.sequence + 1
+        // At the end of all numbers builds are no longer told by them which is the newer.
+        self.sequence.saturating_add(1)
     }
 
     /// Another build is served from now on.
