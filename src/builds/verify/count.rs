@@ -64,19 +64,36 @@ fn is_unit(row: &[u8]) -> bool {
     (lanes.iter().sum::<f32>() - 1.0).abs() <= UNIT_TOLERANCE
 }
 
+/// No row of a table is longer: what looks like one is a file of another kind, and is not held in memory.
+const MOST_RECORD_BYTES: usize = 64 << 20;
+
 /// Counts the records of a JSON array of objects as its bytes come, parsing each.
 #[derive(Default)]
-#[allow(clippy::struct_excessive_bools, reason = "four independent facts about where a byte stands")]
 pub struct RecordCounter {
     record: Vec<u8>,
+    /// Brackets open within a record.
     depth: u32,
     in_string: bool,
     escaped: bool,
     records: u64,
-    /// `[` seen, `]` seen.
-    opened: bool,
-    closed: bool,
+    due: Due,
     wrong: Option<String>,
+}
+
+/// What may come next outside of records.
+#[derive(Clone, Copy, Default, PartialEq)]
+enum Due {
+    /// The bracket that opens the array.
+    #[default]
+    Array,
+    /// The first record, or the end.
+    First,
+    /// A comma, or the end.
+    Comma,
+    /// A record.
+    Record,
+    /// Nothing.
+    Nothing,
 }
 
 impl RecordCounter {
@@ -87,45 +104,61 @@ impl RecordCounter {
         }
         let mut from = 0;
         for (at, &byte) in piece.iter().enumerate() {
-            if self.in_string {
-                match byte {
-                    _ if self.escaped => self.escaped = false,
-                    b'\\' => self.escaped = true,
-                    b'"' => self.in_string = false,
-                    _ => {}
+            if self.depth == 0 {
+                from = at;
+                if let Err(wrong) = self.between(byte) {
+                    self.wrong.get_or_insert(wrong);
+                    return;
                 }
-                continue;
-            }
-            match byte {
-                b'"' => self.in_string = true,
-                b'{' | b'[' => {
-                    self.depth += 1;
-                    match self.depth {
-                        1 => self.opened = true,
-                        2 => from = at,
-                        _ => {}
-                    }
-                }
-                b'}' | b']' => {
-                    let Some(depth) = self.depth.checked_sub(1) else {
-                        self.wrong = Some("a bracket too many".to_owned());
-                        return;
-                    };
-                    self.depth = depth;
-                    match depth {
-                        0 => self.closed = true,
-                        1 => {
-                            self.record.extend_from_slice(&piece[from..=at]);
-                            self.one();
-                        }
-                        _ => {}
-                    }
-                }
-                _ => {}
+            } else if self.within(byte) {
+                self.take(&piece[from..=at]);
+                self.one();
             }
         }
-        if self.depth >= 2 {
-            self.record.extend_from_slice(&piece[from..]);
+        if self.depth > 0 {
+            self.take(&piece[from..]);
+        }
+    }
+
+    /// A byte outside of records.
+    fn between(&mut self, byte: u8) -> Result<(), String> {
+        self.due = match (byte, self.due) {
+            (b' ' | b'\t' | b'\n' | b'\r', due) => due,
+            (b'[', Due::Array) => Due::First,
+            (b'{', Due::First | Due::Record) => {
+                self.depth = 1;
+                Due::Comma
+            }
+            (b',', Due::Comma) => Due::Record,
+            (b']', Due::First | Due::Comma) => Due::Nothing,
+            (byte, _) => {
+                let after = self.records;
+                return Err(format!("{:?} after record {after}", char::from(byte)));
+            }
+        };
+        Ok(())
+    }
+
+    /// A byte of a record; true where it is the last one.
+    fn within(&mut self, byte: u8) -> bool {
+        match byte {
+            _ if self.escaped => self.escaped = false,
+            b'\\' => self.escaped = self.in_string,
+            b'"' => self.in_string = !self.in_string,
+            b'{' | b'[' if !self.in_string => self.depth += 1,
+            b'}' | b']' if !self.in_string => self.depth -= 1,
+            _ => {}
+        }
+        self.depth == 0
+    }
+
+    fn take(&mut self, bytes: &[u8]) {
+        if self.record.len() + bytes.len() <= MOST_RECORD_BYTES {
+            self.record.extend_from_slice(bytes);
+        } else {
+            self.wrong =
+                Some(format!("record {} is longer than {MOST_RECORD_BYTES} bytes", self.records + 1));
+            self.record = Vec::new();
         }
     }
 
@@ -142,7 +175,7 @@ impl RecordCounter {
     pub fn finish(self) -> String {
         match self.wrong {
             Some(wrong) => wrong,
-            None if self.opened && self.closed && self.depth == 0 => self.records.to_string(),
+            None if self.due == Due::Nothing => self.records.to_string(),
             None => "a JSON array that does not end".to_owned(),
         }
     }
@@ -150,6 +183,8 @@ impl RecordCounter {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -162,7 +197,12 @@ mod tests {
             (r#"[{"a": 1}"#, "a JSON array that does not end"),
             (r#"[{"a": Infinity}]"#, "record 1: expected value at line 1 column 7"),
             ("", "a JSON array that does not end"),
-            ("[]]", "a bracket too many"),
+            ("[]]", "']' after record 0"),
+            ("[{} {}]", "'{' after record 1"),
+            ("[{},]", "']' after record 1"),
+            ("[{}, 1]", "'1' after record 1"),
+            ("[[]]", "'[' after record 0"),
+            ("{}", "'{' after record 0"),
         ];
         for (json, expected) in cases {
             for size in 1..=json.len().max(1) {
@@ -189,6 +229,86 @@ mod tests {
             let mut lengths = UnitLengths::new(3);
             file.chunks(size).for_each(|piece| lengths.bytes(piece));
             assert_eq!(lengths.wrong, 4, "in pieces of {size}");
+        }
+    }
+
+    fn counted(pieces: &[&[u8]]) -> String {
+        let mut counter = RecordCounter::default();
+        for piece in pieces {
+            counter.bytes(piece);
+        }
+        counter.finish()
+    }
+
+    #[test]
+    fn what_looks_like_a_record_without_end_is_not_held_in_memory() {
+        let mut counter = RecordCounter::default();
+        counter.bytes(b"[{\"a\": \"");
+        let piece = vec![b'x'; 1 << 20];
+        for _ in 0..=MOST_RECORD_BYTES / piece.len() {
+            counter.bytes(&piece);
+        }
+        assert!(counter.record.capacity() <= 2 * MOST_RECORD_BYTES);
+
+        assert_eq!(counter.finish(), "record 1 is longer than 67108864 bytes");
+    }
+
+    /// Texts made of what JSON is made of, mostly whole and sometimes not.
+    fn text() -> impl Strategy<Value = String> {
+        let value = prop_oneof![
+            Just("null".to_owned()),
+            r#""([a-z{}\[\],]|\\\\|\\"){0,8}""#,
+            "-?[1-9][0-9]{0,3}",
+            r"\[(1, )?\{\}\]",
+        ];
+        let record = prop::collection::vec(value, 0..4).prop_map(|values| {
+            let members = values.iter().enumerate().map(|(nth, value)| format!("\"{nth}\": {value}"));
+            format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
+        });
+        let array =
+            prop::collection::vec(record, 0..5).prop_map(|records| format!("[{}]", records.join(", ")));
+        let spoiled = (array.clone(), any::<prop::sample::Index>(), "[\\[\\]{}\", \\\\1x]?").prop_map(
+            |(array, at, with)| {
+                let at = at.index(array.len());
+                format!("{}{with}{}", &array[..at], &array[at + 1..])
+            },
+        );
+        prop_oneof![array, spoiled, r#"[\[\]{}", \\1:]{0,20}"#]
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(2000))]
+
+        #[test]
+        fn records_are_counted_as_json_counts_them_whatever_the_pieces(
+            text in text(),
+            cuts in prop::collection::vec(any::<prop::sample::Index>(), 0..4),
+        ) {
+            let whole = serde_json::from_str::<Vec<serde_json::Map<String, serde_json::Value>>>(&text);
+            let mut cuts: Vec<usize> = cuts.iter().map(|cut| cut.index(text.len() + 1)).collect();
+            cuts.extend([0, text.len()]);
+            cuts.sort_unstable();
+            let pieces: Vec<&[u8]> = cuts.windows(2).map(|cut| &text.as_bytes()[cut[0]..cut[1]]).collect();
+
+            let found = counted(&pieces);
+
+            match whole {
+                Ok(records) => prop_assert_eq!(found, records.len().to_string()),
+                Err(error) => prop_assert!(found.parse::<u64>().is_err(), "{}: {} though {}", text, found, error),
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_the_counters_panic(
+            pieces in prop::collection::vec(prop::collection::vec(any::<u8>(), 0..40), 0..5),
+            dimension in 0_usize..9,
+        ) {
+            let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
+            prop_assert!(!counted(&pieces).is_empty());
+            let mut lengths = UnitLengths::new(dimension);
+            for piece in pieces {
+                lengths.bytes(piece);
+            }
         }
     }
 }
