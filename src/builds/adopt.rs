@@ -9,7 +9,6 @@
 //! Nothing proves that the rows of such a build match the table, so it gives
 //! no vectors: the first reconcile buys them.
 
-use std::fs::File;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
@@ -238,7 +237,7 @@ fn fact(path: &Path, go_on: GoOn<'_>) -> Result<FileFact, AdoptError> {
 
 fn read_through(path: &Path, each: &mut dyn FnMut(&[u8]), go_on: GoOn<'_>) -> Result<u64, AdoptError> {
     use std::io::Read;
-    let mut file = File::open(path).map_err(DiskError::at("open", path))?;
+    let mut file = disk::open_file(path)?;
     let mut buffer = vec![0; 1 << 20];
     let mut bytes = 0;
     loop {

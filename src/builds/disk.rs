@@ -199,7 +199,7 @@ pub fn sync_directory(path: &Path) -> Result<(), DiskError> {
 ///
 /// [`DiskError`].
 pub fn seal_file(path: &Path, mode: Mode) -> Result<(), DiskError> {
-    let file = File::open(path).map_err(DiskError::at("open", path))?;
+    let file = open_file(path)?;
     mode.apply(&file, mode.file, path)?;
     file.sync_all().map_err(DiskError::at("fsync", path))
 }
@@ -280,7 +280,7 @@ pub fn link_or_copy<E: From<DiskError>>(
 /// [`DiskError`], or what `go_on` says.
 pub fn copy<E: From<DiskError>>(from: &Path, to: &Path, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
     const PIECE: u64 = 16 << 20;
-    let source = File::open(from).map_err(DiskError::at("open", from))?;
+    let source = open_file(from)?;
     let mut target = OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -319,30 +319,55 @@ pub fn remove_tree(path: &Path) -> Result<(), DiskError> {
     std::fs::remove_dir_all(path).map_err(DiskError::at("remove", path))
 }
 
-/// Reads a small file of ours, refusing anything but a regular file of at most `most` bytes.
+/// Opens a file to read it, refusing anything but a regular file, and never waiting.
 ///
 /// # Errors
 ///
 /// [`DiskError`] of kind `NotFound`, `InvalidData` or what the system says.
-pub fn read_small(path: &Path, most: u64) -> Result<Vec<u8>, DiskError> {
-    let invalid =
-        |found: String| DiskError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, found));
+pub fn open_file(path: &Path) -> Result<File, DiskError> {
     // Without O_NONBLOCK, opening a fifo would wait for a writer that never comes.
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
         .open(path)
         .map_err(DiskError::at("open", path))?;
-    let meta = file.metadata().map_err(DiskError::at("stat", path))?;
-    if !meta.is_file() {
-        return Err(invalid("not a regular file".to_owned()));
+    if file.metadata().map_err(DiskError::at("stat", path))?.is_file() {
+        return Ok(file);
     }
-    if meta.len() > most {
-        return Err(invalid(format!("{} bytes, expected at most {most}", meta.len())));
+    Err(invalid(path, "not a regular file".to_owned()))
+}
+
+/// Opens a file whose length is known beforehand, so that nothing is read of one that cannot be it.
+///
+/// # Errors
+///
+/// As [`open_file`], also where the length is another.
+pub fn open_file_of(path: &Path, bytes: u64) -> Result<File, DiskError> {
+    let file = open_file(path)?;
+    match file.metadata().map_err(DiskError::at("stat", path))?.len() {
+        found if found == bytes => Ok(file),
+        found => Err(invalid(path, format!("{found} bytes, expected {bytes}"))),
+    }
+}
+
+/// Reads a small file of ours, refusing anything but a regular file of at most `most` bytes.
+///
+/// # Errors
+///
+/// [`DiskError`] of kind `NotFound`, `InvalidData` or what the system says.
+pub fn read_small(path: &Path, most: u64) -> Result<Vec<u8>, DiskError> {
+    let file = open_file(path)?;
+    let bytes = file.metadata().map_err(DiskError::at("stat", path))?.len();
+    if bytes > most {
+        return Err(invalid(path, format!("{bytes} bytes, expected at most {most}")));
     }
     let mut out = Vec::new();
     file.take(most).read_to_end(&mut out).map_err(DiskError::at("read", path))?;
     Ok(out)
+}
+
+fn invalid(path: &Path, found: String) -> DiskError {
+    DiskError::at("read", path)(io::Error::new(io::ErrorKind::InvalidData, found))
 }
 
 /// Bytes that this user may still write to the file system of `path`.

@@ -18,7 +18,6 @@
 //!
 //! Sizes are checked before Faiss sees a file: it believes what a header says.
 
-use std::fs::File;
 use std::io::Read;
 use std::path::{Path, PathBuf};
 
@@ -27,6 +26,8 @@ use faiss::index::io_flags::IoFlags;
 use faiss::index::{ConcurrentIndex, Index};
 use faiss::{FlatIndex, MetricType};
 use thiserror::Error;
+
+use super::disk::{self, DiskError};
 
 /// Version of the Faiss that is built into the program.
 pub const FAISS_VERSION: &str = "1.12.0";
@@ -41,15 +42,8 @@ const MAGIC: &[u8; 4] = b"IxFI";
 #[derive(Debug, Error)]
 pub enum IndexError {
     /// A system call failed.
-    #[error("cannot {act} {path}")]
-    Io {
-        /// What was tried.
-        act: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why it failed.
-        source: std::io::Error,
-    },
+    #[error(transparent)]
+    Disk(#[from] DiskError),
     /// The bytes are no flat index.
     #[error("{path} is not a flat Faiss index: expected {expected}, found {found}")]
     Shape {
@@ -125,11 +119,10 @@ pub fn header_for(empty: &[u8], rows: u64, path: &Path) -> Result<[u8; HEADER_BY
 ///
 /// [`IndexError`] where the file cannot be read or is no flat index of that size.
 pub fn header(path: &Path) -> Result<Header, IndexError> {
-    let io = |act| move |source: std::io::Error| IndexError::Io { act, path: path.to_owned(), source };
-    let file = File::open(path).map_err(io("open"))?;
-    let bytes = file.metadata().map_err(io("stat"))?.len();
+    let file = disk::open_file(path)?;
+    let bytes = file.metadata().map_err(DiskError::at("stat", path))?.len();
     let mut head = Vec::with_capacity(HEADER_BYTES);
-    file.take(HEADER_BYTES as u64).read_to_end(&mut head).map_err(io("read"))?;
+    file.take(HEADER_BYTES as u64).read_to_end(&mut head).map_err(DiskError::at("read", path))?;
     parse(&head, bytes, path)
 }
 
@@ -223,13 +216,12 @@ impl Opened {
 ///
 /// # Errors
 ///
-/// [`IndexError::Io`] where it cannot be read.
+/// [`IndexError::Disk`] where it cannot be read.
 pub fn vector(path: &Path, dimension: usize, row: u64) -> Result<Vec<f32>, IndexError> {
     use std::os::unix::fs::FileExt;
-    let io = |act| move |source: std::io::Error| IndexError::Io { act, path: path.to_owned(), source };
     let mut bytes = vec![0; 4 * dimension];
     let at = HEADER_BYTES as u64 + row * bytes.len() as u64;
-    File::open(path).map_err(io("open"))?.read_exact_at(&mut bytes, at).map_err(io("read"))?;
+    disk::open_file(path)?.read_exact_at(&mut bytes, at).map_err(DiskError::at("read", path))?;
     Ok(bytes.as_chunks::<4>().0.iter().map(|float| f32::from_le_bytes(*float)).collect())
 }
 
@@ -248,6 +240,8 @@ fn faiss_error(act: &'static str, path: &Path, error: &faiss::error::Error) -> I
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn unit(seed: u32, dimension: usize) -> Vec<f32> {
@@ -321,6 +315,40 @@ mod tests {
         for (what, bytes) in cases {
             std::fs::write(&path, bytes).unwrap();
             assert!(matches!(Opened::map(&path), Err(IndexError::Shape { .. })), "{what}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_header_is_taken_only_where_the_file_is_as_long_as_it_says(
+            dimension in prop_oneof![0_u32..5, any::<u32>()],
+            ntotal in prop_oneof![0_u64..5, any::<u64>()],
+            floats in prop_oneof![0_u64..20, any::<u64>()],
+            bytes in prop_oneof![0_u64..200, any::<u64>()],
+            length in 0..=HEADER_BYTES,
+            honest in any::<bool>(),
+        ) {
+            let (floats, bytes) = match ntotal.checked_mul(u64::from(dimension)) {
+                Some(floats) if honest && floats < 1 << 60 => (floats, 45 + 4 * floats),
+                _ => (floats, bytes),
+            };
+            let mut head = vec![0; HEADER_BYTES];
+            head[..4].copy_from_slice(MAGIC);
+            head[4..8].copy_from_slice(&dimension.to_le_bytes());
+            head[8..16].copy_from_slice(&ntotal.to_le_bytes());
+            head[37..45].copy_from_slice(&floats.to_le_bytes());
+
+            let whole = parse(&head, bytes, Path::new("x"));
+
+            prop_assert!(parse(&head[..length], bytes, Path::new("x")).is_err() || length == HEADER_BYTES);
+            let all = u128::from(ntotal) * u128::from(dimension);
+            let fits = dimension > 0 && u128::from(floats) == all && u128::from(bytes) == 45 + 4 * all;
+            prop_assert_eq!(whole.is_ok(), fits);
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_of_headers_panic(head in prop::collection::vec(any::<u8>(), 0..60), bytes in any::<u64>()) {
+            parse(&head, bytes, Path::new("x")).ok();
         }
     }
 }

@@ -18,6 +18,10 @@ use serde::{Deserialize, Serialize};
 
 use super::{BuildsError, DiskError, Layout, Mode, disk};
 
+/// How a lock is opened: what a link leads to is no lock of ours, and a fifo is not waited for.
+const NEVER_ELSEWHERE_NEVER_WAITING: i32 =
+    rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
+
 /// The right to change what is published. Dropping it lets the next one in.
 #[derive(Debug)]
 pub struct PassLock {
@@ -83,7 +87,8 @@ pub fn lock_notes(layout: &Layout) -> Result<NoteLock, DiskError> {
 /// Whether an agent serves this directory; `None` where its lock cannot be read.
 #[must_use]
 pub fn agent_runs(layout: &Layout) -> Option<bool> {
-    match File::open(layout.private.join("agent.lock")) {
+    let path = layout.private.join("agent.lock");
+    match OpenOptions::new().read(true).custom_flags(NEVER_ELSEWHERE_NEVER_WAITING).open(path) {
         // Let go of at once: an agent that starts just now tries for longer than that.
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => Some(false),
@@ -101,7 +106,7 @@ fn try_lock_file(path: PathBuf) -> Result<Option<PassLock>, DiskError> {
         .create(true)
         .truncate(false)
         .mode(0o640)
-        .custom_flags((rustix::fs::OFlags::NOFOLLOW | rustix::fs::OFlags::NONBLOCK).bits().cast_signed())
+        .custom_flags(NEVER_ELSEWHERE_NEVER_WAITING)
         .open(&path)
         .map_err(DiskError::at("open", &path))?;
     match file.try_lock() {
@@ -168,4 +173,35 @@ impl Claim {
 
 fn claim_path(layout: &Layout) -> PathBuf {
     layout.private.join("claim.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::builds::Builds;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_claim_that_is_not_one_and_ours_stays_ours(
+            bytes in prop::collection::vec(any::<u8>(), 0..80),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let builds = Builds::at(&folder.path().join("faiss.index"), &folder.path().join("metadata.json")).unwrap();
+            drop(builds.lock().unwrap().unwrap());
+            prop_assert!(is_claimed(&builds.layout).unwrap());
+            let path = claim_path(&builds.layout);
+            let ours = std::fs::read(&path).unwrap();
+
+            std::fs::write(&path, &bytes).unwrap();
+            prop_assert!(!is_claimed(&builds.layout).unwrap());
+            // Cut short it is nobody's, and is written anew.
+            std::fs::write(&path, &ours[..at.index(ours.len())]).unwrap();
+            prop_assert!(!is_claimed(&builds.layout).unwrap());
+            drop(builds.lock().unwrap().unwrap());
+            prop_assert_eq!(std::fs::read(&path).unwrap(), ours);
+        }
+    }
 }

@@ -93,6 +93,12 @@ pub enum BuildsError {
         /// What stands there.
         found: &'static str,
     },
+    /// What is written below it would be written elsewhere.
+    #[error("{path} is a link, expected a directory; put what it leads to in its place")]
+    LedAway {
+        /// The name of a directory of ours.
+        path: PathBuf,
+    },
     /// A manifest or hashes file is not readable.
     #[error("build {id} is damaged: {source}")]
     Damaged {
@@ -130,7 +136,14 @@ impl BuildsError {
     /// Whether the settings, or who runs with them, are at fault: what is refused once stays refused.
     #[must_use]
     pub fn is_settings(&self) -> bool {
-        matches!(self, Self::Layout(_) | Self::NoLinks { .. } | Self::Claimed { .. } | Self::OtherUser { .. })
+        matches!(
+            self,
+            Self::Layout(_)
+                | Self::NoLinks { .. }
+                | Self::Claimed { .. }
+                | Self::OtherUser { .. }
+                | Self::LedAway { .. }
+        )
     }
 }
 
@@ -177,7 +190,8 @@ impl Build {
     ///
     /// [`BuildsError`] where they are missing or damaged.
     pub fn rows(&self) -> Result<Vec<RowHashes>, BuildsError> {
-        let bytes = disk::read_small(&self.path(layout::HASHES), MOST_HASHES_BYTES)?;
+        let most = self.manifest.files.hashes.bytes.min(MOST_HASHES_BYTES);
+        let bytes = disk::read_small(&self.path(layout::HASHES), most)?;
         parse_hashes(&bytes).map_err(|source| BuildsError::Damaged { id: self.manifest.id.clone(), source })
     }
 
@@ -210,9 +224,15 @@ impl Builds {
     ///
     /// # Errors
     ///
-    /// [`BuildsError::NoLinks`] and [`BuildsError::Claimed`] for such a place, [`DiskError`] otherwise.
+    /// [`BuildsError::NoLinks`], [`BuildsError::Claimed`], [`BuildsError::LedAway`] for such a place,
+    /// [`DiskError`] otherwise.
     pub fn lock(&self) -> Result<Option<lock::PassLock>, BuildsError> {
         let mode = self.mode();
+        if let Some(path) =
+            [&self.layout.builds, &self.layout.private].into_iter().find(|path| path.is_symlink())
+        {
+            return Err(BuildsError::LedAway { path: path.clone() });
+        }
         disk::make_directories(&self.layout.root, mode)?;
         let made = disk::make_missing(&self.layout.builds, mode)?;
         if disk::make_missing(&self.layout.private, mode)? || made {

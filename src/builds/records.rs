@@ -1,21 +1,20 @@
 //! Reads single records out of a build's metadata without loading all of it.
 
-use std::fs::File;
-use std::io::BufReader;
+use std::io::{BufReader, Read};
 use std::path::Path;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::DiskError;
+use super::{DiskError, disk};
 
-/// The records at these rows, in the order of `rows`.
+/// The records at these rows, in the order of `rows`, from metadata of so many bytes.
 ///
 /// # Errors
 ///
-/// [`DiskError`] where the file cannot be read, is not a JSON array, or has too few records.
-pub fn pick(metadata: &Path, rows: &[usize]) -> Result<Vec<Value>, DiskError> {
-    let file = File::open(metadata).map_err(DiskError::at("open", metadata))?;
+/// [`DiskError`] where the file cannot be read, has another length, is not a JSON array, or has too few records.
+pub fn pick(metadata: &Path, bytes: u64, rows: &[usize]) -> Result<Vec<Value>, DiskError> {
+    let file = disk::open_file_of(metadata, bytes)?.take(bytes);
     let mut found = vec![Value::Null; rows.len()];
     let mut from = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 18, file));
     from.deserialize_seq(Picker { rows, found: &mut found })
@@ -73,20 +72,53 @@ impl<'de> DeserializeSeed<'de> for Whole {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
     fn records_come_in_the_order_that_was_asked_for() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("metadata.json");
-        std::fs::write(&path, r#"[{"id": 0}, {"id": 1}, {"id": 2}]"#).unwrap();
+        let json = r#"[{"id": 0}, {"id": 1}, {"id": 2}]"#;
+        std::fs::write(&path, json).unwrap();
+        let bytes = json.len() as u64;
 
         let ids = |rows: &[usize]| {
-            pick(&path, rows).unwrap().iter().map(|record| record["id"].clone()).collect::<Vec<_>>()
+            pick(&path, bytes, rows).unwrap().iter().map(|record| record["id"].clone()).collect::<Vec<_>>()
         };
 
         assert_eq!(ids(&[2, 0, 2]), [2, 0, 2]);
         assert_eq!(ids(&[]), [0; 0]);
-        assert!(pick(&path, &[3]).unwrap_err().source.to_string().contains("row 3"));
+        assert!(pick(&path, bytes, &[3]).unwrap_err().source.to_string().contains("row 3"));
+        assert!(pick(&path, bytes + 1, &[0]).unwrap_err().source.to_string().contains("expected 34"));
+    }
+
+    proptest! {
+        #[test]
+        fn a_record_is_the_one_that_stands_there_or_an_error(
+            records in prop::collection::vec("[a-z\u{e9}]{0,5}", 0..6),
+            rows in prop::collection::vec(0_usize..8, 0..4),
+            spoiled in any::<Option<(prop::sample::Index, u8)>>(),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("metadata.json");
+            let mut json = serde_json::to_vec(&records).unwrap();
+            if let Some((at, byte)) = &spoiled {
+                let at = at.index(json.len());
+                json[at] = *byte;
+            }
+            std::fs::write(&path, &json).unwrap();
+
+            let found = pick(&path, json.len() as u64, &rows);
+
+            if spoiled.is_none() {
+                let there = rows.iter().all(|row| *row < records.len());
+                prop_assert_eq!(found.is_ok(), there);
+                let due: Option<Vec<Value>> =
+                    rows.iter().map(|row| records.get(*row).map(|text| text.as_str().into())).collect();
+                prop_assert_eq!(found.ok(), due);
+            }
+        }
     }
 }

@@ -316,7 +316,7 @@ struct Vectors {
 impl Vectors {
     fn open(build: &Build, dimension: usize) -> Result<Self, BuildsError> {
         let path = build.path(INDEX);
-        let file = File::open(&path).map_err(DiskError::at("open", &path))?;
+        let file = disk::open_file(&path)?;
         Ok(Self { file, path, dimension })
     }
 

@@ -7,7 +7,6 @@
 //! from memory or from what a writer believed, save what to expect.
 
 use std::fmt::Display;
-use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
@@ -160,13 +159,11 @@ impl Build {
     pub fn index_is_whole(&self, stop: &dyn Fn() -> bool) -> Result<bool, VerifyError> {
         let fact = &self.manifest.files.index;
         let mut hasher = blake3::Hasher::new();
-        let mut bytes = 0;
-        let read = pieces(&self.path(INDEX), stop, &mut |piece| {
+        let read = pieces(&self.path(INDEX), fact.bytes, stop, &mut |piece| {
             hasher.update(piece);
-            bytes += piece.len() as u64;
         });
         match read {
-            Ok(()) => Ok(bytes == fact.bytes && hasher.finalize().to_string() == fact.blake3),
+            Ok(()) => Ok(hasher.finalize().to_string() == fact.blake3),
             Err(Cut::Stopped) => Err(VerifyError::Stopped),
             Err(Cut::Disk(_)) => Ok(false),
         }
@@ -203,20 +200,15 @@ enum Cut {
     Disk(DiskError),
 }
 
-/// Hands a file's bytes on in pieces, from its beginning.
-fn pieces(path: &Path, stop: &dyn Fn() -> bool, each: &mut dyn FnMut(&[u8])) -> Result<(), Cut> {
-    let failed = |act| move |source| Cut::Disk(DiskError { act, path: path.to_owned(), source });
-    let meta = path.metadata().map_err(failed("stat"))?;
-    if !meta.is_file() {
-        return Err(failed("read")(std::io::Error::other("not a regular file")));
-    }
-    let mut file = File::open(path).map_err(failed("open"))?;
+/// Hands the bytes of a file of this length on in pieces, from its beginning.
+fn pieces(path: &Path, bytes: u64, stop: &dyn Fn() -> bool, each: &mut dyn FnMut(&[u8])) -> Result<(), Cut> {
+    let mut file = disk::open_file_of(path, bytes).map_err(Cut::Disk)?.take(bytes);
     let mut buffer = vec![0; PIECE_BYTES];
     loop {
         if stop() {
             return Err(Cut::Stopped);
         }
-        match file.read(&mut buffer).map_err(failed("read"))? {
+        match file.read(&mut buffer).map_err(|error| Cut::Disk(DiskError::at("read", path)(error)))? {
             0 => return Ok(()),
             read => each(&buffer[..read]),
         }
@@ -235,7 +227,7 @@ fn digest(
     let mut hasher = blake3::Hasher::new();
     let mut bytes = 0_u64;
     let words = |bytes: u64, digest: &str| format!("{bytes} bytes, blake3 {digest}");
-    let read = pieces(path, stop, &mut |piece| {
+    let read = pieces(path, fact.bytes, stop, &mut |piece| {
         hasher.update(piece);
         bytes += piece.len() as u64;
         also(piece);
@@ -286,7 +278,8 @@ fn metadata_file(
 
 fn hashes_file(path: &Path, expected: &Expected<'_>, checks: &mut Vec<Check>) {
     let fact = &expected.files.hashes;
-    let found = disk::read_small(path, MOST_HASHES_BYTES).map_err(|error| super::with_cause(&error));
+    let most = fact.bytes.min(MOST_HASHES_BYTES);
+    let found = disk::read_small(path, most).map_err(|error| super::with_cause(&error));
     let digest = found.as_ref().map(|bytes| blake3::hash(bytes).to_string());
     check(
         checks,

@@ -3,14 +3,12 @@
 //! The question is embedded in the space that the index was made in; another
 //! space's vectors would give answers without meaning.
 
-use std::path::Path;
-
 use serde_json::{Value, json};
 
 use super::{Context, DONE, FAILED, USAGE, embedder, fail, say, say_json, table};
 use crate::builds::index::{Hit, Opened};
 use crate::builds::layout::{INDEX, METADATA};
-use crate::builds::{Builds, Served, records, with_cause};
+use crate::builds::{Build, Builds, Served, records, with_cause};
 use crate::embed::embed_query;
 use crate::visible::one_line;
 
@@ -46,7 +44,7 @@ pub(super) fn run(context: &Context, query: &str, k: usize) -> u8 {
         );
         return fail(context.json, FAILED, &words);
     }
-    match answers(context, &build.path(INDEX), &build.path(METADATA), query, k) {
+    match answers(context, &build, query, k) {
         Ok(answers) => {
             print(context, &answers);
             DONE
@@ -59,22 +57,23 @@ pub(super) fn run(context: &Context, query: &str, k: usize) -> u8 {
     }
 }
 
-fn answers(
-    context: &Context,
-    index: &Path,
-    metadata: &Path,
-    query: &str,
-    k: usize,
-) -> Result<Vec<(Hit, Value)>, String> {
+fn answers(context: &Context, build: &Build, query: &str, k: usize) -> Result<Vec<(Hit, Value)>, String> {
     let settings = &context.config.embedding;
     let embedder = embedder(&context.config).map_err(|error| with_cause(&error))?;
     let asked = embed_query(embedder, context.space.dimension, query, settings.request_timeout);
     let asked = context.runtime.block_on(context.stop.run_until_cancelled(asked)).ok_or("stopped")?;
     let vector = asked.map_err(|error| with_cause(&error))?;
     let index_of = |error: crate::builds::index::IndexError| with_cause(&error);
-    let hits = Opened::map(index).map_err(index_of)?.search(&vector, k, index).map_err(index_of)?;
+    let index = build.path(INDEX);
+    let opened = Opened::map(&index).map_err(index_of)?;
+    if opened.header.dimension != vector.len() {
+        let found = opened.header.dimension;
+        return Err(format!("{} has {found} dimensions, its manifest {}", index.display(), vector.len()));
+    }
+    let hits = opened.search(&vector, k, &index).map_err(index_of)?;
     let rows: Vec<usize> = hits.iter().map(|hit| hit.row).collect();
-    let records = records::pick(metadata, &rows).map_err(|error| with_cause(&error))?;
+    let bytes = build.manifest.files.metadata.bytes;
+    let records = records::pick(&build.path(METADATA), bytes, &rows).map_err(|error| with_cause(&error))?;
     Ok(hits.into_iter().zip(records).collect())
 }
 

@@ -228,3 +228,21 @@ fn a_question_is_answered_while_a_build_goes_on_and_writes_nothing() {
     build.kill().unwrap();
     build.wait().unwrap();
 }
+
+#[test]
+fn an_index_of_another_dimension_than_its_manifest_says_is_told_and_not_searched() {
+    let world = world(4);
+    let index = std::fs::canonicalize(world.path("data/faiss.index")).unwrap();
+    let mut bytes = world.published("faiss.index");
+    // As many floats, in twice as many rows of half the length.
+    let half = u32::try_from(DIMENSION / 2).unwrap();
+    bytes[4..8].copy_from_slice(&half.to_le_bytes());
+    bytes[8..16].copy_from_slice(&8_u64.to_le_bytes());
+    std::fs::remove_file(&index).unwrap();
+    std::fs::write(&index, &bytes).unwrap();
+
+    let ran = world.run(&["search", QUERY]);
+
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("faiss.index has 16 dimensions, its manifest 32"), "{ran:?}");
+}
