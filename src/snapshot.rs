@@ -438,6 +438,13 @@ impl Header {
         let file = File::open(path).map_err(io("open"))?;
         file.take(Self::BYTES as u64).read_to_end(&mut head).map_err(io("read"))?;
         let wrong = |found: String| SourceError::NotADatabase { path: path.to_owned(), found };
+        for path in ["-wal", "-shm", "-journal"].map(|suffix| beside(path, suffix)) {
+            // SQLite would follow a link elsewhere, and wait at a fifo for ever.
+            if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
+                let found = if path.is_symlink() { "a link" } else { "a directory, device, fifo or socket" };
+                return Err(SourceError::NotAFile { path, found });
+            }
+        }
         if head.is_empty() {
             return Err(wrong("the file is empty".to_owned()));
         }
@@ -514,5 +521,24 @@ mod tests {
 
         assert_eq!(rows(false).unwrap(), 0);
         assert!(matches!(rows(true), Err(SourceError::Stopped)));
+    }
+
+    #[test]
+    fn what_stands_in_place_of_sqlites_own_files_is_refused_and_not_waited_for() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("experts.db");
+        Connection::open(&path).unwrap().execute_batch(include_str!("../data/schema.sql")).unwrap();
+        let look = || Look::open(&path, &|| false, Box::new(|| false)).map(drop);
+        for suffix in ["-wal", "-shm", "-journal"] {
+            let other = beside(&path, suffix);
+            let mode = rustix::fs::Mode::from_raw_mode(0o600);
+            rustix::fs::mknodat(rustix::fs::CWD, &other, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+            assert!(matches!(look(), Err(SourceError::NotAFile { .. })), "a fifo as {suffix}");
+            std::fs::remove_file(&other).unwrap();
+            std::os::unix::fs::symlink("/dev/zero", &other).unwrap();
+            assert!(matches!(look(), Err(SourceError::NotAFile { .. })), "a link as {suffix}");
+            std::fs::remove_file(&other).unwrap();
+        }
+        look().unwrap();
     }
 }
