@@ -24,6 +24,8 @@ pub fn uri(path: &Path, parameters: &str) -> OsString {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -35,6 +37,31 @@ mod tests {
         ];
         for (path, expected) in cases {
             assert_eq!(uri(Path::new(path), "mode=ro"), expected);
+        }
+    }
+
+    /// What SQLite makes of an address: escapes resolved up to the first `?` or `#`.
+    fn as_sqlite_reads(address: &[u8]) -> Vec<u8> {
+        let rest = address.strip_prefix(b"file:").unwrap();
+        let mut out = Vec::new();
+        let mut bytes = rest.iter().copied().take_while(|byte| !b"?#".contains(byte));
+        while let Some(byte) = bytes.next() {
+            if byte == b'%' {
+                let digits = [bytes.next().unwrap(), bytes.next().unwrap()];
+                out.push(u8::from_str_radix(std::str::from_utf8(&digits).unwrap(), 16).unwrap());
+            } else {
+                out.push(byte);
+            }
+        }
+        out
+    }
+
+    proptest! {
+        #[test]
+        fn an_address_leads_back_to_its_file(path in prop::collection::vec(1_u8.., 1..30)) {
+            let address = uri(Path::new(std::ffi::OsStr::from_bytes(&path)), "mode=ro");
+            prop_assert_eq!(as_sqlite_reads(address.as_bytes()), path);
+            prop_assert!(address.as_bytes().ends_with(b"?mode=ro"));
         }
     }
 }

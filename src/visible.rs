@@ -32,6 +32,8 @@ fn visible(char: char) -> impl Iterator<Item = char> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -53,5 +55,16 @@ mod tests {
         assert_eq!(one_line("fours", 4), "four…");
         assert_eq!(one_line("a b c", 3), "a b…");
         assert_eq!(one_line(&"x".repeat(100_000), 400).chars().count(), 401);
+    }
+
+    proptest! {
+        #[test]
+        fn nothing_that_acts_on_a_terminal_survives(text in any::<String>(), most in 0_usize..60) {
+            let acting = "\u{1b}[2J\u{9b}\r\n\u{202e}\u{2066}\u{feff}\u{200b}";
+            let line = one_line(&format!("{text}{acting}{text}"), most);
+            prop_assert!(line.chars().all(|char| !char.is_control()), "{line:?}");
+            prop_assert!(!line.contains(['\u{202e}', '\u{2066}', '\u{feff}', '\u{200b}', '\u{2028}']), "{line:?}");
+            prop_assert!(line.chars().count() <= most + 1);
+        }
     }
 }

@@ -342,6 +342,8 @@ fn save<T: Serialize>(path: &Path, value: &T) -> Result<(), DiskError> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn promoted(log: &str) -> State {
@@ -420,5 +422,64 @@ mod tests {
 
         let at = |build| state.replaced_at(build).map(Timestamp::as_second);
         assert_eq!((at("a"), at("b"), at("c"), at("x")), (Some(3), Some(2), None, None));
+    }
+
+    /// A time that can be written and read.
+    fn time() -> impl Strategy<Value = Timestamp> {
+        (Timestamp::MIN.as_second()..Timestamp::MAX.as_second())
+            .prop_map(|second| Timestamp::from_second(second).unwrap())
+    }
+
+    fn state() -> impl Strategy<Value = State> {
+        let promotion = ("[ab]", time(), ".{0,3}").prop_map(|(build, at, by)| Promotion { build, at, by });
+        let attempt =
+            (time(), any::<Option<String>>(), any::<u64>()).prop_map(|(at, error, took_ms)| Attempt {
+                at,
+                trigger: "start".to_owned(),
+                outcome: "failed".to_owned(),
+                build: None,
+                error,
+                counts: Counts { records: took_ms, ..Counts::default() },
+                took_ms,
+                promote_ms: 0,
+            });
+        let lists = (prop::collection::vec(promotion, 0..5), prop::collection::vec(attempt, 0..3));
+        lists.prop_map(|(promotions, attempts)| State { promotions, attempts, same_content: None })
+    }
+
+    proptest! {
+        #[test]
+        fn a_state_is_read_as_it_was_written_and_a_damaged_one_counts_as_empty(
+            state in state(),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("state.json");
+            save(&path, &state).unwrap();
+            prop_assert_eq!(load::<State>(&path), (state, None));
+
+            let mut bytes = std::fs::read(&path).unwrap();
+            let at = at.index(bytes.len());
+            bytes[at] = byte;
+            std::fs::write(folder.path().join("spoiled.json"), &bytes).unwrap();
+            let (spoiled, damaged) = load::<State>(&folder.path().join("spoiled.json"));
+            prop_assert!(damaged.is_none() || spoiled == State::default());
+            // Whatever it now says, nothing that is asked of it may fail.
+            prop_assert_ne!(spoiled.before("a", &|_| true), Some("a"));
+            prop_assert_eq!(spoiled.replaced_at("never"), None);
+        }
+
+        #[test]
+        fn no_bytes_make_the_readers_of_notes_panic(bytes in prop::collection::vec(any::<u8>(), 0..100)) {
+            let folder = tempfile::tempdir().unwrap();
+            let path = folder.path().join("note.json");
+            std::fs::write(&path, &bytes).unwrap();
+            drop(load::<State>(&path));
+            drop(load::<Option<Hold>>(&path));
+            drop(load::<AgentNote>(&path));
+            drop(load::<Announced>(&path));
+            drop(load::<Option<crate::stamp::Stamp>>(&path));
+        }
     }
 }

@@ -129,6 +129,8 @@ fn percent_decoded(path: &str) -> Option<String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn url(text: &str) -> Result<PathBuf, String> {
@@ -223,5 +225,20 @@ mod tests {
         assert_eq!(printable("sqlite://u:secret@/a.db"), "sqlite://***");
         assert_eq!(printable("sqlite:///:memory:"), "sqlite:///:memory:");
         assert_eq!(printable("data/experts.db"), "data/experts.db");
+    }
+
+    proptest! {
+        #[test]
+        fn a_plain_path_is_the_file_itself_and_no_text_makes_the_readers_panic(
+            path in "/?[a-z0-9_.\u{e9} -]{1,8}[a-z](/[a-z]{1,5}){0,3}",
+            text in "(sqlite|file|[a-z+]{0,8})?:?/{0,4}[a-z?%0-9:@#.]{0,20}|.{0,20}",
+        ) {
+            prop_assert_eq!(url(&format!("sqlite:///{path}")), Ok(PathBuf::from(&path)));
+            let setting = Location::from_setting(&path).and_then(|location| location.settle(|_| false));
+            prop_assert_eq!(setting, Ok(PathBuf::from(&path)));
+            url(&text).ok();
+            Location::from_setting(&text).ok();
+            printable(&text);
+        }
     }
 }

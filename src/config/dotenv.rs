@@ -143,6 +143,8 @@ fn line_of(text: &str, rest: &str) -> usize {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -211,6 +213,27 @@ mod tests {
             let found = parse(text);
             assert_eq!(found.unreadable_lines, lines, "{text:?}");
             assert_eq!(found.values.len(), values, "{text:?}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn a_quoted_value_is_read_as_it_is_whatever_stands_around(
+            value in "[^'\\\\\0]{0,20}",
+            before in "([A-Z]{1,3}=[a-z0-9 ]{0,5}\n|# [^\n\r]{0,9}\n|\n){0,3}",
+        ) {
+            let found = parse(&format!("{before}KEY_OF_OURS='{value}'\nLAST=1"));
+            prop_assert_eq!(found.values.get("KEY_OF_OURS"), Some(&value));
+            prop_assert_eq!(found.values.get("LAST").map(String::as_str), Some("1"));
+        }
+
+        #[test]
+        fn no_text_makes_the_reader_panic_or_name_a_line_that_is_not_there(
+            text in "[A-C='\"#\\\\ \n\r\t\u{e9}\u{a0}x]{0,40}|.{0,40}",
+        ) {
+            let found = parse(&text);
+            let lines = 1 + text.matches('\n').count();
+            prop_assert!(found.unreadable_lines.iter().all(|line| (1..=lines).contains(line)));
         }
     }
 }

@@ -24,6 +24,8 @@ pub(super) fn print(duration: Duration) -> String {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -65,6 +67,19 @@ mod tests {
             let duration = Duration::from_millis(milliseconds);
             assert_eq!(print(duration), text);
             assert_eq!(parse(text), Some(duration));
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn no_text_makes_the_reader_panic(text in "[-+0-9.ehmsu ]{0,20}|.{0,20}") {
+            parse(&text);
+        }
+
+        #[test]
+        fn every_duration_that_is_printed_reads_back(milliseconds in 0_u64..1 << 50) {
+            let duration = Duration::from_millis(milliseconds);
+            prop_assert_eq!(parse(&print(duration)), Some(duration));
         }
     }
 }

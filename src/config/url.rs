@@ -67,6 +67,8 @@ fn parsed(text: &str) -> Result<Url, String> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     #[test]
@@ -114,6 +116,22 @@ mod tests {
             ("http://10.0.0.1", true),
         ] {
             assert_eq!(is_open_to_others(base), open, "{base}");
+        }
+    }
+
+    proptest! {
+        #[test]
+        fn what_is_accepted_can_be_requested_and_what_is_refused_shows_no_secret(
+            text in "(http|https|ftp|HTTP)?:?/{0,3}([a-z]{1,5}(:[a-z]{1,3})?@)?[a-z0-9.:\\[\\]%]{0,12}(/[a-z?#%@]{0,6})?|.{0,20}",
+        ) {
+            if let Ok(address) = checked(&text) {
+                let url = Url::parse(&address).unwrap();
+                prop_assert!(url.username().is_empty() && url.password().is_none() && url.has_host());
+            }
+            if let Ok(base) = checked_base(&text) {
+                prop_assert!(!base.ends_with('/') && !base.contains('?'));
+            }
+            is_open_to_others(&text);
         }
     }
 }

@@ -172,6 +172,8 @@ fn vectors(reply: &Reply, key: &SecretString, texts: &[String]) -> Result<Vec<Ve
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
     use crate::embed::FailureKind;
 
@@ -280,5 +282,45 @@ mod tests {
         }
         // Not a number as text is a float, and refused as any that is not finite.
         assert!(read(200, r#"{"embeddings":[{"values":["NaN"]}]}"#).unwrap()[0][0].is_nan());
+    }
+
+    fn read(body: &[u8]) -> Result<Vec<Vec<f32>>, Failure> {
+        let reply = Reply { status: 200, retry_after: None, location: None, body: body.into() };
+        vectors(&reply, &SecretString::from("AIza-secret"), &[])
+    }
+
+    proptest! {
+        #[test]
+        fn a_vector_is_what_the_json_says_or_there_is_none(
+            sent in prop::collection::vec(prop::collection::vec(prop::num::f32::NORMAL, 0..4), 0..4),
+            at in any::<prop::sample::Index>(),
+            byte in any::<u8>(),
+        ) {
+            let entries: Vec<Value> = sent.iter().map(|floats| serde_json::json!({ "values": floats })).collect();
+            let mut body = serde_json::to_vec(&serde_json::json!({ "embeddings": entries })).unwrap();
+            prop_assert_eq!(read(&body).unwrap(), sent);
+
+            let at = at.index(body.len());
+            body[at] = byte;
+            if let Ok(found) = read(&body) {
+                let says: Value = serde_json::from_slice(&body).unwrap();
+                let floats = |entry: &Value| -> Vec<f64> {
+                    let values = entry.get("values").and_then(Value::as_array).cloned().unwrap_or_default();
+                    let number = |x: &Value| x.as_f64().or_else(|| x.as_str()?.trim().parse().ok()).unwrap();
+                    values.iter().map(number).collect()
+                };
+                let due: Vec<Vec<f64>> = says["embeddings"].as_array().unwrap().iter().map(floats).collect();
+                let same = |found: &f32, due: &f64| found.to_bits() == (*due as f32).to_bits();
+                prop_assert!(found.len() == due.len());
+                for (found, due) in found.iter().zip(&due) {
+                    prop_assert!(found.len() == due.len() && found.iter().zip(due).all(|(x, y)| same(x, y)));
+                }
+            }
+        }
+
+        #[test]
+        fn no_bytes_make_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..100)) {
+            prop_assert!(read(&body).is_err());
+        }
     }
 }

@@ -5,6 +5,8 @@ use std::net::{SocketAddr, TcpListener, TcpStream};
 use std::sync::mpsc;
 use std::thread;
 
+use proptest::prelude::*;
+
 use super::*;
 
 const SOON: Duration = Duration::from_secs(20);
@@ -216,5 +218,25 @@ fn only_this_hosts_own_addresses_are_reached_without_a_proxy() {
     ];
     for (url, expected) in cases {
         assert_eq!(is_loopback(&address(url).unwrap()), expected, "{url}");
+    }
+}
+
+proptest! {
+    #[test]
+    fn no_header_makes_the_reader_of_waits_panic(
+        asked in "[-+0-9.eE]{0,24}|[A-Z][a-z]{2}, [0-9]{1,2} [A-Z][a-z]{2} [0-9]{1,5} [0-9:]{0,8} GMT|.{0,20}",
+        date in any::<Option<String>>(),
+    ) {
+        retry_after(Some(&asked), date.as_deref());
+    }
+
+    #[test]
+    fn seconds_and_dates_are_the_wait_that_they_say(seconds in 0_u32..10_000_000) {
+        let wait = Some(Duration::from_secs(seconds.into()));
+        prop_assert_eq!(retry_after(Some(&seconds.to_string()), None), wait);
+        let now = jiff::Timestamp::from_second(1_800_000_000).unwrap();
+        let print = |at: jiff::Timestamp| at.strftime("%a, %d %b %Y %H:%M:%S GMT").to_string();
+        let until = print(now + jiff::SignedDuration::from_secs(seconds.into()));
+        prop_assert_eq!(retry_after(Some(&until), Some(&print(now))), wait);
     }
 }

@@ -1,5 +1,7 @@
 //! The settings file that is shipped says the defaults, all of them.
 
+use proptest::prelude::*;
+
 use super::*;
 
 const SHIPPED: &str = include_str!("../../../systemd/reindexd.toml");
@@ -52,4 +54,33 @@ fn with_an_announcement_switched_on_it_still_loads() {
     let config = Host::with_settings(&text.replace("#[[announce]]", "[[announce]]")).config();
     assert_eq!(config.announce.len(), 1);
     assert_eq!(config.announce[0].timeout, seconds(10));
+}
+
+proptest! {
+    #![proptest_config(ProptestConfig::with_cases(200))]
+
+    #[test]
+    fn no_slip_of_the_pen_makes_the_reader_panic_or_forget_the_file(
+        slips in prop::collection::vec((any::<prop::sample::Index>(), any::<char>(), 0..3_usize), 1..4),
+    ) {
+        let without = ["command", "token_file", "confirm", "api_key_file"];
+        let mut text: Vec<char> = switched_on(|key| !without.contains(&key)).chars().collect();
+        for (at, char, kind) in slips {
+            let at = at.index(text.len());
+            match kind {
+                0 => text[at] = char,
+                1 => text.insert(at, char),
+                _ => drop(text.remove(at)),
+            }
+        }
+        let text: String = text.into_iter().collect();
+        if let Err(error) = Host::with_settings(&text).load() {
+            prop_assert!(!error.to_string().is_empty());
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
+        Host::new().file("reindexd.toml", bytes).load().ok();
+    }
 }

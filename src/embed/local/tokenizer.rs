@@ -174,6 +174,8 @@ fn normalised(text: &str) -> impl Iterator<Item = char> {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn encode(text: &str) -> Vec<u32> {
@@ -233,5 +235,20 @@ mod tests {
 
         assert_eq!(refused.to_string(), "embedded vocabulary: expected token ids below 30522, found 30522");
         assert!(Tokenizer::load(b"{}").is_err());
+    }
+
+    proptest! {
+        #![proptest_config(ProptestConfig::with_cases(100))]
+
+        #[test]
+        fn any_text_gives_tokens_that_the_model_has_within_its_limit(text in r"\PC{0,200}|(.|\n|[CLS]|\u{300}|\u{4e00}){0,600}") {
+            static TOKENIZER: std::sync::LazyLock<Tokenizer> =
+                std::sync::LazyLock::new(|| Tokenizer::load(super::super::TOKENIZER).unwrap());
+            let mut tokens = Vec::new();
+            TOKENIZER.encode(&text, &mut tokens);
+            prop_assert!((2..=MAX_TOKENS).contains(&tokens.len()));
+            prop_assert_eq!((tokens[0], tokens[tokens.len() - 1]), (START, END));
+            prop_assert!(tokens.iter().all(|token| *token < forward::VOCABULARY));
+        }
     }
 }

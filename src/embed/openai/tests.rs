@@ -1,5 +1,7 @@
 //! Requests and answers of the `/v1/embeddings` kind.
 
+use proptest::prelude::*;
+
 use super::*;
 use crate::embed::{FailureKind, Provider};
 
@@ -117,4 +119,57 @@ fn a_key_is_asked_for_only_where_the_service_wants_one() {
         OpenAi::new(&settings, Http::new().unwrap()).unwrap().url,
         "https://api.openai.com/v1/embeddings"
     );
+}
+
+proptest! {
+    #[test]
+    fn a_vector_stands_where_its_index_says_or_there_is_none(
+        sent in prop::collection::vec(prop::collection::vec(prop::num::f32::NORMAL, 0..4), 0..5),
+        in_base64 in any::<bool>(),
+        seed in any::<u64>(),
+        at in any::<prop::sample::Index>(),
+        byte in any::<u8>(),
+    ) {
+        let form = |floats: &Vec<f32>| if in_base64 { base64(floats).into() } else { serde_json::json!(floats) };
+        let mut entries: Vec<Value> =
+            sent.iter().enumerate().map(|(index, floats)| serde_json::json!({"index": index, "embedding": form(floats)})).collect();
+        fastrand::Rng::with_seed(seed).shuffle(&mut entries);
+        let mut body = serde_json::json!({ "data": entries }).to_string().into_bytes();
+        prop_assert_eq!(&read(std::str::from_utf8(&body).unwrap()).unwrap(), &sent);
+
+        let at = at.index(body.len());
+        body[at] = byte;
+        let reply = Reply { status: 200, retry_after: None, location: None, body };
+        if let Ok(found) = vectors(&reply, None, &[]) {
+            prop_assert_eq!(found.len(), sent.len());
+            // One byte is another: of one vector at most the floats, or of two the places.
+            let others = found.iter().zip(&sent).filter(|(found, sent)| found != sent).count();
+            prop_assert!(others <= 1 || sent.len() == 1, "{others} vectors are others");
+        }
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_of_base64_panic(text in "[A-Za-z0-9+/=]{0,40}|.{0,20}") {
+        if let Some(floats) = base64_floats(&text) {
+            prop_assert!(floats.len() * 16 <= text.len() * 3);
+        }
+    }
+
+    #[test]
+    fn no_bytes_make_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..100)) {
+        let reply = Reply { status: 200, retry_after: None, location: None, body };
+        prop_assert!(vectors(&reply, None, &[]).is_err());
+    }
+}
+
+/// Little-endian floats in standard base64, written as plainly as can be.
+fn base64(floats: &[f32]) -> String {
+    const DIGITS: &[u8; 64] = b"ABCDEFGHIJKLMNOPQRSTUVWXYZabcdefghijklmnopqrstuvwxyz0123456789+/";
+    let bytes: Vec<u8> = floats.iter().flat_map(|float| float.to_le_bytes()).collect();
+    let bits: Vec<u8> = bytes.iter().flat_map(|byte| (0..8).rev().map(move |bit| byte >> bit & 1)).collect();
+    let digit = |bits: &[u8]| {
+        let six = (0..6).fold(0, |six, at| six << 1 | bits.get(at).copied().unwrap_or(0));
+        char::from(DIGITS[usize::from(six)])
+    };
+    bits.chunks(6).map(digit).collect()
 }

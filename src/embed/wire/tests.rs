@@ -1,5 +1,7 @@
 //! Answers and errors as providers send them, byte for byte.
 
+use proptest::prelude::*;
+
 use super::*;
 
 fn reply(status: u16, body: &str) -> Reply {
@@ -104,4 +106,40 @@ fn the_key_is_never_repeated() {
     let key = SecretString::from("sk-secret");
     let failure = failure(&reply(401, r#"{"error":{"message":"Incorrect key sk-secret"}}"#), Some(&key), &[]);
     assert_eq!(failure.message, "status 401: Incorrect key ***");
+}
+
+proptest! {
+    #[test]
+    fn no_body_makes_the_reader_of_failures_panic_or_say_more_than_a_line(
+        status in 100_u16..600,
+        body in prop::collection::vec(any::<u8>(), 0..120),
+        words in any::<String>(),
+        shape in 0_usize..5,
+    ) {
+        let words = serde_json::Value::from(words);
+        let shaped = match shape {
+            0 => body,
+            1 => serde_json::json!({"error": {"message": words, "details": [{"retryDelay": words}]}}).to_string().into(),
+            2 => serde_json::json!([{"error": words, "code": words}]).to_string().into(),
+            3 => serde_json::json!({"detail": [{"msg": words}, words]}).to_string().into(),
+            _ => words.to_string().into(),
+        };
+        let reply = Reply { status, retry_after: None, location: None, body: shaped };
+        let message = failure(&reply, None, &[]).message;
+        prop_assert!(message.chars().count() < 450 && message.chars().all(|char| !char.is_control()));
+    }
+
+    #[test]
+    fn a_wait_in_an_error_is_read_as_it_is_said(nanoseconds in 0_u64..1 << 45) {
+        let wait = Duration::from_nanos(nanoseconds);
+        let said = format!("{}.{:09}s", wait.as_secs(), wait.subsec_nanos());
+        let read = duration(&said).unwrap();
+        // Seconds pass through a float: so much of them as it can hold.
+        prop_assert!(read.abs_diff(wait) < Duration::from_micros(10), "{said}: {read:?}");
+    }
+
+    #[test]
+    fn no_text_makes_the_reader_of_waits_panic(text in "[-+0-9.eE]{0,24}s?|.{0,20}") {
+        duration(&text);
+    }
 }
