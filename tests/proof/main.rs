@@ -19,6 +19,7 @@
 #![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
 
 mod errors;
+mod hostile;
 mod kills;
 mod limits;
 mod load;
