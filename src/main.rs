@@ -1,21 +1,19 @@
 //! The program: signals first, then arguments, logs, one command, an exit code.
 
-use std::process::ExitCode;
-
 use clap::Parser;
 use reindexd::cli::{self, Args};
-use reindexd::signals::Handlers;
+use reindexd::signals::{self, Handlers};
 
-fn main() -> ExitCode {
+fn main() {
     let handlers = match Handlers::install() {
         Ok(handlers) => handlers,
         Err(error) => {
             eprintln!("reindexd: cannot hear signals: {error}");
-            return ExitCode::from(1);
+            signals::leave(cli::FAILED);
         }
     };
-    match Args::try_parse() {
-        Ok(args) => ExitCode::from(cli::main(&args, handlers)),
-        Err(error) => ExitCode::from(cli::usage(&error)),
-    }
+    signals::leave(match Args::try_parse() {
+        Ok(args) => cli::main(&args, handlers),
+        Err(error) => cli::usage(&error),
+    })
 }

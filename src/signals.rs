@@ -6,10 +6,13 @@
 //! A second SIGTERM or SIGINT ends the process at once, from inside the signal
 //! handler, whatever the rest of the program hangs on.
 //!
+//! A fifth, SIGXFSZ, is heard so that it does nothing: a write past the limit on
+//! a file's size fails then as on a full disk, instead of ending the process.
+//!
 //! What a signal means is `agent`'s and `cli`'s to decide.
 
 use std::ffi::c_int;
-use std::io;
+use std::io::{self, Write};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 
@@ -101,6 +104,8 @@ impl Handlers {
         flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         flag::register(SIGHUP, Arc::clone(&handlers.reload))?;
         flag::register(SIGUSR1, Arc::clone(&handlers.now))?;
+        // Nobody reads this flag. A handler, unlike an ignored signal, is not handed on to commands that we run.
+        flag::register(SIGXFSZ, Arc::default())?;
         Ok(handlers)
     }
 
@@ -133,6 +138,16 @@ impl Handlers {
         let coming = coming.filter_map(|number| std::future::ready(Signal::from_number(number)));
         Ok(stream::iter(heard.into_iter().flatten()).chain(coming))
     }
+}
+
+/// Ends the process with this status, once all is said and written.
+///
+/// Nothing that libraries registered for the end is run: without memory `OpenBLAS`
+/// waits there for a thread of its own that never ends.
+pub fn leave(status: u8) -> ! {
+    // A reader that went away is no failure.
+    io::stdout().flush().ok();
+    signal_hook::low_level::exit(c_int::from(status))
 }
 
 #[cfg(test)]

@@ -14,6 +14,7 @@ mod look;
 mod progress;
 mod rollback;
 mod run;
+mod runtime;
 mod search;
 mod status;
 mod sweep;
@@ -150,9 +151,9 @@ pub fn main(args: &Args, handlers: Handlers) -> u8 {
     if matches!(args.command, Command::Config) {
         return config::run(args.json, &loaded);
     }
-    let runtime = match tokio::runtime::Builder::new_multi_thread().worker_threads(2).enable_all().build() {
+    let runtime = match runtime::start() {
         Ok(runtime) => runtime,
-        Err(error) => return args.never_began(FAILED, &format!("cannot start threads: {error}")),
+        Err(words) => return args.never_began(FAILED, &words),
     };
     let Loaded { config, .. } = loaded;
     let space = config.space(local_revision);

@@ -26,6 +26,7 @@ mod load;
 mod power;
 mod readers;
 mod report;
+mod resources;
 mod scale;
 mod signals;
 #[path = "../it/support/mod.rs"]

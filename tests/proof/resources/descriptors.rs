@@ -1,0 +1,131 @@
+//! Out of file descriptors: at each limit from the start on, and under an agent at work.
+
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use super::{Before, MOST_LINES, Tally, assert_one_error, behind, limit, run_bounded, troubles};
+use crate::scale::thinned;
+use crate::support::World;
+use crate::support::agent::Agent;
+
+/// How the lack is named: by the loader, by the system, by SQLite.
+const NAMED: [&str; 3] = ["Too many open files", "Error 24", "unable to open database file"];
+const LIMITS: std::ops::RangeInclusive<u32> = 3..=40;
+/// Only orders make it work, and nothing is tried again by itself within a test.
+const ORDERED: &str = "quiet = \"10m\"\nmax_wait = \"20m\"\nresync = \"1h\"\n";
+
+#[test]
+fn a_command_with_any_number_of_descriptors_builds_or_says_that_there_are_too_few() {
+    let began = Instant::now();
+    let (world, mut tally) = (World::with_people(3), Tally::default());
+    world.build();
+    for (people, most) in (4..).zip(thinned(LIMITS.collect(), 8)) {
+        let case = format!("{most} descriptors");
+        world.add_people([people]);
+        let before = Before::of(&world);
+        let words = ["prlimit", &format!("--nofile={most}:{most}")];
+        let ran = run_bounded(&mut behind(&words, &world.command(&["build"])));
+
+        if ran.code == 0 {
+            before.assert_clean(&world, &case);
+        } else {
+            // Below four not even the loader can work.
+            if ran.code != 127 {
+                assert_one_error(&case, &ran);
+            }
+            before.assert_kept(&world, &case, &ran.stderr, &NAMED);
+        }
+        before.assert_converges(&world, &case, people as usize);
+        tally.count(if ran.code == 0 { "built" } else { "refused" });
+    }
+    assert!(tally.of("built") > 0 && tally.of("refused") > 2);
+    tally.tell("descriptors, build", began);
+}
+
+#[test]
+fn an_agent_started_with_too_few_descriptors_ends_with_a_reason_or_lives_until_it_gets_more() {
+    let began = Instant::now();
+    let (world, mut tally) = (World::with_people(3), Tally::default());
+    world.build();
+    world.settings(&format!("[trigger]\n{ORDERED}"));
+    for (people, most) in (4..).zip(thinned(LIMITS.collect(), 5)) {
+        let case = format!("{most} descriptors");
+        world.add_people([people]);
+        let before = Before::of(&world);
+        let words = ["prlimit", &format!("--nofile={most}:100")];
+        let mut agent = Agent::start(&mut behind(&words, &world.command(&["run"])));
+        agent.wait_for(&format!("{case}: an end or a pass"), || {
+            agent_is_over(&agent) || agent.logged("outcome=") > 0
+        });
+
+        let log = agent.log();
+        assert!(troubles(&log) <= MOST_LINES && !log.contains("panicked"), "{case}: {log}");
+        if agent.is_over() {
+            assert!([1, 127].contains(&agent.ended(super::SOON)), "{case}: {log}");
+            before.assert_kept(&world, &case, &agent.log(), &NAMED);
+            before.assert_converges(&world, &case, people as usize);
+            tally.count("ended");
+            continue;
+        }
+        if agent.promotions() == 0 {
+            before.assert_kept(&world, &case, &log, &NAMED);
+            limit(agent.pid(), "--nofile=100:100");
+            agent.signal(Signal::USR1);
+            agent.wait_for_promotions(1);
+            tally.count("lived on");
+        } else {
+            tally.count("built");
+        }
+        agent.stop();
+        before.assert_clean(&world, &case);
+    }
+    assert!(tally.of("ended") > 0 && tally.of("built") > 0);
+    tally.tell("descriptors, start of the agent", began);
+}
+
+#[test]
+fn an_agent_that_loses_its_descriptors_lives_on_and_builds_when_it_has_them_again() {
+    let began = Instant::now();
+    let (world, mut tally) = (World::with_people(3), Tally::default());
+    let agent = world.agent_with(ORDERED);
+    agent.wait_for_promotions(1);
+    for (people, most) in (4..).zip(thinned(LIMITS.collect(), 5)) {
+        let case = format!("{most} descriptors under a live agent");
+        world.add_people([people]);
+        let before = Before::of(&world);
+        let (said, ended, promoted) = (agent.log().len(), agent.logged("outcome="), agent.promotions());
+        limit(agent.pid(), &format!("--nofile={most}:1000"));
+        agent.signal(Signal::USR1);
+        agent.wait_for(&format!("{case}: the end of a pass"), || {
+            agent.logged("outcome=") > ended || agent.logged("phase=backing_off") > tally.of("lived on")
+        });
+
+        let log = agent.log()[said..].to_owned();
+        assert!(troubles(&log) <= MOST_LINES && !log.contains("panicked"), "{case}: {log}");
+        if agent.promotions() == promoted {
+            assert_eq!(world.served(), before.served, "{case}");
+            limit(agent.pid(), "--nofile=1000:1000");
+            agent.signal(Signal::USR1);
+            tally.count("lived on");
+        } else {
+            limit(agent.pid(), "--nofile=1000:1000");
+            tally.count("built");
+        }
+        agent.wait_for_promotions(promoted + 1);
+        assert_eq!(world.served_count(), people as usize, "{case}");
+        assert_eq!(world.provider.paid_twice(), Vec::<String>::new(), "{case}");
+    }
+    let log = agent.log();
+    assert!(NAMED.iter().any(|cause| log.contains(cause)), "{log}");
+    agent.stop();
+    world.assert_proven();
+    assert_eq!(world.staging().len(), 0);
+    assert!(tally.of("lived on") > 0);
+    tally.tell("descriptors, a live agent", began);
+}
+
+/// Whether its process is gone, or is a zombie that nobody has asked after yet.
+fn agent_is_over(agent: &Agent) -> bool {
+    crate::support::process_state(agent.pid()).is_none_or(|state| state == 'Z')
+}

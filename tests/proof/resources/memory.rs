@@ -1,0 +1,108 @@
+//! Out of memory, by a limit on the address space.
+//!
+//! Rust ends a process that gets no memory (134), and the loader and Faiss end
+//! it too: that is an end like a kill. What counts is that it is an end and
+//! not a hang, that it has a word, and that nothing is lost by it.
+
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use super::{Before, Tally, behind, limit, run_bounded};
+use crate::scale::thinned;
+use crate::support::agent::Agent;
+use crate::support::{SOON, World};
+
+/// How the lack is named: by the loader, Rust, the system, SQLite, C++, `OpenBLAS` and the runtime of OpenMP.
+const NAMED: [&str; 9] = [
+    "cannot allocate memory",
+    "Cannot allocate memory",
+    "failed to map segment",
+    "memory allocation of",
+    "out of memory",
+    "Resource temporarily unavailable",
+    "bad_alloc",
+    "allocate",
+    "cannot start",
+];
+
+/// From too little for the loader to enough for all, in mebibytes.
+fn limits() -> Vec<u64> {
+    (2..=10).map(|step| step * 8).chain((6..=40).map(|step| step * 16)).collect()
+}
+
+#[test]
+fn a_command_with_any_amount_of_memory_builds_or_ends_and_loses_nothing() {
+    let began = Instant::now();
+    let (world, mut tally) = (World::with_people(200), Tally::default());
+    world.build();
+    for (people, most) in (201..).zip(thinned(limits(), 6)) {
+        let case = format!("{most} MiB of address space");
+        world.add_people([people]);
+        let before = Before::of(&world);
+        let outer = ["prlimit", &format!("--as={}", most << 20), "--core=0:0"];
+        let ran = run_bounded(&mut behind(&outer, &world.command(&["build"])));
+
+        let end = match ran.code {
+            0 => "built",
+            134 => "aborted",
+            _ => "refused",
+        };
+        if ran.code == 0 {
+            before.assert_clean(&world, &case);
+        } else {
+            assert!([1, 127, 134].contains(&ran.code), "{case}: {ran:?}");
+            before.assert_kept(&world, &case, &ran.stderr, &NAMED);
+        }
+        before.assert_converges(&world, &case, people as usize);
+        tally.count(end);
+    }
+    assert!(tally.of("built") > 0 && tally.of("built") < tally.0.values().sum());
+    tally.tell("memory, build", began);
+}
+
+#[test]
+fn an_agent_that_gets_no_more_memory_lives_on_or_ends_and_the_next_start_loses_nothing() {
+    let began = Instant::now();
+    let (world, mut tally) = (World::with_people(200), Tally::default());
+    let ordered = "quiet = \"10m\"\nmax_wait = \"20m\"\nresync = \"1h\"\n";
+    // So many KiB above what it has.
+    for (people, more) in (201..).zip(thinned((0..24).map(|step| step * 256).collect(), 3)) {
+        let case = format!("{more} KiB more under a live agent");
+        let mut agent = world.agent_with(ordered);
+        agent.wait_for("the first pass has ended", || agent.logged("outcome=") > 0);
+        let before = Before::of(&world);
+        world.add_people([people]);
+        limit(agent.pid(), &format!("--as={}:unlimited", address_space(&agent) + (more << 10)));
+        agent.signal(Signal::USR1);
+        let ends = agent.logged("outcome=");
+        agent.wait_for(&format!("{case}: an end"), || {
+            crate::support::process_state(agent.pid()).is_none_or(|state| state == 'Z')
+                || agent.logged("outcome=") > ends
+                || agent.logged("phase=backing_off") > 0
+        });
+
+        assert!(!agent.log().contains("panicked"), "{case}: {}", agent.log());
+        if agent.is_over() {
+            let code = agent.ended(SOON);
+            assert!([1, 134].contains(&code), "{case}: {code} {}", agent.log());
+            before.assert_kept(&world, &case, &agent.log(), &NAMED);
+            before.assert_converges(&world, &case, people as usize);
+            tally.count("ended");
+            continue;
+        }
+        tally.count(if agent.promotions() > 0 { "built" } else { "lived on" });
+        limit(agent.pid(), "--as=unlimited:unlimited");
+        agent.signal(Signal::USR1);
+        agent.wait_for_records(&world, people as usize);
+        agent.stop();
+        before.assert_clean(&world, &case);
+    }
+    tally.tell("memory, a live agent", began);
+}
+
+/// The bytes of address space that a process has.
+fn address_space(agent: &Agent) -> u64 {
+    let pages = std::fs::read_to_string(format!("/proc/{}/statm", agent.pid().as_raw_nonzero())).unwrap();
+    pages.split(' ').next().unwrap().parse::<u64>().unwrap() * 4096
+}

@@ -1,0 +1,168 @@
+//! Whatever runs out, and whatever time does: the old build is served, the words are clear, and it passes.
+//!
+//! Each case takes something away from a program at work: descriptors, watches,
+//! memory, threads, the size of a file, room, inodes, the true time, time itself.
+//! Then the same laws are asked of all of them ([`Before`]): what was served is
+//! served still and proven, there is no panic, one error names what ran out and
+//! where, and once it is back the next attempt leaves the right build, no
+//! staging, and no text paid for again that the cache could have held.
+
+mod clock;
+mod descriptors;
+mod disk;
+mod memory;
+mod processes;
+mod sizes;
+mod stopped;
+mod watches;
+
+use std::collections::BTreeMap;
+use std::process::Command;
+use std::time::Instant;
+
+use rustix::process::Pid;
+
+use crate::scale;
+use crate::support::agent::Agent;
+use crate::support::{self, Ran, SOON, World, run};
+
+/// The name of this chapter in the report.
+const CHAPTER: &str = "resources";
+/// The most lines of warning or error that one trouble may cost.
+const MOST_LINES: usize = 5;
+/// Set where a test is already in namespaces of its own.
+const INSIDE: &str = "REINDEXD_TEST_INSIDE_NAMESPACE";
+
+/// What was served when something was about to run out.
+struct Before {
+    served: Option<String>,
+    records: usize,
+}
+
+impl Before {
+    fn of(world: &World) -> Self {
+        world.provider.forget();
+        Self { served: world.served(), records: world.served_count() }
+    }
+
+    /// Nothing has changed by a failure, and the words name one of `causes`.
+    #[track_caller]
+    fn assert_kept(&self, world: &World, case: &str, words: &str, causes: &[&str]) {
+        assert!(!words.contains("panicked"), "{case}: {words}");
+        assert_eq!((world.served(), world.served_count()), (self.served.clone(), self.records), "{case}");
+        let named = words.lines().filter(|line| causes.iter().any(|cause| line.contains(cause))).count();
+        assert!(named >= 1, "{case}: nothing names what ran out: {words}");
+        if self.served.is_some() {
+            world.assert_proven();
+        }
+    }
+
+    /// Without the limit the next command leaves the right build, nothing half made, nothing paid twice.
+    #[track_caller]
+    fn assert_converges(&self, world: &World, case: &str, records: usize) {
+        let ran = world.build();
+        assert_eq!(world.served_count(), records, "{case}: {ran:?}");
+        self.assert_clean(world, case);
+    }
+
+    #[track_caller]
+    fn assert_clean(&self, world: &World, case: &str) {
+        world.assert_proven();
+        assert_eq!(world.staging().len(), 0, "{case}: {:?}", world.staging());
+        assert_eq!(world.provider.paid_twice(), Vec::<String>::new(), "{case}");
+    }
+}
+
+/// A command that failed says so in one line of its own, and not in many others.
+#[track_caller]
+fn assert_one_error(case: &str, ran: &Ran) {
+    let own = ran.stderr.lines().filter(|line| line.starts_with("reindexd: ")).count();
+    assert_eq!((ran.code, own), (1, 1), "{case}: {ran:?}");
+    assert!(troubles(&ran.stderr) < MOST_LINES, "{case}: a flood: {ran:?}");
+}
+
+/// Lines of warning or error in a log.
+fn troubles(log: &str) -> usize {
+    log.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")).count()
+}
+
+/// How often each end was met.
+#[derive(Default)]
+struct Tally(BTreeMap<String, usize>);
+
+impl Tally {
+    fn count(&mut self, end: impl Into<String>) {
+        *self.0.entry(end.into()).or_default() += 1;
+    }
+
+    fn of(&self, end: &str) -> usize {
+        self.0.get(end).copied().unwrap_or_default()
+    }
+
+    /// One line of the report.
+    fn tell(&self, what: &str, began: Instant) {
+        let cases: usize = self.0.values().sum();
+        let ends: Vec<String> = self.0.iter().map(|(end, count)| format!("{count} {end}")).collect();
+        let took = began.elapsed().as_secs_f32();
+        crate::report::tell(CHAPTER, &format!("{what}: {cases} cases ({}) in {took:.1} s", ends.join(", ")));
+    }
+}
+
+/// The command behind words that change what it may have and then become it.
+fn behind(words: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(words[0]);
+    outer.args(&words[1..]).arg(command.get_program()).args(command.get_args());
+    outer.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    outer.env("PATH", std::env::var_os("PATH").unwrap());
+    outer.current_dir(command.get_current_dir().expect("a world's command has its folder"));
+    outer
+}
+
+/// Runs a command to its end, which must come [`SOON`].
+#[track_caller]
+fn run_bounded(command: &mut Command) -> Ran {
+    let mut running = Agent::start(command);
+    let code = running.ended(SOON);
+    Ran { code, stdout: String::new(), stderr: running.log() }
+}
+
+/// Changes what a running process may have, as in `--nofile=20`.
+#[track_caller]
+fn limit(pid: Pid, what: &str) {
+    let ran = run(Command::new("prlimit").args(["--pid", &pid.as_raw_nonzero().to_string(), what]));
+    assert_eq!(ran.code, 0, "{what}: {ran:?}");
+}
+
+/// Says that a chapter could not do its work here; in full that is a failure.
+#[track_caller]
+fn not_run(reason: &str) {
+    assert!(!scale::is_full(), "not run: {reason}");
+    support::not_run(reason);
+}
+
+/// Runs the test once more where it may mount, and there `act`.
+fn in_mounts_of_its_own(act: impl FnOnce()) {
+    if std::env::var_os(INSIDE).is_some() {
+        return act();
+    }
+    let ways: [&[&str]; 2] = [&["--mount"], &["--user", "--map-root-user", "--mount"]];
+    let may = |way: &[&str]| {
+        let tried = Command::new("unshare").args(way).args(["mount", "-t", "tmpfs", "none", "/mnt"]).output();
+        tried.is_ok_and(|tried| tried.status.success())
+    };
+    let Some(way) = ways.into_iter().find(|way| may(way)) else {
+        return not_run("this user may not mount, not even in namespaces of its own");
+    };
+    let test = std::thread::current().name().unwrap().to_owned();
+    let inside = run(Command::new("unshare")
+        .args(way)
+        .arg(std::env::current_exe().unwrap())
+        .args(["--exact", &test, "--nocapture"])
+        .env(INSIDE, "1"));
+    assert!(inside.code == 0 && inside.stdout.contains("1 passed"), "{}\n{}", inside.stdout, inside.stderr);
+    let told = |line: &&str| line.starts_with("PROOF ") || line.starts_with("NOT RUN");
+    for line in inside.stderr.lines().filter(told) {
+        // Past the harness, which listens to macros.
+        std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes()).unwrap();
+    }
+}

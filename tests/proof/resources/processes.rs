@@ -1,0 +1,110 @@
+//! Out of threads: each number that a user may have, at the start and under an agent at work.
+//!
+//! The limit counts all threads of a user and spares root, so the program runs
+//! as a user that has none but its own.
+
+use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Instant;
+
+use rustix::process::Signal;
+
+use super::{Before, Tally, assert_one_error, behind, limit, not_run, run_bounded};
+use crate::scale::thinned;
+use crate::support::agent::Agent;
+use crate::support::{World, run};
+
+/// How the lack is named: by the system, and by `OpenBLAS` before `main`.
+const NAMED: [&str; 1] = ["Resource temporarily unavailable"];
+/// What `OpenBLAS` ends the program with: it sends itself SIGINT.
+const INTERRUPTED: i32 = 130;
+
+#[test]
+fn a_command_with_any_number_of_threads_builds_or_says_that_there_are_too_few() {
+    let began = Instant::now();
+    let Some(user) = Stranger::new() else {
+        return not_run("only root may become a user that has no other threads");
+    };
+    let (world, mut tally) = (World::with_people(3), Tally::default());
+    world.build();
+    for (people, most) in (4..).zip(thinned((0..=24).collect(), 5)) {
+        let case = format!("{most} threads");
+        world.add_people([people]);
+        let before = Before::of(&world);
+        user.owns(&world.path(""));
+        let ran = run_bounded(&mut user.with_threads(most, &world.command(&["build"])));
+        give(&world.path(""), 0);
+
+        if ran.code == 0 {
+            before.assert_clean(&world, &case);
+        } else {
+            if ran.code != INTERRUPTED {
+                assert_one_error(&case, &ran);
+            }
+            before.assert_kept(&world, &case, &ran.stderr, &NAMED);
+        }
+        before.assert_converges(&world, &case, people as usize);
+        tally.count(if ran.code == 0 { "built" } else { "refused" });
+    }
+    assert!(tally.of("built") > 0 && tally.of("refused") > 2);
+    tally.tell("threads, build", began);
+}
+
+#[test]
+fn an_agent_that_may_start_no_more_threads_goes_on_with_those_it_has() {
+    let began = Instant::now();
+    let Some(user) = Stranger::new() else {
+        return not_run("only root may become a user that has no other threads");
+    };
+    let (world, mut tally) = (World::with_people(3), Tally::default());
+    world.settings("[trigger]\nquiet = \"10m\"\nmax_wait = \"20m\"\nresync = \"1h\"\n");
+    user.owns(&world.path(""));
+    let agent = Agent::start(&mut user.with_threads(100, &world.command(&["run"])));
+    agent.wait_for_promotions(1);
+    limit(agent.pid(), "--nproc=1:1");
+    for people in 4..thinned((5..=12).collect(), 2)[1] {
+        world.add_people([people]);
+        agent.signal(Signal::USR1);
+        agent.wait_for_records(&world, people as usize);
+        tally.count("built");
+    }
+    assert!(!agent.log().contains("panicked"), "{}", agent.log());
+    agent.stop();
+    give(&world.path(""), 0);
+    world.assert_proven();
+    assert_eq!(world.provider.paid_twice(), Vec::<String>::new());
+    assert_eq!(world.staging().len(), 0);
+    tally.tell("threads, a live agent", began);
+}
+
+/// A user that nothing else runs as.
+struct Stranger(u32);
+
+impl Stranger {
+    /// `None` where the test may not become one, or one could not reach the program.
+    fn new() -> Option<Self> {
+        static NEXT: AtomicU32 = AtomicU32::new(0);
+        let user = Self(1_000_000_000 + std::process::id() * 8 + NEXT.fetch_add(1, Ordering::Relaxed));
+        let mut version = Command::new(env!("CARGO_BIN_EXE_reindexd"));
+        version.arg("--version").current_dir("/");
+        let ran = run(&mut user.with_threads(100, &version));
+        (ran.code == 0).then_some(user)
+    }
+
+    fn owns(&self, folder: &Path) {
+        give(folder, self.0);
+    }
+
+    /// The command as this user, with so many threads at most.
+    fn with_threads(&self, most: u32, command: &Command) -> Command {
+        let user = format!("--reuid={}", self.0);
+        behind(&["setpriv", &user, "--clear-groups", "prlimit", &format!("--nproc={most}:{most}")], command)
+    }
+}
+
+/// Gives all below a folder to a user.
+fn give(folder: &Path, user: u32) {
+    let ran = run(Command::new("chown").args(["-hR", &user.to_string()]).arg(folder));
+    assert_eq!(ran.code, 0, "{ran:?}");
+}
