@@ -25,6 +25,7 @@ use faiss::index::flat::FlatIndexImpl;
 use faiss::index::io_flags::IoFlags;
 use faiss::index::{ConcurrentIndex, Index};
 use faiss::{FlatIndex, MetricType};
+use rustix::process::{Resource, getrlimit};
 use thiserror::Error;
 
 use super::disk::{self, DiskError};
@@ -169,6 +170,7 @@ impl Opened {
     /// [`IndexError`] where the file is no flat index or Faiss refuses it.
     pub fn map(path: &Path) -> Result<Self, IndexError> {
         let claimed = header(path)?;
+        may_map(path, 4 * claimed.ntotal * claimed.dimension as u64)?;
         let failed = |error: faiss::error::Error| faiss_error("read", path, &error);
         let index = faiss::index::io::read_index_with_flags(utf8(path), IoFlags::from(MAP_FLAT))
             .and_then(faiss::index::IndexImpl::into_flat)
@@ -210,6 +212,23 @@ impl Opened {
             .filter_map(|(label, &score)| Some(Hit { row: usize::try_from(label.get()?).ok()?, score }))
             .collect())
     }
+}
+
+/// Refuses to map more than the limit on the address space leaves.
+///
+/// Faiss takes a mapping that the system refused for one that it made, and crashes as it reads it.
+fn may_map(path: &Path, bytes: u64) -> Result<(), IndexError> {
+    const PAGE: u64 = 4096;
+    // What Faiss and a search need beside the rows.
+    const SPARE: u64 = 4 << 20;
+    let Some(most) = getrlimit(Resource::As).current else { return Ok(()) };
+    let io = |act| move |source: std::io::Error| IndexError::Io { act, path: path.to_owned(), source };
+    let taken = std::fs::read_to_string("/proc/self/statm").map_err(io("reckon the memory to map"))?;
+    let pages: u64 = taken.split(' ').next().and_then(|pages| pages.parse().ok()).unwrap_or_default();
+    if pages * PAGE + bytes + SPARE <= most {
+        return Ok(());
+    }
+    Err(io("map")(rustix::io::Errno::NOMEM.into()))
 }
 
 /// One row, read without Faiss.
