@@ -19,18 +19,22 @@
 #![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
 
 mod errors;
+mod hell;
 mod hostile;
 mod kills;
 mod limits;
 mod load;
+mod people;
 mod power;
 mod readers;
 mod report;
 mod resources;
 mod scale;
+mod served;
 mod signals;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod sweep;
 mod trace;
 mod twin;
+mod vitals;

@@ -59,6 +59,11 @@ impl Agent {
         self.log.lock().unwrap().clone()
     }
 
+    /// What was logged after so many bytes: a long log need not be read from its beginning each time.
+    pub fn log_from(&self, bytes: usize) -> String {
+        self.log.lock().unwrap().get(bytes..).unwrap_or_default().to_owned()
+    }
+
     /// How often words were logged.
     pub fn logged(&self, words: &str) -> usize {
         self.log().matches(words).count()

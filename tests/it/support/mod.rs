@@ -308,7 +308,7 @@ pub fn text_of(record: &Value) -> String {
 }
 
 /// A vector at unit length, reckoned with twice the precision.
-fn unit(vector: &[f32]) -> Vec<f32> {
+pub fn unit(vector: &[f32]) -> Vec<f32> {
     let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
     #[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is what is meant")]
     vector.iter().map(|&x| (f64::from(x) / length) as f32).collect()

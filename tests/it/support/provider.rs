@@ -19,6 +19,7 @@
 mod answer;
 mod ask;
 mod connection;
+mod craft;
 mod fault;
 mod request;
 #[cfg(test)]
@@ -31,6 +32,7 @@ use std::time::{Duration, Instant};
 
 pub use answer::vector;
 pub use ask::Api;
+pub use craft::{Craft, Right, Then};
 pub use fault::Fault;
 
 /// A running server; dropping it ends its threads and every connection.
@@ -73,7 +75,12 @@ struct Outcome {
     status: u16,
     /// Whether every text got its own vector, whole and true: what a provider charges for.
     right: bool,
+    /// How long after the request had come.
+    after: Duration,
 }
+
+/// Draws how a request is answered; see [`Provider::deal`].
+type Dealer = Box<dyn FnMut(&Seen) -> (Option<Fault>, Duration) + Send>;
 
 impl Seen {
     /// The status it was answered with; `None` if it was not (yet).
@@ -84,6 +91,11 @@ impl Seen {
     /// Whether every text was answered with its own vector.
     pub fn is_paid(&self) -> bool {
         self.outcome.get().is_some_and(|outcome| outcome.right)
+    }
+
+    /// How long it waited until its answer was begun; `None` if it was not (yet).
+    pub fn answered_after(&self) -> Option<Duration> {
+        self.outcome.get().map(|outcome| outcome.after)
     }
 
     /// The value of a header, by its lower-case name.
@@ -130,6 +142,12 @@ impl Provider {
     /// Every request gets this fault, once the script has run out; `None` ends that.
     pub fn always(&self, fault: Option<Fault>) {
         self.shared.change(|state| state.always = fault);
+    }
+
+    /// Each request, once the script has run out, gets the fault that `dealer` draws for it, if any, and
+    /// is answered no sooner than it says.
+    pub fn deal(&self, dealer: impl FnMut(&Seen) -> (Option<Fault>, Duration) + Send + 'static) {
+        self.shared.change(|state| state.dealer = Some(Box::new(dealer)));
     }
 
     /// A request with a text that contains `part` is refused as an invalid argument, unnamed.
@@ -300,6 +318,7 @@ struct State {
     peak: usize,
     script: VecDeque<Fault>,
     always: Option<Fault>,
+    dealer: Option<Dealer>,
     poison: Vec<String>,
     key: Option<String>,
     latency: Duration,
@@ -333,8 +352,16 @@ impl Shared {
 }
 
 impl State {
-    /// What is wrong with the answer to this request, if anything is to be.
-    fn fault_for(&mut self, seen: &Seen, refused: bool) -> Option<Fault> {
+    /// What is wrong with the answer to this request, if anything is to be, and how long it waits.
+    fn answer_for(&mut self, seen: &Seen, refused: bool) -> (Option<Fault>, Duration) {
+        let (dealt, latency) = match &mut self.dealer {
+            Some(dealer) if seen.api.is_some() && self.script.is_empty() => dealer(seen),
+            _ => (None, self.latency),
+        };
+        (self.fault_for(seen, refused, dealt), latency)
+    }
+
+    fn fault_for(&mut self, seen: &Seen, refused: bool, dealt: Option<Fault>) -> Option<Fault> {
         seen.api?;
         if self.key.is_some() && seen.key() != self.key.as_deref() {
             return Some(Fault::KeyInvalid);
@@ -344,6 +371,7 @@ impl State {
         let poisoned = !refused && poisoned();
         self.script
             .pop_front()
+            .or(dealt)
             .or_else(|| self.always.clone())
             .or_else(|| poisoned.then_some(Fault::InvalidArgument))
     }

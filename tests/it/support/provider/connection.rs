@@ -12,7 +12,8 @@ use std::thread;
 use std::time::{Duration, Instant};
 
 use super::ask::Ask;
-use super::fault::{Fault, Manner, Response, respond};
+use super::craft::Then;
+use super::fault::{Manner, Response, respond};
 use super::request::Request;
 use super::{Outcome, Seen, Shared};
 
@@ -92,7 +93,7 @@ fn serve(stream: &TcpStream, connection: usize, shared: &Shared) -> io::Result<(
             shared.turn(stream, visit.due);
             return Ok(());
         }
-        if last_byte_unread {
+        if last_byte_unread && visit.response.manner != Manner::Crafted(Then::Reset) {
             (&mut &*stream).read_exact(&mut [0])?;
         }
         if !shared.turn(stream, visit.due) {
@@ -148,8 +149,8 @@ impl<'a> Visit<'a> {
         let mut state = shared.lock();
         // Under the lock, so that the record is in the order of its times.
         seen.at = Instant::now();
-        let fault: Option<Fault> = state.fault_for(&seen, ask.refusal.is_some());
-        let due = seen.at + state.latency;
+        let (fault, latency) = state.answer_for(&seen, ask.refusal.is_some());
+        let due = seen.at + latency;
         let seen = Arc::new(seen);
         state.seen.push(Arc::clone(&seen));
         state.in_flight += 1;
@@ -166,8 +167,9 @@ impl<'a> Visit<'a> {
     /// look at the record, or send its next request, at once.
     fn settle(self) -> Response {
         let Response { status, right, manner, .. } = self.response;
-        let right = right && matches!(manner, Manner::Whole | Manner::Drip { .. });
-        self.seen.outcome.set(Outcome { status, right }).expect("a visit is settled once");
+        let right = right && matches!(manner, Manner::Whole | Manner::Drip { .. } | Manner::Crafted(_));
+        let after = self.seen.at.elapsed();
+        self.seen.outcome.set(Outcome { status, right, after }).expect("a visit is settled once");
         self.response
     }
 }
@@ -231,6 +233,9 @@ fn has_left(stream: &TcpStream) -> bool {
 /// Sends an answer; true if the connection can take another request.
 fn send(mut stream: &TcpStream, response: &Response, keep_alive: bool, shared: &Shared) -> io::Result<bool> {
     let Response { status, headers, body, manner, .. } = response;
+    if let Manner::Crafted(then) = *manner {
+        return send_crafted(stream, body, then, shared);
+    }
     let mut out = format!("HTTP/1.1 {status} {}\r\n", if *status == 200 { "OK" } else { "Not OK" });
     for (name, value) in headers {
         out.extend([name, ": ", value, "\r\n"]);
@@ -275,8 +280,26 @@ fn send(mut stream: &TcpStream, response: &Response, keep_alive: bool, shared: &
             send_endless(stream, bytes)?;
             Ok(keep_alive)
         }
-        Manner::Never | Manner::Close | Manner::Reset => Ok(false),
+        Manner::Never | Manner::Close | Manner::Reset | Manner::Crafted(_) => Ok(false),
     }
+}
+
+/// What a test has made, head and all, and what it wants to happen then.
+fn send_crafted(mut stream: &TcpStream, bytes: &[u8], then: Then, shared: &Shared) -> io::Result<bool> {
+    if let Then::Drip(every) = then {
+        for byte in bytes {
+            if !shared.pause(stream, Instant::now() + every) {
+                return Ok(false);
+            }
+            stream.write_all(std::slice::from_ref(byte))?;
+        }
+        return Ok(false);
+    }
+    stream.write_all(bytes)?;
+    if then == Then::Stall {
+        shared.pause(stream, Instant::now() + FOR_EVER);
+    }
+    Ok(then == Then::GoOn)
 }
 
 /// Chunks of JSON that opens and goes on and on.

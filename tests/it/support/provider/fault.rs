@@ -10,9 +10,10 @@ use serde_json::{Value, json};
 
 use super::answer::embeddings;
 use super::ask::{Api, Ask};
+use super::craft::{Craft, Right, Then};
 
 /// One way to go wrong. What only one of the two services has, the other says as nearly as it can.
-#[derive(Clone, Debug, PartialEq)]
+#[derive(Clone, Debug)]
 pub enum Fault {
     /// 429 that time cures. Gemini names the wait in its body (`"0.35s"`), `OpenAI` in its message and header.
     RateLimited {
@@ -86,6 +87,8 @@ pub enum Fault {
     EmptyBody,
     /// 307 to this address.
     Redirect(String),
+    /// What a test makes of the right answer, byte for byte.
+    Crafted(Craft),
 }
 
 /// An answer, and how to send it.
@@ -104,11 +107,18 @@ pub(super) enum Manner {
     Whole,
     CutOff,
     Stall,
-    Drip { bytes: usize, every: Duration },
-    Endless { bytes: usize },
+    Drip {
+        bytes: usize,
+        every: Duration,
+    },
+    Endless {
+        bytes: usize,
+    },
     Never,
     Close,
     Reset,
+    /// Head and body are in the body already.
+    Crafted(Then),
 }
 
 /// What a request is answered with.
@@ -162,6 +172,14 @@ pub(super) fn respond(ask: &Ask, fault: Option<&Fault>, key: &str) -> Response {
         Fault::EmptyBody => Response::plain(200, Vec::new()),
         Fault::Redirect(to) => {
             Response { headers: vec![("location", to.clone())], ..Response::html(307, "<html>moved</html>") }
+        }
+        Fault::Crafted(craft) => {
+            let right = Right::of(ask, embeddings(ask, None));
+            Response {
+                manner: Manner::Crafted(craft.then),
+                right: craft.right,
+                ..Response::plain(200, (craft.make)(&right, craft.what))
+            }
         }
     }
 }

@@ -1,0 +1,383 @@
+//! A provider from hell: whatever it answers, nothing wrong is served, and all is well when it is.
+//!
+//! Agents run beside each other, each with a table that is edited by lot and a
+//! provider whose answers are drawn from a deck of every kind of fault that
+//! `hell/kinds.rs` knows. Each pass is asked for by SIGUSR1, which no back-off
+//! holds up, and judged when it has ended:
+//!
+//! - what is served is a state in which the table was committed, not older than
+//!   the one served before, every record with the vector of its own text;
+//! - no text was sent more often than the retry budget allows, no request had
+//!   more texts than a batch, and no more were on their way than allowed;
+//! - once the provider is well again, the next pass serves the table as it is;
+//! - nothing was paid for twice; no redirect was followed; neither key nor
+//!   control characters are in the log; the agent never ended;
+//! - memory, descriptors and threads are at the end what they were at first.
+//!
+//! No law can ask for what no reader of the protocol could know. Right vectors
+//! for the wrong texts are such a lie, in Gemini's answers always, and in
+//! `OpenAI`'s where the index says otherwise. A text whose right answer came so
+//! late that the agent may have stopped waiting may be paid for again.
+
+mod gzip;
+pub mod kinds;
+mod lies;
+pub mod weather;
+mod wires;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+use rustix::process::Signal;
+
+use crate::people::People;
+use crate::report::tell;
+use crate::scale::{is_full, pick, seed};
+use crate::served::{Owed, Pair};
+use crate::support::agent::Agent;
+use crate::support::provider::{Api, Provider};
+use crate::support::{MODEL, OPENAI_MODEL, SOON, World};
+use crate::vitals::{Margin, Vitals, steady, thirds};
+use kinds::{Deck, Worth};
+use weather::{Dealer, POISON, Weather};
+
+/// Long enough for every honest answer, so that one that was given up on is known by its lateness.
+const TIMEOUT: Duration = Duration::from_secs(1);
+/// The most that an agent may hold in memory, in KiB: faults may send it answers up to the size limit, four at a time.
+const MOST_MEMORY: u64 = 96 * 1024;
+/// What the end may hold beyond the beginning: what the allocator keeps for itself, and a pool's spare thread.
+const MARGIN: Margin = Margin { anonymous: 16 * 1024, descriptors: 4, threads: 6 };
+
+/// How an agent is set up.
+#[derive(Clone, Copy, Debug)]
+struct Shape {
+    api: Api,
+    batch: usize,
+    concurrency: usize,
+    budget: Duration,
+    /// How often the weather turns, in the gate and in full: a budget that is waited out takes its time.
+    rounds: (usize, usize),
+}
+
+const SHAPES: [Shape; 6] = [
+    shape(Api::Gemini, 4, 4, 0),
+    shape(Api::OpenAi, 4, 4, 0),
+    shape(Api::Gemini, 100, 1, 40),
+    shape(Api::OpenAi, 1, 8, 40),
+    shape(Api::Gemini, 2, 3, 600),
+    shape(Api::OpenAi, 3, 2, 600),
+];
+
+const fn shape(api: Api, batch: usize, concurrency: usize, budget_ms: u64) -> Shape {
+    let rounds = if budget_ms < 100 { (64, 400) } else { (6, 60) };
+    Shape { api, batch, concurrency, budget: Duration::from_millis(budget_ms), rounds }
+}
+
+#[test]
+fn nothing_wrong_is_ever_served_and_all_is_well_when_the_provider_is() {
+    let began = Instant::now();
+    let trap = Provider::start();
+    let deck = |api, nth| Arc::new(Mutex::new(Deck::new(api, &trap.base_url(), seed() + nth)));
+    let decks = [(Api::Gemini, deck(Api::Gemini, 1)), (Api::OpenAi, deck(Api::OpenAi, 2))];
+
+    let ends: Vec<Tally> = std::thread::scope(|scope| {
+        let worlds = SHAPES.iter().zip(seed()..).map(|(shape, seed)| {
+            let deck = decks.iter().find(|(api, _)| *api == shape.api).expect("there are two").1.clone();
+            scope.spawn(move || Hell::new(*shape, deck, seed).run(pick(shape.rounds.0, shape.rounds.1)))
+        });
+        worlds.collect::<Vec<_>>().into_iter().map(|world| world.join().unwrap()).collect()
+    });
+
+    assert_eq!(trap.request_count(), 0, "a redirect was followed");
+    tell_of_faults(&decks.map(|(_, deck)| std::mem::take(&mut deck.lock().unwrap().dealt)));
+    let sum = |part: fn(&Tally) -> usize| ends.iter().map(part).sum::<usize>();
+    let passes = sum(|end| end.outcomes.values().sum());
+    let outcome = |name: &str| ends.iter().filter_map(|end| end.outcomes.get(name)).sum::<usize>();
+    tell(
+        "hell",
+        &format!(
+            "{passes} passes by {} agents, {} failed, {} promoted; {} requests, {} texts bought, none twice ({} answered too late to tell); well again {} times of {}; seed {}; {:.0} s",
+            ends.len(),
+            outcome("failed"),
+            outcome("promoted"),
+            sum(|end| end.requests),
+            sum(|end| end.bought),
+            sum(|end| end.late),
+            sum(|end| end.calms),
+            sum(|end| end.calms),
+            seed(),
+            began.elapsed().as_secs_f64(),
+        ),
+    );
+    for (end, shape) in ends.iter().zip(SHAPES) {
+        let (early, late) = thirds(&end.vitals);
+        let peak = end.vitals.iter().map(|vitals| vitals.peak).max().unwrap_or(0);
+        tell(
+            "hell",
+            &format!(
+                "{:?}, batches of {}, {} at a time, budget {:?}: memory {} → {} KiB (peak {peak} KiB), descriptors {} → {}, threads {} → {}",
+                shape.api,
+                shape.batch,
+                shape.concurrency,
+                shape.budget,
+                early.anonymous,
+                late.anonymous,
+                early.descriptors,
+                late.descriptors,
+                early.threads,
+                late.threads
+            ),
+        );
+    }
+    assert!(passes >= pick(300, 2000), "{passes} passes are too few");
+}
+
+/// Every kind must have been dealt by one of the two protocols, in full by both.
+fn tell_of_faults([gemini, openai]: &[BTreeMap<String, usize>; 2]) {
+    let both: BTreeSet<&String> = gemini.keys().chain(openai.keys()).collect();
+    let dealt = |name: &String| [gemini, openai].map(|dealt| dealt.get(name).copied());
+    let never = |name: &&&String| match dealt(name) {
+        [Some(one), Some(other)] if is_full() => one.min(other) == 0,
+        one => one.iter().flatten().sum::<usize>() == 0,
+    };
+    let missing: Vec<_> = both.iter().filter(never).collect();
+    assert!(missing.is_empty(), "these were never dealt: {missing:?}");
+    let least = both.iter().map(|name| dealt(name).iter().flatten().sum::<usize>()).min().unwrap_or(0);
+    let faults = |dealt: &BTreeMap<String, usize>| dealt.values().sum::<usize>();
+    tell(
+        "hell",
+        &format!(
+            "{} faults of {} kinds in Gemini's words, {} of {} in OpenAI's, none less than {least} times",
+            faults(gemini),
+            gemini.len(),
+            faults(openai),
+            openai.len()
+        ),
+    );
+}
+
+/// What one agent went through.
+#[derive(Default)]
+struct Tally {
+    outcomes: BTreeMap<String, usize>,
+    calms: usize,
+    requests: usize,
+    bought: usize,
+    late: usize,
+    vitals: Vec<Vitals>,
+}
+
+/// One agent, its table, and its provider.
+struct Hell {
+    shape: Shape,
+    world: World,
+    agent: Agent,
+    people: People,
+    database: Connection,
+    dealer: Arc<Mutex<Dealer>>,
+    lot: fastrand::Rng,
+    owed: Owed,
+    /// The place in history of what was served last.
+    served: usize,
+    /// How much of the log was read.
+    read: usize,
+    tally: Tally,
+}
+
+impl Hell {
+    fn new(shape: Shape, deck: Arc<Mutex<Deck>>, seed: u64) -> Self {
+        let world = World::in_memory();
+        let Shape { batch, concurrency, budget, .. } = shape;
+        let more = format!(
+            "batch_size = {batch}\nconcurrency = {concurrency}\nretry_budget = \"{budget:?}\"\nrequest_timeout = \"{TIMEOUT:?}\"\n\
+             [trigger]\non = [\"marker\"]\nresync = \"1h\"\n[guard]\nmax_shrink = 1.0\n[log]\nlevel = \"info,reindexd::agent=debug\"\n"
+        );
+        match shape.api {
+            Api::Gemini => world.settings(&format!("[embedding]\n{more}")),
+            Api::OpenAi => world.ask_openai(&more),
+        }
+        let mut database = world.connect();
+        let people = People::beginning(&mut database, 6);
+        let agent = Agent::start(&mut world.command(&["run"]));
+        agent.wait_for_promotions(1);
+        world.provider.forget();
+        let dealer = Dealer::before(&world.provider, deck, seed);
+        let lot = fastrand::Rng::with_seed(seed);
+        let read = agent.log().len();
+        Self {
+            shape,
+            world,
+            agent,
+            people,
+            database,
+            dealer,
+            lot,
+            owed: Owed::default(),
+            served: 0,
+            read,
+            tally: Tally::default(),
+        }
+    }
+
+    fn run(mut self, rounds: usize) -> Tally {
+        for round in 1..=rounds {
+            self.people.edit(&mut self.database, 4, &mut self.lot);
+            let storm = self.storm();
+            self.set_weather(storm);
+            for _ in 0..self.lot.usize(1..=3) {
+                let beside = self.lot.u8(..6) == 0;
+                self.pass(beside);
+            }
+            self.set_weather(Weather::default());
+            let outcome = self.pass(false);
+            assert!(["promoted", "unchanged"].contains(&outcome.as_str()), "round {round}: {}", self.told());
+            let served = Pair::of(&self.world.path("data")).unwrap().expect("something is served");
+            assert_eq!(&served.content(), self.people.now(), "round {round}: {}", self.told());
+            assert_eq!(self.world.drafts().len(), 0, "round {round}");
+            self.tally.calms += 1;
+            self.tally.vitals.extend(Vitals::of(self.agent.pid()));
+            if round % 8 == 0 {
+                // Else every build of the last ten minutes is kept and looked into.
+                self.world.let_the_grace_pass();
+            }
+        }
+        self.settle_up()
+    }
+
+    /// A weather drawn by lot, with an edit that belongs to it.
+    fn storm(&mut self) -> Weather {
+        let weather = Weather {
+            odds: [25, 60, 100][self.lot.usize(..3)],
+            burst: if self.lot.u8(..4) == 0 { self.lot.u32(1..12) } else { 0 },
+            latency: self.lot.u64(..25),
+            poison: self.lot.u8(..8) == 0,
+        };
+        if weather.poison {
+            self.people.write_words(&mut self.database, POISON, &mut self.lot);
+        }
+        weather
+    }
+
+    fn set_weather(&self, weather: Weather) {
+        self.dealer.lock().unwrap().weather = weather;
+    }
+
+    /// Asks for a pass, with a commit beside it or not, waits for its end, and judges it; says how it ended.
+    fn pass(&mut self, beside: bool) -> String {
+        assert!(self.world.provider.wait_for_in_flight(0, SOON), "{}", self.told());
+        let before = self.world.provider.request_count();
+        self.agent.signal(Signal::USR1);
+        if beside {
+            // Served by this pass or by the next.
+            self.people.edit(&mut self.database, 2, &mut self.lot);
+        }
+        let (outcome, said) = self.end_of_pass();
+        *self.tally.outcomes.entry(outcome.clone()).or_default() += 1;
+        self.judge_served();
+        if !said.contains("trigger=retry") {
+            self.judge_requests(before);
+        }
+        outcome
+    }
+
+    /// Waits for the line that tells of the end of the pass that was asked for.
+    fn end_of_pass(&mut self) -> (String, String) {
+        let deadline = Instant::now() + 2 * SOON;
+        loop {
+            let said = self.agent.log_from(self.read);
+            let mut lines = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            let end = lines.find(|line| line.contains(" outcome=") && line.contains("trigger=signal"));
+            if let Some(outcome) = end.and_then(|line| line.split_once(" outcome=")) {
+                self.read += said.len();
+                let outcome = outcome.1.split_whitespace().next().unwrap_or_default().to_owned();
+                return (outcome, said);
+            }
+            assert!(!self.agent.is_over() && Instant::now() < deadline, "no end of a pass\n{}", self.told());
+            std::thread::sleep(Duration::from_millis(2));
+        }
+    }
+
+    /// What is served is true, and a state of the table that is no older than what was served before.
+    fn judge_served(&mut self) {
+        let pair =
+            Pair::of(&self.world.path("data")).and_then(|pair| pair.ok_or("nothing is served".to_owned()));
+        let pair = pair.unwrap_or_else(|fault| panic!("{:?}: {fault}\n{}", self.shape, self.told()));
+        let model = if self.shape.api == Api::Gemini { MODEL } else { OPENAI_MODEL };
+        if let Err(fault) = pair.judge(model, &mut self.owed) {
+            panic!("{:?}: {fault}\n{}", self.shape, self.told());
+        }
+        let place = self.people.place(&pair.content(), self.served);
+        self.served =
+            place.unwrap_or_else(|| panic!("a state that was never committed is served: {}", self.told()));
+    }
+
+    /// The requests since `before` are those that one pass may send.
+    fn judge_requests(&self, before: usize) {
+        let Shape { batch, concurrency, budget, .. } = self.shape;
+        let seen = self.world.provider.requests().split_off(before);
+        let worths = self.dealer.lock().unwrap().worths[before..].to_vec();
+        // A part that is refused is halved, and each half may be tried as often again.
+        let levels = 1 + batch.next_power_of_two().ilog2() as usize;
+        // The shortest wait between two tries is a quarter of a second, but for the last one.
+        let tries = if budget.is_zero() { 1 } else { 2 + budget.as_millis() as usize / 250 };
+        let silences = if budget.is_zero() {
+            1
+        } else {
+            1 + worths.iter().filter(|worth| **worth != Worth::Wrong).count()
+        };
+        let mut sent: BTreeMap<&str, usize> = BTreeMap::new();
+        for text in seen.iter().flat_map(|seen| &seen.texts) {
+            *sent.entry(text).or_default() += 1;
+        }
+        let most = sent.values().max().copied().unwrap_or(0);
+        assert!(
+            most <= levels * tries * silences,
+            "{:?}: a text was sent {most} times\n{}",
+            self.shape,
+            self.told()
+        );
+        assert!(seen.iter().all(|seen| seen.texts.len() <= batch), "{:?}: {}", self.shape, self.told());
+        if budget.is_zero() {
+            let peak = self.world.provider.peak();
+            assert!(peak <= concurrency, "{:?}: {peak} requests at a time\n{}", self.shape, self.told());
+        }
+    }
+
+    /// The last account of everything.
+    fn settle_up(mut self) -> Tally {
+        assert!(!self.agent.is_over(), "{}", self.told());
+        let log = self.agent.log();
+        for never in ["panicked", "test-key", "\u{1b}", "\nINFO forged"] {
+            assert!(!log.contains(never), "{never:?} is in the log");
+        }
+        let requests = self.world.provider.requests();
+        let (late, in_time): (Vec<_>, Vec<_>) = requests
+            .iter()
+            .filter(|seen| seen.is_paid())
+            .partition(|seen| seen.answered_after().is_some_and(|after| after > TIMEOUT / 2));
+        let mut bought = BTreeSet::new();
+        let twice: Vec<&String> =
+            in_time.iter().flat_map(|seen| &seen.texts).filter(|text| !bought.insert(*text)).collect();
+        assert!(twice.is_empty(), "{:?}: paid for twice: {twice:?}", self.shape);
+        let mut tally = std::mem::take(&mut self.tally);
+        (tally.requests, tally.bought, tally.late) = (requests.len(), bought.len(), late.len());
+        let peak = tally.vitals.iter().map(|vitals| vitals.peak).max().unwrap_or(0);
+        assert!(peak <= MOST_MEMORY, "{:?}: {peak} KiB of memory", self.shape);
+        if let Err(grown) = steady(&tally.vitals, MARGIN) {
+            panic!("{:?}: {grown}", self.shape);
+        }
+        self.world.assert_proven();
+        self.agent.stop();
+        tally
+    }
+
+    /// The end of the log.
+    fn told(&self) -> String {
+        let log = self.agent.log();
+        let from = log.char_indices().rev().nth(4000).map_or(0, |(at, _)| at);
+        let dealt = self.dealer.lock().unwrap().last.clone();
+        format!("seed {}, dealt last: {dealt:#?}, end of the log:\n{}", seed(), &log[from..])
+    }
+}
