@@ -32,6 +32,7 @@ mod resources;
 mod scale;
 mod served;
 mod signals;
+mod soak;
 #[path = "../it/support/mod.rs"]
 mod support;
 mod sweep;
