@@ -222,13 +222,13 @@ fn may_map(path: &Path, bytes: u64) -> Result<(), IndexError> {
     // What Faiss and a search need beside the rows.
     const SPARE: u64 = 4 << 20;
     let Some(most) = getrlimit(Resource::As).current else { return Ok(()) };
-    let io = |act| move |source: std::io::Error| IndexError::Io { act, path: path.to_owned(), source };
-    let taken = std::fs::read_to_string("/proc/self/statm").map_err(io("reckon the memory to map"))?;
+    let taken = std::fs::read_to_string("/proc/self/statm");
+    let taken = taken.map_err(DiskError::at("reckon the memory to map", path))?;
     let pages: u64 = taken.split(' ').next().and_then(|pages| pages.parse().ok()).unwrap_or_default();
     if pages * PAGE + bytes + SPARE <= most {
         return Ok(());
     }
-    Err(io("map")(rustix::io::Errno::NOMEM.into()))
+    Err(DiskError::at("map", path)(rustix::io::Errno::NOMEM.into()).into())
 }
 
 /// One row, read without Faiss.

@@ -90,7 +90,8 @@ mod tests {
 
     #[test]
     fn vectors_of_any_length_come_out_at_unit_length() {
-        let vectors = [vec![0.0, 3.0, -4.0], vec![f32::MAX; 3], vec![f32::MIN_POSITIVE, 0.0, f32::from_bits(1)]];
+        let vectors =
+            [vec![0.0, 3.0, -4.0], vec![f32::MAX; 3], vec![f32::MIN_POSITIVE, 0.0, f32::from_bits(1)]];
         let unit = unit_vectors(&vectors, 3, 3).unwrap();
         assert_eq!(unit[..3], [0.0, 0.6, -0.8]);
         for vector in unit.chunks(3) {

@@ -58,7 +58,10 @@ pub(super) fn broken_off(world: &World<'_>, job: &Job, builds: &Builds, started:
         took_ms: millis(started.elapsed()),
         promote_ms: 0,
     };
-    note(world, builds, &mut State::load(&builds.layout).0, attempt);
+    // A state that cannot be read is why it could not begin, and is not written over.
+    if let Ok((mut state, _)) = State::load(&builds.layout) {
+        note(world, builds, &mut state, attempt);
+    }
 }
 
 /// Removes what a pass that failed left unproven.
