@@ -179,7 +179,7 @@ pub fn make_missing(path: &Path, mode: Mode) -> Result<bool, DiskError> {
     }
     match make_directory(path, mode) {
         Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
-        made => made.map(|()| true),
+        outcome => outcome.map(|()| true),
     }
 }
 

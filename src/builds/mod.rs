@@ -234,8 +234,8 @@ impl Builds {
             return Err(BuildsError::LedAway { path: path.clone() });
         }
         disk::make_directories(&self.layout.root, mode)?;
-        let made = disk::make_missing(&self.layout.builds, mode)?;
-        if disk::make_missing(&self.layout.private, mode)? || made {
+        let fresh = disk::make_missing(&self.layout.builds, mode)?;
+        if disk::make_missing(&self.layout.private, mode)? || fresh {
             disk::sync_directory(&self.layout.root)?;
         }
         disk::make_directories(disk::parent(&self.layout.metadata), mode)?;

@@ -100,11 +100,6 @@ fn settle(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), B
 fn settle_and_note(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), BuildsError> {
     disk::sync_directory(&builds.layout.root)?;
     link_public_names(builds)?;
-    let beside = disk::parent(&builds.layout.metadata);
-    if beside != builds.layout.root {
-        // Also where the name was switched before and only this failed.
-        disk::sync_directory(beside)?;
-    }
     let note = ServedNote { build: id.to_owned(), at: now };
     let mut bytes = serde_json::to_vec(&note).expect("two strings");
     bytes.push(b'\n');
@@ -126,6 +121,8 @@ pub fn finish_promotion(builds: &Builds, served: &Served, now: Timestamp) -> Res
     if noted && linked {
         return Ok(false);
     }
+    // The metadata's link may have been switched before, and not flushed.
+    disk::sync_directory(disk::parent(&builds.layout.metadata))?;
     settle(builds, id, builds.mode(), now)?;
     Ok(true)
 }

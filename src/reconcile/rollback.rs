@@ -72,6 +72,7 @@ pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassE
         }
     };
     let now = (world.clock)();
+    promote::finish_promotion(&builds, &served, now)?;
     let hold = Hold { build: to.clone(), from: from.clone(), content_hash, by: asked.by.clone(), at: now };
     hold.save(&builds.layout)?;
     let promoted = promote::serve(&builds, &to, builds.mode(), now);
