@@ -12,10 +12,7 @@ pub fn pick<T>(thin: T, full: T) -> T {
 
 /// All cases in full; in the gate no more than `most` of them, spread evenly, first and last among them.
 pub fn thinned<T>(cases: Vec<T>, most: usize) -> Vec<T> {
-    if is_full() || cases.len() <= most {
-        return cases;
-    }
-    spread(cases, most)
+    if is_full() { cases } else { spread(cases, most) }
 }
 
 /// The seed of whatever is drawn by lot: always the same, unless `REINDEXD_PROOF_SEED` gives another.
@@ -24,7 +21,11 @@ pub fn seed() -> u64 {
     given.map_or(1, |seed| seed.parse().expect("REINDEXD_PROOF_SEED is a whole number"))
 }
 
-fn spread<T>(cases: Vec<T>, most: usize) -> Vec<T> {
+/// So many of the cases, spread evenly, first and last among them.
+pub fn spread<T>(cases: Vec<T>, most: usize) -> Vec<T> {
+    if cases.len() <= most {
+        return cases;
+    }
     let last = cases.len() - 1;
     let mut due = (0..most).map(|nth| nth * last / (most - 1).max(1)).peekable();
     let kept = cases.into_iter().enumerate().filter(|(at, _)| due.next_if_eq(at).is_some());

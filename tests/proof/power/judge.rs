@@ -12,17 +12,19 @@ use std::time::{SystemTime, UNIX_EPOCH};
 use reindexd::builds::Builds;
 use reindexd::reconcile::Job;
 
-use super::scenario::Recorded;
+use super::scenario::{Place, Recorded};
 use super::tree::{Image, Node, Tree};
 use super::volume::Promise;
-use crate::support::DIMENSION;
 use crate::support::pass::{self, Desk};
+use crate::support::{DIMENSION, run};
 
 const FILES: [&str; 4] = ["faiss.index", "metadata.json", "manifest.json", "hashes.bin"];
-const NAMES: [&str; 2] = ["faiss.index", "metadata.json"];
 
 /// The laws of one scenario.
 pub struct Judge {
+    /// The two published names, and the folder of the first, where everything else stands.
+    names: [&'static str; 2],
+    data: PathBuf,
     /// Every build there was, whole: its files by name, and its folder's mode.
     builds: BTreeMap<String, BTreeMap<&'static str, Image>>,
     folder_modes: BTreeMap<String, u32>,
@@ -56,7 +58,9 @@ enum Hold {
 
 impl Judge {
     pub fn of(recorded: &Recorded<'_>) -> Self {
-        let (before, after) = (&recorded.before, &recorded.after);
+        let names = recorded.scenario.names;
+        let data = Path::new(names[0]).parent().unwrap().to_owned();
+        let (before, after) = (&recorded.before.below(&data), &recorded.after.below(&data));
         let (mut builds, mut folder_modes) = (BTreeMap::new(), BTreeMap::new());
         for tree in [before, after] {
             for id in tree.names("builds") {
@@ -69,7 +73,7 @@ impl Judge {
         }
         let going = before.names("builds").into_iter().filter(|id| !after.names("builds").contains(id));
         let has_hold = |tree: &Tree| tree.file(".reindexd/hold.json").is_some();
-        let plain = |name: &&'static str| match before.0.get(Path::new(name)) {
+        let plain = |name: &&'static str| match recorded.before.0.get(Path::new(name)) {
             Some(Node::File { image, .. }) => Some((*name, image.clone())),
             _ => None,
         };
@@ -77,9 +81,9 @@ impl Judge {
             going: going.collect(),
             before: served(before),
             due: served(after).expect("something is served in the end"),
-            plain: NAMES.iter().filter_map(plain).collect(),
+            plain: names.iter().filter_map(plain).collect(),
             unsynced: !recorded.scenario.unsynced.is_empty(),
-            names_were_there: NAMES.iter().all(|name| before.file(name).is_some()),
+            names_were_there: names.iter().all(|name| recorded.before.file(name).is_some()),
             hold: match (has_hold(before), has_hold(after)) {
                 (false, true) => Hold::Begins,
                 (true, false) => Hold::Ends,
@@ -88,6 +92,8 @@ impl Judge {
             settled: Vec::new(),
             buys: recorded.scenario.buys,
             database: recorded.place.world.database(),
+            names,
+            data,
             builds,
             folder_modes,
         }
@@ -109,14 +115,15 @@ impl Judge {
 
     /// What a reader finds, and what a person who looks would.
     pub fn look(&self, tree: &Tree, promise: Promise) -> Result<(), String> {
-        for id in tree.names("builds") {
+        let data = &tree.below(&self.data);
+        for id in data.names("builds") {
             if !id.ends_with(".staging") && !self.going.contains(&id) {
-                self.is_whole(tree, &id)?;
+                self.is_whole(data, &id)?;
             }
         }
-        let served = self.is_served(tree, promise)?;
+        let served = self.is_served(data, promise)?;
         self.names_lead_to(tree, served.as_deref(), promise)?;
-        self.notes_are_whole(tree, served.as_deref(), promise)
+        self.notes_are_whole(data, served.as_deref(), promise)
     }
 
     fn is_whole(&self, tree: &Tree, id: &str) -> Result<(), String> {
@@ -153,7 +160,7 @@ impl Judge {
     }
 
     fn names_lead_to(&self, tree: &Tree, served: Option<&str>, promise: Promise) -> Result<(), String> {
-        for name in NAMES {
+        for (name, file) in self.names.into_iter().zip(FILES) {
             let found = tree.file(name);
             match tree.0.get(Path::new(name)) {
                 None if self.names_were_there || promise.reported => {
@@ -163,11 +170,12 @@ impl Judge {
                 Some(Node::Link(_)) if found.is_some() => {}
                 Some(Node::File { .. }) if !promise.reported && self.is_as_ingest_left_it(name, found) => {
                     // Beside a link, it must be the other half of what is served.
-                    let other = tree.0.get(Path::new(if name == NAMES[0] { NAMES[1] } else { NAMES[0] }));
+                    let other = self.names.iter().find(|other| **other != name);
+                    let other = other.and_then(|other| tree.0.get(Path::new(other)));
                     let torn = found.map(|image| image.content.digest)
                         != self.plain.get(name).map(|image| image.content.digest);
                     if let (Some(Node::Link(_)), Some(id), false) = (other, served, torn)
-                        && self.builds[id][name].content.digest != self.plain[name].content.digest
+                        && self.builds[id][file].content.digest != self.plain[name].content.digest
                     {
                         return Err(format!("{name} is the old one, and the other name the new one"));
                     }
@@ -217,7 +225,9 @@ impl Judge {
         let folder = pass::folder();
         tree.write(folder.path());
         let root = folder.path().to_owned();
-        let desk = Desk::at(folder, &self.database, DIMENSION);
+        let mut desk = Desk::at(folder, &self.database, DIMENSION);
+        let publish = &mut desk.config.publish;
+        [publish.index, publish.metadata] = self.names.map(|name| root.join(name));
         let done = desk.pass(&Job::default(), usize::MAX).map_err(|error| error.words())?;
         let warned = desk.warned.lock().unwrap().join("; ");
         if warned.contains("set aside") {
@@ -227,26 +237,54 @@ impl Judge {
         if sold > self.buys - promise.stored {
             return Err(format!("{} texts were stored, and {sold} bought again", promise.stored));
         }
-        let digests = desk.served().map(|bytes| blake3::hash(&bytes));
-        if !self.settled.contains(&digests) {
+        if !self.is_settled(&root) {
             return Err(format!("the next pass settles on something else: {done:?}; {warned}"));
         }
-        if let Some(name) = desk.builds().iter().find(|name| name.ends_with(".staging")) {
-            return Err(format!("the next pass leaves {name}"));
+        let left = Tree::read(&root);
+        if let Some(left) = left.0.keys().find(|path| is_dust(path)) {
+            return Err(format!("the next pass leaves {}", left.display()));
         }
-        let builds = Builds::at(&root.join("faiss.index"), &root.join("metadata.json")).unwrap();
+        let [index, metadata] = self.names.map(|name| root.join(name));
+        let builds = Builds::at(&index, &metadata).unwrap();
         let checks = builds.served().build().ok_or("nothing is served")?.prove(&|| false).unwrap();
         let failed = reindexd::builds::verify::failed(&checks);
         if failed.is_empty() {
-            self.look(&Tree::read(&root), Promise::default()).or_else(made_anew)
+            self.look(&left, Promise::default()).or_else(|why| made_anew(&why))
         } else {
             Err(failed)
         }
     }
 }
 
+impl Judge {
+    /// Whether index, metadata and hashes are what a pass may settle on.
+    fn is_settled(&self, root: &Path) -> bool {
+        let served = root.join(&self.data).join("current");
+        let digest = |name| blake3::hash(&std::fs::read(served.join(name)).unwrap());
+        self.settled.contains(&["faiss.index", "metadata.json", "hashes.bin"].map(digest))
+    }
+
+    /// What the program itself makes of it, as a person would run it.
+    pub fn settle_by_hand(&self, tree: &Tree, place: &Place) -> Result<(), String> {
+        let folder = pass::folder();
+        tree.write(folder.path());
+        for command in ["build", "verify"] {
+            let ran = run(&mut place.command_at(folder.path(), &[command, "--json"]));
+            if ran.code != 0 {
+                return Err(format!("{command}: {ran:?}"));
+            }
+        }
+        let left = Tree::read(folder.path()).0.into_keys().find(|path| is_dust(path));
+        match left {
+            Some(left) => Err(format!("a build leaves {}", left.display())),
+            None if self.is_settled(folder.path()) => Ok(()),
+            None => Err("a build settles on something else".to_owned()),
+        }
+    }
+}
+
 /// After a pass there may be a build that nobody knew of; that it is proven was asked for before.
-fn made_anew(why: String) -> Result<(), String> {
+fn made_anew(why: &str) -> Result<(), String> {
     if why.starts_with("nobody made build") { Ok(()) } else { Err(format!("after the next pass: {why}")) }
 }
 

@@ -12,7 +12,7 @@ use std::sync::Arc;
 
 use super::tree::{Node, Tree};
 use super::volume::{Change, Kind, Number, Promise, Rename, Step, Volume};
-use super::words::{data, decode, descriptor, mode, path, split};
+use super::words::{data, decode, descriptor, mode, path, printed, split};
 use crate::trace::Call;
 
 /// Calls that change neither bytes nor names nor modes, whatever they are given.
@@ -92,6 +92,7 @@ impl Log<'_> {
     fn call(&mut self, call: &Call) {
         let arguments = split(&call.arguments);
         let returned = call.returned.unwrap();
+        let count = usize::try_from(returned).expect("a call that succeeded");
         match call.name.as_str() {
             "openat" => self.opened(&arguments, returned),
             "close" => {
@@ -100,18 +101,18 @@ impl Log<'_> {
             "dup" | "dup2" | "dup3" => self.duplicated(arguments[0], returned),
             "fcntl" if arguments[1].starts_with("F_DUPFD") => self.duplicated(arguments[0], returned),
             "fcntl" => {}
-            "read" | "readv" => self.moved(arguments[0], |at| at + returned as usize),
-            "lseek" => self.moved(arguments[0], |_| returned as usize),
-            "write" | "writev" => self.written(arguments[0], &data(&call.arguments, returned), None),
+            "read" | "readv" => self.moved(arguments[0], |at| at + count),
+            "lseek" => self.moved(arguments[0], |_| count),
+            "write" | "writev" => self.written(arguments[0], &data(&call.arguments, count), None),
             "pwrite64" | "pwritev" => {
                 let at = arguments.last().unwrap().parse().unwrap();
-                self.written(arguments[0], &data(&call.arguments, returned), Some(at));
+                self.written(arguments[0], &data(&call.arguments, count), Some(at));
             }
             "copy_file_range" => {
-                self.copied(arguments[0], arguments[2], &[arguments[1], arguments[3]], returned);
+                self.copied(arguments[0], arguments[2], &[arguments[1], arguments[3]], count);
             }
-            "sendfile" => self.copied(arguments[1], arguments[0], &[arguments[2]], returned),
-            "sendto" => self.sent(&data(&call.arguments, returned)),
+            "sendfile" => self.copied(arguments[1], arguments[0], &[arguments[2]], count),
+            "sendto" => self.sent(&data(&call.arguments, count)),
             "ftruncate" => self.change(arguments[0], Change::Resize(arguments[1].parse().unwrap())),
             "fchmod" => {
                 let mode = u32::from_str_radix(arguments[1], 8).unwrap();
@@ -217,14 +218,14 @@ impl Log<'_> {
     }
 
     /// Bytes that went from file to file within the kernel, so that strace did not see them.
-    fn copied(&mut self, from: &str, to: &str, offsets: &[&str], count: i64) {
+    fn copied(&mut self, from: &str, to: &str, offsets: &[&str], count: usize) {
         let Some(&nth) = self.open.get(&descriptor(from)) else {
             assert!(self.thing(to).is_none(), "no model of bytes that come from elsewhere: {from} to {to}");
             return;
         };
         assert!(offsets.iter().all(|offset| *offset == "NULL"), "no model of a copy at an offset");
         let source = &mut self.descriptions[nth];
-        let range = source.at..source.at + count as usize;
+        let range = source.at..source.at + count;
         source.at = range.end;
         let bytes = self.things[source.thing].bytes[range].to_vec();
         self.written(to, &bytes, None);
@@ -256,7 +257,7 @@ impl Log<'_> {
 
     /// Which flush this is, in words that another run has too.
     fn label(&self, number: Number, of: &str) -> String {
-        let path = self.folder(of).expect("strace prints the path of a descriptor");
+        let path = printed(of).expect("strace prints the path of a descriptor");
         let path = nameless(&path.strip_prefix(self.root).unwrap().display().to_string());
         let path = if path.is_empty() { ".".to_owned() } else { path };
         if self.things[number].kind != Kind::Folder {
@@ -334,18 +335,12 @@ impl Log<'_> {
 
     /// A path from the root, if it is below it. Relative paths are refused: nobody told us from where.
     fn below(&self, base: Option<&str>, text: &str) -> Option<PathBuf> {
-        let path = match base.and_then(|base| self.folder(base)) {
+        let path = match base.and_then(printed) {
             Some(folder) => folder.join(path(text)),
             None => path(text),
         };
         assert!(path.is_absolute(), "no model of a relative path: {}", path.display());
         path.strip_prefix(self.root).ok().map(Path::to_owned)
-    }
-
-    /// The path that strace prints behind a descriptor.
-    fn folder(&self, base: &str) -> Option<PathBuf> {
-        let (_, printed) = base.split_once('<')?;
-        Some(PathBuf::from(OsStr::from_bytes(&decode(printed.strip_suffix('>')?))))
     }
 
     /// What stands at a path from the root, every link followed.

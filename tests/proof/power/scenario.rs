@@ -25,13 +25,17 @@ pub struct Scenario {
     pub buys: usize,
     /// Files that another program left without a flush.
     pub unsynced: &'static [&'static str],
+    /// The two published names, from a folder that holds nothing else.
+    pub names: [&'static str; 2],
 }
+
+const BESIDE: [&str; 2] = ["faiss.index", "metadata.json"];
 
 /// Texts in a request.
 const BATCH: usize = 4;
 
 /// All of them; the second is the one that the gate runs.
-pub const ALL: [Scenario; 6] = [
+pub const ALL: [Scenario; 7] = [
     Scenario {
         name: "a first build",
         people: 12,
@@ -39,6 +43,7 @@ pub const ALL: [Scenario; 6] = [
         arguments: &["build", "--json"],
         buys: 12,
         unsynced: &[],
+        names: BESIDE,
     },
     Scenario {
         name: "ten changed rows of three hundred",
@@ -50,6 +55,7 @@ pub const ALL: [Scenario; 6] = [
         arguments: &["build", "--json"],
         buys: 10,
         unsynced: &[],
+        names: BESIDE,
     },
     Scenario {
         name: "an adoption",
@@ -62,7 +68,8 @@ pub const ALL: [Scenario; 6] = [
         arguments: &["build", "--json"],
         buys: 13,
         // ingest.py flushes nothing.
-        unsynced: &["faiss.index", "metadata.json"],
+        unsynced: &BESIDE,
+        names: BESIDE,
     },
     Scenario {
         name: "a rollback",
@@ -75,6 +82,7 @@ pub const ALL: [Scenario; 6] = [
         arguments: &["rollback", "--json"],
         buys: 0,
         unsynced: &[],
+        names: BESIDE,
     },
     Scenario {
         name: "the end of a hold",
@@ -88,6 +96,7 @@ pub const ALL: [Scenario; 6] = [
         arguments: &["rollback", "--release", "--json"],
         buys: 0,
         unsynced: &[],
+        names: BESIDE,
     },
     Scenario {
         name: "a build that takes an old one away",
@@ -102,6 +111,16 @@ pub const ALL: [Scenario; 6] = [
         arguments: &["build", "--json"],
         buys: 1,
         unsynced: &[],
+        names: BESIDE,
+    },
+    Scenario {
+        name: "a first build into a folder that is not there, the metadata elsewhere",
+        people: 12,
+        prepare: |place| std::fs::create_dir(place.home.join("elsewhere")).unwrap(),
+        arguments: &["build", "--json"],
+        buys: 12,
+        unsynced: &[],
+        names: ["data/faiss.index", "elsewhere/metadata.json"],
     },
 ];
 
@@ -109,6 +128,7 @@ pub const ALL: [Scenario; 6] = [
 pub struct Place {
     pub world: World,
     pub home: PathBuf,
+    names: [&'static str; 2],
 }
 
 /// A run of a scenario.
@@ -139,7 +159,7 @@ impl Scenario {
         world.settings(&format!("[embedding]\nbatch_size = {BATCH}\nconcurrency = 1\n[publish]\nkeep = 2\n"));
         let home = home.map_or_else(|| world.path("home"), Path::to_owned);
         std::fs::create_dir_all(&home).unwrap();
-        let place = Place { world, home };
+        let place = Place { world, home, names: self.names };
         (self.prepare)(&place);
         place
     }
@@ -194,10 +214,15 @@ fn flushes(calls: &[Call], steps: &[Step]) -> Vec<Flush> {
 impl Place {
     /// The program, with settings that publish here.
     pub fn command(&self, arguments: &[&str]) -> Command {
+        self.command_at(&self.home, arguments)
+    }
+
+    /// The program, with settings that publish to another folder.
+    pub fn command_at(&self, home: &Path, arguments: &[&str]) -> Command {
         let mut command = self.world.command(arguments);
         command
-            .env("FAISS_INDEX_PATH", self.home.join("faiss.index"))
-            .env("METADATA_PATH", self.home.join("metadata.json"));
+            .env("FAISS_INDEX_PATH", home.join(self.names[0]))
+            .env("METADATA_PATH", home.join(self.names[1]));
         command
     }
 
@@ -215,7 +240,7 @@ impl Place {
 
     /// As ingest.py leaves a host: two plain files and nothing else.
     fn back_to_plain_files(&self) {
-        let names = ["faiss.index", "metadata.json"].map(|name| self.home.join(name));
+        let names = BESIDE.map(|name| self.home.join(name));
         let pair = names.each_ref().map(|name| std::fs::read(name).unwrap());
         std::fs::remove_dir_all(&self.home).unwrap();
         std::fs::create_dir(&self.home).unwrap();

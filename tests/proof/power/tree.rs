@@ -164,6 +164,14 @@ impl Tree {
         below.map(name).collect()
     }
 
+    /// What is below one of its folders.
+    pub fn below(&self, folder: &Path) -> Self {
+        let below = |(path, node): (&PathBuf, &Node)| {
+            Some((path.strip_prefix(folder).ok()?.to_owned(), node.clone()))
+        };
+        Self(self.0.iter().filter_map(below).collect())
+    }
+
     fn resolve(&self, path: &Path, links_left: usize) -> Option<(PathBuf, Option<&Node>)> {
         let mut at = PathBuf::new();
         for part in path.components() {

@@ -24,10 +24,10 @@ pub fn split(arguments: &str) -> Vec<&str> {
 }
 
 /// All quoted bytes, as many as were taken.
-pub fn data(arguments: &str, taken: i64) -> Vec<u8> {
+pub fn data(arguments: &str, taken: usize) -> Vec<u8> {
     let mut out: Vec<u8> = arguments.split('"').skip(1).step_by(2).flat_map(decode).collect();
-    out.truncate(taken as usize);
-    assert_eq!(out.len(), taken as usize, "strace left bytes out");
+    out.truncate(taken);
+    assert_eq!(out.len(), taken, "strace left bytes out");
     out
 }
 
@@ -58,4 +58,10 @@ pub fn descriptor(argument: &str) -> i64 {
 
 pub fn mode(octal: &str) -> u32 {
     u32::from_str_radix(octal, 8).unwrap()
+}
+
+/// The path that strace prints behind a descriptor.
+pub fn printed(descriptor: &str) -> Option<PathBuf> {
+    let (_, printed) = descriptor.split_once('<')?;
+    Some(PathBuf::from(OsStr::from_bytes(&decode(printed.strip_suffix('>')?))))
 }
