@@ -47,6 +47,8 @@ pub struct World<'a> {
     pub space: Space,
     /// Makes the provider when something must be bought: a pass that finds nothing new needs no key.
     pub embedder: &'a dyn Fn() -> Result<Arc<dyn Embedder>, embed::EmbedError>,
+    /// What was sent to the provider in the last minute, by this pass and those before it.
+    pub sent: embed::Sent,
     /// Where requests run.
     pub runtime: tokio::runtime::Handle,
     /// Cancelled when the pass should end.

@@ -239,6 +239,7 @@ impl Context {
             config: &self.config,
             space: self.space.clone(),
             embedder: &embedder,
+            sent: embed::Sent::default(),
             runtime: self.runtime.handle().clone(),
             stop: self.stop.clone(),
             tick: Arc::new(|| ()),

@@ -21,6 +21,7 @@ use crate::agent::{self, AgentWorld, ExitReason, MarkerMemory, PassFn, SweepFn};
 use crate::builds::state;
 use crate::builds::{Builds, Layout, Served, lock, promote, sweep, with_cause};
 use crate::config::{self as settings, Config};
+use crate::embed::Sent;
 use crate::pass::{Built, PassOutcome, PassReport, PassRequest};
 use crate::reconcile::{Done, Job, Outcome, PassError, Verdict, World, reconcile};
 use crate::record::Space;
@@ -139,6 +140,7 @@ fn only_agent(layout: &Layout) -> Result<lock::PassLock, (u8, String)> {
 /// A pass with the settings in force when it begins.
 fn pass(in_force: InForce, space: Space, news: News, vitals: Arc<Vitals>) -> PassFn {
     let runtime = tokio::runtime::Handle::current();
+    let sent = Sent::default();
     Arc::new(move |request: PassRequest, stop: CancellationToken| {
         let config = now_in_force(&in_force);
         let told = told::Told::default();
@@ -147,6 +149,7 @@ fn pass(in_force: InForce, space: Space, news: News, vitals: Arc<Vitals>) -> Pas
             config: &config,
             space: space.clone(),
             embedder: &|| embedder(&config),
+            sent: sent.clone(),
             runtime: runtime.clone(),
             stop,
             tick: Arc::new(move || life.tick()),

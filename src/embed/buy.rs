@@ -18,7 +18,7 @@ use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
 use super::line::{Ended, Line};
-use super::pace::Pace;
+use super::pace::{Pace, Sent};
 use super::{EmbedError, Embedder, Failed, SinkError, Task, bisect};
 use crate::record::TextHash;
 
@@ -51,6 +51,8 @@ pub struct Terms {
     pub concurrency: usize,
     /// The most texts in a minute; zero means no limit.
     pub items_per_minute: u32,
+    /// What purchases before this one sent: it counts against that limit.
+    pub sent: Sent,
     /// How long to go on without a single success.
     pub retry_budget: Duration,
     /// How many texts the provider may refuse before the purchase fails.
@@ -124,7 +126,7 @@ pub async fn buy(
 ) -> Result<Purchase, Failed> {
     let batches = Batches::new(items, embedder.as_ref(), terms);
     let (notes, heard) = mpsc::unbounded_channel();
-    let pace = Pace::new(terms.items_per_minute);
+    let pace = Pace::new(terms.items_per_minute, terms.sent.clone());
     let line = Line::new(embedder, Task::Document, terms.dimension, terms.retry_budget, pace, notes);
     let mut buyer = Buyer {
         terms,
@@ -166,7 +168,7 @@ pub async fn embed_query(
     limit: Duration,
 ) -> Result<Vec<f32>, EmbedError> {
     let (notes, _nobody_listens) = mpsc::unbounded_channel();
-    let line = Line::new(embedder, Task::Query, dimension, limit, Pace::new(0), notes);
+    let line = Line::new(embedder, Task::Query, dimension, limit, Pace::new(0, Sent::default()), notes);
     match timeout(limit, line.request(&[text.to_owned()])).await {
         Ok(Ok(vector)) => Ok(vector),
         Ok(Err(Ended::Failed(failure))) => Err(line.verdict(failure)),

@@ -33,6 +33,7 @@ use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 
 pub use self::buy::{Arrived, Item, Progress, Purchase, Refusal, Terms, Waiting, buy, embed_query};
+pub use self::pace::Sent;
 use crate::http::{self, Http, HttpError};
 use crate::record::TextHash;
 

@@ -5,10 +5,13 @@
 //! minute, and a provider that counts by the minute answers that with 429;
 //! so the sends of the last minute are remembered instead.
 //!
-//! Retries count: a failed request uses the provider's quota too. Without a
-//! clock: `now` is an argument, waiting is the caller's.
+//! Retries count: a failed request uses the provider's quota too. So does the
+//! purchase before this one, which may have failed a moment ago; what was sent
+//! is remembered beyond it. Without a clock: `now` is an argument, waiting is
+//! the caller's.
 
 use std::collections::VecDeque;
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use tokio::time::Instant;
@@ -17,31 +20,37 @@ use tokio::time::Instant;
 /// a minute apart here must not arrive within one minute there.
 const WINDOW: Duration = Duration::from_secs(61);
 
-/// The sends of the last minute.
+/// The sends of the last minute, by all purchases that share them.
+#[derive(Clone, Debug, Default)]
+pub struct Sent(Arc<Mutex<VecDeque<(Instant, usize)>>>);
+
+/// What one purchase may add to them.
 #[derive(Debug)]
 pub(super) struct Pace {
     /// Texts a minute; zero means no limit.
     most: usize,
-    sent: VecDeque<(Instant, usize)>,
+    sent: Sent,
 }
 
 impl Pace {
-    pub(super) fn new(items_per_minute: u32) -> Self {
+    pub(super) fn new(items_per_minute: u32, sent: Sent) -> Self {
         let most = usize::try_from(items_per_minute).unwrap_or(usize::MAX);
-        Self { most, sent: VecDeque::new() }
+        Self { most, sent }
     }
 
     /// Counts `texts` as sent now, or says when to ask again.
-    pub(super) fn admit(&mut self, texts: usize, now: Instant) -> Result<(), Instant> {
+    pub(super) fn admit(&self, texts: usize, now: Instant) -> Result<(), Instant> {
         if self.most == 0 {
             return Ok(());
         }
         assert!(texts <= self.most, "a batch of {texts} texts under a limit of {} a minute", self.most);
-        while self.sent.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
-            self.sent.pop_front();
+        // A panic elsewhere leaves no send half written down.
+        let mut sent = self.sent.0.lock().unwrap_or_else(PoisonError::into_inner);
+        while sent.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
+            sent.pop_front();
         }
-        let mut in_window: usize = self.sent.iter().map(|(_, texts)| texts).sum();
-        for (at, leaving) in &self.sent {
+        let mut in_window: usize = sent.iter().map(|(_, texts)| texts).sum();
+        for (at, leaving) in sent.iter() {
             if in_window + texts <= self.most {
                 break;
             }
@@ -50,7 +59,7 @@ impl Pace {
                 return Err(*at + WINDOW);
             }
         }
-        self.sent.push_back((now, texts));
+        sent.push_back((now, texts));
         Ok(())
     }
 }
@@ -63,7 +72,7 @@ mod tests {
     fn no_minute_sees_more_texts_than_allowed() {
         let start = Instant::now();
         let mut now = start;
-        let mut pace = Pace::new(100);
+        let pace = Pace::new(100, Sent::default());
         let mut sends: Vec<(Duration, usize)> = Vec::new();
         for texts in [60, 40, 100, 1, 99, 1, 50, 50, 33, 67, 100].repeat(5) {
             while let Err(later) = pace.admit(texts, now) {
@@ -85,7 +94,7 @@ mod tests {
     fn what_fits_goes_at_once_and_what_does_not_waits_for_the_oldest_to_leave() {
         let now = Instant::now();
         let second = Duration::from_secs(1);
-        let mut pace = Pace::new(10);
+        let pace = Pace::new(10, Sent::default());
         assert_eq!(pace.admit(6, now), Ok(()));
         assert_eq!(pace.admit(4, now + second), Ok(()));
         assert_eq!(pace.admit(6, now + second), Err(now + WINDOW));
@@ -94,9 +103,20 @@ mod tests {
     }
 
     #[test]
+    fn the_next_purchase_counts_what_the_last_one_sent_under_a_lower_limit_too() {
+        let now = Instant::now();
+        let sent = Sent::default();
+        assert_eq!(Pace::new(10, sent.clone()).admit(8, now), Ok(()));
+        assert_eq!(Pace::new(10, sent.clone()).admit(2, now), Ok(()));
+        assert_eq!(Pace::new(10, sent.clone()).admit(1, now), Err(now + WINDOW));
+        assert_eq!(Pace::new(3, sent.clone()).admit(3, now), Err(now + WINDOW));
+        assert_eq!(Pace::new(3, sent).admit(3, now + WINDOW), Ok(()));
+    }
+
+    #[test]
     fn zero_means_no_limit() {
         let now = Instant::now();
-        let mut pace = Pace::new(0);
+        let pace = Pace::new(0, Sent::default());
         assert!((0..1000).all(|_| pace.admit(2048, now).is_ok()));
     }
 }

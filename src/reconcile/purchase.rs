@@ -41,6 +41,7 @@ pub(super) fn buy(
         batch_size: settings.batch_size,
         concurrency: settings.concurrency,
         items_per_minute: settings.items_per_minute,
+        sent: world.sent.clone(),
         retry_budget: settings.retry_budget,
         refusals_allowed: survey.refusals_allowed,
     };

@@ -2,6 +2,8 @@
 
 use std::time::{Duration, Instant};
 
+use rustix::process::Signal;
+
 use crate::support::agent::Agent;
 use crate::support::provider::Fault;
 use crate::support::{self, SOON, World};
@@ -64,26 +66,34 @@ fn as_many_requests_are_on_their_way_as_the_setting_says_and_no_more() {
 #[test]
 fn a_limit_of_texts_a_minute_is_kept_and_what_was_bought_before_a_stop_is_kept_too() {
     let world = World::with_people(8);
-    world.settings("[embedding]\nitems_per_minute = 5\n[log]\nlevel = \"debug\"\n");
+    // One at a time, or the smaller batch may be the first to ask.
+    world.settings("[embedding]\nitems_per_minute = 5\nconcurrency = 1\n[log]\nlevel = \"debug\"\n");
 
-    let log_of_cache = world.path("data/.reindexd/embeddings.sqlite-wal");
-    let logged = || log_of_cache.metadata().map_or(0, |meta| meta.len());
-    world.provider.hold();
     let agent = Agent::start(&mut world.command(&["run"]));
-    assert!(world.provider.wait_for_requests(1, SOON));
-    let before = logged();
-    world.provider.release();
-    agent.wait_for("the answer is in the cache", || logged() > before);
+    agent.wait_for_log("embedding done=5 total=8");
     let sizes: Vec<_> = world.provider.requests().iter().map(|seen| seen.texts.len()).collect();
     agent.stop();
     world.settings("");
     let ran = world.build();
 
-    // Two lines ask at one time, so either batch may be the first.
-    assert!(sizes == [5] || sizes == [3], "no batch is larger than the limit, the next one waits: {sizes:?}");
-    let left = 8 - sizes[0] as u64;
-    assert_eq!((ran.number("records"), ran.number("embedded"), world.provider.text_count()), (8, left, 8));
+    assert_eq!(sizes, [5], "no batch is larger than the limit, and the next one waits");
+    assert_eq!((ran.number("records"), ran.number("embedded"), world.provider.text_count()), (8, 3, 8));
     assert_eq!(world.provider.paid_twice(), Vec::<String>::new());
+}
+
+#[test]
+fn a_limit_of_texts_a_minute_is_kept_from_one_pass_to_the_next() {
+    let world = World::with_people(5);
+    world.settings("[embedding]\nitems_per_minute = 5\nretry_budget = \"0s\"\n");
+    world.provider.script([Fault::ServerError(503)]);
+    let agent = Agent::start(&mut world.command(&["run"]));
+    agent.wait_for_log("outcome=failed");
+
+    agent.signal(Signal::USR1);
+    agent.wait_for_log("our own limit of texts a minute");
+
+    assert_eq!((world.provider.text_count(), agent.promotions()), (5, 0), "{}", agent.log());
+    agent.stop();
 }
 
 #[test]

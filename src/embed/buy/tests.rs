@@ -106,6 +106,7 @@ fn terms() -> Terms {
         batch_size: 16,
         concurrency: 4,
         items_per_minute: 0,
+        sent: Sent::default(),
         retry_budget: 600 * SECOND,
         refusals_allowed: 0,
     }

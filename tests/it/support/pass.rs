@@ -14,7 +14,7 @@ use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use reindexd::config::{self, Config, Inputs};
-use reindexd::embed::{Embedder, Failure, FailureKind, Task};
+use reindexd::embed::{Embedder, Failure, FailureKind, Sent, Task};
 use reindexd::reconcile::{self, Done, Job, PassError, Progress, Rollback, RolledBack, World};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -143,6 +143,7 @@ impl Desk {
             config: &self.config,
             space: self.config.space(|| unreachable!("no local model")),
             embedder: &|| Ok(Arc::clone(&seller)),
+            sent: Sent::default(),
             runtime: self.runtime.handle().clone(),
             stop: CancellationToken::new(),
             tick: Arc::new(|| {}),
