@@ -4,8 +4,8 @@ use std::time::{Duration, Instant};
 
 use rustix::process::{Resource, Rlimit, Signal, getrlimit, prlimit};
 
+use super::Counts;
 use super::site::Site;
-use super::{Counts, TIMEOUT};
 use crate::support::SOON;
 use crate::support::agent::Agent;
 use crate::support::open_files;
@@ -53,34 +53,33 @@ impl Trouble {
         BuiltAndKilled,
     ];
 
-    /// Lets it happen. What was answered from the instant returned on may be lost and bought again.
+    /// Lets it happen. What was on its way within the time returned may be lost and bought again.
     pub(super) fn befall(
         self,
         site: &Site,
         agent: &mut Option<Agent>,
         lot: &mut fastrand::Rng,
         counts: &Counts,
-    ) -> Option<Instant> {
-        // A request on its way now may have been sent as long ago as a request may take.
-        let began = Instant::now().checked_sub(TIMEOUT);
-        let lately = Duration::from_millis(lot.u64(50..400));
+    ) -> Option<(Instant, Instant)> {
+        let (began, lately) = (Instant::now(), Duration::from_millis(lot.u64(50..400)));
+        let since = |began: Instant| Some((began, Instant::now()));
         let running = agent.as_mut().expect("an agent runs while there is trouble");
-        match self {
+        let lost = match self {
             Killed => {
                 running.signal(Signal::KILL);
                 assert_eq!(running.ended(SOON), 137, "{}", running.log());
-                *agent = Some(site.agent());
+                since(began)
             }
             Stopped | Interrupted => {
                 running.signal(if matches!(self, Stopped) { Signal::TERM } else { Signal::INT });
                 assert_eq!(running.ended(Duration::from_secs(5)), 0, "{}", running.log());
-                assert_eq!(site.world.drafts().len(), 0, "staging was left behind");
-                *agent = Some(site.agent());
+                since(began)
             }
             Paused => {
                 running.signal(Signal::STOP);
                 std::thread::sleep(lately * 4);
                 running.signal(Signal::CONT);
+                since(began)
             }
             OutOfDescriptors => {
                 let open = open_files(running.pid()).len() as u64;
@@ -89,37 +88,49 @@ impl Trouble {
                 site.touch();
                 std::thread::sleep(lately);
                 prlimit(Some(running.pid()), Resource::Nofile, before).unwrap();
+                since(began)
             }
             DiskFull if site.small_disk => {
                 site.fill();
                 std::thread::sleep(lately);
                 site.clear();
+                since(began)
             }
             DiskFull => return None,
-            SettingsReadAgain => running.signal(Signal::HUP),
-            Asked => running.signal(Signal::USR1),
-            MarkerTouched => site.touch(),
-            BuiltByHand => {
-                let ran = site.run(&["build", "--json"]);
-                assert!([0, 1, 75].contains(&ran.code), "{ran:?}");
+            SettingsReadAgain => {
+                running.signal(Signal::HUP);
+                None
             }
-            RolledBack => {
-                let ran = site.run(&["rollback", "--json"]);
+            Asked => {
+                running.signal(Signal::USR1);
+                None
+            }
+            MarkerTouched => {
+                site.touch();
+                None
+            }
+            BuiltByHand | RolledBack => {
+                let order = if matches!(self, BuiltByHand) { "build" } else { "rollback" };
+                let ran = site.run(&[order, "--json"]);
                 assert!([0, 1, 75].contains(&ran.code), "{ran:?}");
+                None
             }
             BuiltAndKilled => {
                 let mut build = Agent::start(&mut site.command(&["build", "--wait"]));
                 std::thread::sleep(lately / 10);
+                let killed = Instant::now();
                 if !build.is_over() {
                     build.signal(Signal::KILL);
                 }
                 build.ended(SOON);
+                since(killed)
             }
+        };
+        if matches!(self, Killed | Stopped | Interrupted) {
+            *agent = Some(site.agent());
         }
         counts.add(self.words());
-        // What only asks loses nothing.
-        let harmless = matches!(self, SettingsReadAgain | Asked | MarkerTouched | BuiltByHand | RolledBack);
-        began.filter(|_| !harmless)
+        lost
     }
 
     fn words(self) -> &'static str {

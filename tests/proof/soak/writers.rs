@@ -80,12 +80,12 @@ fn edits(database: &mut Connection, lot: &mut fastrand::Rng, most: usize) {
             .map(Result::unwrap)
             .collect();
         let bio = format!("Text {:016x}", lot.u64(..) ^ u64::from(std::process::id()) << 48);
-        let somebody = || ids.get(fastrand::usize(..ids.len().max(1))).copied().unwrap_or_default();
+        let somebody = ids.get(lot.usize(..ids.len().max(1))).copied().unwrap_or_default();
         match lot.u8(..10) {
             8..10 if ids.len() > PEOPLE.start => {
                 let how =
                     ["DELETE FROM experts WHERE id = ?1", "UPDATE experts SET tags = NULL WHERE id = ?1"];
-                all.execute(how[lot.usize(..2)], [somebody()]).unwrap();
+                all.execute(how[lot.usize(..2)], [somebody]).unwrap();
             }
             0..3 if ids.len() < PEOPLE.end => {
                 all.execute(PERSON, params![bio]).unwrap();
@@ -93,12 +93,12 @@ fn edits(database: &mut Connection, lot: &mut fastrand::Rng, most: usize) {
             3 => {
                 all.execute(
                     "UPDATE experts SET hourly_rate = ?2 WHERE id = ?1",
-                    params![somebody(), f64::from(lot.u16(..))],
+                    params![somebody, f64::from(lot.u16(..))],
                 )
                 .unwrap();
             }
             _ => {
-                all.execute("UPDATE experts SET bio = ?2 WHERE id = ?1", params![somebody(), bio]).unwrap();
+                all.execute("UPDATE experts SET bio = ?2 WHERE id = ?1", params![somebody, bio]).unwrap();
             }
         }
     }

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 
 use serde_json::json;
 
-use super::{Api, Fault, Provider, vector};
+use super::{Api, Craft, Fault, Provider, Right, Then, vector};
 use client::{Client, GEMINI, OPENAI, Post, SOON, gemini, indices, openai, vectors};
 
 #[test]
@@ -183,6 +183,46 @@ fn a_connection_fails_on_the_wire_as_asked() {
     assert_eq!(whole, Ok(Client::of(&provider).post(&post).body.len()));
     assert_eq!(provider.times_paid("a"), 2, "dripped and whole");
     assert_eq!(provider.paid_twice(), ["a"]);
+}
+
+#[test]
+fn a_crafted_answer_goes_out_as_it_was_made_and_counts_as_it_says() {
+    fn said(right: &Right, what: &str) -> Vec<u8> {
+        let head =
+            format!("HTTP/1.1 200 OK\r\nx-said: {what}\r\ncontent-length: {}\r\n\r\n", right.body.len());
+        [head.as_bytes(), &right.body].concat()
+    }
+    fn cut(right: &Right, what: &str) -> Vec<u8> {
+        said(right, what).split_last().map(|(_, all_but_it)| all_but_it.to_vec()).unwrap_or_default()
+    }
+    let provider = Provider::start();
+    let craft = Craft { what: "so", make: said, then: Then::GoOn, right: true };
+    let drip = Then::Drip(Duration::from_millis(1));
+    provider.script([
+        Fault::Crafted(craft),
+        Fault::Crafted(Craft { right: false, ..craft }),
+        Fault::Crafted(Craft { make: cut, then: drip, right: false, ..craft }),
+    ]);
+    let mut client = Client::of(&provider);
+
+    for _ in 0..2 {
+        let answer = client.post(&gemini(&["a"]));
+        assert_eq!(answer.headers["x-said"], "so");
+        assert_eq!(vectors(&answer.json()), [vector(GEMINI, "a", 5)]);
+    }
+    assert!(client.try_post(&gemini(&["b"])).is_err(), "its last byte never came");
+    assert_eq!((provider.times_paid("a"), provider.request_count()), (1, 3));
+}
+
+#[test]
+fn a_dealer_draws_fault_and_wait_of_each_request() {
+    let provider = Provider::start();
+    let wait = Duration::from_millis(30);
+    provider.deal(move |seen| (seen.texts.contains(&"b".to_owned()).then_some(Fault::Forbidden), wait));
+    let mut client = Client::of(&provider);
+
+    assert_eq!((client.post(&gemini(&["a"])).status, client.post(&gemini(&["b"])).status), (200, 403));
+    assert!(provider.requests().iter().all(|seen| seen.answered_after().is_some_and(|after| after >= wait)));
 }
 
 #[test]
