@@ -92,45 +92,7 @@ fn nothing_wrong_is_ever_served_and_all_is_well_when_the_provider_is() {
 
     assert_eq!(trap.request_count(), 0, "a redirect was followed");
     tell_of_faults(&decks.map(|(_, deck)| std::mem::take(&mut deck.lock().unwrap().dealt)));
-    let sum = |part: fn(&Tally) -> usize| ends.iter().map(part).sum::<usize>();
-    let passes = sum(|end| end.outcomes.values().sum());
-    let outcome = |name: &str| ends.iter().filter_map(|end| end.outcomes.get(name)).sum::<usize>();
-    tell(
-        "hell",
-        &format!(
-            "{passes} passes by {} agents, {} failed, {} promoted; {} requests, {} texts bought, none twice ({} answered too late to tell); well again {} times of {}; seed {}; {:.0} s",
-            ends.len(),
-            outcome("failed"),
-            outcome("promoted"),
-            sum(|end| end.requests),
-            sum(|end| end.bought),
-            sum(|end| end.late),
-            sum(|end| end.calms),
-            sum(|end| end.calms),
-            seed(),
-            began.elapsed().as_secs_f64(),
-        ),
-    );
-    for (end, shape) in ends.iter().zip(SHAPES) {
-        let (early, late) = thirds(&end.vitals);
-        let peak = end.vitals.iter().map(|vitals| vitals.peak).max().unwrap_or(0);
-        tell(
-            "hell",
-            &format!(
-                "{:?}, batches of {}, {} at a time, budget {:?}: memory {} → {} KiB (peak {peak} KiB), descriptors {} → {}, threads {} → {}",
-                shape.api,
-                shape.batch,
-                shape.concurrency,
-                shape.budget,
-                early.anonymous,
-                late.anonymous,
-                early.descriptors,
-                late.descriptors,
-                early.threads,
-                late.threads
-            ),
-        );
-    }
+    let passes = tell_of_passes(&ends, began.elapsed());
     assert!(passes >= pick(300, 2000), "{passes} passes are too few");
 }
 
@@ -154,6 +116,52 @@ fn tell_of_faults([gemini, openai]: &[BTreeMap<String, usize>; 2]) {
             gemini.len(),
             faults(openai),
             openai.len()
+        ),
+    );
+}
+
+/// What came of the passes of all agents, and what the agents held on to.
+fn tell_of_passes(ends: &[Tally], took: Duration) -> usize {
+    let sum = |part: fn(&Tally) -> usize| ends.iter().map(part).sum::<usize>();
+    let passes = sum(|end| end.outcomes.values().sum());
+    let outcome = |name: &str| ends.iter().filter_map(|end| end.outcomes.get(name)).sum::<usize>();
+    tell(
+        "hell",
+        &format!(
+            "{passes} passes by {} agents, {} failed, {} promoted; {} requests, {} texts bought, none twice ({} answered too late to tell); well again {} times of {}; seed {}; {:.0} s",
+            ends.len(),
+            outcome("failed"),
+            outcome("promoted"),
+            sum(|end| end.requests),
+            sum(|end| end.bought),
+            sum(|end| end.late),
+            sum(|end| end.calms),
+            sum(|end| end.calms),
+            seed(),
+            took.as_secs_f64(),
+        ),
+    );
+    ends.iter().zip(SHAPES).for_each(|(end, shape)| tell_of_vitals(end, shape));
+    passes
+}
+
+fn tell_of_vitals(end: &Tally, shape: Shape) {
+    let (early, late) = thirds(&end.vitals);
+    let peak = end.vitals.iter().map(|vitals| vitals.peak).max().unwrap_or(0);
+    tell(
+        "hell",
+        &format!(
+            "{:?}, batches of {}, {} at a time, budget {:?}: memory {} → {} KiB (peak {peak} KiB), descriptors {} → {}, threads {} → {}",
+            shape.api,
+            shape.batch,
+            shape.concurrency,
+            shape.budget,
+            early.anonymous,
+            late.anonymous,
+            early.descriptors,
+            late.descriptors,
+            early.threads,
+            late.threads
         ),
     );
 }

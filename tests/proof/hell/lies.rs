@@ -12,102 +12,116 @@ use serde_json::Value;
 use super::kinds::{Kind, Worth, http};
 use crate::support::provider::{Api, Right};
 
+/// What is wrong with the list of vectors, or with one of them.
+const LIST: &[&str] = &[
+    "none",
+    "one missing",
+    "the first twice",
+    "one too many",
+    "ragged",
+    "one empty",
+    "one nested",
+    "a word for a vector",
+    "entry is a list",
+    "without its numbers",
+    "in a list of lists",
+];
+
+/// What is wrong with the indices, which one protocol has.
+const PLACES: &[&str] = &[
+    "from one",
+    "all zero",
+    "huge",
+    "negative",
+    "as text",
+    "a fraction",
+    "one has none",
+    "the first again",
+    "list of them",
+];
+
+/// What stands in place of a number.
+const NUMBERS: &[&str] = &[
+    "1e309",
+    "-1e309",
+    "1e39",
+    "NaN",
+    "Infinity",
+    "-inf",
+    "0x1p3",
+    "1e",
+    "01",
+    ".5",
+    "[]",
+    "{}",
+    "true",
+    "null",
+    "\"\"",
+    "\"one\"",
+    "\"1e400\"",
+    "\"inf\"",
+    "\"nan\"",
+    "\"0x10\"",
+    "1 2",
+    "[0.5]",
+];
+
+/// What one vector is multiplied with.
+const SIZES: &[&str] = &["0", "-0.0", "1e-46", "1e-42", "1e-39"];
+
+/// What stands in place of a body; `LIST` and `NUMBERS` are the protocol's own names.
+const BODIES: &[&str] = &[
+    "[]",
+    "{}",
+    "null",
+    "true",
+    "42",
+    "\"ok\"",
+    "{\"LIST\":{}}",
+    "{\"LIST\":null}",
+    "{\"LIST\":\"\"}",
+    "{\"LIST\":[1]}",
+    "{\"LIST\":[null]}",
+    "{\"LIST\":[[[0.5]]]}",
+    "{\"error\":null}",
+    "{\"error\":{\"message\":5}}",
+    "[{\"error\":[]}]",
+    "\u{feff}{}",
+    "<!DOCTYPE html><html>welcome to this wireless network</html>",
+    " ",
+    "{\"LIST\":[{\"NUMBERS\":[",
+];
+
+/// What was done to a body.
+const SPOILT: &[&str] = &[
+    "cut at a third",
+    "cut at the last byte",
+    "said twice",
+    "said twice in one object",
+    "with an error beside it",
+    "with something after it",
+    "with something before it",
+    "for the other protocol",
+    "in capitals",
+    "in UTF-16",
+];
+
+/// Where the brackets never end.
+const DEEP: &[&str] = &["vectors", "numbers", "error"];
+
 /// Lies about the list of vectors, about one of them, about a number, about the whole body.
 pub(super) fn lies() -> Vec<Kind> {
-    let list = [
-        "none",
-        "one missing",
-        "the first twice",
-        "one too many",
-        "ragged",
-        "one empty",
-        "one nested",
-        "a word for a vector",
-        "entry is a list",
-        "without its numbers",
-        "in a list of lists",
-    ];
-    let places = [
-        "from one",
-        "all zero",
-        "huge",
-        "negative",
-        "as text",
-        "a fraction",
-        "one has none",
-        "the first again",
-        "list of them",
-    ];
-    let numbers = [
-        "1e309",
-        "-1e309",
-        "1e39",
-        "NaN",
-        "Infinity",
-        "-inf",
-        "0x1p3",
-        "1e",
-        "01",
-        ".5",
-        "[]",
-        "{}",
-        "true",
-        "null",
-        "\"\"",
-        "\"one\"",
-        "\"1e400\"",
-        "\"inf\"",
-        "\"nan\"",
-        "\"0x10\"",
-        "1 2",
-        "[0.5]",
-    ];
-    let sizes = ["0", "-0.0", "1e-46", "1e-42", "1e-39"];
-    let bodies = [
-        "[]",
-        "{}",
-        "null",
-        "true",
-        "42",
-        "\"ok\"",
-        "{\"LIST\":{}}",
-        "{\"LIST\":null}",
-        "{\"LIST\":\"\"}",
-        "{\"LIST\":[1]}",
-        "{\"LIST\":[null]}",
-        "{\"LIST\":[[[0.5]]]}",
-        "{\"error\":null}",
-        "{\"error\":{\"message\":5}}",
-        "[{\"error\":[]}]",
-        "\u{feff}{}",
-        "<!DOCTYPE html><html>welcome to this wireless network</html>",
-        " ",
-        "{\"LIST\":[{\"NUMBERS\":[",
-    ];
-    let spoilt = [
-        "cut at a third",
-        "cut at the last byte",
-        "said twice",
-        "said twice in one object",
-        "with an error beside it",
-        "with something after it",
-        "with something before it",
-        "for the other protocol",
-        "in capitals",
-        "in UTF-16",
-    ];
-    let deep = ["vectors", "numbers", "error"];
-    let all = |whats: &[&'static str], make| {
+    let all = |whats: &'static [&'static str], make| {
         whats.iter().map(move |what| Kind::crafted(what, make, Worth::Wrong)).collect::<Vec<_>>()
     };
     [
-        all(&list, wrong_list),
-        all(&places, wrong_places).into_iter().map(|kind| kind.only(Api::OpenAi)).collect(),
-        all(&numbers, wrong_number),
-        all(&sizes, wrong_size),
-        all(&bodies, wrong_body),
-        all(&spoilt, spoilt_body),
-        all(&deep, too_deep),
+        all(LIST, wrong_list),
+        all(PLACES, wrong_places).into_iter().map(|kind| kind.only(Api::OpenAi)).collect(),
+        all(NUMBERS, wrong_number),
+        all(SIZES, wrong_size),
+        all(BODIES, wrong_body),
+        all(SPOILT, spoilt_body),
+        all(DEEP, too_deep),
     ]
     .concat()
 }
@@ -158,7 +172,7 @@ fn wrong_places(right: &Right, what: &str) -> Vec<u8> {
                 "from one" => (place + 1).into(),
                 "all zero" if several => 0.into(),
                 "huge" => u64::MAX.into(),
-                "negative" => (-1 - place as i64).into(),
+                "negative" => (-1).into(),
                 "a fraction" => 0.5.into(),
                 "list of them" => vec![place].into(),
                 "one has none" if several && place == 0 => Value::Null,

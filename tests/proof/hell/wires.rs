@@ -8,79 +8,91 @@ use super::gzip;
 use super::kinds::{Kind, Worth, http};
 use crate::support::provider::{Right, Then};
 
+/// Where an answer ends before its time.
+const HALF: &[&str] = &["in the status", "in a header", "before the body", "in the body", "nothing"];
+
+/// Heads that are none, or that promise what does not follow.
+const ODD_HEADS: &[&str] = &[
+    "HTTP/2.0 200 OK",
+    "HTTP/1.1 2000 OK",
+    "HTTP/1.1 OK",
+    "ICY 200 OK",
+    "SSH-2.0-OpenSSH_9.2",
+    "\x15\x03\x03\x00\x02\x02\x28",
+    "\0\0\0",
+    "HTTP/1.1 200 OK\r\ncontent-length: -1",
+    "HTTP/1.1 200 OK\r\ncontent-length: many",
+    "HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551616",
+    "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6",
+    "HTTP/1.1 200 OK\r\n: none",
+    "HTTP/1.1 200 OK\r\nno colon at all",
+    "HTTP/1.1 200 OK\r\ncontent-encoding: gzip",
+    "HTTP/1.1 101 Switching Protocols\r\nupgrade: other",
+];
+
+/// What else is never a whole answer; see [`broken`].
+const MORE: &[&str] = &[
+    "length too long",
+    "length too short",
+    "chunk of no size",
+    "chunk too large",
+    "chunks without an end",
+    "a header without end",
+    "ten thousand headers",
+    "interim answers without end",
+    "gzip cut off",
+    "gzip with a wrong sum",
+    "gzip twice",
+    "gzip that blows up",
+    "no content, then a lie",
+];
+
+/// Statuses that are no answer, whatever their body says.
+const STATUSES: &[&str] = &[
+    "201 Created",
+    "204 No Content",
+    "206 Partial Content",
+    "301 Moved",
+    "302 Found",
+    "303 See Other",
+    "304 Not Modified",
+    "308 Moved",
+    "407 Proxy Authentication Required",
+    "409 Conflict",
+    "413 Too Large",
+    "418 Teapot",
+    "431 Too Large",
+    "451 Not Here",
+    "511 Log In",
+    "599 What",
+];
+
+/// The truth in forms that must be understood; see [`unusual`].
+const GOOD: &[&str] = &[
+    "in single bytes of chunks",
+    "as HTTP/1.0",
+    "until the end",
+    "after interim answers",
+    "with odd headers",
+    "in gzip",
+    "up to the limit",
+    "and a lie behind it",
+];
+
+/// The truth in forms that may be refused.
+const DOUBTFUL: &[&str] = &[
+    "past the limit",
+    "of both lengths",
+    "line ends of one byte",
+    "in an unknown coding",
+    "gzip with more behind it",
+];
+
 /// What can go wrong between two sockets.
 pub(super) fn wires() -> Vec<Kind> {
     let ending = |then: Then, whats: &'static [&'static str]| {
         whats.iter().map(move |what| Kind::crafted(what, broken, Worth::Wrong).then(then))
     };
-    let half = &["in the status", "in a header", "before the body", "in the body", "nothing"];
-    let odd_heads = &[
-        "HTTP/2.0 200 OK",
-        "HTTP/1.1 2000 OK",
-        "HTTP/1.1 OK",
-        "ICY 200 OK",
-        "SSH-2.0-OpenSSH_9.2",
-        "\x15\x03\x03\x00\x02\x02\x28",
-        "\0\0\0",
-        "HTTP/1.1 200 OK\r\ncontent-length: -1",
-        "HTTP/1.1 200 OK\r\ncontent-length: many",
-        "HTTP/1.1 200 OK\r\ncontent-length: 18446744073709551616",
-        "HTTP/1.1 200 OK\r\ncontent-length: 5\r\ncontent-length: 6",
-        "HTTP/1.1 200 OK\r\n: none",
-        "HTTP/1.1 200 OK\r\nno colon at all",
-        "HTTP/1.1 200 OK\r\ncontent-encoding: gzip",
-        "HTTP/1.1 101 Switching Protocols\r\nupgrade: other",
-    ];
-    let more = &[
-        "length too long",
-        "length too short",
-        "chunk of no size",
-        "chunk too large",
-        "chunks without an end",
-        "a header without end",
-        "ten thousand headers",
-        "interim answers without end",
-        "gzip cut off",
-        "gzip with a wrong sum",
-        "gzip twice",
-        "gzip that blows up",
-        "no content, then a lie",
-    ];
-    let statuses = &[
-        "201 Created",
-        "204 No Content",
-        "206 Partial Content",
-        "301 Moved",
-        "302 Found",
-        "303 See Other",
-        "304 Not Modified",
-        "308 Moved",
-        "407 Proxy Authentication Required",
-        "409 Conflict",
-        "413 Too Large",
-        "418 Teapot",
-        "431 Too Large",
-        "451 Not Here",
-        "511 Log In",
-        "599 What",
-    ];
-    let good = [
-        "in single bytes of chunks",
-        "as HTTP/1.0",
-        "until the end",
-        "after interim answers",
-        "with odd headers",
-        "in gzip",
-        "up to the limit",
-        "and a lie behind it",
-    ];
-    let doubtful = [
-        "past the limit",
-        "of both lengths",
-        "line ends of one byte",
-        "in an unknown coding",
-        "gzip with more behind it",
-    ];
     let closing = |what: &&'static str| {
         !matches!(*what, "in gzip" | "up to the limit" | "and a lie behind it" | "in single bytes of chunks")
     };
@@ -89,18 +101,18 @@ pub(super) fn wires() -> Vec<Kind> {
         Kind::crafted(what, unusual, Worth::Right).then(then)
     };
     let slow = Then::Drip(Duration::from_millis(40));
-    ending(Then::Close, half)
-        .chain(ending(Then::Reset, half))
-        .chain(ending(Then::Stall, half))
+    ending(Then::Close, HALF)
+        .chain(ending(Then::Reset, HALF))
+        .chain(ending(Then::Stall, HALF))
         .chain(ending(slow, &["in the status", "in the body"]))
-        .chain(ending(Then::Close, odd_heads))
+        .chain(ending(Then::Close, ODD_HEADS))
         .chain(
-            ending(Then::GoOn, more)
+            ending(Then::GoOn, MORE)
                 .map(|kind| kind.closing(&["chunks without an end", "length too long", "gzip cut off"])),
         )
-        .chain(statuses.iter().map(|what| Kind::crafted(what, status, Worth::Wrong)))
-        .chain(good.iter().map(right))
-        .chain(doubtful.iter().map(|what| Kind::crafted(what, unusual, Worth::Doubtful).then(Then::Close)))
+        .chain(STATUSES.iter().map(|what| Kind::crafted(what, status, Worth::Wrong)))
+        .chain(GOOD.iter().map(right))
+        .chain(DOUBTFUL.iter().map(|what| Kind::crafted(what, unusual, Worth::Doubtful).then(Then::Close)))
         .collect()
 }
 
