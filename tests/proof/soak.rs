@@ -229,7 +229,8 @@ impl Soak {
     fn keep_accounts(&mut self) {
         let provider = &self.site.world.provider;
         assert!(provider.wait_for_in_flight(0, SOON));
-        for seen in provider.requests().iter().filter(|seen| seen.is_paid()) {
+        let dealt = std::mem::take(&mut self.dealer.lock().unwrap().dealt);
+        for (seen, dealt) in provider.requests().iter().zip(&dealt).filter(|(seen, _)| seen.is_paid()) {
             let after = seen.answered_after().unwrap_or_default();
             let until = seen.at + after + KEPT_WITHIN;
             let troubled = self.troubled.iter().any(|(began, ended)| *began <= until && seen.at <= *ended);
@@ -240,7 +241,7 @@ impl Soak {
                     seed()
                 );
             }
-            if troubled || after > TIMEOUT / 2 {
+            if troubled || dealt.after_odd || after > TIMEOUT / 2 {
                 self.counts.add("answers that may have been lost");
                 continue;
             }

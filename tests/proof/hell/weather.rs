@@ -1,11 +1,11 @@
 //! How often a provider goes wrong, and what it deals then.
 
-use std::collections::VecDeque;
+use std::collections::HashSet;
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use super::kinds::{Deck, Worth};
-use crate::support::provider::{Fault, Provider};
+use crate::support::provider::{Fault, Provider, Seen};
 
 /// A request with this word in a text is refused while the weather has poison in it.
 pub const POISON: &str = "poison";
@@ -23,48 +23,63 @@ pub struct Weather {
     pub poison: bool,
 }
 
+/// How a request was answered.
+#[derive(Clone, Debug)]
+pub struct Dealt {
+    /// The kind, as the deck names it; fair answers have none.
+    pub kind: String,
+    pub worth: Worth,
+    /// Whether its connection had carried something odd before.
+    pub after_odd: bool,
+}
+
 /// What the dealer of answers knows, and what it wrote down.
 pub struct Dealer {
     pub weather: Weather,
     lot: fastrand::Rng,
-    /// What each request's answer was worth, in the order in which they came.
-    pub worths: Vec<Worth>,
-    /// What was dealt last.
-    pub last: VecDeque<String>,
+    /// How each request was answered, in the order in which they came.
+    pub dealt: Vec<Dealt>,
+    /// Connections that have carried something odd: nobody knows what their next answer is read as.
+    odd: HashSet<usize>,
 }
 
 impl Dealer {
     /// Stands before a provider: from now on it answers as the weather has it, which is fair at first.
     pub fn before(provider: &Provider, deck: Arc<Mutex<Deck>>, seed: u64) -> Arc<Mutex<Self>> {
         let lot = fastrand::Rng::with_seed(seed);
-        let dealer = Self { weather: Weather::default(), lot, worths: Vec::new(), last: VecDeque::new() };
+        let dealer = Self { weather: Weather::default(), lot, dealt: Vec::new(), odd: HashSet::new() };
         let dealer = Arc::new(Mutex::new(dealer));
         let deals = Arc::clone(&dealer);
-        provider.deal(move |seen| deals.lock().unwrap().deal(&deck, &seen.texts));
+        provider.deal(move |seen| deals.lock().unwrap().deal(&deck, seen));
         dealer
     }
 
-    /// Draws the answer to a request for these texts.
-    fn deal(&mut self, deck: &Mutex<Deck>, texts: &[String]) -> (Option<Fault>, Duration) {
+    /// Draws the answer to a request.
+    fn deal(&mut self, deck: &Mutex<Deck>, seen: &Seen) -> (Option<Fault>, Duration) {
         let Weather { odds, burst, latency, poison } = self.weather;
         let latency = Duration::from_millis(self.lot.u64(..=latency));
-        let (fault, worth) = if poison && texts.iter().any(|text| text.contains(POISON)) {
-            (Some(Fault::InvalidArgument), Worth::Wrong)
+        let after_odd = self.odd.contains(&seen.connection);
+        let mut dealt = Dealt { kind: String::new(), worth: Worth::Wrong, after_odd };
+        let fault = if poison && seen.texts.iter().any(|text| text.contains(POISON)) {
+            Some(Fault::InvalidArgument)
         } else if burst > 0 {
             self.weather.burst -= 1;
             let retry_info = [None, Some("0s"), Some("0.01s")][self.lot.usize(..3)];
             let retry_after =
                 [None, Some("0".to_owned()), Some("0.02".to_owned())][self.lot.usize(..3)].clone();
-            (Some(Fault::RateLimited { retry_info, retry_after }), Worth::Wrong)
+            Some(Fault::RateLimited { retry_info, retry_after })
         } else if self.lot.u32(..100) < odds {
             let kind = deck.lock().unwrap().next();
-            self.last.truncate(9);
-            self.last.push_front(kind.name);
-            (Some(kind.fault), kind.worth)
+            dealt = Dealt { kind: kind.name, worth: kind.worth, after_odd };
+            if matches!(kind.fault, Fault::Crafted(_)) {
+                self.odd.insert(seen.connection);
+            }
+            Some(kind.fault)
         } else {
-            (None, Worth::Right)
+            dealt.worth = Worth::Right;
+            None
         };
-        self.worths.push(worth);
+        self.dealt.push(dealt);
         (fault, latency)
     }
 }
