@@ -254,7 +254,7 @@ impl<'w> Pass<'w> {
         loop {
             let stop = || self.world.stops();
             self.enter(Phase::Snapshot);
-            let look = Look::open(&self.world.config.source.database, &stop, self.world.interrupt())?;
+            let mut look = Look::open(&self.world.config.source.database, &stop, self.world.interrupt())?;
             let scan = look.scan(&self.world.space)?;
             if self.is_known(&scan) {
                 look.end()?;

@@ -5,6 +5,11 @@
 //! close from checkpointing, and the log it leaves behind can be replayed over
 //! a database that is restored by rename.
 //!
+//! With a rollback journal a commit waits for whoever reads. So the first scan
+//! copies the rows, and the database is closed before anything is made of
+//! them; only a table too large to be held in memory stays open until it was
+//! gone over a second time.
+//!
 //! How it opens the file depends on whose file it is. The owner opens it as
 //! any client does, with `query_only` on, so that closing leaves the directory
 //! as any client would. Anybody else reads only, never makes a file beside
@@ -27,6 +32,9 @@ use thiserror::Error;
 
 use crate::record::{COLUMNS, RawValue, ScanHash, ScanHasher, Space, column};
 use crate::sqlite_uri::uri;
+use copied::{Copied, Copying};
+
+mod copied;
 
 /// The one query. Plain names: SQLite reads a quoted name that it does not know as a text.
 const TABLE: &str = "experts";
@@ -160,10 +168,17 @@ pub struct Scan {
 /// One read transaction on the source. Dropping it closes the connection.
 pub struct Look<'s> {
     path: PathBuf,
-    connection: Connection,
-    unlocked: Option<Identity>,
+    table: Table,
     stop: &'s dyn Fn() -> bool,
     _alone: std::sync::MutexGuard<'static, ()>,
+}
+
+/// Where the rows are.
+enum Table {
+    /// In the database, within a transaction; with what the file was, where it takes no lock.
+    Open(Connection, Option<Identity>),
+    /// In memory. The database is closed.
+    Copied(Copied),
 }
 
 impl<'s> Look<'s> {
@@ -194,7 +209,7 @@ impl<'s> Look<'s> {
                     connection.progress_handler(STEPS_BETWEEN_STOPS, Some(interrupt)).map_err(|error| {
                         SourceError::Sqlite { path: path.clone(), found: error.to_string() }
                     })?;
-                    return Ok(Self { path, connection, unlocked, stop, _alone: alone });
+                    return Ok(Self { path, table: Table::Open(connection, unlocked), stop, _alone: alone });
                 }
                 Err(Trouble::Wait(last)) if Instant::now() >= deadline => return Err(last),
                 Err(Trouble::Wait(_)) if stop() => return Err(SourceError::Stopped),
@@ -204,19 +219,25 @@ impl<'s> Look<'s> {
         }
     }
 
-    /// One scan of the raw values; nothing is held per row.
+    /// One scan of the raw values, and a copy of them if it is small enough: then the database is closed.
     ///
     /// # Errors
     ///
     /// [`SourceError`] where reading fails.
-    pub fn scan(&self, space: &Space) -> Result<Scan, SourceError> {
+    pub fn scan(&mut self, space: &Space) -> Result<Scan, SourceError> {
         let mut hasher = ScanHasher::new(space);
+        let mut copying = Copying::up_to(copied::MOST_BYTES);
         let rows = self.rows(&mut |raw| {
             for &value in raw {
                 hasher.value(value);
             }
+            copying.row(raw);
             Ok::<_, SourceError>(())
         })?;
+        if let Some(copied) = copying.finish() {
+            let read = std::mem::replace(&mut self.table, Table::Copied(copied));
+            close(&self.path, read)?;
+        }
         Ok(Scan { hash: hasher.finish(), rows })
     }
 
@@ -229,13 +250,29 @@ impl<'s> Look<'s> {
         &self,
         each: &mut dyn FnMut(&[RawValue<'_>; 14]) -> Result<(), E>,
     ) -> Result<u64, E> {
-        let mut statement = self.prepare()?;
-        let mut rows = statement.query([]).map_err(|error| self.explain(&error))?;
         let mut count = 0;
-        while let Some(row) = rows.next().map_err(|error| self.explain(&error))? {
+        let mut counted = |raw: &[RawValue<'_>; 14]| {
             if count % ROWS_BETWEEN_STOPS == 0 && (self.stop)() {
                 return Err(SourceError::Stopped.into());
             }
+            count += 1;
+            each(raw)
+        };
+        match &self.table {
+            Table::Open(connection, _) => self.read(connection, &mut counted)?,
+            Table::Copied(copied) => copied.rows(&mut counted)?,
+        }
+        Ok(count)
+    }
+
+    fn read<E: From<SourceError>>(
+        &self,
+        connection: &Connection,
+        each: &mut dyn FnMut(&[RawValue<'_>; 14]) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let mut statement = self.prepare(connection)?;
+        let mut rows = statement.query([]).map_err(|error| self.explain(&error))?;
+        while let Some(row) = rows.next().map_err(|error| self.explain(&error))? {
             let mut raw = [RawValue::Null; 14];
             for (at, value) in raw.iter_mut().enumerate() {
                 *value = match row.get_ref(at).map_err(|error| self.explain(&error))? {
@@ -247,9 +284,8 @@ impl<'s> Look<'s> {
                 };
             }
             each(&raw)?;
-            count += 1;
         }
-        Ok(count)
+        Ok(())
     }
 
     /// Ends the look: what was read is now known to be one state of the table.
@@ -258,19 +294,13 @@ impl<'s> Look<'s> {
     ///
     /// [`SourceError::Moving`] where it was read without locks and the file changed meanwhile.
     pub fn end(self) -> Result<(), SourceError> {
-        let Self { path, connection, unlocked, .. } = self;
-        // Closing after reading cannot lose anything, so its result says nothing.
-        drop(connection);
-        match unlocked {
-            Some(before) if Identity::of(&path)? != before => Err(SourceError::Moving { path }),
-            _ => Ok(()),
-        }
+        close(&self.path, self.table)
     }
 
-    fn prepare(&self) -> Result<Statement<'_>, SourceError> {
+    fn prepare<'c>(&self, connection: &'c Connection) -> Result<Statement<'c>, SourceError> {
         let columns = COLUMNS.join(", ");
         let (id, tags) = (COLUMNS[column::ID], COLUMNS[column::TAGS]);
-        self.connection
+        connection
             .prepare(&format!("SELECT {columns} FROM {TABLE} WHERE {tags} IS NOT NULL ORDER BY {id}"))
             .map_err(|error| self.explain(&error))
     }
@@ -279,6 +309,17 @@ impl<'s> Look<'s> {
         match trouble(&self.path, error) {
             Trouble::Wait(error) | Trouble::Final(error) => error,
         }
+    }
+}
+
+/// Closes the database, where it is still open.
+fn close(path: &Path, table: Table) -> Result<(), SourceError> {
+    let Table::Open(connection, unlocked) = table else { return Ok(()) };
+    // Closing after reading cannot lose anything, so its result says nothing.
+    drop(connection);
+    match unlocked {
+        Some(before) if Identity::of(path)? != before => Err(SourceError::Moving { path: path.to_owned() }),
+        _ => Ok(()),
     }
 }
 
@@ -503,6 +544,37 @@ fn trouble(path: &Path, error: &rusqlite::Error) -> Trouble {
 #[cfg(test)]
 mod tests {
     use super::*;
+
+    /// A table of so many tagged people in a database with a rollback journal, and a writer who never waits.
+    fn people(folder: &Path, count: u32) -> (PathBuf, Connection) {
+        let path = folder.join("experts.db");
+        let writer = Connection::open(&path).unwrap();
+        writer.busy_timeout(Duration::ZERO).unwrap();
+        writer.execute_batch(include_str!("../data/schema.sql")).unwrap();
+        let tagged = "INSERT INTO experts (username, tags)
+             WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) SELECT i, '[]' FROM n";
+        writer.execute(tagged, [count]).unwrap();
+        (path, writer)
+    }
+
+    fn space() -> Space {
+        Space { provider: "p".into(), model: "m".into(), dimension: 8, task_type: None, text_format: 1 }
+    }
+
+    #[test]
+    fn a_commit_waits_for_the_copy_of_the_rows_and_not_for_what_is_made_of_them() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, writer) = people(folder.path(), 1000);
+        let mut look = Look::open(&path, &|| false, Box::new(|| false)).unwrap();
+        assert!(writer.execute("DELETE FROM experts WHERE id = 1", []).is_err(), "the look holds a lock");
+
+        let scan = look.scan(&space()).unwrap();
+        writer.execute("DELETE FROM experts WHERE id > 7", []).unwrap();
+
+        assert_eq!(scan.rows, 1000);
+        assert_eq!(look.rows(&mut |_| Ok::<_, SourceError>(())).unwrap(), 1000, "as they were");
+        look.end().unwrap();
+    }
 
     #[test]
     fn a_step_that_goes_over_many_rows_to_find_none_can_be_broken_off() {

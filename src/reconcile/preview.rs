@@ -62,7 +62,7 @@ pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     let served = builds.served();
     let stop = || world.stops();
-    let look = Look::open(&world.config.source.database, &stop, world.interrupt())?;
+    let mut look = Look::open(&world.config.source.database, &stop, world.interrupt())?;
     let scan = look.scan(&world.space)?;
     let (state, _) = State::load(&builds.layout)?;
     let (hold, _) = Hold::load(&builds.layout)?;
