@@ -65,7 +65,7 @@ impl World<'_> {
     /// [`World::stops`] for a place that outlives the borrow: SQLite asks it within one long step.
     fn interrupt(&self) -> Interrupt {
         let (stop, tick) = (self.stop.clone(), Arc::clone(&self.tick));
-        Box::new(move || {
+        Arc::new(move || {
             tick();
             stop.is_cancelled()
         })

@@ -10,7 +10,11 @@
 //! them; only a table too large to be held in memory stays open until it was
 //! gone over a second time.
 //!
-//! How it opens the file depends on whose file it is. The owner opens it as
+//! A file with a rollback journal that has been at rest for a second is read
+//! without any lock, so that no commit can meet one: what is read counts if the
+//! file is then what it was before, and is read again with locks if not.
+//!
+//! Otherwise how it opens the file depends on whose file it is. The owner opens it as
 //! any client does, with `query_only` on, so that closing leaves the directory
 //! as any client would. Anybody else reads only, never makes a file beside
 //! the database, and reads an idle WAL database as `immutable`, which is safe
@@ -20,11 +24,9 @@
 //! Nothing is decided here: rows are handed on as they are read.
 
 use std::fs::File;
-use std::io::Read;
-use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
-use std::sync::Mutex;
-use std::time::{Duration, Instant, SystemTime};
+use std::sync::{Arc, Mutex};
+use std::time::{Duration, Instant};
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
@@ -33,8 +35,12 @@ use thiserror::Error;
 use crate::record::{COLUMNS, RawValue, ScanHash, ScanHasher, Space, column};
 use crate::sqlite_uri::uri;
 use copied::{Copied, Copying};
+use header::{Header, Identity};
+use rest::is_at_rest;
 
 mod copied;
+mod header;
+mod rest;
 
 /// The one query. Plain names: SQLite reads a quoted name that it does not know as a text.
 const TABLE: &str = "experts";
@@ -44,14 +50,12 @@ pub const MOST_WAIT: Duration = Duration::from_secs(10);
 /// How long one attempt waits, between which a stop is heard.
 const ONE_WAIT: Duration = Duration::from_millis(200);
 /// Asked within one long step of SQLite whether to break it off.
-pub type Interrupt = Box<dyn FnMut() -> bool + Send>;
+pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// SQLite's own instructions between two such questions: some milliseconds.
 const STEPS_BETWEEN_STOPS: i32 = 100_000;
 /// Rows between two questions whether to stop.
 const ROWS_BETWEEN_STOPS: u64 = 256;
-/// A file changed more recently than this may change again within the same time stamp.
-const SETTLED: Duration = Duration::from_secs(1);
 
 /// Plain reading of the file's header and a connection to it must never
 /// overlap in one process: closing the plain descriptor drops SQLite's locks.
@@ -170,15 +174,50 @@ pub struct Look<'s> {
     path: PathBuf,
     table: Table,
     stop: &'s dyn Fn() -> bool,
+    interrupt: Interrupt,
     _alone: std::sync::MutexGuard<'static, ()>,
+}
+
+/// A file that is read without locks.
+struct Unlocked {
+    /// What it was before.
+    before: Identity,
+    /// It has a rollback journal, and could be read with locks.
+    at_rest: bool,
+}
+
+/// When to take locks.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Locks {
+    /// Not while the file is at rest.
+    IfNeeded,
+    /// Wherever this process may.
+    Always,
 }
 
 /// Where the rows are.
 enum Table {
     /// In the database, within a transaction; with what the file was, where it takes no lock.
-    Open(Connection, Option<Identity>),
+    Open(Connection, Option<Unlocked>),
     /// In memory. The database is closed.
     Copied(Copied),
+}
+
+impl Table {
+    /// Whether it is read without locks though it could be read with them.
+    fn is_at_rest(&self) -> bool {
+        matches!(self, Self::Open(_, Some(Unlocked { at_rest: true, .. })))
+    }
+
+    /// What an error means where nothing keeps a writer from changing what is read.
+    fn or_moving(&self, path: &Path, error: SourceError) -> SourceError {
+        let Self::Open(_, Some(unlocked)) = self else { return error };
+        if matches!(error, SourceError::Stopped) || Identity::of(path).is_ok_and(|now| now == unlocked.before)
+        {
+            return error;
+        }
+        SourceError::Moving { path: path.to_owned() }
+    }
 }
 
 impl<'s> Look<'s> {
@@ -190,10 +229,6 @@ impl<'s> Look<'s> {
     /// # Errors
     ///
     /// [`SourceError`]: each state of the file has its own.
-    #[allow(
-        clippy::disallowed_methods,
-        reason = "bounded by MOST_WAIT, and a stop is heard between two attempts"
-    )]
     pub fn open(
         database: &Path,
         stop: &'s dyn Fn() -> bool,
@@ -202,21 +237,8 @@ impl<'s> Look<'s> {
         // A poisoned lock means only that another look panicked; it holds no data.
         let alone = ONE_LOOK_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let path = resolve(database)?;
-        let deadline = Instant::now() + MOST_WAIT;
-        loop {
-            match begin(&path) {
-                Ok((mut connection, unlocked)) => {
-                    connection.progress_handler(STEPS_BETWEEN_STOPS, Some(interrupt)).map_err(|error| {
-                        SourceError::Sqlite { path: path.clone(), found: error.to_string() }
-                    })?;
-                    return Ok(Self { path, table: Table::Open(connection, unlocked), stop, _alone: alone });
-                }
-                Err(Trouble::Wait(last)) if Instant::now() >= deadline => return Err(last),
-                Err(Trouble::Wait(_)) if stop() => return Err(SourceError::Stopped),
-                Err(Trouble::Wait(_)) => std::thread::sleep(Duration::from_millis(20)),
-                Err(Trouble::Final(error)) => return Err(error),
-            }
-        }
+        let table = enter(&path, Locks::IfNeeded, stop, &interrupt)?;
+        Ok(Self { path, table, stop, interrupt, _alone: alone })
     }
 
     /// One scan of the raw values, and a copy of them if it is small enough: then the database is closed.
@@ -225,6 +247,19 @@ impl<'s> Look<'s> {
     ///
     /// [`SourceError`] where reading fails.
     pub fn scan(&mut self, space: &Space) -> Result<Scan, SourceError> {
+        match self.copy(space) {
+            // A writer came by, or the table is too large to be copied: this time with locks.
+            Err(SourceError::Moving { .. }) => {
+                let before = std::mem::replace(&mut self.table, Table::Copied(Copied::default()));
+                drop(before);
+                self.table = enter(&self.path, Locks::Always, self.stop, &self.interrupt)?;
+                self.copy(space)
+            }
+            other => other,
+        }
+    }
+
+    fn copy(&mut self, space: &Space) -> Result<Scan, SourceError> {
         let mut hasher = ScanHasher::new(space);
         let mut copying = Copying::up_to(copied::MOST_BYTES);
         let rows = self.rows(&mut |raw| {
@@ -233,10 +268,14 @@ impl<'s> Look<'s> {
             }
             copying.row(raw);
             Ok::<_, SourceError>(())
-        })?;
+        });
+        let rows = rows.map_err(|error| self.table.or_moving(&self.path, error))?;
         if let Some(copied) = copying.finish() {
             let read = std::mem::replace(&mut self.table, Table::Copied(copied));
             close(&self.path, read)?;
+        } else if self.table.is_at_rest() {
+            // Nobody could say how long it will stay so.
+            return Err(SourceError::Moving { path: self.path.clone() });
         }
         Ok(Scan { hash: hasher.finish(), rows })
     }
@@ -318,7 +357,9 @@ fn close(path: &Path, table: Table) -> Result<(), SourceError> {
     // Closing after reading cannot lose anything, so its result says nothing.
     drop(connection);
     match unlocked {
-        Some(before) if Identity::of(path)? != before => Err(SourceError::Moving { path: path.to_owned() }),
+        Some(unlocked) if Identity::of(path)? != unlocked.before => {
+            Err(SourceError::Moving { path: path.to_owned() })
+        }
         _ => Ok(()),
     }
 }
@@ -344,24 +385,58 @@ fn resolve(database: &Path) -> Result<PathBuf, SourceError> {
     })
 }
 
+/// Waits until the database can be read, for a time.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "bounded by MOST_WAIT, and a stop is heard between two attempts"
+)]
+fn enter(
+    path: &Path,
+    locks: Locks,
+    stop: &dyn Fn() -> bool,
+    interrupt: &Interrupt,
+) -> Result<Table, SourceError> {
+    let deadline = Instant::now() + MOST_WAIT;
+    loop {
+        match begin(path, locks) {
+            Ok((mut connection, unlocked)) => {
+                let interrupt = Arc::clone(interrupt);
+                connection.progress_handler(STEPS_BETWEEN_STOPS, Some(move || interrupt())).map_err(
+                    |error| SourceError::Sqlite { path: path.to_owned(), found: error.to_string() },
+                )?;
+                return Ok(Table::Open(connection, unlocked));
+            }
+            Err(Trouble::Wait(last)) if Instant::now() >= deadline => return Err(last),
+            Err(Trouble::Wait(_)) if stop() => return Err(SourceError::Stopped),
+            Err(Trouble::Wait(_)) => std::thread::sleep(Duration::from_millis(20)),
+            Err(Trouble::Final(error)) => return Err(error),
+        }
+    }
+}
+
 /// Opens a connection and enters a read transaction.
-fn begin(path: &Path) -> Result<(Connection, Option<Identity>), Trouble> {
+fn begin(path: &Path, locks: Locks) -> Result<(Connection, Option<Unlocked>), Trouble> {
     let header = Header::read(path)?;
-    let access = Access::choose(path, &header)?;
+    let access = Access::choose(path, &header, locks)?;
     let (flags, parameters) = match access {
         Access::Owner => (OpenFlags::SQLITE_OPEN_READ_WRITE, "mode=rw"),
         Access::Reader => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&readonly_shm=1"),
         Access::Immutable(_) => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&immutable=1"),
     };
     let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let failed = |error: rusqlite::Error| trouble(path, &error);
+    let failed = |error: rusqlite::Error| match (&access, trouble(path, &error)) {
+        (Access::Immutable(before), _) if Identity::of(path).is_ok_and(|now| now != *before) => {
+            Trouble::Wait(SourceError::Moving { path: path.to_owned() })
+        }
+        (_, trouble) => trouble,
+    };
     let connection = Connection::open_with_flags(uri(path, parameters), flags).map_err(failed)?;
     connection.busy_timeout(ONE_WAIT).map_err(failed)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; BEGIN").map_err(failed)?;
     // BEGIN takes no lock; the first read does, and meets what stands in the way.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed)?;
     let unlocked = match access {
-        Access::Immutable(identity) => Some(identity),
+        Access::Immutable(before) => Some(Unlocked { before, at_rest: !header.wal }),
         Access::Owner | Access::Reader => None,
     };
     Ok((connection, unlocked))
@@ -378,7 +453,10 @@ enum Access {
 }
 
 impl Access {
-    fn choose(path: &Path, header: &Header) -> Result<Self, Trouble> {
+    fn choose(path: &Path, header: &Header, locks: Locks) -> Result<Self, Trouble> {
+        if locks == Locks::IfNeeded && is_at_rest(path, header) {
+            return Ok(Self::Immutable(header.identity));
+        }
         let owner = header.identity.uid == rustix::process::geteuid().as_raw();
         let directory = path.parent().unwrap_or(Path::new("/"));
         if owner && may_write(directory) && may_write(path) {
@@ -422,92 +500,6 @@ fn beside(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
-}
-
-/// What tells one state of an unlocked file from another.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Identity {
-    device: u64,
-    inode: u64,
-    bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
-    uid: u32,
-    /// The change counter in the database header.
-    counter: [u8; 4],
-    /// Length of the `-wal` file; 0 where there is none.
-    wal_bytes: u64,
-}
-
-impl Identity {
-    fn of(path: &Path) -> Result<Self, SourceError> {
-        Ok(Header::read(path)?.identity)
-    }
-
-    #[allow(clippy::disallowed_methods, reason = "file times are compared with the clock that made them")]
-    fn settled(&self) -> bool {
-        let since = |(seconds, nanos): (i64, i64)| {
-            let at = SystemTime::UNIX_EPOCH
-                + Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0));
-            // A time stamp in the future says nothing of the past: the clock was set back.
-            SystemTime::now().duration_since(at).ok()
-        };
-        [self.modified, self.changed].into_iter().all(|at| since(at).is_none_or(|age| age > SETTLED))
-    }
-}
-
-/// The first hundred bytes of the file, and whose it is.
-struct Header {
-    wal: bool,
-    identity: Identity,
-}
-
-impl Header {
-    const BYTES: usize = 100;
-
-    fn read(path: &Path) -> Result<Self, SourceError> {
-        let io = |act| move |source: std::io::Error| SourceError::Io { act, path: path.to_owned(), source };
-        let meta = std::fs::metadata(path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => SourceError::Missing { path: path.to_owned() },
-            _ => io("stat")(source),
-        })?;
-        if !meta.is_file() {
-            let found = if meta.is_dir() { "a directory" } else { "a device, fifo or socket" };
-            return Err(SourceError::NotAFile { path: path.to_owned(), found });
-        }
-        let mut head = Vec::with_capacity(Self::BYTES);
-        let file = File::open(path).map_err(io("open"))?;
-        file.take(Self::BYTES as u64).read_to_end(&mut head).map_err(io("read"))?;
-        let wrong = |found: String| SourceError::NotADatabase { path: path.to_owned(), found };
-        for path in ["-wal", "-shm", "-journal"].map(|suffix| beside(path, suffix)) {
-            // SQLite would follow a link elsewhere, and wait at a fifo for ever.
-            if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
-                let found = if path.is_symlink() { "a link" } else { "a directory, device, fifo or socket" };
-                return Err(SourceError::NotAFile { path, found });
-            }
-        }
-        if head.is_empty() {
-            return Err(wrong("the file is empty".to_owned()));
-        }
-        if head.len() < Self::BYTES || !head.starts_with(b"SQLite format 3\0") {
-            return Err(wrong(format!(
-                "it begins with {:?}",
-                String::from_utf8_lossy(&head[..head.len().min(16)])
-            )));
-        }
-        let wal_bytes = std::fs::metadata(beside(path, "-wal")).map_or(0, |meta| meta.len());
-        let identity = Identity {
-            device: meta.dev(),
-            inode: meta.ino(),
-            bytes: meta.len(),
-            modified: (meta.mtime(), meta.mtime_nsec()),
-            changed: (meta.ctime(), meta.ctime_nsec()),
-            uid: meta.uid(),
-            counter: [head[24], head[25], head[26], head[27]],
-            wal_bytes,
-        };
-        Ok(Self { wal: head[18] == 2 || head[19] == 2, identity })
-    }
 }
 
 fn trouble(path: &Path, error: &rusqlite::Error) -> Trouble {
@@ -565,7 +557,7 @@ mod tests {
     fn a_commit_waits_for_the_copy_of_the_rows_and_not_for_what_is_made_of_them() {
         let folder = tempfile::tempdir().unwrap();
         let (path, writer) = people(folder.path(), 1000);
-        let mut look = Look::open(&path, &|| false, Box::new(|| false)).unwrap();
+        let mut look = Look::open(&path, &|| false, Arc::new(|| false)).unwrap();
         assert!(writer.execute("DELETE FROM experts WHERE id = 1", []).is_err(), "the look holds a lock");
 
         let scan = look.scan(&space()).unwrap();
@@ -573,6 +565,28 @@ mod tests {
 
         assert_eq!(scan.rows, 1000);
         assert_eq!(look.rows(&mut |_| Ok::<_, SourceError>(())).unwrap(), 1000, "as they were");
+        look.end().unwrap();
+    }
+
+    #[test]
+    fn a_commit_meets_no_lock_of_a_look_at_a_file_at_rest_and_the_look_sees_it() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, writer) = people(folder.path(), 1000);
+        let deadline = Instant::now() + Duration::from_secs(10);
+        let mut look = loop {
+            let look = Look::open(&path, &|| false, Arc::new(|| false)).unwrap();
+            if look.table.is_at_rest() {
+                break look;
+            }
+            assert!(Instant::now() < deadline, "a second after the last write it is at rest");
+            drop(look);
+            std::thread::sleep(Duration::from_millis(50));
+        };
+
+        writer.execute("DELETE FROM experts WHERE id > 7", []).unwrap();
+
+        assert_eq!(look.scan(&space()).unwrap().rows, 7);
+        assert_eq!(look.rows(&mut |_| Ok::<_, SourceError>(())).unwrap(), 7);
         look.end().unwrap();
     }
 
@@ -587,7 +601,7 @@ mod tests {
         database.execute(untagged, []).unwrap();
         drop(database);
         let rows = |stopped: bool| {
-            let look = Look::open(&path, &|| false, Box::new(move || stopped)).unwrap();
+            let look = Look::open(&path, &|| false, Arc::new(move || stopped)).unwrap();
             look.rows(&mut |_| Ok::<_, SourceError>(()))
         };
 

@@ -23,6 +23,7 @@ pub(super) struct Copying {
 }
 
 /// All rows of a table, as one transaction saw them.
+#[derive(Default)]
 pub(super) struct Copied {
     bytes: Vec<u8>,
 }
