@@ -47,6 +47,9 @@ pub enum Act {
     Vacuum,
     /// The log is emptied.
     Truncate,
+    /// A transaction is left open, with pages of it in the file already, for longer
+    /// than it takes a file to look as if nobody wrote it, and taken back.
+    Linger,
     /// The connection is closed and opened again.
     Reopen,
     /// Another file takes the place of this one, by rename.
@@ -125,6 +128,7 @@ pub fn write(orders: &Orders) {
         let done = match act {
             Act::Vacuum => database.execute_batch("VACUUM"),
             Act::Truncate => truncate(&database),
+            Act::Linger => linger(&database),
             Act::Reopen => Ok(()),
             Act::Replace => prepare(&database, orders, round + 1),
             Act::Die => die(&database, orders, &life),
@@ -223,12 +227,24 @@ fn take_its_place(orders: &Orders) {
     std::fs::rename(beside(&orders.database, ".next"), &orders.database).unwrap();
 }
 
+/// Writes half a transaction into the file, thinks about it, and takes it back.
+fn linger(database: &Connection) -> rusqlite::Result<()> {
+    half_done(database)?;
+    std::thread::sleep(Duration::from_millis(1_600));
+    database.execute_batch("ROLLBACK; PRAGMA cache_size = -2000")
+}
+
 /// Writes half a transaction into the file, and dies of it.
 fn die(database: &Connection, orders: &Orders, life: &Life) -> rusqlite::Result<()> {
-    // Pages that do not fit the cache are written before the commit.
-    database.execute_batch("PRAGMA cache_size = 5; BEGIN IMMEDIATE")?;
-    database.execute("UPDATE experts SET bio = ?1", [HALF_DONE])?;
+    half_done(database)?;
     life.tell(&orders.report);
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
     unreachable!("nobody survives SIGKILL")
+}
+
+fn half_done(database: &Connection) -> rusqlite::Result<()> {
+    // Pages that do not fit the cache are written before the commit.
+    database.execute_batch("PRAGMA cache_size = 5; BEGIN IMMEDIATE")?;
+    database.execute("UPDATE experts SET bio = ?1", [HALF_DONE])?;
+    Ok(())
 }
