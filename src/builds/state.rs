@@ -13,6 +13,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
+use super::collect::GRACE;
 use super::disk::{self, DiskError, Mode};
 use super::layout::Layout;
 use super::lock;
@@ -21,8 +22,11 @@ use crate::record::{ContentHash, ScanHash};
 
 /// Attempts that `history` can show.
 const ATTEMPTS: usize = 20;
-/// Promotions that are remembered: many more than builds are kept.
+/// Promotions that are remembered: many more than builds are kept. More, while a reader
+/// may still be opening what was replaced so lately.
 const PROMOTIONS: usize = 200;
+/// Promotions that are remembered at most: one every 150 ms for the whole of that time.
+const MOST_PROMOTIONS: usize = 4000;
 const MOST_BYTES: u64 = 1 << 20;
 
 /// Written by the holder of the pass lock only.
@@ -208,8 +212,11 @@ impl State {
     /// Adds a promotion and lets the oldest go.
     pub fn promoted(&mut self, build: &str, by: &str, at: Timestamp) {
         self.promotions.push(Promotion { build: build.to_owned(), at, by: by.to_owned() });
-        let surplus = self.promotions.len().saturating_sub(PROMOTIONS);
-        self.promotions.drain(..surplus);
+        let count = self.promotions.len();
+        let long_ago = |next: &Promotion| at.duration_since(next.at).unsigned_abs() >= GRACE;
+        let surplus = self.promotions.iter().skip(1).take(count.saturating_sub(PROMOTIONS));
+        let surplus = surplus.take_while(|next| long_ago(next)).count();
+        self.promotions.drain(..surplus.max(count.saturating_sub(MOST_PROMOTIONS)));
     }
 
     /// The build that a rollback from `served` goes to: the one served before it that is still there.
@@ -394,6 +401,18 @@ mod tests {
             let state = promoted(log);
             assert_eq!(state.before(served, &|build| there.contains(build)), expected, "{log}");
         }
+    }
+
+    #[test]
+    fn a_build_is_remembered_for_as_long_as_a_reader_may_be_opening_it_however_many_follow() {
+        let mut state = State::default();
+        for second in 0..1000 {
+            state.promoted(&second.to_string(), "build", Timestamp::from_second(second).unwrap());
+        }
+
+        let at = |build| state.replaced_at(build).map(Timestamp::as_second);
+        assert_eq!((at("999"), at("998"), at("400"), at("398")), (None, Some(999), Some(401), None));
+        assert!(state.promotions.len() < 1000, "what was replaced long ago is forgotten");
     }
 
     #[test]
