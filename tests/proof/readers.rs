@@ -65,7 +65,7 @@ fn readers_find_every_pair_whole_while_builds_are_promoted_and_collected_beneath
     let collected = promotions as usize - world.builds().len();
     report::tell(CHAPTER, &format!("{promotions} promotions and {collected} collections in {seconds:.0} s"));
     for (how, readers, fewest) in [
-        ("by current", &by_current, scale::pick((50, 5), (1_000, 100))),
+        ("by current", &by_current, scale::pick((50, 2), (1_000, 100))),
         ("by the old names", &by_name, scale::pick((20, 0), (500, 0))),
     ] {
         judge(how, readers, fewest);
