@@ -56,8 +56,8 @@ fn first_byte(journal: &Path) -> std::io::Result<u8> {
     Ok(first[0])
 }
 
+#[allow(clippy::useless_conversion, reason = "on other machines it is a narrower number")]
 fn is_local(path: &Path) -> bool {
-    // As a number that is wide enough on every machine.
     rustix::fs::statfs(path).is_ok_and(|stat| LOCAL.contains(&i64::from(stat.f_type)))
 }
 

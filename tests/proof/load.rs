@@ -146,18 +146,19 @@ struct Figures {
     most: u64,
 }
 
+#[allow(clippy::cast_precision_loss, reason = "figures for people")]
 impl Figures {
     fn of(life: &Life, seen: &Seen) -> Self {
         let within = |at: u64| seen.spans.iter().any(|&(from, to)| (from..to).contains(&at));
         let mut took: Vec<u64> =
             life.commits.iter().filter(|(at, _)| within(*at)).map(|&(_, took)| took).collect();
         took.sort_unstable();
-        let at = |share: f64| took.get((share * took.len() as f64) as usize).copied().unwrap_or_default();
+        let at = |percent| took.get(took.len() * percent / 100).copied().unwrap_or_default();
         let passed: u64 = seen.spans.iter().map(|(from, to)| to - from).sum();
         Self {
             rate: took.len() as f64 * 1e6 / passed as f64,
-            median: at(0.5),
-            p99: at(0.99),
+            median: at(50),
+            p99: at(99),
             most: took.last().copied().unwrap_or_default(),
         }
     }
