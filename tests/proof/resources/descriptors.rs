@@ -4,10 +4,10 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::{Before, MOST_LINES, Tally, assert_one_error, behind, limit, run_bounded, troubles};
+use super::{Before, MOST_LINES, Tally, assert_one_error, behind, is_gone, limit, run_bounded, troubles};
 use crate::scale::thinned;
-use crate::support::World;
 use crate::support::agent::Agent;
+use crate::support::{Ran, SOON, World};
 
 /// How the lack is named: by the loader, by the system, by SQLite.
 const NAMED: [&str; 3] = ["Too many open files", "Error 24", "unable to open database file"];
@@ -36,7 +36,7 @@ fn a_command_with_any_number_of_descriptors_builds_or_says_that_there_are_too_fe
             }
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
         }
-        before.assert_converges(&world, &case, people as usize);
+        before.assert_converges(&world, &case, &ran, people as usize);
         tally.count(if ran.code == 0 { "built" } else { "refused" });
     }
     assert!(tally.of("built") > 0 && tally.of("refused") > 2);
@@ -56,15 +56,17 @@ fn an_agent_started_with_too_few_descriptors_ends_with_a_reason_or_lives_until_i
         let words = ["prlimit", &format!("--nofile={most}:100")];
         let mut agent = Agent::start(&mut behind(&words, &world.command(&["run"])));
         agent.wait_for(&format!("{case}: an end or a pass"), || {
-            agent_is_over(&agent) || agent.logged("outcome=") > 0
+            is_gone(&agent) || agent.logged("outcome=") > 0
         });
 
         let log = agent.log();
         assert!(troubles(&log) <= MOST_LINES && !log.contains("panicked"), "{case}: {log}");
-        if agent.is_over() {
-            assert!([1, 127].contains(&agent.ended(super::SOON)), "{case}: {log}");
-            before.assert_kept(&world, &case, &agent.log(), &NAMED);
-            before.assert_converges(&world, &case, people as usize);
+        if is_gone(&agent) {
+            let code = agent.ended(SOON);
+            assert!([1, 127].contains(&code), "{case}: {log}");
+            let ran = Ran { code, stdout: String::new(), stderr: agent.log() };
+            before.assert_kept(&world, &case, &ran.stderr, &NAMED);
+            before.assert_converges(&world, &case, &ran, people as usize);
             tally.count("ended");
             continue;
         }
@@ -123,9 +125,4 @@ fn an_agent_that_loses_its_descriptors_lives_on_and_builds_when_it_has_them_agai
     assert_eq!(world.staging().len(), 0);
     assert!(tally.of("lived on") > 0);
     tally.tell("descriptors, a live agent", began);
-}
-
-/// Whether its process is gone, or is a zombie that nobody has asked after yet.
-fn agent_is_over(agent: &Agent) -> bool {
-    crate::support::process_state(agent.pid()).is_none_or(|state| state == 'Z')
 }

@@ -8,6 +8,7 @@
 use std::collections::BTreeSet;
 use std::fs::File;
 use std::io::Write;
+use std::ops::RangeInclusive;
 use std::path::Path;
 use std::process::Command;
 use std::time::Instant;
@@ -15,7 +16,7 @@ use std::time::Instant;
 use rustix::process::{Pid, Signal, kill_process};
 
 use super::{Before, Tally, in_mounts_of_its_own, not_run};
-use crate::scale::{self, pick};
+use crate::scale::thinned;
 use crate::support::agent::Agent;
 use crate::support::{SOON, World, process_state, run};
 use crate::trace;
@@ -26,6 +27,9 @@ const CALLS: &str = "?mkdir,?mkdirat,?write,?pwrite64,?rename,?renameat,?renamea
 /// How the lack is named: by the system, by SQLite in the cache, by our own reckoning.
 const NAMED: [&str; 4] =
     ["No space left on device", "disk is full", "bytes free, the build needs", "disk I/O error"];
+
+/// The most steps of one work at which the disk is filled.
+const MOST_STEPS: usize = 45;
 
 /// What there is no more of.
 #[derive(Clone, Copy, Debug)]
@@ -58,17 +62,10 @@ fn a_disk_that_fills_before_any_step_leaves_what_is_served_and_room_heals_all() 
 fn fill_at_each_step(work: Work, lack: Lack) {
     let began = Instant::now();
     let (mut tally, mut places) = (Tally::default(), BTreeSet::new());
-    let steps = {
-        let mut place = Place::new(work);
-        place.begin();
-        let log = place.world.path("calls");
-        let options = ["-y", "-e", &format!("trace={CALLS}")];
-        let mut build = Agent::start(&mut trace::traced(&place.world.command(&["build"]), &log, &options));
-        assert_eq!(build.ended(SOON), 0, "{}", build.log());
-        trace::calls(&log).len()
-    };
+    let steps = steps(work);
     let mut place = Place::new(work);
-    for step in scale::thinned((1..=steps).collect(), pick(3, 40)).into_iter().step_by(1) {
+    let every = steps.clone().step_by(steps.count().div_ceil(MOST_STEPS));
+    for step in thinned(every.collect(), 4) {
         let case = format!("{work:?}, no {lack:?} from call {step} on");
         place.begin();
         let before = Before::of(&place.world);
@@ -86,6 +83,22 @@ fn fill_at_each_step(work: Work, lack: Lack) {
     assert!(tally.of("refused") > 0);
 }
 
+/// The calls of one such build that are on files of ours, by their numbers.
+fn steps(work: Work) -> RangeInclusive<usize> {
+    let mut place = Place::new(work);
+    place.begin();
+    let log = place.world.path("calls");
+    let options = ["-y", "-e", &format!("trace={CALLS}")];
+    let mut build = Agent::start(&mut trace::traced(&place.world.command(&["build"]), &log, &options));
+    assert_eq!(build.ended(SOON), 0, "{}", build.log());
+    let calls = trace::calls(&log);
+    let of_main: Vec<_> = calls.iter().filter(|call| call.thread == calls[0].thread).collect();
+    let is_ours = |call: &&trace::Call| call.arguments.contains("data/");
+    let first = of_main.iter().position(is_ours).unwrap();
+    let last = of_main.iter().rposition(is_ours).unwrap();
+    first + 1..=last + 1
+}
+
 /// A world on a file system of its own.
 struct Place {
     world: World,
@@ -97,7 +110,7 @@ impl Place {
     fn new(work: Work) -> Self {
         let world = World::new();
         let mounted = run(Command::new("mount")
-            .args(["-t", "tmpfs", "-o", "size=24m,nr_inodes=400", "none"])
+            .args(["-t", "tmpfs", "-o", "size=24m,nr_inodes=800", "none"])
             .arg(world.path("data")));
         assert_eq!(mounted.code, 0, "{mounted:?}");
         world.make_table();
@@ -110,6 +123,8 @@ impl Place {
         match self.work {
             Work::Change => {
                 self.world.build();
+                // Old builds are collected, so that the disk is full by our doing alone.
+                self.world.let_the_grace_pass();
                 self.world.add_people(self.people + 1..=self.people + 10);
                 self.people += 10;
             }
@@ -146,15 +161,21 @@ impl Place {
                     std::fs::read_to_string(&log).is_ok_and(|log| log.contains("stopped by SIGSTOP"))
                 })
         });
-        let Some(child) = stopped else {
-            build.ended(SOON);
-            return None;
-        };
+        let child = stopped?;
         fill(&self.world.path("data"), lack);
-        let at = trace::calls(&log).last().map_or_else(String::new, |call| place_of(&call.arguments));
-        kill_process(child, Signal::CONT).unwrap();
+        let calls = trace::calls(&log);
+        let main = child.as_raw_nonzero().get().unsigned_abs();
+        let at = calls.iter().rfind(|call| call.thread == main).map(|call| place_of(&call.arguments));
+        // Each thread counts its own calls, so that another one may come to a stop after this one.
+        build.wait_for("the end", || {
+            if process_state(child).is_some_and(|state| matches!(state, 't' | 'T')) {
+                // It may have ended just now.
+                kill_process(child, Signal::CONT).ok();
+            }
+            process_state(build.pid()).is_none_or(|state| state == 'Z')
+        });
         let code = build.ended(SOON);
-        Some((code, build.log(), at))
+        Some((code, build.log(), at.unwrap_or_default()))
     }
 
     fn judge(&self, case: &str, before: &Before, code: i32, words: &str, tally: &mut Tally) {

@@ -8,10 +8,10 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::{Before, Tally, behind, limit, run_bounded};
+use super::{ABORTED, Before, Tally, behind, is_gone, limit, run_bounded};
 use crate::scale::thinned;
 use crate::support::agent::Agent;
-use crate::support::{SOON, World};
+use crate::support::{Ran, SOON, World};
 
 /// How the lack is named: by the loader, Rust, the system, SQLite, C++, `OpenBLAS` and the runtime of OpenMP.
 const NAMED: [&str; 9] = [
@@ -26,9 +26,9 @@ const NAMED: [&str; 9] = [
     "cannot start",
 ];
 
-/// From too little for the loader to enough for all, in mebibytes.
+/// From what the loader needs to enough for all, in mebibytes.
 fn limits() -> Vec<u64> {
-    (2..=10).map(|step| step * 8).chain((6..=40).map(|step| step * 16)).collect()
+    (8..=16).map(|step| step * 8).chain((9..=40).map(|step| step * 16)).collect()
 }
 
 #[test]
@@ -45,16 +45,16 @@ fn a_command_with_any_amount_of_memory_builds_or_ends_and_loses_nothing() {
 
         let end = match ran.code {
             0 => "built",
-            134 => "aborted",
+            ABORTED => "aborted",
             _ => "refused",
         };
         if ran.code == 0 {
             before.assert_clean(&world, &case);
         } else {
-            assert!([1, 127, 134].contains(&ran.code), "{case}: {ran:?}");
+            assert!([1, 127, ABORTED].contains(&ran.code), "{case}: {ran:?}");
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
         }
-        before.assert_converges(&world, &case, people as usize);
+        before.assert_converges(&world, &case, &ran, people as usize);
         tally.count(end);
     }
     assert!(tally.of("built") > 0 && tally.of("built") < tally.0.values().sum());
@@ -67,31 +67,28 @@ fn an_agent_that_gets_no_more_memory_lives_on_or_ends_and_the_next_start_loses_n
     let (world, mut tally) = (World::with_people(200), Tally::default());
     let ordered = "quiet = \"10m\"\nmax_wait = \"20m\"\nresync = \"1h\"\n";
     // So many KiB above what it has.
-    for (people, more) in (201..).zip(thinned((0..24).map(|step| step * 256).collect(), 3)) {
+    for (people, more) in (201..).zip(thinned((0..24).map(|step| step * 512).collect(), 3)) {
         let case = format!("{more} KiB more under a live agent");
         let mut agent = world.agent_with(ordered);
-        agent.wait_for("the first pass has ended", || agent.logged("outcome=") > 0);
+        agent.wait_for_log("phase=idle");
         let before = Before::of(&world);
         world.add_people([people]);
+        let (ends, promoted) = (agent.logged("outcome="), agent.promotions());
         limit(agent.pid(), &format!("--as={}:unlimited", address_space(&agent) + (more << 10)));
         agent.signal(Signal::USR1);
-        let ends = agent.logged("outcome=");
-        agent.wait_for(&format!("{case}: an end"), || {
-            crate::support::process_state(agent.pid()).is_none_or(|state| state == 'Z')
-                || agent.logged("outcome=") > ends
-                || agent.logged("phase=backing_off") > 0
-        });
+        agent.wait_for(&format!("{case}: an end"), || is_gone(&agent) || agent.logged("outcome=") > ends);
 
         assert!(!agent.log().contains("panicked"), "{case}: {}", agent.log());
-        if agent.is_over() {
+        if is_gone(&agent) {
             let code = agent.ended(SOON);
-            assert!([1, 134].contains(&code), "{case}: {code} {}", agent.log());
-            before.assert_kept(&world, &case, &agent.log(), &NAMED);
-            before.assert_converges(&world, &case, people as usize);
+            assert!([1, ABORTED].contains(&code), "{case}: {code} {}", agent.log());
+            let ran = Ran { code, stdout: String::new(), stderr: agent.log() };
+            before.assert_kept(&world, &case, &ran.stderr, &NAMED);
+            before.assert_converges(&world, &case, &ran, people as usize);
             tally.count("ended");
             continue;
         }
-        tally.count(if agent.promotions() > 0 { "built" } else { "lived on" });
+        tally.count(if agent.promotions() > promoted { "built" } else { "lived on" });
         limit(agent.pid(), "--as=unlimited:unlimited");
         agent.signal(Signal::USR1);
         agent.wait_for_records(&world, people as usize);

@@ -10,8 +10,8 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::{Before, Tally, assert_one_error, behind, limit, not_run, run_bounded};
-use crate::scale::thinned;
+use super::{Before, Tally, assert_one_error, behind, not_run, run_bounded};
+use crate::scale::{pick, thinned};
 use crate::support::agent::Agent;
 use crate::support::{World, run};
 
@@ -44,10 +44,10 @@ fn a_command_with_any_number_of_threads_builds_or_says_that_there_are_too_few() 
             }
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
         }
-        before.assert_converges(&world, &case, people as usize);
+        before.assert_converges(&world, &case, &ran, people as usize);
         tally.count(if ran.code == 0 { "built" } else { "refused" });
     }
-    assert!(tally.of("built") > 0 && tally.of("refused") > 2);
+    assert!(tally.of("built") > 0 && tally.of("refused") > 1);
     tally.tell("threads, build", began);
 }
 
@@ -62,8 +62,8 @@ fn an_agent_that_may_start_no_more_threads_goes_on_with_those_it_has() {
     user.owns(&world.path(""));
     let agent = Agent::start(&mut user.with_threads(100, &world.command(&["run"])));
     agent.wait_for_promotions(1);
-    limit(agent.pid(), "--nproc=1:1");
-    for people in 4..thinned((5..=12).collect(), 2)[1] {
+    user.has_no_more_threads(&agent);
+    for people in 4..pick(6, 12) {
         world.add_people([people]);
         agent.signal(Signal::USR1);
         agent.wait_for_records(&world, people as usize);
@@ -94,6 +94,15 @@ impl Stranger {
 
     fn owns(&self, folder: &Path) {
         give(folder, self.0);
+    }
+
+    /// Root may not set the limits of others everywhere, but each user may lower its own.
+    fn has_no_more_threads(&self, agent: &Agent) {
+        let pid = agent.pid().as_raw_nonzero().to_string();
+        let user = format!("--reuid={}", self.0);
+        let words = [&user, "--clear-groups", "prlimit", "--pid", &pid, "--nproc=1:1"];
+        let ran = run(Command::new("setpriv").args(words));
+        assert_eq!(ran.code, 0, "{ran:?}");
     }
 
     /// The command as this user, with so many threads at most.

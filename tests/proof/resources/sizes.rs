@@ -39,7 +39,7 @@ fn a_command_whose_files_may_not_grow_says_so_and_leaves_the_old_build() {
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
         }
         words += &ran.stderr;
-        before.assert_converges(&world, &case, people as usize);
+        before.assert_converges(&world, &case, &ran, people as usize);
         tally.count(if ran.code == 0 { "built" } else { "refused" });
     }
     assert!(tally.of("built") > 0 && tally.of("refused") > 2, "{words}");
