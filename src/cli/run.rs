@@ -213,8 +213,8 @@ fn summary(done: &Done) -> String {
 fn sweeper(builds: Builds) -> SweepFn {
     Arc::new(move || {
         // Whoever holds the lock sweeps for itself.
-        if let Some(_lock) = builds.lock()? {
-            for path in sweep::sweep(&builds)? {
+        if let Some(_lock) = builds.lock().map_err(|error| with_cause(&error))? {
+            for path in sweep::sweep(&builds).map_err(|error| with_cause(&error))? {
                 tracing::info!(path = %path.display(), "removed stale staging");
             }
         }

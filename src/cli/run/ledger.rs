@@ -38,14 +38,18 @@ impl Ledger {
         newest.mark_changed();
         let layout = layout.clone();
         tokio::spawn(async move {
+            // A trouble that lasts is said once: the note is tried again at each piece of news.
+            let mut said = None;
             while stop.run_until_cancelled(newest.changed()).await.is_some_and(|changed| changed.is_ok()) {
                 let note = newest.borrow_and_update().clone();
                 let layout = layout.clone();
                 let save = move || state::save_note(&layout, "agent", &note);
                 let saved = tokio::task::spawn_blocking(save).await;
-                if let Ok(Err(error)) = saved {
-                    tracing::warn!("{}", with_cause(&error));
+                let trouble = saved.ok().and_then(Result::err).map(|error| with_cause(&error));
+                if let Some(words) = trouble.as_ref().filter(|_| trouble != said) {
+                    tracing::warn!("{words}");
                 }
+                said = trouble;
             }
         });
         Self { note, way, to_disk }
