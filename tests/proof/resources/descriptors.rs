@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::{Before, MOST_LINES, Tally, assert_one_error, behind, is_gone, limit, run_bounded, troubles};
+use super::{
+    Before, MOST_LINES, Tally, assert_clean, assert_one_error, behind, is_gone, limit, run_bounded, troubles,
+};
 use crate::scale::thinned;
 use crate::support::agent::Agent;
 use crate::support::{Ran, SOON, World};
@@ -20,7 +22,7 @@ fn a_command_with_any_number_of_descriptors_builds_or_says_that_there_are_too_fe
     let began = Instant::now();
     let (world, mut tally) = (World::with_people(3), Tally::default());
     world.build();
-    for (people, most) in (4..).zip(thinned(LIMITS.collect(), 8)) {
+    for (people, most) in (4..).zip(thinned(LIMITS.collect(), 12)) {
         let case = format!("{most} descriptors");
         world.add_people([people]);
         let before = Before::of(&world);
@@ -28,7 +30,7 @@ fn a_command_with_any_number_of_descriptors_builds_or_says_that_there_are_too_fe
         let ran = run_bounded(&mut behind(&words, &world.command(&["build"])));
 
         if ran.code == 0 {
-            before.assert_clean(&world, &case);
+            assert_clean(&world, &case);
         } else {
             // Below four not even the loader can work.
             if ran.code != 127 {
@@ -80,7 +82,7 @@ fn an_agent_started_with_too_few_descriptors_ends_with_a_reason_or_lives_until_i
             tally.count("built");
         }
         agent.stop();
-        before.assert_clean(&world, &case);
+        assert_clean(&world, &case);
     }
     assert!(tally.of("ended") > 0 && tally.of("built") > 0);
     tally.tell("descriptors, start of the agent", began);

@@ -231,7 +231,7 @@ fn child_of(strace: Pid) -> Option<Pid> {
 
 /// The last name in a call's arguments, without what is different each time.
 fn place_of(arguments: &str) -> String {
-    let path = arguments.split(['"', '<', '>']).rfind(|part| part.contains("data"));
+    let path = arguments.split(['"', '<', '>']).find(|part| part.contains("data/"));
     let name = path.unwrap_or("elsewhere").trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let is_build = name.starts_with(|first: char| first.is_ascii_digit());
     if is_build { "a build's directory".to_owned() } else { name.to_owned() }

@@ -8,7 +8,7 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::{ABORTED, Before, Tally, behind, is_gone, limit, run_bounded};
+use super::{ABORTED, Before, INTERRUPTED, Tally, assert_clean, behind, is_gone, limit, run_bounded};
 use crate::scale::thinned;
 use crate::support::agent::Agent;
 use crate::support::{Ran, SOON, World};
@@ -49,9 +49,9 @@ fn a_command_with_any_amount_of_memory_builds_or_ends_and_loses_nothing() {
             _ => "refused",
         };
         if ran.code == 0 {
-            before.assert_clean(&world, &case);
+            assert_clean(&world, &case);
         } else {
-            assert!([1, 127, ABORTED].contains(&ran.code), "{case}: {ran:?}");
+            assert!([1, 127, INTERRUPTED, ABORTED].contains(&ran.code), "{case}: {ran:?}");
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
         }
         before.assert_converges(&world, &case, &ran, people as usize);
@@ -93,7 +93,7 @@ fn an_agent_that_gets_no_more_memory_lives_on_or_ends_and_the_next_start_loses_n
         agent.signal(Signal::USR1);
         agent.wait_for_records(&world, people as usize);
         agent.stop();
-        before.assert_clean(&world, &case);
+        assert_clean(&world, &case);
     }
     tally.tell("memory, a live agent", began);
 }

@@ -32,6 +32,8 @@ const CHAPTER: &str = "resources";
 const MOST_LINES: usize = 5;
 /// How Rust ends a process that gets no memory.
 const ABORTED: i32 = 134;
+/// How `OpenBLAS` ends a process before `main` where it gets no thread: it sends it SIGINT.
+const INTERRUPTED: i32 = 130;
 /// What is said where an answer was paid for and found no room.
 const NOT_KEPT: &str = "bought vectors could not be kept";
 /// Set where a test is already in namespaces of its own.
@@ -71,15 +73,16 @@ impl Before {
             assert!(world.provider.paid_twice().len() <= 1, "{case}: {ran:?}");
             world.provider.forget();
         }
-        self.assert_clean(world, case);
+        assert_clean(world, case);
     }
+}
 
-    #[track_caller]
-    fn assert_clean(&self, world: &World, case: &str) {
-        world.assert_proven();
-        assert_eq!(world.staging().len(), 0, "{case}: {:?}", world.staging());
-        assert_eq!(world.provider.paid_twice(), Vec::<String>::new(), "{case}");
-    }
+/// What is served is proven, nothing half made is left, and nothing was paid for twice.
+#[track_caller]
+fn assert_clean(world: &World, case: &str) {
+    world.assert_proven();
+    assert_eq!(world.staging().len(), 0, "{case}: {:?}", world.staging());
+    assert_eq!(world.provider.paid_twice(), Vec::<String>::new(), "{case}");
 }
 
 /// A command that failed says so in one line of its own, and not in many others.

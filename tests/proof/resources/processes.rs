@@ -6,19 +6,17 @@
 use std::path::Path;
 use std::process::Command;
 use std::sync::atomic::{AtomicU32, Ordering};
-use std::time::Instant;
+use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{Before, Tally, assert_one_error, behind, not_run, run_bounded};
+use super::{Before, INTERRUPTED, Tally, assert_clean, assert_one_error, behind, not_run, run_bounded};
 use crate::scale::{pick, thinned};
 use crate::support::agent::Agent;
 use crate::support::{World, run};
 
 /// How the lack is named: by the system, and by `OpenBLAS` before `main`.
 const NAMED: [&str; 1] = ["Resource temporarily unavailable"];
-/// What `OpenBLAS` ends the program with: it sends itself SIGINT.
-const INTERRUPTED: i32 = 130;
 
 #[test]
 fn a_command_with_any_number_of_threads_builds_or_says_that_there_are_too_few() {
@@ -37,7 +35,7 @@ fn a_command_with_any_number_of_threads_builds_or_says_that_there_are_too_few() 
         give(&world.path(""), 0);
 
         if ran.code == 0 {
-            before.assert_clean(&world, &case);
+            assert_clean(&world, &case);
         } else {
             if ran.code != INTERRUPTED {
                 assert_one_error(&case, &ran);
@@ -63,6 +61,8 @@ fn an_agent_that_may_start_no_more_threads_goes_on_with_those_it_has() {
     let agent = Agent::start(&mut user.with_threads(100, &world.command(&["run"])));
     agent.wait_for_promotions(1);
     user.has_no_more_threads(&agent);
+    // Threads that rest are ended after ten seconds, unless they are kept.
+    std::thread::sleep(Duration::from_secs(pick(0, 12)));
     for people in 4..pick(6, 12) {
         world.add_people([people]);
         agent.signal(Signal::USR1);

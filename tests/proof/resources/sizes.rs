@@ -4,7 +4,9 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::{Before, MOST_LINES, Tally, assert_one_error, behind, limit, run_bounded, troubles};
+use super::{
+    Before, MOST_LINES, Tally, assert_clean, assert_one_error, behind, limit, run_bounded, troubles,
+};
 use crate::scale::thinned;
 use crate::support::World;
 
@@ -33,7 +35,7 @@ fn a_command_whose_files_may_not_grow_says_so_and_leaves_the_old_build() {
         let ran = run_bounded(&mut behind(&outer, &world.command(&["build"])));
 
         if ran.code == 0 {
-            before.assert_clean(&world, &case);
+            assert_clean(&world, &case);
         } else {
             assert_one_error(&case, &ran);
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);

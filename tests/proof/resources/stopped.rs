@@ -11,9 +11,10 @@ use crate::scale::pick;
 use crate::support::agent::Agent;
 use crate::support::{SOON, World, eventually, process_state};
 
-/// Nothing is found by polling or by the slow round in the time of a test.
-const EVENTS_ALONE: &str =
-    "quiet = \"200ms\"\nmax_wait = \"2s\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\nwatch = \"inotify\"\n";
+/// Nothing is found by polling or by the slow round in the time of a test, and no answer
+/// that came meanwhile is too late.
+const EVENTS_ALONE: &str = "quiet = \"200ms\"\nmax_wait = \"2s\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\nwatch = \"inotify\"\n\
+     [embedding]\nrequest_timeout = \"5m\"\n";
 
 #[test]
 fn an_agent_stopped_for_a_minute_goes_on_and_serves_what_was_committed_meanwhile() {
