@@ -346,9 +346,10 @@ mod tests {
             bytes in prop_oneof![0_u64..200, any::<u64>()],
             length in 0..=HEADER_BYTES,
             honest in any::<bool>(),
+            longer in 0_u64..2,
         ) {
             let (floats, bytes) = match ntotal.checked_mul(u64::from(dimension)) {
-                Some(floats) if honest && floats < 1 << 60 => (floats, 45 + 4 * floats),
+                Some(floats) if honest && floats < 1 << 60 => (floats, 45 + 4 * floats + longer),
                 _ => (floats, bytes),
             };
             let mut head = vec![0; HEADER_BYTES];

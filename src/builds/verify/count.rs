@@ -265,8 +265,9 @@ mod tests {
             let members = values.iter().enumerate().map(|(nth, value)| format!("\"{nth}\": {value}"));
             format!("{{{}}}", members.collect::<Vec<_>>().join(", "))
         });
-        let array =
-            prop::collection::vec(record, 0..5).prop_map(|records| format!("[{}]", records.join(", ")));
+        let separator = prop::sample::select(vec![", ", ", ", ",\n", ",,", " ", ""]);
+        let array = (prop::collection::vec(record, 0..5), separator)
+            .prop_map(|(records, separator)| format!("[{}]", records.join(separator)));
         let spoiled = (array.clone(), any::<prop::sample::Index>(), "[\\[\\]{}\", \\\\1x]?").prop_map(
             |(array, at, with)| {
                 let at = at.index(array.len());
