@@ -47,6 +47,9 @@ const TABLE: &str = "experts";
 
 /// How long a look waits for a writer's lock before it gives up.
 pub const MOST_WAIT: Duration = Duration::from_secs(10);
+/// How long a writer in mid-transaction is waited for, whose commit would meet our lock.
+/// One that thinks for longer does not keep us from what is committed.
+const PATIENCE: Duration = Duration::from_millis(500);
 /// How long one attempt waits, between which a stop is heard.
 const ONE_WAIT: Duration = Duration::from_millis(200);
 /// Asked within one long step of SQLite whether to break it off.
@@ -396,9 +399,9 @@ fn enter(
     stop: &dyn Fn() -> bool,
     interrupt: &Interrupt,
 ) -> Result<Table, SourceError> {
-    let deadline = Instant::now() + MOST_WAIT;
+    let (patience, deadline) = (Instant::now() + PATIENCE, Instant::now() + MOST_WAIT);
     loop {
-        match begin(path, locks) {
+        match begin(path, locks, Instant::now() < patience) {
             Ok((mut connection, unlocked)) => {
                 let interrupt = Arc::clone(interrupt);
                 connection.progress_handler(STEPS_BETWEEN_STOPS, Some(move || interrupt())).map_err(
@@ -415,8 +418,11 @@ fn enter(
 }
 
 /// Opens a connection and enters a read transaction.
-fn begin(path: &Path, locks: Locks) -> Result<(Connection, Option<Unlocked>), Trouble> {
+fn begin(path: &Path, locks: Locks, is_patient: bool) -> Result<(Connection, Option<Unlocked>), Trouble> {
     let header = Header::read(path)?;
+    if is_patient && header.is_writing && !header.wal {
+        return Err(Trouble::Wait(SourceError::Locked { path: path.to_owned() }));
+    }
     let access = Access::choose(path, &header, locks)?;
     let (flags, parameters) = match access {
         Access::Owner => (OpenFlags::SQLITE_OPEN_READ_WRITE, "mode=rw"),
