@@ -5,7 +5,8 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use super::{
-    Before, MOST_LINES, Tally, assert_clean, assert_one_error, behind, is_gone, limit, run_bounded, troubles,
+    Before, MOST_LINES, Tally, assert_clean, assert_converges, assert_one_error, behind, is_gone, limit,
+    run_bounded, troubles,
 };
 use crate::scale::thinned;
 use crate::support::agent::Agent;
@@ -38,7 +39,7 @@ fn a_command_with_any_number_of_descriptors_builds_or_says_that_there_are_too_fe
             }
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
         }
-        before.assert_converges(&world, &case, &ran, people as usize);
+        assert_converges(&world, &case, &ran, people as usize);
         tally.count(if ran.code == 0 { "built" } else { "refused" });
     }
     assert!(tally.of("built") > 0 && tally.of("refused") > 2);
@@ -68,7 +69,7 @@ fn an_agent_started_with_too_few_descriptors_ends_with_a_reason_or_lives_until_i
             assert!([1, 127].contains(&code), "{case}: {log}");
             let ran = Ran { code, stdout: String::new(), stderr: agent.log() };
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
-            before.assert_converges(&world, &case, &ran, people as usize);
+            assert_converges(&world, &case, &ran, people as usize);
             tally.count("ended");
             continue;
         }

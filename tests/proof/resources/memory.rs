@@ -8,7 +8,9 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use super::{ABORTED, Before, INTERRUPTED, Tally, assert_clean, behind, is_gone, limit, run_bounded};
+use super::{
+    ABORTED, Before, INTERRUPTED, Tally, assert_clean, assert_converges, behind, is_gone, limit, run_bounded,
+};
 use crate::scale::thinned;
 use crate::support::agent::Agent;
 use crate::support::{Ran, SOON, World};
@@ -54,7 +56,7 @@ fn a_command_with_any_amount_of_memory_builds_or_ends_and_loses_nothing() {
             assert!([1, 127, INTERRUPTED, ABORTED].contains(&ran.code), "{case}: {ran:?}");
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
         }
-        before.assert_converges(&world, &case, &ran, people as usize);
+        assert_converges(&world, &case, &ran, people as usize);
         tally.count(end);
     }
     assert!(tally.of("built") > 0 && tally.of("built") < tally.0.values().sum());
@@ -84,7 +86,7 @@ fn an_agent_that_gets_no_more_memory_lives_on_or_ends_and_the_next_start_loses_n
             assert!([1, ABORTED].contains(&code), "{case}: {code} {}", agent.log());
             let ran = Ran { code, stdout: String::new(), stderr: agent.log() };
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
-            before.assert_converges(&world, &case, &ran, people as usize);
+            assert_converges(&world, &case, &ran, people as usize);
             tally.count("ended");
             continue;
         }

@@ -62,19 +62,19 @@ impl Before {
             world.assert_proven();
         }
     }
+}
 
-    /// Without the limit the next command leaves the right build, nothing half made, and nothing paid
-    /// twice but what could not be kept: the words say so, or an abort left no time to say it.
-    #[track_caller]
-    fn assert_converges(&self, world: &World, case: &str, ran: &Ran, records: usize) {
-        let next = world.build();
-        assert_eq!(world.served_count(), records, "{case}: {next:?}");
-        if ran.code == ABORTED || ran.stderr.contains(NOT_KEPT) {
-            assert!(world.provider.paid_twice().len() <= 1, "{case}: {ran:?}");
-            world.provider.forget();
-        }
-        assert_clean(world, case);
+/// Without the limit the next command leaves the right build, nothing half made, and nothing paid
+/// twice but what could not be kept: the words say so, or an abort left no time to say it.
+#[track_caller]
+fn assert_converges(world: &World, case: &str, ran: &Ran, records: usize) {
+    let next = world.build();
+    assert_eq!(world.served_count(), records, "{case}: {next:?}");
+    if ran.code == ABORTED || ran.stderr.contains(NOT_KEPT) {
+        assert!(world.provider.paid_twice().len() <= 1, "{case}: {ran:?}");
+        world.provider.forget();
     }
+    assert_clean(world, case);
 }
 
 /// What is served is proven, nothing half made is left, and nothing was paid for twice.

@@ -10,7 +10,10 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use super::{Before, INTERRUPTED, Tally, assert_clean, assert_one_error, behind, not_run, run_bounded};
+use super::{
+    Before, INTERRUPTED, Tally, assert_clean, assert_converges, assert_one_error, behind, not_run,
+    run_bounded,
+};
 use crate::scale::{pick, thinned};
 use crate::support::agent::Agent;
 use crate::support::{World, run};
@@ -42,7 +45,7 @@ fn a_command_with_any_number_of_threads_builds_or_says_that_there_are_too_few() 
             }
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
         }
-        before.assert_converges(&world, &case, &ran, people as usize);
+        assert_converges(&world, &case, &ran, people as usize);
         tally.count(if ran.code == 0 { "built" } else { "refused" });
     }
     assert!(tally.of("built") > 0 && tally.of("refused") > 1);

@@ -5,7 +5,8 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use super::{
-    Before, MOST_LINES, Tally, assert_clean, assert_one_error, behind, limit, run_bounded, troubles,
+    Before, MOST_LINES, Tally, assert_clean, assert_converges, assert_one_error, behind, limit, run_bounded,
+    troubles,
 };
 use crate::scale::thinned;
 use crate::support::World;
@@ -41,7 +42,7 @@ fn a_command_whose_files_may_not_grow_says_so_and_leaves_the_old_build() {
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
         }
         words += &ran.stderr;
-        before.assert_converges(&world, &case, &ran, people as usize);
+        assert_converges(&world, &case, &ran, people as usize);
         tally.count(if ran.code == 0 { "built" } else { "refused" });
     }
     assert!(tally.of("built") > 0 && tally.of("refused") > 2, "{words}");
