@@ -259,9 +259,11 @@ impl Log<'_> {
     fn label(&self, number: Number, of: &str) -> String {
         let path = printed(of).expect("strace prints the path of a descriptor");
         let path = nameless(&path.strip_prefix(self.root).unwrap().display().to_string());
-        let path = if path.is_empty() { ".".to_owned() } else { path };
+        // A scenario may publish to `data/`: it is the same flush there.
+        let path = path.strip_prefix("data").map_or(path.as_str(), |below| below.trim_start_matches('/'));
+        let path = if path.is_empty() { "." } else { path };
         if self.things[number].kind != Kind::Folder {
-            return path;
+            return path.to_owned();
         }
         let since = self.steps.iter().rev().map_while(|step| match step {
             Step::Flush(other, _) if *other == number => None,
