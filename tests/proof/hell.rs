@@ -44,8 +44,8 @@ use crate::vitals::{Margin, Vitals, steady, thirds};
 use kinds::{Deck, Worth};
 use weather::{Dealer, POISON, Weather};
 
-/// The most that an agent may hold in memory, in KiB: faults may send it answers up to the size limit, four at a time.
-const MOST_MEMORY: u64 = 96 * 1024;
+/// The most that an agent may hold in memory, in KiB: it is sent answers up to the size limit, several at a time.
+const MOST_MEMORY: u64 = 64 * 1024;
 /// What the end may hold beyond the beginning: what the allocator keeps for itself, and a pool's spare thread.
 const MARGIN: Margin = Margin { anonymous: 16 * 1024, descriptors: 4, threads: 6 };
 
@@ -66,8 +66,8 @@ struct Shape {
 }
 
 const SHAPES: [Shape; 6] = [
-    shape(Api::Gemini, 4, 4, 0),
-    shape(Api::OpenAi, 4, 4, 0),
+    shape(Api::Gemini, 2, 2, 0),
+    shape(Api::OpenAi, 4, 1, 0),
     shape(Api::Gemini, 100, 1, 40),
     shape(Api::OpenAi, 1, 8, 40),
     shape(Api::Gemini, 2, 3, 600),
