@@ -620,7 +620,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("experts.db");
         Connection::open(&path).unwrap().execute_batch(include_str!("../data/schema.sql")).unwrap();
-        let look = || Look::open(&path, &|| false, Box::new(|| false)).map(drop);
+        let look = || Look::open(&path, &|| false, Arc::new(|| false)).map(drop);
         for suffix in ["-wal", "-shm", "-journal"] {
             let other = beside(&path, suffix);
             let mode = rustix::fs::Mode::from_raw_mode(0o600);
