@@ -50,19 +50,11 @@ impl Found {
             warn(&format!("what is served cannot be read and is built anew: {why}"));
             found.rebuild = true;
         }
-        match adopt::adopt(builds, &found.served, found.next_sequence(), now, &|| world.stops())? {
+        match adopted(world, builds, &found.served, found.next_sequence(), state)? {
             Adoption::Nothing | Adoption::Relinked => {
                 promote::finish_promotion(builds, &found.served, now)?;
             }
-            Adoption::Adopted { build, mismatch } => {
-                warn(&format!("adopted the files of ingest.py as build {}", build.manifest.id));
-                if let Some(mismatch) = mismatch {
-                    warn(&format!("the adopted files do not belong together: {mismatch}"));
-                }
-                state.promoted(&build.manifest.id, "adopt", now);
-                state.save(&builds.layout)?;
-                found.replace(*build);
-            }
+            Adoption::Adopted { build, .. } => found.replace(*build),
             Adoption::Mixed { plain } => {
                 let names =
                     plain.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
@@ -183,6 +175,28 @@ pub(super) fn records_before(builds: &Builds, served: &Served) -> Result<Option<
         Served::Build(build) => Some(build.manifest.ntotal),
         Served::Broken { .. } => builds.kept()?.first().map(|newest| newest.manifest.ntotal),
     })
+}
+
+/// Adopts what ingest.py left under the public names, says so, and notes it.
+pub(super) fn adopted(
+    world: &World<'_>,
+    builds: &Builds,
+    served: &Served,
+    sequence: u64,
+    state: &mut State,
+) -> Result<Adoption, PassError> {
+    let now = (world.clock)();
+    let warn = |words: &str| (world.progress)(Progress::Warning(words));
+    let adoption = adopt::adopt(builds, served, sequence, now, &|| world.stops())?;
+    if let Adoption::Adopted { build, mismatch } = &adoption {
+        warn(&format!("adopted the files of ingest.py as build {}", build.manifest.id));
+        if let Some(mismatch) = mismatch {
+            warn(&format!("the adopted files do not belong together: {mismatch}"));
+        }
+        state.promoted(&build.manifest.id, "adopt", now);
+        state.save(&builds.layout)?;
+    }
+    Ok(adoption)
 }
 
 /// Texts that the provider refused when a kept build of this space was made, with its words.

@@ -5,7 +5,8 @@
 //! forbids nothing.
 
 use super::preview::preview;
-use super::{Job, PassError, Progress, World};
+use super::{Job, PassError, Progress, World, found};
+use crate::builds::adopt::Adoption;
 use crate::builds::state::{Hold, State};
 use crate::builds::verify::failed;
 use crate::builds::{Builds, Served, promote, sweep, with_cause};
@@ -37,8 +38,18 @@ pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassE
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     sweep::sweep(&builds)?;
+    // An adoption that broke off leaves nothing half made behind.
+    serve_earlier(world, asked, &builds).inspect_err(|_| super::clear_up(world, &builds))
+}
+
+fn serve_earlier(world: &World<'_>, asked: &Rollback, builds: &Builds) -> Result<RolledBack, PassError> {
     let (mut state, _) = State::load(&builds.layout)?;
-    let served = builds.served();
+    let mut served = builds.served();
+    let sequence = builds.kept()?.first().map_or(0, |newest| newest.manifest.sequence) + 1;
+    // Links are about to take the place of what ingest.py may have left: it must not be lost.
+    if let Adoption::Adopted { build, .. } = found::adopted(world, builds, &served, sequence, &mut state)? {
+        served = Served::Build(build);
+    }
     let from = match &served {
         Served::Nothing => None,
         Served::Build(build) => Some(build.manifest.id.clone()),
@@ -75,7 +86,7 @@ pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassE
     promote::finish_promotion(&builds, &served, now)?;
     let hold = Hold { build: to.clone(), from: from.clone(), content_hash, by: asked.by.clone(), at: now };
     hold.save(&builds.layout)?;
-    let promoted = promote::serve(&builds, &to, builds.mode(), now);
+    let promoted = promote::serve(builds, &to, builds.mode(), now);
     if !matches!(promoted, Err(promote::PromoteError::NotPromoted(_))) {
         state.promoted(&to, "rollback", now);
         // It is served all the same, and the next pass notes it.

@@ -112,6 +112,29 @@ fn plain_copies_of_the_served_files_only_get_their_links_back() {
 }
 
 #[test]
+fn a_rollback_over_two_plain_files_keeps_them_as_a_build() {
+    let world = World::with_people(4);
+    let first = world.build().text("build");
+    for name in NAMES {
+        std::fs::remove_file(world.path("data").join(name)).unwrap();
+    }
+    world.add_people([5]);
+    world.ingest(DIMENSION);
+    let plain = world.pair();
+
+    let back = world.run(&["rollback", "--json"]);
+
+    assert_eq!((back.code, back.text("build")), (0, first), "{back:?}");
+    assert!(back.stderr.contains("adopted the files of ingest.py as build"), "{back:?}");
+    world.assert_links();
+    world.assert_proven();
+    let adopted = back.text("from");
+    assert!(adopted.ends_with("-adopted"), "{back:?}");
+    assert_eq!(world.run(&["rollback", &adopted]).code, 0);
+    assert_eq!(world.pair(), plain);
+}
+
+#[test]
 fn two_plain_files_over_a_served_build_are_adopted_and_cost_no_request() {
     let world = World::with_people(4);
     world.build();
