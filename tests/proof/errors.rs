@@ -3,14 +3,22 @@
 use std::collections::BTreeMap;
 use std::time::Instant;
 
+use rustix::process::Signal;
+
 use crate::report::tell;
 use crate::scale;
+use crate::support::SOON;
+use crate::support::agent::Agent;
 use crate::sweep::{
     ADOPTION, COLLECTION, FIRST_BUILD, Field, Kind, RECONCILE, ROLLBACK, Scenario, Served, Site, Struck,
+    signal_traced,
 };
+use crate::trace;
 
 /// Cases of each scenario in the gate.
 const THINNED: usize = 8;
+/// Threads on which an agent may run its passes.
+const MOST_THREADS: usize = 6;
 
 #[test]
 fn a_reconcile_that_meets_an_error_at_any_call_leaves_the_old_build_and_says_where() {
@@ -35,6 +43,94 @@ fn a_rollback_that_meets_an_error_at_any_call_serves_one_of_its_two_builds_and_s
 #[test]
 fn a_collection_that_meets_an_error_at_any_call_removes_nothing_that_is_served() {
     met_at_every_call_of(&COLLECTION);
+}
+
+#[test]
+fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges() {
+    let Some(field) = Field::of(&RECONCILE) else { return };
+    let begun = Instant::now();
+    let sites = field.of_an_agent().into_iter().filter(|site| site.kind != Kind::Wire);
+    let cases: Vec<(Site, &str)> = sites
+        .enumerate()
+        .map(|(nth, site)| {
+            let errors = errors_of(&site);
+            (site, errors[nth % errors.len()])
+        })
+        .collect();
+    let cases = scale::thinned(cases, THINNED);
+    let (mut unharmed, mut tried_again, mut ended, mut missed) = (0, 0, 0, Vec::new());
+    for (site, error) in &cases {
+        let at = format!("agent, {error} at {site}");
+        let Some(met) = agent_meets(&field, site, error, &at) else {
+            missed.push(at);
+            continue;
+        };
+        match met {
+            Met::Unharmed => unharmed += 1,
+            Met::TriedAgain => tried_again += 1,
+            Met::Ended => ended += 1,
+        }
+        let served = field.whole(&at);
+        assert!(met == Met::Ended || served == Served::New, "{at}");
+        field.converges(&at, served);
+    }
+    let line = format!(
+        "agent: {} errors met; {unharmed} did no harm, after {tried_again} it backed off and then converged, \
+         {ended} ended it before it watched; {} not reached; {:.0} s",
+        unharmed + tried_again + ended,
+        missed.len(),
+        begun.elapsed().as_secs_f64(),
+    );
+    tell("errors", &line);
+    assert!(missed.len() <= 1 + cases.len() / 8, "not reached: {missed:#?}");
+    assert!(unharmed > 0 && tried_again > 0, "{line}");
+}
+
+/// What an error did to an agent.
+#[derive(PartialEq)]
+enum Met {
+    Unharmed,
+    TriedAgain,
+    /// It exited before its first pass, for the service manager to start it again.
+    Ended,
+}
+
+/// An agent whose first pass meets an error, until it has converged; `None` where the error was not met.
+fn agent_meets(field: &Field, site: &Site, error: &str, at: &str) -> Option<Met> {
+    field.restore();
+    let log = field.case_log();
+    let mut agent =
+        Agent::start(&mut field.broken(site, &field.one_threaded(&["run"]), &format!("error={error}")));
+    agent.wait_for(&format!("{at}: an end of the first pass"), || {
+        agent.promotions() > 0 || agent.logged("phase=backing_off") > 0 || gave_up(&agent)
+    });
+    let met = if gave_up(&agent) {
+        assert_eq!((agent.ended(SOON), agent.passes()), (1, 0), "{at}: {}", agent.log());
+        Met::Ended
+    } else {
+        let failed = agent.promotions() == 0;
+        // A pass on another thread meets the error too: strace counts for each thread.
+        let converged = || agent.promotions() > 0 || agent.logged("outcome=unchanged") > 0;
+        for again in 1..=MOST_THREADS {
+            if converged() {
+                break;
+            }
+            signal_traced(&agent, Signal::USR1);
+            agent.wait_for("another pass", || converged() || agent.logged("phase=backing_off") > again);
+        }
+        assert!(converged(), "{at}: {}", agent.log());
+        signal_traced(&agent, Signal::TERM);
+        assert_eq!(agent.ended(SOON), 0, "{at}: {}", agent.log());
+        if failed { Met::TriedAgain } else { Met::Unharmed }
+    };
+    assert!(!agent.log().contains("panicked"), "{at}: {}", agent.log());
+    let calls = trace::calls(&log);
+    field.is_struck_at(site, &calls).then_some(met)
+}
+
+/// Whether the program has said its last word.
+fn gave_up(agent: &Agent) -> bool {
+    agent.log().lines().any(|line| line.starts_with("reindexd: "))
 }
 
 /// The errors that a call can meet.
@@ -77,7 +173,8 @@ fn met_at_every_call_of(scenario: &'static Scenario) {
     for (site, error) in &cases {
         let struck = field.strike(site, &format!("error={error}"));
         let at = format!("{}, {error} at {site}", scenario.name);
-        if !field.struck_only_at(site, &struck) {
+        let once = struck.calls.iter().filter(|call| call.was_injected()).count() == 1;
+        if !once || !field.is_struck_at(site, &struck.calls) {
             missed.push(at);
             continue;
         }

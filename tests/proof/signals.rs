@@ -69,7 +69,7 @@ fn an_agent_stopped_at_any_call_of_a_pass_exits_with_0_in_five_seconds_and_leave
 fn agent_stopped_at(field: &Field, site: &Site, told: &mut Told) -> Option<(i32, String)> {
     field.restore();
     let log = field.case_log();
-    let mut agent = Agent::start(&mut field.signalled(site, field.one_threaded(&["run"]), &log));
+    let mut agent = Agent::start(&mut field.broken(site, &field.one_threaded(&["run"]), "signal=TERM"));
     let asked = until_asked(&mut agent, &log);
     let reached = signals_in(&log) > 0;
     if !reached {
@@ -87,7 +87,7 @@ fn stopped_at_every_call_of(scenario: &'static Scenario) {
         let at = format!("{}, SIGTERM at {site}", scenario.name);
         field.restore();
         let log = field.case_log();
-        let mut running = Agent::start(&mut field.signalled(site, field.command(), &log));
+        let mut running = Agent::start(&mut field.broken(site, &field.command(), "signal=TERM"));
         let asked = until_asked(&mut running, &log);
         let code = running.ended(IN_TIME);
         told.longest = told.longest.max(asked.elapsed());

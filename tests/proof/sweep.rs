@@ -140,10 +140,10 @@ impl Field {
         sites
     }
 
-    /// The command, with SIGTERM coming at a call.
-    pub fn signalled(&self, site: &Site, command: Command, log: &Path) -> Command {
-        let (trace, inject) = site.injection("signal=TERM");
-        trace::traced(&command, log, &["-e", &trace, "-e", &inject])
+    /// A command with one of its calls broken, `how` being what strace is to inject.
+    pub fn broken(&self, site: &Site, command: &Command, how: &str) -> Command {
+        let (trace, inject) = site.injection(how);
+        trace::traced(command, &self.case_log(), &["-yy", "-s", "16", "-e", &trace, "-e", &inject])
     }
 
     /// Puts everything back to where the scenario begins.
@@ -159,18 +159,16 @@ impl Field {
     pub fn strike(&self, site: &Site, how: &str) -> Struck {
         self.restore();
         let log = self.case_log();
-        let (trace, inject) = site.injection(how);
-        let options = ["-yy", "-s", "16", "-e", &trace, "-e", &inject];
-        let (code, words) = self.finished(&mut trace::traced(&self.command(), &log, &options));
+        let (code, words) = self.finished(&mut self.broken(site, &self.command(), how));
         let traced = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
         Struck { code, log: words, calls: trace::calls(&log), traced }
     }
 
-    /// Whether strace broke one call, and that at the place that was listed.
-    pub fn struck_only_at(&self, site: &Site, struck: &Struck) -> bool {
-        let mut struck = struck.calls.iter().filter(|call| call.was_injected());
-        let first = struck.next().and_then(|call| place(call, &self.world.path("")));
-        first.is_some_and(|(place, _)| place == site.place) && struck.next().is_none()
+    /// Whether strace broke a call, the first of them at the place that was listed.
+    pub fn is_struck_at(&self, site: &Site, calls: &[Call]) -> bool {
+        let first = calls.iter().find(|call| call.was_injected());
+        let place = first.and_then(|call| place(call, &self.world.path("")));
+        place.is_some_and(|(place, _)| place == site.place)
     }
 
     /// What strace writes of the case at hand.
