@@ -146,9 +146,8 @@ pub fn errors_of(site: &Site) -> &'static [&'static str] {
         }
         ("unlink" | "unlinkat" | "rmdir", _) => &["EIO", "EACCES", "EROFS"],
         ("fchmod", _) => &["EIO", "EROFS", "EINTR"],
-        ("read" | "pread64", _) => &["EIO", "EINTR"],
+        ("read" | "pread64" | "close", _) => &["EIO", "EINTR"],
         ("statx" | "newfstatat" | "readlink", _) => &["EIO", "EACCES"],
-        ("close", _) => &["EIO", "EINTR"],
         ("mmap", _) => &["ENOMEM"],
         _ => &["EIO"],
     }

@@ -6,7 +6,7 @@ use std::time::Instant;
 use crate::report::tell;
 use crate::scale;
 use crate::support::not_run;
-use crate::sweep::{Field, RECONCILE, ROLLBACK, Scenario, Served};
+use crate::sweep::{Field, RECONCILE, ROLLBACK, Scenario, Served, finished};
 
 /// The longest file of a run is shorter.
 const ENOUGH: u64 = 1 << 20;
@@ -36,7 +36,7 @@ fn cut_short_at_every_length(scenario: &'static Scenario, files: &[&str]) {
     for &length in &lengths {
         let at = format!("{}, no file longer than {length} bytes", scenario.name);
         field.restore();
-        let (code, words) = field.finished(&mut limited(&field.command(), length));
+        let (code, words) = finished(&mut limited(&field.command(), length));
         let served = field.whole(&at);
         let lines: Vec<&str> = words.lines().filter(|line| line.starts_with("reindexd: ")).collect();
         match (code, lines.as_slice()) {

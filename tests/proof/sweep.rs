@@ -106,7 +106,7 @@ impl Field {
     fn rehearse(&mut self) {
         self.world.provider.forget();
         let log = self.world.path("listing.strace");
-        let (code, words) = self.finished(&mut trace::traced(&self.command(), &log, &LISTING));
+        let (code, words) = finished(&mut trace::traced(&self.command(), &log, &LISTING));
         assert_eq!(code, 0, "{}: {words}", self.scenario.name);
         self.to_buy = self.world.provider.text_count();
         self.sites = site::sites(&trace::calls(&log), &self.world.path(""));
@@ -159,7 +159,7 @@ impl Field {
     pub fn strike(&self, site: &Site, how: &str) -> Struck {
         self.restore();
         let log = self.case_log();
-        let (code, words) = self.finished(&mut self.broken(site, &self.command(), how));
+        let (code, words) = finished(&mut self.broken(site, &self.command(), how));
         let traced = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
         Struck { code, log: words, calls: trace::calls(&log), traced }
     }
@@ -189,19 +189,12 @@ impl Field {
         command
     }
 
-    /// Exit code and standard error of a command, which must end soon.
-    pub fn finished(&self, command: &mut Command) -> (i32, String) {
-        let mut running = Agent::start(command);
-        let code = running.ended(SOON);
-        (code, running.log())
-    }
-
     /// What an operator would do next: the same again, and a build of what the table has.
     fn run_again(&self, at: &str) {
         let again = [self.command(), self.one_threaded(&["build"])];
         let once = usize::from(self.arguments == ["build"]);
         for mut command in again.into_iter().skip(once) {
-            let (code, words) = self.finished(&mut command);
+            let (code, words) = finished(&mut command);
             assert_eq!(code, 0, "{at}: the next start failed: {words}");
         }
     }
@@ -231,6 +224,13 @@ impl Pair {
         let metadata = std::fs::read(folder.join("metadata.json")).ok()?;
         Some(Self { index, metadata })
     }
+}
+
+/// Exit code and standard error of a command, which must end soon.
+pub fn finished(command: &mut Command) -> (i32, String) {
+    let mut running = Agent::start(command);
+    let code = running.ended(SOON);
+    (code, running.log())
 }
 
 /// Sends a signal to the program that `strace` runs; strace itself would only let go of it.

@@ -5,7 +5,7 @@ use std::path::Path;
 use rusqlite::Connection;
 use serde_json::Value;
 
-use super::{Field, Pair};
+use super::{Field, Pair, finished};
 
 /// Which pair a broken run left.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -42,7 +42,7 @@ impl Field {
             _ => panic!("{at}: what is served is neither the old pair nor the new one"),
         };
         if has_link {
-            let (code, words) = self.finished(&mut self.one_threaded(&["verify"]));
+            let (code, words) = finished(&mut self.one_threaded(&["verify"]));
             assert_eq!(code, 0, "{at}: {words}");
         }
         which
