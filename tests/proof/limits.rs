@@ -24,7 +24,7 @@ fn a_rollback_whose_files_are_cut_short_at_any_length_serves_one_of_its_two_buil
 /// Limits from one byte on, each a fifth above the one before, until none is met; `files` must be among those cut.
 fn cut_short_at_every_length(scenario: &'static Scenario, files: &[&str]) {
     let Some(field) = Field::of(scenario) else { return };
-    let there = Command::new("prlimit").args(["--fsize=1", "true"]).status();
+    let there = Command::new("prlimit").args(["--fsize=1", "env", "--default-signal=XFSZ", "true"]).status();
     if !there.is_ok_and(|status| status.success()) {
         assert!(!scale::is_full(), "the proof in full wants prlimit");
         return not_run("there is no prlimit to keep files short");
@@ -72,8 +72,10 @@ fn cut_short_at_every_length(scenario: &'static Scenario, files: &[&str]) {
 /// The command under a limit on the length of every file that it writes.
 fn limited(command: &Command, bytes: u64) -> Command {
     let mut limited = Command::new("prlimit");
-    limited.arg(format!("--fsize={bytes}")).arg(command.get_program()).args(command.get_args()).env_clear();
-    limited.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    limited.arg(format!("--fsize={bytes}"));
+    // Whoever runs the tests may ignore the signal that comes with it, and that is inherited.
+    limited.args(["env", "--default-signal=XFSZ"]).arg(command.get_program()).args(command.get_args());
+    limited.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     limited.current_dir(command.get_current_dir().unwrap());
     limited
 }
