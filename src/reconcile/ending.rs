@@ -65,7 +65,7 @@ pub(super) fn broken_off(world: &World<'_>, job: &Job, builds: &Builds, started:
 }
 
 /// Removes what a pass that failed left unproven.
-fn clear_up(world: &World<'_>, builds: &Builds) {
+pub(super) fn clear_up(world: &World<'_>, builds: &Builds) {
     if let Err(error) = sweep::sweep(builds) {
         (world.progress)(Progress::Warning(&with_cause(&error)));
     }

@@ -39,13 +39,13 @@ pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassE
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     sweep::sweep(&builds)?;
     // An adoption that broke off leaves nothing half made behind.
-    serve_earlier(world, asked, &builds).inspect_err(|_| super::clear_up(world, &builds))
+    serve_earlier(world, asked, &builds).inspect_err(|_| super::ending::clear_up(world, &builds))
 }
 
 fn serve_earlier(world: &World<'_>, asked: &Rollback, builds: &Builds) -> Result<RolledBack, PassError> {
     let (mut state, _) = State::load(&builds.layout)?;
     let mut served = builds.served();
-    let sequence = builds.kept()?.first().map_or(0, |newest| newest.manifest.sequence) + 1;
+    let sequence = builds.kept()?.first().map_or(0, |newest| newest.manifest.sequence).saturating_add(1);
     // Links are about to take the place of what ingest.py may have left: it must not be lost.
     if let Adoption::Adopted { build, .. } = found::adopted(world, builds, &served, sequence, &mut state)? {
         served = Served::Build(build);
