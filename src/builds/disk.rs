@@ -5,9 +5,11 @@
 //! bytes before its name, a directory before the name that leads to it.
 
 use std::fs::{File, OpenOptions, Permissions};
-use std::io::{self, BufWriter, Read, Write};
+use std::io::{self, Read, Write};
 use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt, PermissionsExt};
 use std::path::{Path, PathBuf};
+use std::sync::mpsc::{SyncSender, sync_channel};
+use std::thread::JoinHandle;
 
 use thiserror::Error;
 
@@ -33,15 +35,26 @@ impl DiskError {
 }
 
 /// A file that is written once, in order, while its digest is made.
+///
+/// The bytes of a long file are handed to the disk while more of them come:
+/// left to itself, the system would begin when some gigabytes wait, and the
+/// flush at the end would take as long again as everything before.
 pub struct Writer {
     path: PathBuf,
-    out: BufWriter<File>,
+    file: File,
+    buffer: Vec<u8>,
     hasher: blake3::Hasher,
     bytes: u64,
+    /// Bytes written since the disk was last asked to begin.
+    waiting: usize,
+    ahead: Option<Ahead>,
 }
 
 impl Writer {
+    /// Pieces of this size are hashed by wide instructions, and by a thread beside the one that writes.
     const BUFFER: usize = 1 << 20;
+    /// So much at a time goes to the disk ahead of the end: some tenths of a second for most.
+    const AHEAD: usize = 64 << 20;
 
     /// Makes a new file, readable by its owner alone until it is sealed.
     ///
@@ -55,12 +68,8 @@ impl Writer {
             .mode(0o600)
             .open(path)
             .map_err(DiskError::at("create", path))?;
-        Ok(Self {
-            path: path.to_owned(),
-            out: BufWriter::with_capacity(Self::BUFFER, file),
-            hasher: blake3::Hasher::new(),
-            bytes: 0,
-        })
+        let (path, hasher) = (path.to_owned(), blake3::Hasher::new());
+        Ok(Self { path, file, buffer: Vec::new(), hasher, bytes: 0, waiting: 0, ahead: None })
     }
 
     /// Appends.
@@ -69,9 +78,15 @@ impl Writer {
     ///
     /// [`DiskError`], as on a full disk.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
-        self.hasher.update(bytes);
-        self.bytes += bytes.len() as u64;
-        self.out.write_all(bytes).map_err(DiskError::at("write", &self.path))
+        let is_long = bytes.len() >= Self::BUFFER / 2;
+        if is_long || self.buffer.len() + bytes.len() > Self::BUFFER {
+            self.empty_buffer()?;
+        }
+        if is_long {
+            return self.pass_on(bytes);
+        }
+        self.buffer.extend_from_slice(bytes);
+        Ok(())
     }
 
     /// Hands all bytes to the disk and gives size and digest of what was meant to be written.
@@ -79,13 +94,14 @@ impl Writer {
     /// # Errors
     ///
     /// [`DiskError`]: the file is then worth nothing.
-    pub fn finish(self, mode: Mode) -> Result<FileFact, DiskError> {
-        let path = self.path;
-        let file =
-            self.out.into_inner().map_err(|error| DiskError::at("write", &path)(error.into_error()))?;
+    pub fn finish(mut self, mode: Mode) -> Result<FileFact, DiskError> {
+        self.empty_buffer()?;
+        let Self { path, file, hasher, bytes, ahead, .. } = self;
         mode.apply(&file, mode.file, &path)?;
+        // The system tells of a failed write once: what failed ahead would not fail again.
+        ahead.map_or(Ok(()), Ahead::end).map_err(DiskError::at("fsync", &path))?;
         file.sync_all().map_err(DiskError::at("fsync", &path))?;
-        Ok(FileFact { bytes: self.bytes, blake3: self.hasher.finalize().to_string() })
+        Ok(FileFact { bytes, blake3: hasher.finalize().to_string() })
     }
 
     /// Hands what is buffered to the system; a file that only this process reads need not be durable.
@@ -94,7 +110,75 @@ impl Writer {
     ///
     /// [`DiskError`], as on a full disk.
     pub fn flush(mut self) -> Result<(), DiskError> {
-        self.out.flush().map_err(DiskError::at("write", &self.path))
+        self.empty_buffer()
+    }
+
+    fn empty_buffer(&mut self) -> Result<(), DiskError> {
+        if self.buffer.is_empty() {
+            return Ok(());
+        }
+        let mut buffer = std::mem::take(&mut self.buffer);
+        let passed_on = self.pass_on(&buffer);
+        buffer.clear();
+        self.buffer = buffer;
+        passed_on
+    }
+
+    fn pass_on(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+        let Self { file, hasher, .. } = self;
+        let (hashed, written) = if bytes.len() < Self::BUFFER / 2 {
+            (false, file.write_all(bytes))
+        } else {
+            std::thread::scope(|scope| {
+                let beside = std::thread::Builder::new().name("hash".to_owned());
+                let beside = beside.spawn_scoped(scope, || _ = hasher.update(bytes));
+                // Where no thread can be had, one after the other does as well.
+                (beside.is_ok(), file.write_all(bytes))
+            })
+        };
+        if !hashed {
+            hasher.update(bytes);
+        }
+        written.map_err(DiskError::at("write", &self.path))?;
+        self.bytes += bytes.len() as u64;
+        self.waiting += bytes.len();
+        if self.waiting >= Self::AHEAD {
+            self.waiting = 0;
+            if self.ahead.is_none() {
+                // Without a thread for it everything waits for the flush at the end.
+                self.ahead = Ahead::begin(&self.file).ok();
+            }
+            if let Some(ahead) = &self.ahead {
+                ahead.wake();
+            }
+        }
+        Ok(())
+    }
+}
+
+/// A thread that flushes a file which is still being written.
+struct Ahead {
+    wake: SyncSender<()>,
+    thread: JoinHandle<io::Result<()>>,
+}
+
+impl Ahead {
+    fn begin(file: &File) -> io::Result<Self> {
+        let file = file.try_clone()?;
+        let (wake, woken) = sync_channel(1);
+        let flush = move || woken.iter().try_for_each(|()| file.sync_data());
+        let thread = std::thread::Builder::new().name("flush-ahead".to_owned()).spawn(flush)?;
+        Ok(Self { wake, thread })
+    }
+
+    /// Asks for one more flush. One that is asked for already will do; what failed is told at the end.
+    fn wake(&self) {
+        self.wake.try_send(()).ok();
+    }
+
+    fn end(self) -> io::Result<()> {
+        drop(self.wake);
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
@@ -415,5 +499,25 @@ mod tests {
         assert_eq!(error.act, "rename", "no link takes a directory's place");
         let left: Vec<_> = std::fs::read_dir(folder.path()).unwrap().map(|one| one.unwrap().path()).collect();
         assert_eq!(left, [current]);
+    }
+
+    #[test]
+    fn what_is_written_in_pieces_of_any_size_is_there_in_order_and_in_the_digest() {
+        let folder = tempfile::tempdir().unwrap();
+        let mode = Mode { file: 0o600, directory: 0o700, group: None };
+        let sizes = [45, Writer::BUFFER - 60, 1, Writer::BUFFER, 3, Writer::BUFFER / 2, 2 * Writer::AHEAD, 7];
+        let path = folder.path().join("file");
+        let mut writer = Writer::create(&path).unwrap();
+        let mut expected = Vec::new();
+        for (nth, size) in sizes.into_iter().enumerate() {
+            let piece: Vec<u8> = (0..size).map(|at| (at * 7 + nth) as u8).collect();
+            writer.write(&piece).unwrap();
+            expected.extend(piece);
+        }
+
+        let fact = writer.finish(mode).unwrap();
+
+        assert!(std::fs::read(&path).unwrap() == expected);
+        assert_eq!((fact.bytes, fact.blake3), (expected.len() as u64, blake3::hash(&expected).to_string()));
     }
 }
