@@ -71,6 +71,15 @@ impl World<'_> {
         })
     }
 
+    /// [`World::stops`] for several threads.
+    pub fn stopper(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let (stop, tick) = (self.stop.clone(), Arc::clone(&self.tick));
+        move || {
+            tick();
+            stop.is_cancelled()
+        }
+    }
+
     /// Whether the pass should end. Asked between all small steps, each of which is a sign of life.
     #[must_use]
     pub fn stops(&self) -> bool {
@@ -258,6 +267,7 @@ impl<'w> Pass<'w> {
             let scan = look.scan(&self.world.space)?;
             if self.is_known(&scan) {
                 look.end()?;
+                self.took.snapshot += self.lap();
                 // What was set aside is gone from the table, though there is nothing to build.
                 let content = self.found.whole().and_then(|served| served.manifest.content_hash);
                 if content.is_some_and(|content| !self.holds(&content)) {
@@ -278,6 +288,7 @@ impl<'w> Pass<'w> {
             }
             let id = staging::new_id((self.world.clock)());
             let mut draft = Staging::begin(&self.builds, id)?.draft()?;
+            let proof = held.prove_ahead(self.world);
             let survey =
                 survey(&look, self.world, held.planner(self.found.rows()), Some(&mut draft), &self.refused)?;
             look.end()?;
@@ -292,7 +303,7 @@ impl<'w> Pass<'w> {
                 return Ok(self.done(Outcome::Unchanged));
             }
             self.permit(&survey)?;
-            if let Some(damaged) = held.damaged(self.world, &survey.plan)? {
+            if let Some(damaged) = held.damaged(self.world, &survey.plan, proof)? {
                 // Its vectors are not what was paid for: look again without it.
                 self.found.exclude(self.world, damaged);
                 drafted.staging.discard()?;
@@ -325,7 +336,7 @@ impl<'w> Pass<'w> {
         mut held: HeldVectors,
         bought: &Purchased,
     ) -> Result<Done, PassError> {
-        let stop = || self.world.stops();
+        let stop = self.world.stopper();
         self.enter(Phase::Index);
         let sealed = held.seal(self.world, drafted, survey)?;
         self.took.index += self.lap();

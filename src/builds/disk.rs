@@ -13,6 +13,7 @@ use std::thread::JoinHandle;
 
 use thiserror::Error;
 
+use super::beside;
 use crate::manifest::FileFact;
 
 /// A system call on a file of ours that failed.
@@ -126,19 +127,13 @@ impl Writer {
 
     fn pass_on(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         let Self { file, hasher, .. } = self;
-        let (hashed, written) = if bytes.len() < Self::BUFFER / 2 {
-            (false, file.write_all(bytes))
+        let mut hash = || _ = hasher.update(bytes);
+        let written = if bytes.len() < Self::BUFFER / 2 {
+            hash();
+            file.write_all(bytes)
         } else {
-            std::thread::scope(|scope| {
-                let beside = std::thread::Builder::new().name("hash".to_owned());
-                let beside = beside.spawn_scoped(scope, || _ = hasher.update(bytes));
-                // Where no thread can be had, one after the other does as well.
-                (beside.is_ok(), file.write_all(bytes))
-            })
+            beside::both(hash, || file.write_all(bytes)).1
         };
-        if !hashed {
-            hasher.update(bytes);
-        }
         written.map_err(DiskError::at("write", &self.path))?;
         self.bytes += bytes.len() as u64;
         self.waiting += bytes.len();

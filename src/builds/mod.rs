@@ -7,6 +7,7 @@
 //! else. What should be built is not decided here at all.
 
 pub mod adopt;
+mod beside;
 pub mod collect;
 pub mod disk;
 pub mod index;

@@ -13,6 +13,7 @@ use std::path::Path;
 use serde::Serialize;
 use thiserror::Error;
 
+use super::beside;
 use super::disk::{self, DiskError};
 use super::index::{self, Opened};
 use super::layout::{HASHES, INDEX, METADATA};
@@ -32,6 +33,9 @@ const SAMPLE: u64 = 16;
 /// Bytes that the sample may read in all, so that proving a large index costs a few passes at most.
 const SAMPLE_BYTES: u64 = 1 << 30;
 const PIECE_BYTES: usize = 1 << 20;
+
+/// Asked between all small steps whether to stop, by every thread that proves.
+pub type Stop<'a> = dyn Fn() -> bool + Sync + 'a;
 
 /// One promise, and whether it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -116,7 +120,7 @@ impl Sealed {
     /// # Errors
     ///
     /// [`VerifyError`]; the staging directory then stays where it is.
-    pub fn verify(self, stop: &dyn Fn() -> bool) -> Result<Verified, VerifyError> {
+    pub fn verify(self, stop: &Stop<'_>) -> Result<Verified, VerifyError> {
         let expected = Expected {
             files: &self.files,
             rows: self.rows,
@@ -139,7 +143,7 @@ impl Build {
     /// # Errors
     ///
     /// [`VerifyError::Stopped`] only: a damaged build is told by its checks.
-    pub fn prove(&self, stop: &dyn Fn() -> bool) -> Result<Vec<Check>, VerifyError> {
+    pub fn prove(&self, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
         let manifest = &self.manifest;
         let expected = Expected {
             files: &manifest.files,
@@ -156,7 +160,7 @@ impl Build {
     /// # Errors
     ///
     /// [`VerifyError::Stopped`].
-    pub fn index_is_whole(&self, stop: &dyn Fn() -> bool) -> Result<bool, VerifyError> {
+    pub fn index_is_whole(&self, stop: &Stop<'_>) -> Result<bool, VerifyError> {
         let fact = &self.manifest.files.index;
         let mut hasher = blake3::Hasher::new();
         let read = pieces(&self.path(INDEX), fact.bytes, stop, &mut |piece| {
@@ -172,20 +176,29 @@ impl Build {
 
 /// Makes every check that a build can be put to.
 ///
+/// The metadata are read beside the index, by a thread of their own. Faiss,
+/// which maps the index, is asked only once the index was read to its end: a
+/// sector that cannot be read is an error here and would end the process there.
+///
 /// # Errors
 ///
 /// [`VerifyError::Stopped`].
-pub fn prove(
-    directory: &Path,
-    expected: &Expected<'_>,
-    stop: &dyn Fn() -> bool,
-) -> Result<Vec<Check>, VerifyError> {
-    let mut checks = Vec::new();
-    index_file(&directory.join(INDEX), expected, stop, &mut checks)?;
-    metadata_file(&directory.join(METADATA), expected, stop, &mut checks)?;
+pub fn prove(directory: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
+    let index = directory.join(INDEX);
+    let (metadata, index) = beside::both(
+        || metadata_file(&directory.join(METADATA), expected, stop),
+        || {
+            let read = index_file(&index, expected, stop)?;
+            let whole = read.iter().all(|check| check.ok);
+            let faiss = if whole { faiss_says(&index, expected, stop)? } else { Vec::new() };
+            Ok::<_, VerifyError>((read, faiss))
+        },
+    );
+    let (mut checks, faiss) = index?;
+    checks.extend(metadata?);
     hashes_file(&directory.join(HASHES), expected, &mut checks);
     if checks.iter().all(|check| check.ok) {
-        faiss_says(&directory.join(INDEX), expected, stop, &mut checks)?;
+        checks.extend(faiss);
     }
     Ok(checks)
 }
@@ -201,7 +214,7 @@ enum Cut {
 }
 
 /// Hands the bytes of a file of this length on in pieces, from its beginning.
-fn pieces(path: &Path, bytes: u64, stop: &dyn Fn() -> bool, each: &mut dyn FnMut(&[u8])) -> Result<(), Cut> {
+fn pieces(path: &Path, bytes: u64, stop: &Stop<'_>, each: &mut dyn FnMut(&[u8])) -> Result<(), Cut> {
     let mut file = disk::open_file_of(path, bytes).map_err(Cut::Disk)?.take(bytes);
     let mut buffer = vec![0; PIECE_BYTES];
     loop {
@@ -220,7 +233,7 @@ fn digest(
     name: &'static str,
     path: &Path,
     fact: &FileFact,
-    stop: &dyn Fn() -> bool,
+    stop: &Stop<'_>,
     also: &mut dyn FnMut(&[u8]),
     checks: &mut Vec<Check>,
 ) -> Result<(), VerifyError> {
@@ -228,9 +241,8 @@ fn digest(
     let mut bytes = 0_u64;
     let words = |bytes: u64, digest: &str| format!("{bytes} bytes, blake3 {digest}");
     let read = pieces(path, fact.bytes, stop, &mut |piece| {
-        hasher.update(piece);
         bytes += piece.len() as u64;
-        also(piece);
+        beside::both(|| _ = hasher.update(piece), || also(piece));
     });
     let found = match read {
         Ok(()) => words(bytes, hasher.finalize().to_hex().as_str()),
@@ -241,18 +253,14 @@ fn digest(
     Ok(())
 }
 
-fn index_file(
-    path: &Path,
-    expected: &Expected<'_>,
-    stop: &dyn Fn() -> bool,
-    checks: &mut Vec<Check>,
-) -> Result<(), VerifyError> {
+fn index_file(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
+    let mut checks = Vec::new();
     let mut lengths = UnitLengths::new(expected.dimension);
-    digest("index file", path, &expected.files.index, stop, &mut |piece| lengths.bytes(piece), checks)?;
+    digest("index file", path, &expected.files.index, stop, &mut |piece| lengths.bytes(piece), &mut checks)?;
     if expected.unit {
         let wrong = format!("{} vectors that are not", lengths.wrong);
         check(
-            checks,
+            &mut checks,
             "unit vectors",
             "all finite and of length 1",
             match lengths.wrong {
@@ -261,19 +269,22 @@ fn index_file(
             },
         );
     }
-    Ok(())
+    Ok(checks)
 }
 
-fn metadata_file(
-    path: &Path,
-    expected: &Expected<'_>,
-    stop: &dyn Fn() -> bool,
-    checks: &mut Vec<Check>,
-) -> Result<(), VerifyError> {
+fn metadata_file(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
+    let mut checks = Vec::new();
     let mut counter = RecordCounter::default();
-    digest("metadata file", path, &expected.files.metadata, stop, &mut |piece| counter.bytes(piece), checks)?;
-    check(checks, "metadata records", expected.rows, counter.finish());
-    Ok(())
+    digest(
+        "metadata file",
+        path,
+        &expected.files.metadata,
+        stop,
+        &mut |piece| counter.bytes(piece),
+        &mut checks,
+    )?;
+    check(&mut checks, "metadata records", expected.rows, counter.finish());
+    Ok(checks)
 }
 
 fn hashes_file(path: &Path, expected: &Expected<'_>, checks: &mut Vec<Check>) {
@@ -296,26 +307,23 @@ fn hashes_file(path: &Path, expected: &Expected<'_>, checks: &mut Vec<Check>) {
     );
 }
 
-/// What Faiss says of the index, the files' digests being right.
-fn faiss_says(
-    path: &Path,
-    expected: &Expected<'_>,
-    stop: &dyn Fn() -> bool,
-    checks: &mut Vec<Check>,
-) -> Result<(), VerifyError> {
+/// What Faiss says of an index whose digest is right.
+fn faiss_says(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
+    let mut checks = Vec::new();
     let opened = match Opened::map(path) {
         Ok(opened) => opened,
         Err(error) => {
-            check(checks, "index", "a flat index", super::with_cause(&error));
-            return Ok(());
+            check(&mut checks, "index", "a flat index", super::with_cause(&error));
+            return Ok(checks);
         }
     };
     let header = opened.header;
-    check(checks, "ntotal", expected.rows, header.ntotal);
-    check(checks, "dimension", expected.dimension, header.dimension);
-    check(checks, "metric", "inner product", if header.inner_product { "inner product" } else { "another" });
+    let metric = if header.inner_product { "inner product" } else { "another" };
+    check(&mut checks, "ntotal", expected.rows, header.ntotal);
+    check(&mut checks, "dimension", expected.dimension, header.dimension);
+    check(&mut checks, "metric", "inner product", metric);
     if !expected.unit || header.ntotal == 0 || header.dimension != expected.dimension {
-        return Ok(());
+        return Ok(checks);
     }
     let index_bytes = 4 * header.ntotal * header.dimension as u64;
     let sample = SAMPLE.min(SAMPLE_BYTES / index_bytes.max(1)).clamp(1, header.ntotal);
@@ -330,8 +338,8 @@ fn faiss_says(
         }
     }
     let found = if lost.is_empty() { format!("{sample} rows find themselves") } else { lost.join(", ") };
-    check(checks, "self search", format!("{sample} rows find themselves"), found);
-    Ok(())
+    check(&mut checks, "self search", format!("{sample} rows find themselves"), found);
+    Ok(checks)
 }
 
 /// Whether a row is its own best answer, save for rows as good within rounding.

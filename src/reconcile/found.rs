@@ -7,6 +7,9 @@
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
+use std::thread::JoinHandle;
+
+use tokio_util::sync::{CancellationToken, DropGuard};
 
 use super::survey::Survey;
 use super::{PassError, Progress, World};
@@ -104,7 +107,7 @@ impl Found {
     /// Proves the served files in full; damaged ones are to be replaced.
     pub(super) fn prove(&mut self, world: &World<'_>) -> Result<(), PassError> {
         let Some(build) = self.served.build() else { return Ok(()) };
-        let checks = build.prove(&|| world.stops())?;
+        let checks = build.prove(&world.stopper())?;
         if checks.iter().all(|check| check.ok) || build.manifest.adopted {
             return Ok(());
         }
@@ -251,11 +254,31 @@ impl HeldVectors {
         planner(served, &self.builds, &self.cached, &self.bought)
     }
 
+    /// Begins to prove the index of the likeliest build while the rows are read: nearly every plan
+    /// takes vectors from it.
+    pub(super) fn prove_ahead(&self, world: &World<'_>) -> Option<ProofAhead> {
+        let build = self.builds.first()?.build.clone();
+        let (world_stops, given_up) = (world.stopper(), CancellationToken::new());
+        let drop = given_up.clone().drop_guard();
+        let proof = move || build.index_is_whole(&|| world_stops() || given_up.is_cancelled());
+        Some(ProofAhead { thread: std::thread::spawn(proof), _given_up: drop })
+    }
+
     /// Proves the indexes that a plan takes vectors from; gives the id of one that is damaged.
-    pub(super) fn damaged(&self, world: &World<'_>, plan: &Plan) -> Result<Option<String>, VerifyError> {
+    pub(super) fn damaged(
+        &self,
+        world: &World<'_>,
+        plan: &Plan,
+        mut ahead: Option<ProofAhead>,
+    ) -> Result<Option<String>, VerifyError> {
         for &build in &plan.builds_used {
+            let proof = ahead.take_if(|_| build == 0);
             let build = &self.builds[usize::from(build)].build;
-            if !build.index_is_whole(&|| world.stops())? {
+            let whole = match proof {
+                Some(proof) => proof.end(),
+                None => build.index_is_whole(&world.stopper()),
+            };
+            if !whole? {
                 return Ok(Some(build.manifest.id.clone()));
             }
         }
@@ -301,6 +324,19 @@ impl HeldVectors {
         if let Err(error) = self.cache.forget(&|text| holds.contains(text)) {
             (world.progress)(Progress::Warning(&with_cause(&error)));
         }
+    }
+}
+
+/// A proof that goes on beside the reading of the rows. Dropped, it is given up.
+pub(super) struct ProofAhead {
+    thread: JoinHandle<Result<bool, VerifyError>>,
+    _given_up: DropGuard,
+}
+
+impl ProofAhead {
+    fn end(self) -> Result<bool, VerifyError> {
+        // A panic in there is our own bug and goes on here.
+        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 

@@ -66,7 +66,7 @@ fn serve_earlier(world: &World<'_>, asked: &Rollback, builds: &Builds) -> Result
         (None, None) => return Err(PassError::NothingBefore { served: "the present".to_owned() }),
     };
     let target = builds.build(&to)?;
-    let checks = target.prove(&|| world.stops())?;
+    let checks = target.prove(&world.stopper())?;
     if checks.iter().any(|check| !check.ok) {
         return Err(PassError::DamagedTarget { id: to, words: failed(&checks) });
     }

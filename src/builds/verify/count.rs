@@ -70,30 +70,30 @@ const MOST_RECORD_BYTES: usize = 64 << 20;
 /// Counts the records of a JSON array of objects as its bytes come, parsing each.
 #[derive(Default)]
 pub struct RecordCounter {
-    record: Vec<u8>,
-    /// Brackets open within a record.
-    depth: u32,
-    in_string: bool,
-    escaped: bool,
+    /// Bytes of a record whose end has not come yet.
+    left: Vec<u8>,
+    /// So many of them must be there before parsing is worth another try: a
+    /// record that never ends costs no more than twice its bytes.
+    enough: usize,
+    place: Place,
     records: u64,
-    due: Due,
     wrong: Option<String>,
 }
 
-/// What may come next outside of records.
-#[derive(Clone, Copy, Default, PartialEq)]
-enum Due {
-    /// The bracket that opens the array.
+/// Where in the array the next byte stands.
+#[derive(Clone, Copy, Default, PartialEq, Eq)]
+enum Place {
+    /// Before `[`.
     #[default]
-    Array,
-    /// The first record, or the end.
-    First,
-    /// A comma, or the end.
-    Comma,
-    /// A record.
-    Record,
-    /// Nothing.
-    Nothing,
+    Before,
+    /// After `[`.
+    Opened,
+    /// After a record.
+    AfterRecord,
+    /// After a comma.
+    AfterComma,
+    /// After `]`.
+    Closed,
 }
 
 impl RecordCounter {
@@ -102,83 +102,86 @@ impl RecordCounter {
         if self.wrong.is_some() {
             return;
         }
-        let mut from = 0;
-        for (at, &byte) in piece.iter().enumerate() {
-            if self.depth == 0 {
-                from = at;
-                if let Err(wrong) = self.between(byte) {
-                    self.wrong.get_or_insert(wrong);
-                    return;
-                }
-            } else if self.within(byte) {
-                self.take(&piece[from..=at]);
-                self.one();
-            }
-        }
-        if self.depth > 0 {
-            self.take(&piece[from..]);
-        }
-    }
-
-    /// A byte outside of records.
-    fn between(&mut self, byte: u8) -> Result<(), String> {
-        self.due = match (byte, self.due) {
-            (b' ' | b'\t' | b'\n' | b'\r', due) => due,
-            (b'[', Due::Array) => Due::First,
-            (b'{', Due::First | Due::Record) => {
-                self.depth = 1;
-                Due::Comma
-            }
-            (b',', Due::Comma) => Due::Record,
-            (b']', Due::First | Due::Comma) => Due::Nothing,
-            (byte, _) => {
-                let after = self.records;
-                return Err(format!("{:?} after record {after}", char::from(byte)));
-            }
-        };
-        Ok(())
-    }
-
-    /// A byte of a record; true where it is the last one.
-    fn within(&mut self, byte: u8) -> bool {
-        match byte {
-            _ if self.escaped => self.escaped = false,
-            b'\\' => self.escaped = self.in_string,
-            b'"' => self.in_string = !self.in_string,
-            b'{' | b'[' if !self.in_string => self.depth += 1,
-            b'}' | b']' if !self.in_string => self.depth -= 1,
-            _ => {}
-        }
-        self.depth == 0
-    }
-
-    fn take(&mut self, bytes: &[u8]) {
-        if self.record.len() + bytes.len() <= MOST_RECORD_BYTES {
-            self.record.extend_from_slice(bytes);
+        if self.left.is_empty() {
+            let used = self.walk(piece);
+            self.left.extend_from_slice(&piece[used..]);
         } else {
+            self.left.extend_from_slice(piece);
+            if self.left.len() < self.enough {
+                return;
+            }
+            let left = std::mem::take(&mut self.left);
+            let used = self.walk(&left);
+            self.left = left;
+            self.left.drain(..used);
+        }
+        if self.left.len() > MOST_RECORD_BYTES {
             self.wrong =
                 Some(format!("record {} is longer than {MOST_RECORD_BYTES} bytes", self.records + 1));
-            self.record = Vec::new();
+            self.left = Vec::new();
         }
+        self.enough = (2 * self.left.len()).min(MOST_RECORD_BYTES);
     }
 
-    fn one(&mut self) {
-        self.records += 1;
-        if let Err(error) = serde_json::from_slice::<IgnoredAny>(&self.record) {
-            self.wrong.get_or_insert_with(|| format!("record {}: {error}", self.records));
+    /// Goes over all that is whole, and says how many bytes that was.
+    fn walk(&mut self, bytes: &[u8]) -> usize {
+        let mut at = 0;
+        while let (Some(&byte), None) = (bytes.get(at), &self.wrong) {
+            self.place = match (byte, self.place) {
+                (b' ' | b'\n' | b'\r' | b'\t', place) => place,
+                (b'[', Place::Before) => Place::Opened,
+                (b']', Place::Opened | Place::AfterRecord) => Place::Closed,
+                (b',', Place::AfterRecord) => Place::AfterComma,
+                (b'{', Place::Opened | Place::AfterComma) => {
+                    let Some(length) = self.record(&bytes[at..]) else { return at };
+                    at += length;
+                    self.place = Place::AfterRecord;
+                    continue;
+                }
+                (other, _) => {
+                    let found = char::from(other);
+                    self.wrong = Some(format!("{found:?} after record {}", self.records));
+                    break;
+                }
+            };
+            at += 1;
         }
-        self.record.clear();
+        at
+    }
+
+    /// Parses one record; none where more of it is to come.
+    fn record(&mut self, bytes: &[u8]) -> Option<usize> {
+        let mut records = serde_json::Deserializer::from_slice(bytes).into_iter::<IgnoredAny>();
+        match records.next() {
+            Some(Err(error)) if error.is_eof() || is_at_end(&error, bytes) => None,
+            Some(Err(error)) => {
+                self.wrong = Some(format!("record {}: {error}", self.records + 1));
+                None
+            }
+            _ => {
+                self.records += 1;
+                Some(records.byte_offset())
+            }
+        }
     }
 
     /// The number of records, or what is wrong.
     #[must_use]
-    pub fn finish(self) -> String {
+    pub fn finish(mut self) -> String {
+        let left = std::mem::take(&mut self.left);
+        self.walk(&left);
         match self.wrong {
             Some(wrong) => wrong,
-            None if self.due == Due::Nothing => self.records.to_string(),
+            None if self.place == Place::Closed => self.records.to_string(),
             None => "a JSON array that does not end".to_owned(),
         }
     }
+}
+
+/// Whether the fault is where the bytes end: a number that is cut off is told as a wrong one.
+fn is_at_end(error: &serde_json::Error, bytes: &[u8]) -> bool {
+    let lines = bytes.split_inclusive(|&byte| byte == b'\n').take(error.line().saturating_sub(1));
+    lines.map(<[u8]>::len).sum::<usize>() + error.column() >= bytes.len()
 }
 
 #[cfg(test)]
@@ -194,6 +197,7 @@ mod tests {
             (r#"[{"a": 1}]"#, "1"),
             (r#"[{"a": "]}\"{["}, {"b": [1, {"c": {}}]}]"#, "2"),
             (r#"[{"a": "\\"}, {"b": 2}]"#, "2"),
+            ("[{\"a\": -1.25e-3},\n {\"b\":\n true, \"c\":\n-0.5}]\n", "2"),
             (r#"[{"a": 1}"#, "a JSON array that does not end"),
             (r#"[{"a": Infinity}]"#, "record 1: expected value at line 1 column 7"),
             ("", "a JSON array that does not end"),
@@ -248,7 +252,7 @@ mod tests {
         for _ in 0..=MOST_RECORD_BYTES / piece.len() {
             counter.bytes(&piece);
         }
-        assert!(counter.record.capacity() <= 2 * MOST_RECORD_BYTES);
+        assert!(counter.left.capacity() <= 2 * MOST_RECORD_BYTES);
 
         assert_eq!(counter.finish(), "record 1 is longer than 67108864 bytes");
     }
