@@ -153,7 +153,7 @@ struct Answer {
 struct Embedding {
     // Left out where there is none; the count of its floats is then wrong.
     #[serde(default)]
-    values: Vec<wire::Float>,
+    values: wire::Floats,
 }
 
 fn vectors(reply: &Reply, key: &SecretString, texts: &[String]) -> Result<Vec<Vec<f32>>, Failure> {
@@ -164,7 +164,7 @@ fn vectors(reply: &Reply, key: &SecretString, texts: &[String]) -> Result<Vec<Ve
         serde_json::from_slice(&reply.body).map_err(|error| wire::unreadable(&error, texts))?;
     match answer {
         Answer { embeddings: Some(embeddings), error: None } => {
-            Ok(embeddings.into_iter().map(|embedding| wire::vector(embedding.values)).collect())
+            Ok(embeddings.into_iter().map(|embedding| embedding.values.0).collect())
         }
         Answer { .. } => Err(wire::failure(reply, Some(key), texts)),
     }

@@ -8,7 +8,7 @@
 //! or ignore it: to models known to have another length, and to those that
 //! have answered with longer vectors than we want.
 
-use std::fmt;
+use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
@@ -17,6 +17,7 @@ use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 use serde::{Deserialize, Deserializer, Serialize, de};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{EmbedError, Embedder, EmbedderSettings, Failure, Task, base_address, sendable_key, wire};
 use crate::http::{HeaderText, Http, Reply};
@@ -170,28 +171,13 @@ struct Embedding(Vec<f32>);
 
 impl<'de> Deserialize<'de> for Embedding {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        impl<'de> de::Visitor<'de> for Visitor {
-            type Value = Embedding;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a list of numbers, or base64")
-            }
-
-            fn visit_seq<A: de::SeqAccess<'de>>(self, list: A) -> Result<Embedding, A::Error> {
-                let floats = Vec::deserialize(de::value::SeqAccessDeserializer::new(list))?;
-                Ok(Embedding(wire::vector(floats)))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Embedding, E> {
-                base64_floats(text)
-                    .map(Embedding)
-                    .ok_or_else(|| E::custom("expected base64 of 32-bit floats"))
-            }
+        let raw = <&RawValue>::deserialize(from)?;
+        if !raw.get().starts_with('"') {
+            return wire::floats(raw.get()).map(Embedding).map_err(de::Error::custom);
         }
-
-        from.deserialize_any(Visitor)
+        let text: Cow<'_, str> = serde_json::from_str(raw.get()).map_err(de::Error::custom)?;
+        let floats = base64_floats(&text).map(Embedding);
+        floats.ok_or_else(|| de::Error::custom("expected base64 of 32-bit floats"))
     }
 }
 

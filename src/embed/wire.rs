@@ -11,17 +11,85 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::{Failure, FailureKind, words};
 use crate::http::Reply;
 
-/// A number, or text that is one.
-pub(super) struct Float(f32);
+/// One vector as the answer gives it: a list of numbers, each maybe as text.
+#[derive(Debug, Default)]
+pub(super) struct Floats(pub Vec<f32>);
 
-/// One vector as the answer gives it.
-pub(super) fn vector(floats: Vec<Float>) -> Vec<f32> {
-    floats.into_iter().map(|Float(x)| x).collect()
+impl<'de> Deserialize<'de> for Floats {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        let raw = <&RawValue>::deserialize(from)?;
+        floats(raw.get()).map(Floats).map_err(de::Error::custom)
+    }
 }
+
+/// The floats of a JSON list.
+///
+/// Nearly all of an answer is plain numbers of few digits, and an answer is
+/// most of what a purchase costs: those are read here, anything else as any JSON is.
+pub(super) fn floats(list: &str) -> serde_json::Result<Vec<f32>> {
+    if let Some(floats) = plain_floats(list.as_bytes()) {
+        return Ok(floats);
+    }
+    let floats: Vec<Float> = serde_json::from_str(list)?;
+    Ok(floats.into_iter().map(|Float(x)| x).collect())
+}
+
+/// None where there is anything but numbers of few digits, one comma between two.
+fn plain_floats(list: &[u8]) -> Option<Vec<f32>> {
+    let mut rest = list.strip_prefix(b"[")?;
+    // A number and its comma take about twelve bytes.
+    let mut floats = Vec::with_capacity(list.len() / 8);
+    loop {
+        let (float, after) = plain_float(rest.trim_ascii_start())?;
+        floats.push(float);
+        match after.trim_ascii_start() {
+            [b',', more @ ..] => rest = more,
+            b"]" => return Some(floats),
+            _ => return None,
+        }
+    }
+}
+
+/// A decimal fraction of at most fifteen digits, and what follows it.
+///
+/// Both its digits as a whole number and the power of ten that divides it are
+/// doubles without rounding, so that the quotient is the double nearest to the
+/// decimal: the one that any right parser gives.
+#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "vectors are f32")]
+fn plain_float(text: &[u8]) -> Option<(f32, &[u8])> {
+    const MOST_DIGITS: usize = 15;
+    const TENS: [f64; MOST_DIGITS + 1] =
+        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
+    let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
+    let mut digits = 0_u64;
+    let mut read = |text: &[u8], most: usize| {
+        let some = text.iter().take(most).take_while(|byte| byte.is_ascii_digit());
+        some.map(|byte| digits = digits * 10 + u64::from(byte - b'0')).count()
+    };
+    let whole = read(text, MOST_DIGITS);
+    let (decimals, rest) = match &text[whole..] {
+        [b'.', fraction @ ..] => {
+            let decimals = read(fraction, MOST_DIGITS - whole);
+            (decimals, (decimals > 0).then(|| &fraction[decimals..])?)
+        }
+        rest => (0, rest),
+    };
+    // What JSON does not take for a number, and what has more to it, is left to its own parser.
+    let odd = whole == 0 || (whole > 1 && text[0] == b'0');
+    if odd || matches!(rest, [b'e' | b'E' | b'0'..=b'9', ..]) {
+        return None;
+    }
+    let x = digits as f64 / TENS[decimals];
+    Some((if negative { -x } else { x } as f32, rest))
+}
+
+/// A number, or text that is one.
+struct Float(f32);
 
 impl<'de> Deserialize<'de> for Float {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
