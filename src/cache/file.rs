@@ -179,7 +179,7 @@ fn open_proven(path: &Path) -> Result<Connection, Fault> {
          PRAGMA temp_store = MEMORY;
          PRAGMA cache_size = -16384;
          PRAGMA journal_mode = WAL;
-         PRAGMA wal_autocheckpoint = 512;",
+         PRAGMA wal_autocheckpoint = 4096;",
     )?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     begin_if_empty(&transaction)?;

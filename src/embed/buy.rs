@@ -214,7 +214,7 @@ impl Buyer<'_> {
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.stopped().await,
-                Some(note) = self.heard.recv() => self.hear(note)?,
+                Some(note) = self.heard.recv() => self.hear_all(note)?,
                 Some(ended) = self.at_work.join_next() => outcome(ended)?,
                 _ = tick.tick() => self.tell(),
             }
@@ -231,6 +231,27 @@ impl Buyer<'_> {
             self.at_work.spawn(async move { bisect::batch(&line, batch).await });
         }
         Ok(())
+    }
+
+    /// Hears a note, and with an answer every other one that has arrived meanwhile: they are
+    /// kept by one step, whose cost is a flush of the disk.
+    fn hear_all(&mut self, note: Note) -> Result<(), EmbedError> {
+        let Note::Arrived(mut arrived) = note else { return self.hear(note) };
+        let mut after = None;
+        while let Ok(note) = self.heard.try_recv() {
+            match note {
+                Note::Arrived(more) => {
+                    arrived.hashes.extend(more.hashes);
+                    arrived.vectors.extend(more.vectors);
+                }
+                other => {
+                    after = Some(other);
+                    break;
+                }
+            }
+        }
+        self.hear(Note::Arrived(arrived))?;
+        after.map_or(Ok(()), |note| self.hear(note))
     }
 
     fn hear(&mut self, note: Note) -> Result<(), EmbedError> {
