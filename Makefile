@@ -3,7 +3,7 @@
 
 SHELL := /bin/bash
 .DELETE_ON_ERROR:
-.PHONY: help demo test systemd-test proof soak check build install uninstall clean setup
+.PHONY: help demo test systemd-test proof soak bench check build install uninstall clean setup
 
 # Where tests/setup.sh puts a newer cmake, if the system's is too old for Faiss.
 export PATH := $(CURDIR)/target/tools/bin:$(PATH)
@@ -37,6 +37,11 @@ SOAK ?= 1h
 soak: setup $(READER)/ready ## everything at once for a while: make soak SOAK=8h
 	rm -f $(REPORT)/soak.txt
 	REINDEXD_SOAK=$(SOAK) $(PROOF) soak --nocapture; ended=$$?; $(TOLD); exit $$ended
+
+LINES :=
+bench: build ## what it costs beside the least it must: make bench LINES="1 6", LINES=shapes, TURNS=5 IDLE=600
+	install -D target/release/reindexd target/bench/reindexd
+	REINDEXD_BENCH_PROGRAM=$(CURDIR)/target/bench/reindexd cargo bench --locked --bench bench -- $(LINES)
 
 check: setup $(READER)/ready ## format, lints, tests, documentation; warnings are errors
 	cargo fmt --check

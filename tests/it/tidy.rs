@@ -186,7 +186,7 @@ fn program() -> Vec<SourceFile> {
     files("src", ".rs")
 }
 
-/// These and the tests'.
+/// These, the tests' and the bench's.
 fn all_rust() -> Vec<SourceFile> {
-    [program(), files("tests/it", ".rs"), files("tests/proof", ".rs")].concat()
+    [program(), files("tests/it", ".rs"), files("tests/proof", ".rs"), files("benches", ".rs")].concat()
 }
