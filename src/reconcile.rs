@@ -64,11 +64,7 @@ pub struct World<'a> {
 impl World<'_> {
     /// [`World::stops`] for a place that outlives the borrow: SQLite asks it within one long step.
     fn interrupt(&self) -> Interrupt {
-        let (stop, tick) = (self.stop.clone(), Arc::clone(&self.tick));
-        Arc::new(move || {
-            tick();
-            stop.is_cancelled()
-        })
+        Arc::new(self.stopper())
     }
 
     /// [`World::stops`] for several threads.
