@@ -61,14 +61,15 @@ impl Bed {
             eprintln!("making the database of {name}");
             bed.make_database();
         }
+        let quoted = |path: PathBuf| format!("\"{}\"", path.display());
         let settings = format!(
-            "[source]\ndatabase = {:?}\n[trigger]\nmarker = {:?}\n[embedding]\nbase_url = \"http://{}\"\ndimension = {dimension}\n\
-             [publish]\nindex = {:?}\nmetadata = {:?}\n",
-            bed.database(),
-            bed.marker(),
+            "[source]\ndatabase = {}\n[trigger]\nmarker = {}\n[embedding]\nbase_url = \"http://{}\"\ndimension = {dimension}\n\
+             [publish]\nindex = {}\nmetadata = {}\n",
+            quoted(bed.database()),
+            quoted(bed.marker()),
             server.address(),
-            data.join("faiss.index"),
-            data.join("metadata.json"),
+            quoted(data.join("faiss.index")),
+            quoted(data.join("metadata.json")),
         );
         std::fs::write(bed.folder.join("reindexd.toml"), settings).unwrap();
         bed

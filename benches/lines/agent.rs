@@ -99,7 +99,7 @@ pub fn end_idle(bench: &mut Bench, idle: &Idle) {
         eprintln!("the agent is left idle for another {} s", left.as_secs());
         std::thread::sleep(left);
     }
-    let spent = idle.agent.processor_time() - idle.spent;
+    let spent = idle.agent.processor_time().saturating_sub(idle.spent);
     let memory = anonymous(idle.agent.child.id());
     assert!(memory > 0, "the agent is still there");
     let what = format!("agent idle for {} s: processor time", idle.since.elapsed().as_secs());
