@@ -17,6 +17,7 @@ use std::time::Duration;
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 use secrecy::{ExposeSecret, SecretString};
+use tokio::time::Instant;
 
 /// A client that keeps its connections alive between requests.
 pub struct Http {
@@ -103,6 +104,10 @@ impl HttpError {
 impl Http {
     /// How long one connection attempt may take before the next address is tried.
     const CONNECT: Duration = Duration::from_secs(10);
+    /// A timeout that is told so late was slept through: the process was stopped, or the machine suspended.
+    const STOOD_STILL: Duration = Duration::from_secs(1);
+    /// How long an answer that came meanwhile may take to be read.
+    const CATCH_UP: Duration = Duration::from_secs(2);
 
     /// Sets up TLS and the two clients; opens no connection.
     ///
@@ -187,10 +192,14 @@ impl Http {
             let response = request.send().await.map_err(|error| broken(&origin, error))?;
             read(response, &origin, most_bytes).await
         };
-        match tokio::time::timeout(timeout, whole).await {
-            Ok(reply) => reply,
-            Err(_elapsed) => Err(HttpError::Timeout { origin, limit: timeout }),
+        let mut whole = std::pin::pin!(whole);
+        let deadline = Instant::now() + timeout;
+        let mut reply = tokio::time::timeout_at(deadline, &mut whole).await;
+        if reply.is_err() && deadline.elapsed() >= Self::STOOD_STILL {
+            // The answer may have come meanwhile, and have been paid for.
+            reply = tokio::time::timeout(Self::CATCH_UP, whole).await;
         }
+        reply.unwrap_or_else(|_elapsed| Err(HttpError::Timeout { origin: origin.clone(), limit: timeout }))
     }
 }
 

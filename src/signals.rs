@@ -100,10 +100,9 @@ impl Handlers {
             flag::register(number, Arc::clone(&asked_before))?;
             flag::register(number, Arc::clone(heard))?;
         }
-        // A file that may grow no further is an error of the write, not the end of the program.
-        flag::register(SIGXFSZ, Arc::new(AtomicBool::new(false)))?;
         flag::register(SIGHUP, Arc::clone(&handlers.reload))?;
         flag::register(SIGUSR1, Arc::clone(&handlers.now))?;
+        // A file that may grow no further is an error of the write, not the end of the program.
         // Nobody reads this flag. A handler, unlike an ignored signal, is not handed on to commands that we run.
         flag::register(SIGXFSZ, Arc::default())?;
         Ok(handlers)

@@ -127,13 +127,8 @@ impl Writer {
 
     fn pass_on(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         let Self { file, hasher, .. } = self;
-        let mut hash = || _ = hasher.update(bytes);
-        let written = if bytes.len() < Self::BUFFER / 2 {
-            hash();
-            file.write_all(bytes)
-        } else {
-            beside::both(hash, || file.write_all(bytes)).1
-        };
+        let length = bytes.len() as u64;
+        let ((), written) = beside::both(length, || _ = hasher.update(bytes), || file.write_all(bytes));
         written.map_err(DiskError::at("write", &self.path))?;
         self.bytes += bytes.len() as u64;
         self.waiting += bytes.len();

@@ -186,6 +186,7 @@ impl Build {
 pub fn prove(directory: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
     let index = directory.join(INDEX);
     let (metadata, index) = beside::both(
+        expected.files.metadata.bytes.min(expected.files.index.bytes),
         || metadata_file(&directory.join(METADATA), expected, stop),
         || {
             let read = index_file(&index, expected, stop)?;
@@ -242,7 +243,7 @@ fn digest(
     let words = |bytes: u64, digest: &str| format!("{bytes} bytes, blake3 {digest}");
     let read = pieces(path, fact.bytes, stop, &mut |piece| {
         bytes += piece.len() as u64;
-        beside::both(|| _ = hasher.update(piece), || also(piece));
+        beside::both(piece.len() as u64, || _ = hasher.update(piece), || also(piece));
     });
     let found = match read {
         Ok(()) => words(bytes, hasher.finalize().to_hex().as_str()),

@@ -169,6 +169,8 @@ fn a_signal_ends_a_command_with_128_and_its_number_and_an_object_all_the_same() 
             kill_process(Pid::from_child(&child), signal).unwrap();
             let ran = support::ended(child);
             world.provider.release();
+            // Or the next command's request could not be told from this one's.
+            assert!(world.provider.wait_for_in_flight(0, SOON));
 
             assert_eq!((ran.code, ran.json()["error"].is_string()), (code, true), "{command:?}: {ran:?}");
         }
