@@ -10,15 +10,17 @@
 //! fails counts as not held. Whether a build holds a vector, and what to buy,
 //! is left to the caller, and so is the clock.
 //!
-//! The layout is for appending: vectors stand in the order they came, 16 KiB
-//! pages hold five of 768 floats without waste, and what is looked up by text
-//! lies in a small tree of its own, so that listing it reads no vector.
+//! The layout is for appending: vectors and their entries stand in the order
+//! they came, and 16 KiB pages hold five vectors of 768 floats without waste. A
+//! tree ordered by text would have each batch write a page for every text in
+//! it; so where each text's vector stands is held in memory, and the entries are
+//! a table of their own, so that listing them reads no vector.
 
-use std::collections::HashSet;
+use std::collections::{HashMap, HashSet};
 use std::io;
 use std::path::{Path, PathBuf};
 
-use rusqlite::{Connection, OptionalExtension, Transaction, TransactionBehavior, params};
+use rusqlite::{Connection, TransactionBehavior, params};
 
 use crate::record::{Space, TextHash};
 
@@ -32,6 +34,8 @@ pub struct Cache {
     space: i64,
     dimension: usize,
     opened_at: i64,
+    /// Where the vector of each text of this space stands.
+    places: HashMap<TextHash, i64>,
 }
 
 /// Words for the log about something that was put right.
@@ -102,9 +106,17 @@ impl Cache {
     /// else has it open. Damage is no error: it gives the warning.
     pub fn open(path: &Path, space: &Space, now: i64) -> Result<(Self, Option<Warning>), CacheError> {
         let (connection, path, warning) = file::open(path, now)?;
-        let mut cache =
-            Self { connection, path, space: key(space), dimension: space.dimension, opened_at: now };
+        let mut cache = Self {
+            connection,
+            path,
+            space: key(space),
+            dimension: space.dimension,
+            opened_at: now,
+            places: HashMap::new(),
+        };
         cache.expire().map_err(cache.failed("drop vectors past their time"))?;
+        cache.places =
+            places(&cache.connection, cache.space).map_err(cache.failed("list the vectors held"))?;
         Ok((cache, warning))
     }
 
@@ -114,8 +126,8 @@ impl Cache {
     /// where there is no cache or it cannot be read: they would be bought again.
     #[must_use]
     pub fn peek(path: &Path, space: &Space) -> HashSet<TextHash> {
-        let list = |connection: Connection| texts(&connection, key(space)).ok();
-        file::peek(path).ok().and_then(list).unwrap_or_default()
+        let list = |connection: Connection| places(&connection, key(space)).ok();
+        file::peek(path).ok().and_then(list).unwrap_or_default().into_keys().collect()
     }
 
     /// Keeps one arrived batch, in one transaction: `vectors` holds the floats of
@@ -133,13 +145,10 @@ impl Cache {
         self.store_all(texts, vectors).map_err(self.failed("store a batch of vectors"))
     }
 
-    /// The texts of this space whose vectors are held. Reads no vector.
-    ///
-    /// # Errors
-    ///
-    /// [`CacheError::Sqlite`].
-    pub fn hashes(&self) -> Result<HashSet<TextHash>, CacheError> {
-        texts(&self.connection, self.space).map_err(self.failed("list the vectors held"))
+    /// The texts of this space whose vectors are held.
+    #[must_use]
+    pub fn hashes(&self) -> HashSet<TextHash> {
+        self.places.keys().copied().collect()
     }
 
     /// Reads the vector of one text into `out`, bit for bit as it was stored.
@@ -156,10 +165,11 @@ impl Cache {
         assert_eq!(out.len(), self.dimension, "a vector has as many floats as its space has dimensions");
         let read = self.read(text, out).map_err(self.failed("read a vector"))?;
         let Err(fault) = read else { return Ok(()) };
-        // Only the entry goes: the place it names may be damaged too, and be another's.
-        self.connection
-            .execute("DELETE FROM entry WHERE space = ?1 AND text = ?2", params![self.space, text.0])
-            .map_err(self.failed("drop a damaged vector"))?;
+        if let Some(place) = self.places.remove(text) {
+            self.connection
+                .execute("DELETE FROM entry WHERE place = ?1", [place])
+                .map_err(self.failed("drop a damaged vector"))?;
+        }
         Err(CacheError::NotHeld { text: *text, fault })
     }
 
@@ -170,7 +180,17 @@ impl Cache {
     ///
     /// [`CacheError::Sqlite`]; at worst the vectors stay and take up room.
     pub fn forget(&mut self, held: &dyn Fn(&TextHash) -> bool) -> Result<u64, CacheError> {
-        self.drop_held(held).map_err(self.failed("drop vectors that a build holds"))
+        // What is dropped may come back after a power cut, and is then dropped again: no commit of
+        // this is worth a flush. Those that order log and file stay.
+        let dropped = self
+            .synchronous("NORMAL")
+            .and_then(|()| self.drop_held(held))
+            .and_then(|dropped| self.synchronous("FULL").map(|()| dropped));
+        dropped.map_err(self.failed("drop vectors that a build holds"))
+    }
+
+    fn synchronous(&self, how: &str) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "synchronous", how)
     }
 
     fn failed(&self, act: &'static str) -> impl FnOnce(rusqlite::Error) -> CacheError + use<> {
@@ -184,38 +204,33 @@ impl Cache {
 impl Cache {
     fn store_all(&mut self, texts: &[TextHash], vectors: &[f32]) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut entered: HashMap<TextHash, i64> = HashMap::with_capacity(texts.len());
         {
-            let mut find =
-                transaction.prepare_cached("SELECT place FROM entry WHERE space = ?1 AND text = ?2")?;
             let mut append = transaction
                 .prepare_cached("INSERT OR REPLACE INTO vector(place, proof, floats) VALUES (?1, ?2, ?3)")?;
             let mut enter = transaction.prepare_cached(
-                "INSERT INTO entry(space, text, place, stored_at) VALUES (?1, ?2, ?3, ?4)
-                 ON CONFLICT DO UPDATE SET place = excluded.place, stored_at = excluded.stored_at",
+                "INSERT OR REPLACE INTO entry(place, space, text, stored_at) VALUES (?1, ?2, ?3, ?4)",
             )?;
             let mut floats = Vec::with_capacity(self.dimension * size_of::<f32>());
             for (text, vector) in texts.iter().zip(vectors.chunks_exact(self.dimension)) {
                 floats.clear();
                 floats.extend(vector.iter().flat_map(|float| float.to_le_bytes()));
-                let place: Option<i64> =
-                    find.query_row(params![self.space, text.0], |row| row.get(0)).optional()?;
+                let place = entered.get(text).or_else(|| self.places.get(text));
                 append.execute(params![place, proof(self.space, text, &floats), floats])?;
-                enter.execute(params![
-                    self.space,
-                    text.0,
-                    transaction.last_insert_rowid(),
-                    self.opened_at
-                ])?;
+                let place = transaction.last_insert_rowid();
+                enter.execute(params![place, self.space, text.0, self.opened_at])?;
+                entered.insert(*text, place);
             }
         }
-        transaction.commit()
+        transaction.commit()?;
+        self.places.extend(entered);
+        Ok(())
     }
 
     fn read(&self, text: &TextHash, out: &mut [f32]) -> rusqlite::Result<Result<(), String>> {
-        let mut select = self.connection.prepare_cached(
-            "SELECT proof, floats FROM entry JOIN vector USING (place) WHERE space = ?1 AND text = ?2",
-        )?;
-        let mut rows = select.query(params![self.space, text.0])?;
+        let mut select =
+            self.connection.prepare_cached("SELECT proof, floats FROM vector WHERE place = ?1")?;
+        let mut rows = select.query([self.places.get(text)])?;
         let Some(row) = rows.next()? else {
             return Ok(Err("expected one, found none".to_owned()));
         };
@@ -233,12 +248,12 @@ impl Cache {
     }
 
     fn drop_held(&mut self, held: &dyn Fn(&TextHash) -> bool) -> rusqlite::Result<u64> {
-        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        let mut gone = entries(&transaction, self.space)?;
-        gone.retain(|(text, _)| held(text));
+        let mut gone: Vec<i64> =
+            self.places.iter().filter(|(text, _)| held(text)).map(|(_, place)| *place).collect();
         if gone.is_empty() {
             return Ok(0);
         }
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let dropped = gone.len() as u64;
         let all: i64 = transaction.query_row("SELECT count(*) FROM entry", [], |row| row.get(0))?;
         if dropped == all.cast_unsigned() {
@@ -246,15 +261,16 @@ impl Cache {
             transaction.execute_batch("DELETE FROM entry; DELETE FROM vector")?;
         } else {
             // In the order of the file, so that each page is visited once.
-            gone.sort_unstable_by_key(|&(_, place)| place);
-            let mut drop_entry = transaction.prepare("DELETE FROM entry WHERE space = ?1 AND text = ?2")?;
+            gone.sort_unstable();
+            let mut drop_entry = transaction.prepare("DELETE FROM entry WHERE place = ?1")?;
             let mut drop_vector = transaction.prepare("DELETE FROM vector WHERE place = ?1")?;
-            for (text, place) in &gone {
-                drop_entry.execute(params![self.space, text.0])?;
+            for place in &gone {
+                drop_entry.execute([place])?;
                 drop_vector.execute([place])?;
             }
         }
         transaction.commit()?;
+        self.places.retain(|text, _| !held(text));
         self.shrink()?;
         Ok(dropped)
     }
@@ -291,17 +307,11 @@ impl Cache {
     }
 }
 
-fn texts(connection: &Connection, space: i64) -> rusqlite::Result<HashSet<TextHash>> {
-    let mut select = connection.prepare_cached("SELECT text FROM entry WHERE space = ?1")?;
-    let texts = select.query_map([space], |row| row.get(0).map(TextHash))?;
-    texts.collect()
-}
-
-/// The texts of a space, each with the place of its vector.
-fn entries(transaction: &Transaction<'_>, space: i64) -> rusqlite::Result<Vec<(TextHash, i64)>> {
-    let mut select = transaction.prepare("SELECT text, place FROM entry WHERE space = ?1")?;
-    let entries = select.query_map([space], |row| Ok((row.get(0).map(TextHash)?, row.get(1)?)))?;
-    entries.collect()
+/// Where the vector of each text of a space stands.
+fn places(connection: &Connection, space: i64) -> rusqlite::Result<HashMap<TextHash, i64>> {
+    let mut select = connection.prepare_cached("SELECT text, place FROM entry WHERE space = ?1")?;
+    let places = select.query_map([space], |row| Ok((row.get(0).map(TextHash)?, row.get(1)?)))?;
+    places.collect()
 }
 
 /// The space's name in the cache. Eight bytes as SQLite counts best.

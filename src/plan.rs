@@ -64,8 +64,8 @@ pub enum Verdict {
 pub struct Planner<'a> {
     served: &'a [RowHashes],
     held: Held<'a>,
-    /// Rows of each held build by text, made when first needed.
-    by_text: Vec<Option<HashMap<TextHash, u32>>>,
+    /// Rows of each held build by text.
+    by_text: Vec<Finder<TextHash>>,
     /// Where the next vector is expected in the first held build.
     cursor: usize,
     ids: IdWalk<'a>,
@@ -77,13 +77,13 @@ impl<'a> Planner<'a> {
     /// Begins a plan against the served build's rows and what is held.
     #[must_use]
     pub fn new(served: &'a [RowHashes], held: Held<'a>) -> Self {
-        let by_text = held.builds.iter().map(|_| None).collect();
+        let by_text = held.builds.iter().map(|_| Finder::default()).collect();
         Self {
             served,
             held,
             by_text,
             cursor: 0,
-            ids: IdWalk { served, by_id: None, cursor: 0, met: 0 },
+            ids: IdWalk { served, by_id: Finder::default(), cursor: 0, met: 0 },
             wanted: HashSet::new(),
             plan: Plan::default(),
         }
@@ -143,19 +143,47 @@ impl<'a> Planner<'a> {
     }
 
     fn find(&mut self, build: usize, text: TextHash) -> Option<u32> {
-        let rows = self.held.builds[build];
-        if build == 0 && rows.get(self.cursor).is_some_and(|row| row.text == text) {
-            self.cursor += 1;
-            return Some(index_of(self.cursor - 1));
-        }
-        let by_text = self.by_text[build].get_or_insert_with(|| {
-            rows.iter().enumerate().map(|(at, row)| (row.text, index_of(at))).collect()
-        });
-        let found = by_text.get(&text).copied();
+        let near = if build == 0 { self.cursor } else { usize::MAX };
+        let found = self.by_text[build].find(self.held.builds[build], near, &text, |row| row.text);
         if let (0, Some(row)) = (build, found) {
             self.cursor = row as usize + 1;
         }
         found
+    }
+}
+
+/// Finds rows by one of their hashes.
+///
+/// Mostly the next row is asked for, or one a little further on. A few others
+/// are looked for from end to end, which for a million rows takes some
+/// milliseconds and no memory; only where they are many a map pays for itself.
+struct Finder<K> {
+    walks_left: u32,
+    map: Option<HashMap<K, u32>>,
+}
+
+impl<K> Default for Finder<K> {
+    fn default() -> Self {
+        // A map costs about as much time as so many walks.
+        Self { walks_left: 16, map: None }
+    }
+}
+
+impl<K: Copy + Eq + std::hash::Hash> Finder<K> {
+    /// Rows looked at from the expected one on.
+    const NEAR: usize = 8;
+
+    fn find(&mut self, rows: &[RowHashes], near: usize, key: &K, of: fn(&RowHashes) -> K) -> Option<u32> {
+        let ahead = rows.get(near..).unwrap_or_default().iter().take(Self::NEAR);
+        if let Some(at) = ahead.map(of).position(|found| found == *key) {
+            return Some(index_of(near + at));
+        }
+        if self.map.is_none() && self.walks_left > 0 {
+            self.walks_left -= 1;
+            return rows.iter().position(|row| of(row) == *key).map(index_of);
+        }
+        let all = || rows.iter().enumerate().map(|(at, row)| (of(row), index_of(at))).collect();
+        self.map.get_or_insert_with(all).get(key).copied()
     }
 }
 
@@ -166,21 +194,14 @@ fn index_of(row: usize) -> u32 {
 /// Finds served rows by id, in the order in which both tables are sorted.
 struct IdWalk<'a> {
     served: &'a [RowHashes],
-    by_id: Option<HashMap<IdHash, usize>>,
+    by_id: Finder<IdHash>,
     cursor: usize,
     met: u64,
 }
 
 impl IdWalk<'_> {
     fn find(&mut self, id: IdHash) -> Option<usize> {
-        let at = if self.served.get(self.cursor).is_some_and(|row| row.id == id) {
-            Some(self.cursor)
-        } else {
-            self.by_id
-                .get_or_insert_with(|| self.served.iter().enumerate().map(|(at, row)| (row.id, at)).collect())
-                .get(&id)
-                .copied()
-        };
+        let at = self.by_id.find(self.served, self.cursor, &id, |row| row.id).map(|at| at as usize);
         if let Some(at) = at {
             self.cursor = at + 1;
             self.met += 1;
@@ -268,6 +289,22 @@ mod tests {
             [Origin::Build { build: 0, row: 0 }, Origin::Build { build: 1, row: 1 }, Origin::Cache];
         assert_eq!(plan.origins, expected);
         assert_eq!(plan.builds_used, [0, 1]);
+    }
+
+    #[test]
+    fn a_row_is_found_wherever_it_is_asked_for_and_however_often() {
+        let served: Vec<RowHashes> = (0..100)
+            .map(|n| RowHashes { id: IdHash([n; 8]), text: TextHash([n; 16]), record: RecordHash([n; 16]) })
+            .collect();
+        let mut finder = Finder::default();
+        for turn in 0..100_u8 {
+            let (key, near) = (turn.wrapping_mul(37) % 120, usize::from(turn) * 2);
+
+            let found = finder.find(&served, near, &TextHash([key; 16]), |row| row.text);
+
+            assert_eq!(found, (key < 100).then_some(u32::from(key)), "asked near {near}");
+        }
+        assert!(finder.map.is_some(), "many were asked for out of order");
     }
 
     #[test]

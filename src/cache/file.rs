@@ -19,8 +19,8 @@ use crate::sqlite_uri;
 
 /// Each table as SQLite remembers it, word for word: another layout is another version's.
 const TABLES: [&str; 2] = [
-    "CREATE TABLE entry(space INTEGER NOT NULL, text BLOB NOT NULL CHECK(length(text) = 16), \
-     place INTEGER NOT NULL, stored_at INTEGER NOT NULL, PRIMARY KEY(space, text)) STRICT, WITHOUT ROWID",
+    "CREATE TABLE entry(place INTEGER PRIMARY KEY, space INTEGER NOT NULL, \
+     text BLOB NOT NULL CHECK(length(text) = 16), stored_at INTEGER NOT NULL) STRICT",
     "CREATE TABLE vector(place INTEGER PRIMARY KEY, proof BLOB NOT NULL, floats BLOB NOT NULL) STRICT",
 ];
 
@@ -28,7 +28,7 @@ const TABLES: [&str; 2] = [
 const APPLICATION: i64 = 0x7269_7863;
 
 /// Which layout the file has. A new one begins with an empty cache.
-pub(super) const LAYOUT: i64 = 1;
+pub(super) const LAYOUT: i64 = 2;
 
 /// Why a file could not be opened as a cache.
 pub(super) enum Fault {

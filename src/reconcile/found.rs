@@ -244,7 +244,7 @@ impl HeldVectors {
             (Vec::new(), bought.clone())
         } else {
             let kept = usable(builds, &world.space, found.id(), &found.rows, &found.excluded)?;
-            (kept, cache.hashes()?)
+            (kept, cache.hashes())
         };
         Ok(Self { builds: kept, cached, bought: bought.clone(), cache })
     }
