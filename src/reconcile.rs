@@ -271,7 +271,7 @@ impl<'w> Pass<'w> {
                 }
                 return Ok(self.done(Outcome::Unchanged));
             }
-            self.found.read_rows(self.world);
+            self.found.read_rows(self.world)?;
             let (world, bought) = (self.world, &self.bought);
             let mut held = HeldVectors::gather(world, &self.builds, &self.found, self.job.rebuy, bought)?;
             if self.hold.is_some() {

@@ -33,6 +33,18 @@ impl DiskError {
     pub fn at(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { act, path: path.to_owned(), source }
     }
+
+    /// Whether the system had too little of something, which says nothing of the file.
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        const SHORT_OF: [rustix::io::Errno; 4] = [
+            rustix::io::Errno::MFILE,
+            rustix::io::Errno::NFILE,
+            rustix::io::Errno::NOMEM,
+            rustix::io::Errno::AGAIN,
+        ];
+        rustix::io::Errno::from_io_error(&self.source).is_some_and(|errno| SHORT_OF.contains(&errno))
+    }
 }
 
 /// A file that is written once, in order, while its digest is made.

@@ -146,6 +146,12 @@ impl BuildsError {
                 | Self::LedAway { .. }
         )
     }
+
+    /// [`DiskError::is_shortage`].
+    #[must_use]
+    pub fn is_shortage(&self) -> bool {
+        matches!(self, Self::Disk(error) if error.is_shortage())
+    }
 }
 
 impl Served {
@@ -311,9 +317,17 @@ impl Builds {
     ///
     /// # Errors
     ///
-    /// [`DiskError`] where `builds/` cannot be listed.
+    /// [`DiskError`] where `builds/` cannot be listed, or a build cannot be read for a reason that
+    /// says nothing of it.
     pub fn kept(&self) -> Result<Vec<Build>, BuildsError> {
-        let mut out: Vec<Build> = self.ids()?.iter().filter_map(|id| self.build(id).ok()).collect();
+        let mut out = Vec::new();
+        for id in self.ids()? {
+            match self.build(&id) {
+                Ok(build) => out.push(build),
+                Err(error) if error.is_shortage() => return Err(error),
+                Err(_) => {}
+            }
+        }
         out.sort_by_key(|build| std::cmp::Reverse(build.manifest.sequence));
         Ok(out)
     }

@@ -82,6 +82,9 @@ pub enum VerifyError {
     /// A stop was asked for.
     #[error("stopped while the build was verified")]
     Stopped,
+    /// A file could not be read for want of something, which says nothing of the file.
+    #[error(transparent)]
+    Short(DiskError),
 }
 
 /// The checks that failed, as words.
@@ -142,7 +145,7 @@ impl Build {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::Stopped`] only: a damaged build is told by its checks.
+    /// [`VerifyError::Stopped`] and [`VerifyError::Short`] only: a damaged build is told by its checks.
     pub fn prove(&self, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
         let manifest = &self.manifest;
         let expected = Expected {
@@ -159,7 +162,7 @@ impl Build {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::Stopped`].
+    /// [`VerifyError::Stopped`] and [`VerifyError::Short`].
     pub fn index_is_whole(&self, stop: &Stop<'_>) -> Result<bool, VerifyError> {
         let fact = &self.manifest.files.index;
         let mut hasher = blake3::Hasher::new();
@@ -168,7 +171,7 @@ impl Build {
         });
         match read {
             Ok(()) => Ok(hasher.finalize().to_string() == fact.blake3),
-            Err(Cut::Stopped) => Err(VerifyError::Stopped),
+            Err(Cut::Early(error)) => Err(error),
             Err(Cut::Disk(_)) => Ok(false),
         }
     }
@@ -182,7 +185,7 @@ impl Build {
 ///
 /// # Errors
 ///
-/// [`VerifyError::Stopped`].
+/// [`VerifyError::Stopped`] and [`VerifyError::Short`].
 pub fn prove(directory: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
     let index = directory.join(INDEX);
     let (metadata, index) = beside::both(
@@ -210,21 +213,31 @@ fn check(checks: &mut Vec<Check>, name: &'static str, expected: impl Display, fo
 }
 
 enum Cut {
-    Stopped,
+    /// Nothing is known of the file.
+    Early(VerifyError),
+    /// The file is not what it should be.
     Disk(DiskError),
+}
+
+impl From<DiskError> for Cut {
+    fn from(error: DiskError) -> Self {
+        if error.is_shortage() { Self::Early(VerifyError::Short(error)) } else { Self::Disk(error) }
+    }
 }
 
 /// Hands the bytes of a file of this length on in pieces, from its beginning.
 fn pieces(path: &Path, bytes: u64, stop: &Stop<'_>, each: &mut dyn FnMut(&[u8])) -> Result<(), Cut> {
-    let mut file = disk::open_file_of(path, bytes).map_err(Cut::Disk)?.take(bytes);
+    let mut file = disk::open_file_of(path, bytes)?.take(bytes);
     let mut buffer = vec![0; PIECE_BYTES];
     loop {
         if stop() {
-            return Err(Cut::Stopped);
+            return Err(Cut::Early(VerifyError::Stopped));
         }
-        match file.read(&mut buffer).map_err(|error| Cut::Disk(DiskError::at("read", path)(error)))? {
-            0 => return Ok(()),
-            read => each(&buffer[..read]),
+        match file.read(&mut buffer) {
+            Ok(0) => return Ok(()),
+            Ok(read) => each(&buffer[..read]),
+            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(DiskError::at("read", path)(error).into()),
         }
     }
 }
@@ -248,7 +261,7 @@ fn digest(
     let found = match read {
         Ok(()) => words(bytes, hasher.finalize().to_hex().as_str()),
         Err(Cut::Disk(error)) => super::with_cause(&error),
-        Err(Cut::Stopped) => return Err(VerifyError::Stopped),
+        Err(Cut::Early(error)) => return Err(error),
     };
     check(checks, name, words(fact.bytes, &fact.blake3), found);
     Ok(())

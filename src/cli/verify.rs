@@ -37,7 +37,9 @@ pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
     match build.prove(&|| context.stop.is_cancelled()) {
         Ok(checks) => answer(context, &build.manifest.id, &checks),
         Err(VerifyError::Stopped) => unproven(context, id, context.stop_code(), "stopped"),
-        Err(error @ VerifyError::Unproven { .. }) => unproven(context, id, FAILED, &with_cause(&error)),
+        Err(error @ (VerifyError::Unproven { .. } | VerifyError::Short(_))) => {
+            unproven(context, id, FAILED, &with_cause(&error))
+        }
     }
 }
 

@@ -208,6 +208,7 @@ impl From<VerifyError> for PassError {
     fn from(error: VerifyError) -> Self {
         match error {
             VerifyError::Stopped => Self::Stopped,
+            VerifyError::Short(error) => Self::Builds(error.into()),
             other @ VerifyError::Unproven { .. } => Self::Verify(other),
         }
     }

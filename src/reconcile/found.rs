@@ -89,19 +89,21 @@ impl Found {
     }
 
     /// Reads the rows of the served build: only a table that may differ is worth them.
-    pub(super) fn read_rows(&mut self, world: &World<'_>) {
+    pub(super) fn read_rows(&mut self, world: &World<'_>) -> Result<(), PassError> {
         if !self.rows.is_empty() {
-            return;
+            return Ok(());
         }
         if let Some(build) = self.served.build() {
             match build.rows() {
                 Ok(rows) => self.rows = Arc::new(rows),
+                Err(error) if error.is_shortage() => return Err(error.into()),
                 Err(error) => {
                     (world.progress)(Progress::Warning(&with_cause(&error)));
                     self.rebuild = true;
                 }
             }
         }
+        Ok(())
     }
 
     /// Proves the served files in full; damaged ones are to be replaced.
@@ -215,6 +217,9 @@ pub(super) fn refused_texts(builds: &Builds, space: &Space) -> Result<HashMap<Te
     Ok(rows.filter_map(|row| Some((row.refused_text?, words(&row.reason)))).collect())
 }
 
+/// Bytes of an index that take longer to prove than a thread takes to begin.
+const WORTH_A_THREAD: u64 = 1 << 20;
+
 /// Every vector of the space in force that need not be bought.
 pub(super) struct HeldVectors {
     builds: Vec<WithRows>,
@@ -258,10 +263,15 @@ impl HeldVectors {
     /// takes vectors from it.
     pub(super) fn prove_ahead(&self, world: &World<'_>) -> Option<ProofAhead> {
         let build = self.builds.first()?.build.clone();
+        if build.manifest.files.index.bytes < WORTH_A_THREAD {
+            return None;
+        }
         let (world_stops, given_up) = (world.stopper(), CancellationToken::new());
         let drop = given_up.clone().drop_guard();
         let proof = move || build.index_is_whole(&|| world_stops() || given_up.is_cancelled());
-        Some(ProofAhead { thread: std::thread::spawn(proof), _given_up: drop })
+        // Where no thread can be had it is proven when its turn comes.
+        let thread = std::thread::Builder::new().name("prove".to_owned()).spawn(proof).ok()?;
+        Some(ProofAhead { thread, _given_up: drop })
     }
 
     /// Proves the indexes that a plan takes vectors from; gives the id of one that is damaged.
@@ -359,13 +369,18 @@ pub(super) fn usable(
         build.manifest.space.as_ref() == Some(space) && !excluded.contains(&build.manifest.id)
     });
     kept.sort_by_key(|build| served != Some(build.manifest.id.as_str()));
-    let with_rows = |build: Build| {
+    let mut usable = Vec::with_capacity(kept.len());
+    for build in kept {
         let is_served = served == Some(build.manifest.id.as_str()) && !served_rows.is_empty();
-        // A build whose rows cannot be read gives nothing; `verify` says why.
-        let rows = if is_served { Arc::clone(served_rows) } else { Arc::new(build.rows().ok()?) };
-        Some(WithRows { build, rows })
-    };
-    Ok(kept.into_iter().filter_map(with_rows).collect())
+        let rows = if is_served { Ok(Arc::clone(served_rows)) } else { build.rows().map(Arc::new) };
+        match rows {
+            Ok(rows) => usable.push(WithRows { build, rows }),
+            Err(error) if error.is_shortage() => return Err(error.into()),
+            // A build whose rows are damaged gives nothing; `verify` says why.
+            Err(_) => {}
+        }
+    }
+    Ok(usable)
 }
 
 /// A planner that knows of builds and cache.

@@ -40,9 +40,11 @@ fn a_file_that_the_code_map_lacks_is_found() {
 }
 
 #[test]
-fn every_test_that_the_invariants_name_exists() {
+fn every_test_that_the_documents_name_exists() {
     let tests = [files("src", ".rs"), files("tests/it", ".rs"), files("tests/proof", ".rs")].concat();
-    assert_none(&unknown_tests(&file("ARCHITECTURE.md"), &tests));
+    for document in ["ARCHITECTURE.md", "tests/README.md"] {
+        assert_none(&unknown_tests(&file(document), &tests));
+    }
 }
 
 #[test]

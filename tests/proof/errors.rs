@@ -61,7 +61,8 @@ fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges(
     let (mut unharmed, mut tried_again, mut ended, mut missed) = (0, 0, 0, Vec::new());
     for (site, error) in &cases {
         let at = format!("agent, {error} at {site}");
-        let Some(met) = agent_meets(&field, site, error, &at) else {
+        // Which of two threads a pass runs on is the runtime's choice, and strace counts for each.
+        let Some(met) = (0..4).find_map(|_| agent_meets(&field, site, error, &at)) else {
             missed.push(at);
             continue;
         };

@@ -70,7 +70,8 @@ impl Field {
         let remembered = promotions(&self.world.path("data"));
         assert!(remembered.starts_with(&self.promotions), "{at}: promotions are forgotten: {remembered:?}");
         let builds = self.world.builds().len();
-        assert!(builds <= self.builds + 1, "{at}: {builds} builds are kept");
+        // An attempt that failed once its build had a name leaves it; an agent may have failed on each of two threads.
+        assert!(builds <= self.builds + 2, "{at}: {builds} builds are kept");
     }
 
     /// The build that `served.json` tells of.
