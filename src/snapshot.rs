@@ -32,13 +32,15 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
 use thiserror::Error;
 
-use crate::record::{COLUMNS, RawValue, ScanHash, ScanHasher, Space, column};
+use crate::record::{COLUMNS, RawValue, ScanHash, Space, column};
 use crate::sqlite_uri::uri;
 use copied::{Copied, Copying};
+use digest::Digest;
 use header::{Header, Identity};
 use rest::is_at_rest;
 
 mod copied;
+mod digest;
 mod header;
 mod rest;
 
@@ -263,11 +265,11 @@ impl<'s> Look<'s> {
     }
 
     fn copy(&mut self, space: &Space) -> Result<Scan, SourceError> {
-        let mut hasher = ScanHasher::new(space);
+        let mut digest = Digest::new(space);
         let mut copying = Copying::up_to(copied::MOST_BYTES);
         let rows = self.rows(&mut |raw| {
             for &value in raw {
-                hasher.value(value);
+                digest.value(value);
             }
             copying.row(raw);
             Ok::<_, SourceError>(())
@@ -280,7 +282,7 @@ impl<'s> Look<'s> {
             // Nobody could say how long it will stay so.
             return Err(SourceError::Moving { path: self.path.clone() });
         }
-        Ok(Scan { hash: hasher.finish(), rows })
+        Ok(Scan { hash: digest.finish(), rows })
     }
 
     /// Hands every tagged row to `each`, in id order, and counts them.

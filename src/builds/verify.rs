@@ -32,7 +32,7 @@ const TWIN_TOLERANCE: f32 = 1e-5;
 const SAMPLE: u64 = 16;
 /// Bytes that the sample may read in all, so that proving a large index costs a few passes at most.
 const SAMPLE_BYTES: u64 = 1 << 30;
-const PIECE_BYTES: usize = 1 << 20;
+const PIECE_BYTES: usize = 4 << 20;
 
 /// Asked between all small steps whether to stop, by every thread that proves.
 pub type Stop<'a> = dyn Fn() -> bool + Sync + 'a;

@@ -199,14 +199,14 @@ impl fmt::Display for Space {
 /// Makes a [`ScanHash`] of raw values as they come.
 ///
 /// Values are gathered into pieces large enough for the digest's wide lanes:
-/// hashing field by field costs several times as much.
-pub struct ScanHasher {
-    hasher: blake3::Hasher,
-    gathered: Vec<u8>,
-}
+/// hashing field by field costs several times as much. Pieces are handed out,
+/// so that whoever scans may have them hashed beside the scan.
+#[derive(Clone)]
+pub struct ScanHasher(blake3::Hasher);
 
 impl ScanHasher {
-    const PIECE: usize = 64 * 1024;
+    /// Bytes in a piece.
+    pub const PIECE: usize = 512 * 1024;
 
     /// Begins a scan in one space.
     #[must_use]
@@ -214,35 +214,33 @@ impl ScanHasher {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"scan");
         space.feed(&mut hasher);
-        Self { hasher, gathered: Vec::with_capacity(2 * Self::PIECE) }
+        Self(hasher)
     }
 
-    /// Adds one column's value. Every row must give the same number of them.
-    pub fn value(&mut self, value: RawValue<'_>) {
-        let Self { hasher, gathered } = self;
-        feed(
-            &mut |bytes| {
-                if bytes.len() >= Self::PIECE {
-                    hasher.update(gathered);
-                    gathered.clear();
-                    hasher.update(bytes);
-                } else {
-                    gathered.extend_from_slice(bytes);
-                }
-            },
-            value,
-        );
-        if gathered.len() >= Self::PIECE {
-            hasher.update(gathered);
-            gathered.clear();
-        }
+    /// Gathers one column's value; `full` is given each full piece and must empty it. Every row must
+    /// give the same number of values.
+    pub fn gather(value: RawValue<'_>, gathered: &mut Vec<u8>, full: &mut impl FnMut(&mut Vec<u8>)) {
+        let mut to = |mut bytes: &[u8]| {
+            while gathered.len() + bytes.len() >= Self::PIECE {
+                let (fits, left) = bytes.split_at(Self::PIECE - gathered.len());
+                gathered.extend_from_slice(fits);
+                full(gathered);
+                bytes = left;
+            }
+            gathered.extend_from_slice(bytes);
+        };
+        feed(&mut to, value);
+    }
+
+    /// Hashes a piece, full or the last.
+    pub fn piece(&mut self, gathered: &[u8]) {
+        self.0.update(gathered);
     }
 
     /// Ends the scan.
     #[must_use]
-    pub fn finish(mut self) -> ScanHash {
-        self.hasher.update(&self.gathered);
-        ScanHash(*self.hasher.finalize().as_bytes())
+    pub fn finish(self) -> ScanHash {
+        ScanHash(*self.0.finalize().as_bytes())
     }
 }
 
