@@ -214,7 +214,8 @@ impl Mode {
                 && let Err(error) = std::os::unix::fs::fchown(file, None, Some(group))
             {
                 // Where everybody may read, its members may too; where only they may, the API would lose the file.
-                if bits & 0o070 != 0 && bits & 0o007 == 0 {
+                let (group_may, all_may) = (bits & 0o070 != 0, bits.trailing_zeros() < 3);
+                if group_may && !all_may {
                     return Err(DiskError::at("give the group of the old files to", path)(error));
                 }
                 tracing::warn!(path = %path.display(), group, "the group of the old files cannot be given; everybody may read them");

@@ -83,7 +83,7 @@ fn serve_earlier(world: &World<'_>, asked: &Rollback, builds: &Builds) -> Result
         }
     };
     let now = (world.clock)();
-    promote::finish_promotion(&builds, &served, now)?;
+    promote::finish_promotion(builds, &served, now)?;
     let hold = Hold { build: to.clone(), from: from.clone(), content_hash, by: asked.by.clone(), at: now };
     hold.save(&builds.layout)?;
     let promoted = promote::serve(builds, &to, builds.mode(), now);

@@ -126,7 +126,9 @@ mod tests {
             row(RawValue::Blob(b"blob")),
         ];
         let mut copying = Copying::up_to(MOST_BYTES);
-        rows.iter().for_each(|row| copying.row(row));
+        for row in &rows {
+            copying.row(row);
+        }
 
         let copied = copying.finish().unwrap();
 

@@ -18,7 +18,7 @@ pub(super) struct Digest {
 
 enum Hashing {
     /// On the thread that scans, for so many pieces so far.
-    Here(ScanHasher, u32),
+    Here(Box<ScanHasher>, u32),
     Beside(Beside),
 }
 
@@ -31,7 +31,7 @@ struct Beside {
 
 impl Digest {
     pub(super) fn new(space: &Space) -> Self {
-        Self { gathered: Vec::new(), hashing: Hashing::Here(ScanHasher::new(space), 0) }
+        Self { gathered: Vec::new(), hashing: Hashing::Here(Box::new(ScanHasher::new(space)), 0) }
     }
 
     /// Adds one column's value.
@@ -42,7 +42,7 @@ impl Digest {
 
     pub(super) fn finish(self) -> ScanHash {
         let mut hasher = match self.hashing {
-            Hashing::Here(hasher, _) => hasher,
+            Hashing::Here(hasher, _) => *hasher,
             Hashing::Beside(Beside { full, empty, thread }) => {
                 drop((full, empty));
                 // A panic in there is our own bug and goes on here.
