@@ -25,7 +25,7 @@ systemd-test: build $(READER)/ready ## the unit under a systemd in namespaces; a
 	tests/systemd/run.sh
 
 REPORT := $(CURDIR)/target/proof
-PROOF := REINDEXD_PROOF=full REINDEXD_PROOF_REPORT=$(REPORT) cargo test --release --locked --test proof --
+PROOF := REINDEXD_PROOF=full REINDEXD_PROOF_REPORT=$(REPORT) cargo test --release --locked --test proof -- --include-ignored
 TOLD = for chapter in $(REPORT)/*.txt; do printf '\n== %s\n' "$$(basename $$chapter .txt)"; cat $$chapter; done
 
 proof: $(READER)/ready ## kills, power cuts, faults and load in full, with one report; as root

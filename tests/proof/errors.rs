@@ -124,9 +124,10 @@ fn agent_meets(field: &Field, site: &Site, error: &str, at: &str) -> Option<Met>
         assert_eq!(agent.ended(SOON), 0, "{at}: {}", agent.log());
         if failed { Met::TriedAgain } else { Met::Unharmed }
     };
-    assert!(!agent.log().contains("panicked"), "{at}: {}", agent.log());
-    let calls = trace::calls(&log);
-    field.is_struck_at(site, &calls).then_some(met)
+    // An error at some descriptor of the runtime's own is another case, and none of ours.
+    let struck = field.is_struck_at(site, &trace::calls(&log));
+    assert!(!struck || !agent.log().contains("panicked"), "{at}: {}", agent.log());
+    struck.then_some(met)
 }
 
 /// Whether the program has said its last word.
@@ -147,7 +148,10 @@ pub fn errors_of(site: &Site) -> &'static [&'static str] {
         }
         ("unlink" | "unlinkat" | "rmdir", _) => &["EIO", "EACCES", "EROFS"],
         ("fchmod", _) => &["EIO", "EROFS", "EINTR"],
-        ("read" | "pread64" | "close", _) => &["EIO", "EINTR"],
+        ("read" | "pread64", _) => &["EIO", "EINTR"],
+        // The standard library takes any other error of closing a folder for a bug and panics; no
+        // local file system has one to tell, and which close is met may shift by a thread.
+        ("close", _) => &["EINTR"],
         ("statx" | "newfstatat" | "readlink", _) => &["EIO", "EACCES"],
         ("mmap", _) => &["ENOMEM"],
         _ => &["EIO"],

@@ -80,6 +80,7 @@ const fn shape(api: Api, batch: usize, concurrency: usize, budget_ms: u64) -> Sh
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn nothing_wrong_is_ever_served_and_all_is_well_when_the_provider_is() {
     let began = Instant::now();
     let trap = Provider::start();

@@ -37,6 +37,7 @@ struct Case {
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn a_writer_at_work_meets_no_error_and_waits_no_longer_because_of_the_agent() {
     if let Some(orders) = twin::part() {
         return writer::write(&orders);
@@ -58,6 +59,7 @@ fn a_writer_at_work_meets_no_error_and_waits_no_longer_because_of_the_agent() {
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn a_writer_of_a_large_table_waits_no_longer_than_a_look_lasts() {
     if let Some(orders) = twin::part() {
         return writer::write(&orders);
@@ -185,6 +187,7 @@ impl Figures {
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn a_writer_that_waits_for_no_lock_meets_none_when_the_file_was_at_rest() {
     if let Some(orders) = twin::part() {
         return writer::write(&orders);
@@ -215,6 +218,7 @@ fn a_writer_that_waits_for_no_lock_meets_none_when_the_file_was_at_rest() {
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn writers_that_vacuum_checkpoint_replace_the_file_and_die_are_followed_to_the_last_commit() {
     if let Some(orders) = twin::part() {
         return writer::write(&orders);

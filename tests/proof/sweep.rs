@@ -13,6 +13,7 @@ mod verdict;
 use std::collections::BTreeSet;
 use std::path::{Path, PathBuf};
 use std::process::Command;
+use std::time::{Duration, Instant};
 
 pub use scenario::{ADOPTION, COLLECTION, FIRST_BUILD, RECONCILE, ROLLBACK, Scenario};
 pub use site::{Kind, Site, place};
@@ -226,9 +227,19 @@ impl Pair {
     }
 }
 
-/// Exit code and standard error of a command, which must end soon.
+/// The exit code of a command that did not end soon, and was killed.
+pub const HUNG: i32 = -1;
+
+/// Exit code and standard error of a command, which should end soon.
 pub fn finished(command: &mut Command) -> (i32, String) {
     let mut running = Agent::start(command);
+    let deadline = Instant::now() + SOON;
+    while !running.is_over() {
+        if Instant::now() >= deadline {
+            return (HUNG, running.log());
+        }
+        std::thread::sleep(Duration::from_millis(1));
+    }
     let code = running.ended(SOON);
     (code, running.log())
 }

@@ -20,7 +20,7 @@ impl Twin {
     pub fn start(part: &impl Serialize) -> Self {
         let test = std::thread::current().name().unwrap().to_owned();
         let child = Command::new(std::env::current_exe().unwrap())
-            .args(["--exact", &test, "--nocapture"])
+            .args(["--exact", &test, "--include-ignored", "--nocapture"])
             .env(PART, serde_json::to_string(part).unwrap())
             .stdin(Stdio::null())
             .stdout(Stdio::null())

@@ -18,6 +18,7 @@ const TRIGGERS: &str =
     "[trigger]\nquiet = \"100ms\"\nmax_wait = \"1s\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n";
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn an_agent_whose_clock_jumps_by_a_year_serves_each_change_once_and_makes_no_loop() {
     let began = Instant::now();
     let (world, mut tally) = (World::with_people(3), Tally::default());
@@ -54,6 +55,7 @@ fn an_agent_whose_clock_jumps_by_a_year_serves_each_change_once_and_makes_no_loo
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn vectors_bought_at_a_wrong_time_are_not_bought_again() {
     let began = Instant::now();
     let mut tally = Tally::default();

@@ -19,6 +19,7 @@ const LIMITS: std::ops::RangeInclusive<u32> = 3..=40;
 const ORDERED: &str = "quiet = \"10m\"\nmax_wait = \"20m\"\nresync = \"1h\"\n";
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn a_command_with_any_number_of_descriptors_builds_or_says_that_there_are_too_few() {
     let began = Instant::now();
     let (world, mut tally) = (World::with_people(3), Tally::default());
@@ -47,6 +48,7 @@ fn a_command_with_any_number_of_descriptors_builds_or_says_that_there_are_too_fe
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn an_agent_started_with_too_few_descriptors_ends_with_a_reason_or_lives_until_it_gets_more() {
     let began = Instant::now();
     let (world, mut tally) = (World::with_people(3), Tally::default());
@@ -90,6 +92,7 @@ fn an_agent_started_with_too_few_descriptors_ends_with_a_reason_or_lives_until_i
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn an_agent_that_loses_its_descriptors_lives_on_and_builds_when_it_has_them_again() {
     let began = Instant::now();
     let (world, mut tally) = (World::with_people(3), Tally::default());

@@ -46,6 +46,7 @@ enum Work {
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn a_disk_that_fills_before_any_step_leaves_what_is_served_and_room_heals_all() {
     in_mounts_of_its_own(|| {
         if let Err(reason) = trace::available() {

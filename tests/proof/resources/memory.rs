@@ -34,6 +34,7 @@ fn limits() -> Vec<u64> {
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn a_command_with_any_amount_of_memory_builds_or_ends_and_loses_nothing() {
     let began = Instant::now();
     let (world, mut tally) = (World::with_people(200), Tally::default());
@@ -64,6 +65,7 @@ fn a_command_with_any_amount_of_memory_builds_or_ends_and_loses_nothing() {
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn an_agent_that_gets_no_more_memory_lives_on_or_ends_and_the_next_start_loses_nothing() {
     let began = Instant::now();
     let (world, mut tally) = (World::with_people(200), Tally::default());

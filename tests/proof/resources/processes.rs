@@ -22,6 +22,7 @@ use crate::support::{World, run};
 const NAMED: [&str; 1] = ["Resource temporarily unavailable"];
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn a_command_with_any_number_of_threads_builds_or_says_that_there_are_too_few() {
     let began = Instant::now();
     let Some(user) = Stranger::new() else {
@@ -53,6 +54,7 @@ fn a_command_with_any_number_of_threads_builds_or_says_that_there_are_too_few() 
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn an_agent_that_may_start_no_more_threads_goes_on_with_those_it_has() {
     let began = Instant::now();
     let Some(user) = Stranger::new() else {

@@ -23,6 +23,7 @@ fn limits() -> Vec<u64> {
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn a_command_whose_files_may_not_grow_says_so_and_leaves_the_old_build() {
     let began = Instant::now();
     let (world, mut tally) = (World::with_people(50), Tally::default());
@@ -50,6 +51,7 @@ fn a_command_whose_files_may_not_grow_says_so_and_leaves_the_old_build() {
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn an_agent_whose_files_may_not_grow_lives_on_and_builds_when_they_may() {
     let began = Instant::now();
     let (world, mut tally) = (World::with_people(50), Tally::default());

@@ -14,6 +14,7 @@ const POLLED: &str = "[trigger]\nquiet = \"100ms\"\nmax_wait = \"1s\"\nmarker_qu
      poll_interval = \"100ms\"\n";
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn with_any_number_of_instances_and_watches_changes_are_found() {
     let began = Instant::now();
     if !may_limit() {
@@ -50,6 +51,7 @@ fn with_any_number_of_instances_and_watches_changes_are_found() {
 }
 
 #[test]
+#[ignore = "takes its time: `make proof` runs it"]
 fn an_agent_whose_directory_is_replaced_when_no_watch_is_left_polls_until_there_is_one() {
     let began = Instant::now();
     if !may_limit() {
