@@ -17,7 +17,7 @@ help: ## these lines
 demo: setup ## the agent at work on 1,558 invented experts; no key, no network
 	@data/sample/demo.sh
 
-test: setup $(READER)/ready ## every test, with a Python reader beside it
+test: setup $(READER)/ready ## the tests, with a Python reader beside them
 	cargo test --release --locked
 	tests/systemd/run.sh
 

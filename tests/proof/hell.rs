@@ -61,7 +61,7 @@ struct Shape {
     batch: usize,
     concurrency: usize,
     budget: Duration,
-    /// How often the weather turns, in the gate and in full: a budget that is waited out takes its time.
+    /// How often the weather turns, thinned and in full: a budget that is waited out takes its time.
     rounds: (usize, usize),
 }
 

@@ -1,9 +1,10 @@
 //! The proof that nothing is lost: kills, power cuts, faults, load.
 //!
 //! Each chapter breaks one thing in every way it can, and judges what is left by
-//! the promises of README. The gate runs them thinned, `make proof` in full; both
-//! say how many cases there were (see `report` and `scale`). `tests/README.md`
-//! lists which promise is held by which chapter.
+//! the promises of README. `make proof` runs them in full, the gate thinned and
+//! without those that are marked as ignored; both say how many cases there were
+//! (see `report` and `scale`). `tests/README.md` lists which promise is held by
+//! which chapter.
 
 #![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
 #![allow(
