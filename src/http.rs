@@ -208,7 +208,9 @@ async fn read(mut response: reqwest::Response, origin: &str, most: usize) -> Res
     let retry_after = retry_after(text(header::RETRY_AFTER), text(header::DATE));
     let location = text(header::LOCATION).map(str::to_owned);
     let status = response.status().as_u16();
-    let mut body = Vec::new();
+    // Its length, where it is told, is the sender's word: only as much room as an answer may take.
+    let told = response.content_length().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
+    let mut body = Vec::with_capacity(told.min(most));
     while let Some(piece) = response.chunk().await.map_err(|error| broken(origin, error))? {
         if body.len() + piece.len() > most {
             return Err(HttpError::TooLarge { origin: origin.to_owned(), most });

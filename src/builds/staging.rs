@@ -268,7 +268,11 @@ fn write_index<E: From<BuildsError>>(
             Origin::Cache => {
                 for row in &rows[next..next + run] {
                     cached(&row.text, &mut vector)?;
-                    piece.extend(vector.iter().flat_map(|x| x.to_le_bytes()));
+                    let begin = piece.len();
+                    piece.resize(begin + 4 * dimension, 0);
+                    for (bytes, float) in piece[begin..].as_chunks_mut().0.iter_mut().zip(&vector) {
+                        *bytes = float.to_le_bytes();
+                    }
                 }
             }
         }

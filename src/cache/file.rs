@@ -28,7 +28,7 @@ const TABLES: [&str; 2] = [
 const APPLICATION: i64 = 0x7269_7863;
 
 /// Which layout the file has. A new one begins with an empty cache.
-pub(super) const LAYOUT: i64 = 2;
+pub(super) const LAYOUT: i64 = 3;
 
 /// Why a file could not be opened as a cache.
 pub(super) enum Fault {

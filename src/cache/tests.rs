@@ -355,11 +355,12 @@ fn another_programs_file_is_set_aside_with_a_warning() {
     let sql = |statements: &'static str| {
         move |path: &Path| Connection::open(path).unwrap().execute_batch(statements).unwrap()
     };
-    let cases: [(&str, Spoil<'_>); 8] = [
+    let cases: [(&str, Spoil<'_>); 9] = [
         ("text", &|path| fs::write(path, "not a database\n".repeat(2000)).unwrap()),
         ("a few bytes", &|path| fs::write(path, "SQLite format 3").unwrap()),
         ("another table", &sql("CREATE TABLE experts(id INTEGER)")),
-        ("a later layout", &sql("PRAGMA user_version = 3")),
+        ("an earlier layout", &sql("PRAGMA user_version = 2")),
+        ("a later layout", &sql("PRAGMA user_version = 4")),
         ("another mark", &sql("PRAGMA application_id = 5")),
         ("a trigger", &sql("CREATE TRIGGER t AFTER INSERT ON entry BEGIN DELETE FROM entry; END")),
         ("a table dropped", &sql("DROP TABLE vector")),

@@ -12,6 +12,7 @@ use secrecy::SecretString;
 use serde::{Deserialize, Serialize};
 use serde_json::Value;
 
+use super::floats::{self, Numbers};
 use super::{EmbedError, Embedder, EmbedderSettings, Failure, Task, base_address, sendable_key, wire};
 use crate::http::{HeaderText, Http, Reply};
 
@@ -144,27 +145,30 @@ impl Shape {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    embeddings: Option<Vec<Embedding>>,
+struct Answer<'a> {
+    #[serde(borrow)]
+    embeddings: Option<Vec<Embedding<'a>>>,
     error: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct Embedding {
+struct Embedding<'a> {
     // Left out where there is none; the count of its floats is then wrong.
-    #[serde(default)]
-    values: wire::Floats,
+    #[serde(default, borrow)]
+    values: Numbers<'a>,
 }
 
 fn vectors(reply: &Reply, key: &SecretString, texts: &[String]) -> Result<Vec<Vec<f32>>, Failure> {
     if reply.status != 200 {
         return Err(wire::failure(reply, Some(key), texts));
     }
-    let answer: Answer =
-        serde_json::from_slice(&reply.body).map_err(|error| wire::unreadable(&error, texts))?;
-    match answer {
+    let unreadable = |error: serde_json::Error| wire::unreadable(&error, reply, texts);
+    let mut lists = floats::set_aside(&reply.body);
+    let json = std::mem::take(&mut lists.json);
+    match serde_json::from_slice(&json).map_err(unreadable)? {
         Answer { embeddings: Some(embeddings), error: None } => {
-            Ok(embeddings.into_iter().map(|embedding| embedding.values.0).collect())
+            let vectors = embeddings.iter().map(|embedding| lists.floats(&embedding.values));
+            vectors.collect::<Result<_, _>>().map_err(unreadable)
         }
         Answer { .. } => Err(wire::failure(reply, Some(key), texts)),
     }

@@ -12,6 +12,7 @@
 mod answer;
 mod bisect;
 mod buy;
+mod floats;
 mod gemini;
 #[cfg(feature = "local")]
 mod in_process;

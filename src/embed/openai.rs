@@ -15,10 +15,11 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Deserializer, Serialize, de};
+use serde::{Deserialize, Serialize, de};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::floats::{self, Numbers, SetAside};
 use super::{EmbedError, Embedder, EmbedderSettings, Failure, Task, base_address, sendable_key, wire};
 use crate::http::{HeaderText, Http, Reply};
 
@@ -155,29 +156,28 @@ struct Request<'a> {
 }
 
 #[derive(Deserialize)]
-struct Answer {
-    data: Option<Vec<Entry>>,
+struct Answer<'a> {
+    #[serde(borrow)]
+    data: Option<Vec<Entry<'a>>>,
     error: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct Entry {
+struct Entry<'a> {
     index: Option<usize>,
-    embedding: Embedding,
+    /// A list of numbers, or base64.
+    #[serde(borrow)]
+    embedding: Numbers<'a>,
 }
 
-/// A list of numbers, or base64.
-struct Embedding(Vec<f32>);
-
-impl<'de> Deserialize<'de> for Embedding {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(from)?;
-        if !raw.get().starts_with('"') {
-            return wire::floats(raw.get()).map(Embedding).map_err(de::Error::custom);
+/// The floats of an entry, however they were sent.
+fn floats_of(entry: &Entry<'_>, lists: &mut SetAside) -> serde_json::Result<Vec<f32>> {
+    match entry.embedding.raw().map(RawValue::get) {
+        Some(text) if text.starts_with('"') => {
+            let text: Cow<'_, str> = serde_json::from_str(text)?;
+            base64_floats(&text).ok_or_else(|| de::Error::custom("expected base64 of 32-bit floats"))
         }
-        let text: Cow<'_, str> = serde_json::from_str(raw.get()).map_err(de::Error::custom)?;
-        let floats = base64_floats(&text).map(Embedding);
-        floats.ok_or_else(|| de::Error::custom("expected base64 of 32-bit floats"))
+        _ => lists.floats(&entry.embedding),
     }
 }
 
@@ -211,24 +211,28 @@ fn vectors(reply: &Reply, key: Option<&SecretString>, texts: &[String]) -> Resul
     if reply.status != 200 {
         return Err(wire::failure(reply, key, texts));
     }
-    let answer: Answer =
-        serde_json::from_slice(&reply.body).map_err(|error| wire::unreadable(&error, texts))?;
-    match answer {
-        Answer { data: Some(entries), error: None } => in_order(entries),
+    let unreadable = |error: serde_json::Error| wire::unreadable(&error, reply, texts);
+    let mut lists = floats::set_aside(&reply.body);
+    let json = std::mem::take(&mut lists.json);
+    match serde_json::from_slice(&json).map_err(unreadable)? {
+        Answer { data: Some(entries), error: None } => {
+            let read = |entry: &Entry<'_>| Ok((entry.index, floats_of(entry, &mut lists)?));
+            in_order(entries.iter().map(read).collect::<Result<_, _>>().map_err(unreadable)?)
+        }
         Answer { .. } => Err(wire::failure(reply, key, texts)),
     }
 }
 
 /// The vectors by their index. Where no entry has one, the order is taken as it is.
-fn in_order(entries: Vec<Entry>) -> Result<Vec<Vec<f32>>, Failure> {
-    if entries.iter().all(|entry| entry.index.is_none()) {
-        return Ok(entries.into_iter().map(|entry| entry.embedding.0).collect());
+fn in_order(entries: Vec<(Option<usize>, Vec<f32>)>) -> Result<Vec<Vec<f32>>, Failure> {
+    if entries.iter().all(|(index, _)| index.is_none()) {
+        return Ok(entries.into_iter().map(|(_, vector)| vector).collect());
     }
     let count = entries.len();
     let mut places: Vec<Option<Vec<f32>>> = vec![None; count];
-    for Entry { index, embedding } in entries {
+    for (index, vector) in entries {
         match index.and_then(|index| places.get_mut(index)) {
-            Some(place @ None) => *place = Some(embedding.0),
+            Some(place @ None) => *place = Some(vector),
             Some(Some(_)) | None => {
                 return Err(Failure::transient(
                     None,

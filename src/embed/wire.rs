@@ -1,129 +1,16 @@
-//! What the two wire formats have in common: floats, and what an error says.
+//! What the two wire formats have in common: how large an answer may be, and what an error says.
 //!
 //! Error bodies are read leniently, from any of the shapes that providers and
 //! the gateways before them use: whatever cannot be understood still has a
-//! status, and its first words are passed on. Floats are read strictly and
-//! straight into place, since an answer holds a hundred thousand of them.
+//! status, and its first words are passed on.
 
-use std::fmt;
 use std::time::Duration;
 
 use secrecy::SecretString;
-use serde::{Deserialize, Deserializer, de};
 use serde_json::Value;
-use serde_json::value::RawValue;
 
 use super::{Failure, FailureKind, words};
 use crate::http::Reply;
-
-/// One vector as the answer gives it: a list of numbers, each maybe as text.
-#[derive(Debug, Default)]
-pub(super) struct Floats(pub Vec<f32>);
-
-impl<'de> Deserialize<'de> for Floats {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        let raw = <&RawValue>::deserialize(from)?;
-        floats(raw.get()).map(Floats).map_err(de::Error::custom)
-    }
-}
-
-/// The floats of a JSON list.
-///
-/// Nearly all of an answer is plain numbers of few digits, and an answer is
-/// most of what a purchase costs: those are read here, anything else as any JSON is.
-pub(super) fn floats(list: &str) -> serde_json::Result<Vec<f32>> {
-    if let Some(floats) = plain_floats(list.as_bytes()) {
-        return Ok(floats);
-    }
-    let floats: Vec<Float> = serde_json::from_str(list)?;
-    Ok(floats.into_iter().map(|Float(x)| x).collect())
-}
-
-/// None where there is anything but numbers of few digits, one comma between two.
-fn plain_floats(list: &[u8]) -> Option<Vec<f32>> {
-    let mut rest = list.strip_prefix(b"[")?;
-    // A number and its comma take about twelve bytes.
-    let mut floats = Vec::with_capacity(list.len() / 8);
-    loop {
-        let (float, after) = plain_float(rest.trim_ascii_start())?;
-        floats.push(float);
-        match after.trim_ascii_start() {
-            [b',', more @ ..] => rest = more,
-            b"]" => return Some(floats),
-            _ => return None,
-        }
-    }
-}
-
-/// A decimal fraction of at most fifteen digits, and what follows it.
-///
-/// Both its digits as a whole number and the power of ten that divides it are
-/// doubles without rounding, so that the quotient is the double nearest to the
-/// decimal: the one that any right parser gives.
-#[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "vectors are f32")]
-fn plain_float(text: &[u8]) -> Option<(f32, &[u8])> {
-    const MOST_DIGITS: usize = 15;
-    const TENS: [f64; MOST_DIGITS + 1] =
-        [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
-    let (negative, text) = text.strip_prefix(b"-").map_or((false, text), |rest| (true, rest));
-    let mut digits = 0_u64;
-    let mut read = |text: &[u8], most: usize| {
-        let some = text.iter().take(most).take_while(|byte| byte.is_ascii_digit());
-        some.map(|byte| digits = digits * 10 + u64::from(byte - b'0')).count()
-    };
-    let whole = read(text, MOST_DIGITS);
-    let (decimals, rest) = match &text[whole..] {
-        [b'.', fraction @ ..] => {
-            let decimals = read(fraction, MOST_DIGITS - whole);
-            (decimals, (decimals > 0).then(|| &fraction[decimals..])?)
-        }
-        rest => (0, rest),
-    };
-    // What JSON does not take for a number, and what has more to it, is left to its own parser.
-    let odd = whole == 0 || (whole > 1 && text[0] == b'0');
-    if odd || matches!(rest, [b'e' | b'E' | b'0'..=b'9', ..]) {
-        return None;
-    }
-    let x = digits as f64 / TENS[decimals];
-    Some((if negative { -x } else { x } as f32, rest))
-}
-
-/// A number, or text that is one.
-struct Float(f32);
-
-impl<'de> Deserialize<'de> for Float {
-    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Visitor;
-
-        #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "vectors are f32")]
-        impl de::Visitor<'_> for Visitor {
-            type Value = Float;
-
-            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str("a number")
-            }
-
-            fn visit_f64<E>(self, x: f64) -> Result<Float, E> {
-                Ok(Float(x as f32))
-            }
-
-            fn visit_i64<E>(self, x: i64) -> Result<Float, E> {
-                Ok(Float(x as f32))
-            }
-
-            fn visit_u64<E>(self, x: u64) -> Result<Float, E> {
-                Ok(Float(x as f32))
-            }
-
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Float, E> {
-                let number = text.trim().parse::<f64>();
-                number.map(|x| Float(x as f32)).map_err(|_| E::custom("expected a number, found other text"))
-            }
-        }
-
-        from.deserialize_any(Visitor)
-    }
-}
 
 /// The largest body that an answer of `texts` vectors can have. Servers that do
 /// not know our dimension may send longer vectors, which must be readable to be
@@ -163,7 +50,10 @@ pub(super) fn failure(reply: &Reply, key: Option<&SecretString>, texts: &[String
 }
 
 /// The failure of an answer with status 200 that cannot be used: it may be whole the next time.
-pub(super) fn unreadable(error: &serde_json::Error, texts: &[String]) -> Failure {
+pub(super) fn unreadable(error: &serde_json::Error, reply: &Reply, texts: &[String]) -> Failure {
+    // Where the JSON itself is at fault, its own lines and columns are told, not those of what was left of it.
+    let of_body = serde_json::from_slice::<serde::de::IgnoredAny>(&reply.body).err();
+    let error = of_body.as_ref().unwrap_or(error);
     Failure::transient(None, words::clean(&format!("unreadable answer: {error}"), None, texts))
 }
 

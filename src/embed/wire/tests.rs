@@ -24,45 +24,6 @@ fn quota(quota_id: &str, retry: &str) -> String {
 }
 
 #[test]
-fn floats_are_those_that_any_right_parser_gives() {
-    let mut lot = fastrand::Rng::with_seed(1);
-    let drawn = (0..20_000).map(|_| {
-        let (places, x) = (lot.usize(..18), (lot.f64() - 0.5) * 10_f64.powi(lot.i32(-4..4)));
-        format!("{x:.places$}")
-    });
-    let odd = [
-        "0",
-        "-0",
-        "-0.0",
-        "1",
-        "1e3",
-        "-2.5E-3",
-        "0.1",
-        "123456789012345",
-        "1234567890123456",
-        "0.12345678901234567",
-    ];
-    for number in drawn.chain(odd.map(str::to_owned)) {
-        let expected = number.parse::<f64>().unwrap() as f32;
-        let found = floats(&format!("[ {number},{number} , 7]")).unwrap();
-        let bits: Vec<u32> = found.iter().map(|x| x.to_bits()).collect();
-        assert_eq!(bits, [expected.to_bits(), expected.to_bits(), 7_f32.to_bits()], "{number}");
-    }
-}
-
-#[test]
-fn what_is_no_list_of_numbers_is_refused_and_a_text_may_be_one() {
-    assert_eq!(floats("[]").unwrap(), Vec::<f32>::new());
-    assert_eq!(floats(r#"["0.5", 1]"#).unwrap(), [0.5, 1.0]);
-    for list in [
-        "[1,]", "[,1]", "[1 2]", "[01]", "[1.]", "[.5]", "[+1]", "[-]", "[null]", r#"["x"]"#, "[1]]", "[1",
-        "1", "{}",
-    ] {
-        assert!(floats(list).is_err(), "{list}");
-    }
-}
-
-#[test]
 fn what_an_error_means_is_read_from_status_and_body() {
     use FailureKind::{BadRequest, Exhausted, Final};
     let minute = "EmbedContentRequestsPerMinutePerProjectPerModel-FreeTier";
