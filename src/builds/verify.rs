@@ -21,8 +21,10 @@ use super::staging::{Sealed, Staging};
 use super::{Build, MOST_HASHES_BYTES};
 use crate::manifest::{FileFact, Files, parse_hashes};
 use count::UnitLengths;
+use parts::PIECE_BYTES;
 
 mod count;
+mod parts;
 
 pub use count::RecordCounter;
 
@@ -30,9 +32,8 @@ pub use count::RecordCounter;
 const TWIN_TOLERANCE: f32 = 1e-5;
 /// Rows that are asked to find themselves, in an index small enough.
 const SAMPLE: u64 = 16;
-/// Bytes that the sample may read in all, so that proving a large index costs a few passes at most.
-const SAMPLE_BYTES: u64 = 1 << 30;
-const PIECE_BYTES: usize = 4 << 20;
+/// Bytes that the sample may read in all; a larger index is gone through once.
+const SAMPLE_BYTES: u64 = 256 << 20;
 
 /// Asked between all small steps whether to stop, by every thread that proves.
 pub type Stop<'a> = dyn Fn() -> bool + Sync + 'a;
@@ -179,30 +180,26 @@ impl Build {
 
 /// Makes every check that a build can be put to.
 ///
-/// The metadata are read beside the index, by a thread of their own. Faiss,
-/// which maps the index, is asked only once the index was read to its end: a
-/// sector that cannot be read is an error here and would end the process there.
+/// Two threads read the index; then one reads the metadata while Faiss, which
+/// maps the index, is asked by the other: a sector that cannot be read is an
+/// error of the reading, and would end the process within Faiss.
 ///
 /// # Errors
 ///
 /// [`VerifyError::Stopped`] and [`VerifyError::Short`].
 pub fn prove(directory: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
     let index = directory.join(INDEX);
-    let (metadata, index) = beside::both(
+    let mut checks = index_file(&index, expected, stop)?;
+    let whole = checks.iter().all(|check| check.ok);
+    let (metadata, faiss) = beside::both(
         expected.files.metadata.bytes.min(expected.files.index.bytes),
         || metadata_file(&directory.join(METADATA), expected, stop),
-        || {
-            let read = index_file(&index, expected, stop)?;
-            let whole = read.iter().all(|check| check.ok);
-            let faiss = if whole { faiss_says(&index, expected, stop)? } else { Vec::new() };
-            Ok::<_, VerifyError>((read, faiss))
-        },
+        || if whole { faiss_says(&index, expected, stop) } else { Ok(Vec::new()) },
     );
-    let (mut checks, faiss) = index?;
     checks.extend(metadata?);
     hashes_file(&directory.join(HASHES), expected, &mut checks);
     if checks.iter().all(|check| check.ok) {
-        checks.extend(faiss);
+        checks.extend(faiss?);
     }
     Ok(checks)
 }
@@ -229,74 +226,63 @@ impl From<DiskError> for Cut {
 fn pieces(path: &Path, bytes: u64, stop: &Stop<'_>, each: &mut dyn FnMut(&[u8])) -> Result<(), Cut> {
     let mut file = disk::open_file_of(path, bytes)?.take(bytes);
     let mut buffer = vec![0; PIECE_BYTES];
-    loop {
+    while file.limit() > 0 {
         if stop() {
             return Err(Cut::Early(VerifyError::Stopped));
         }
         match file.read(&mut buffer) {
-            Ok(0) => return Ok(()),
+            Ok(0) => return Err(parts::cut_short(path).into()),
             Ok(read) => each(&buffer[..read]),
             Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
             Err(error) => return Err(DiskError::at("read", path)(error).into()),
         }
     }
+    Ok(())
 }
 
-/// Reads a file once: for its digest, and for `also`.
-fn digest(
+/// The check of a file's length and digest, from what reading it gave, and all else that was read.
+fn digest<R>(
     name: &'static str,
-    path: &Path,
     fact: &FileFact,
-    stop: &Stop<'_>,
-    also: &mut dyn FnMut(&[u8]),
+    read: Result<(blake3::Hash, R), Cut>,
     checks: &mut Vec<Check>,
-) -> Result<(), VerifyError> {
-    let mut hasher = blake3::Hasher::new();
-    let mut bytes = 0_u64;
-    let words = |bytes: u64, digest: &str| format!("{bytes} bytes, blake3 {digest}");
-    let read = pieces(path, fact.bytes, stop, &mut |piece| {
-        bytes += piece.len() as u64;
-        beside::both(piece.len() as u64, || _ = hasher.update(piece), || also(piece));
-    });
-    let found = match read {
-        Ok(()) => words(bytes, hasher.finalize().to_hex().as_str()),
-        Err(Cut::Disk(error)) => super::with_cause(&error),
+) -> Result<Option<R>, VerifyError> {
+    let words = |digest: &str| format!("{} bytes, blake3 {digest}", fact.bytes);
+    let (found, also) = match read {
+        Ok((digest, also)) => (words(digest.to_hex().as_str()), Some(also)),
+        Err(Cut::Disk(error)) => (super::with_cause(&error), None),
         Err(Cut::Early(error)) => return Err(error),
     };
-    check(checks, name, words(fact.bytes, &fact.blake3), found);
-    Ok(())
+    check(checks, name, words(&fact.blake3), found);
+    Ok(also)
 }
 
 fn index_file(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
     let mut checks = Vec::new();
-    let mut lengths = UnitLengths::new(expected.dimension);
-    digest("index file", path, &expected.files.index, stop, &mut |piece| lengths.bytes(piece), &mut checks)?;
-    if expected.unit {
-        let wrong = format!("{} vectors that are not", lengths.wrong);
-        check(
-            &mut checks,
-            "unit vectors",
-            "all finite and of length 1",
-            match lengths.wrong {
-                0 => "all finite and of length 1",
-                _ => &wrong,
-            },
-        );
+    let fact = &expected.files.index;
+    let read = parts::read(path, fact.bytes, stop, &|at| UnitLengths::at(at, expected.dimension));
+    let parts = digest("index file", fact, read, &mut checks)?;
+    if let (true, Some(parts)) = (expected.unit, parts) {
+        let all = "all finite and of length 1";
+        let found = match UnitLengths::wrong(parts) {
+            0 => all.to_owned(),
+            wrong => format!("{wrong} vectors that are not"),
+        };
+        check(&mut checks, "unit vectors", all, found);
     }
     Ok(checks)
 }
 
 fn metadata_file(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
     let mut checks = Vec::new();
-    let mut counter = RecordCounter::default();
-    digest(
-        "metadata file",
-        path,
-        &expected.files.metadata,
-        stop,
-        &mut |piece| counter.bytes(piece),
-        &mut checks,
-    )?;
+    let fact = &expected.files.metadata;
+    let (mut hasher, mut counter) = (blake3::Hasher::new(), RecordCounter::default());
+    let read = pieces(path, fact.bytes, stop, &mut |piece| {
+        hasher.update(piece);
+        counter.bytes(piece);
+    });
+    let read = read.map(|()| (hasher.finalize(), ()));
+    digest("metadata file", fact, read, &mut checks)?;
     check(&mut checks, "metadata records", expected.rows, counter.finish());
     Ok(checks)
 }

@@ -6,31 +6,64 @@
 
 use serde::de::IgnoredAny;
 
+use super::parts::Reader;
 use crate::builds::index::HEADER_BYTES;
 
 /// How far the squared length of a vector may be from one: far above what
 /// single precision loses, far below what any wrong vector shows.
 const UNIT_TOLERANCE: f32 = 1e-3;
 
-/// Counts vectors that are not finite or not of unit length, from the bytes of an index as they come.
+/// Counts vectors that are not finite or not of unit length, in a part of an index.
 pub(super) struct UnitLengths {
-    /// Bytes still to be passed over before the next float.
-    skip: usize,
-    left: Vec<u8>,
     row_bytes: usize,
-    /// Vectors that are not, so far.
-    pub(super) wrong: u64,
+    /// Bytes before the first row that begins in this part: the header, or the rest of a row.
+    head_bytes: usize,
+    head: Vec<u8>,
+    /// Bytes of a row that has not ended yet.
+    left: Vec<u8>,
+    wrong: u64,
 }
 
 impl UnitLengths {
-    pub(super) fn new(dimension: usize) -> Self {
-        Self { skip: HEADER_BYTES, left: Vec::new(), row_bytes: 4 * dimension.max(1), wrong: 0 }
+    /// For the part that begins so many bytes into the file.
+    pub(super) fn at(offset: u64, dimension: usize) -> Self {
+        let row_bytes = 4 * dimension.max(1);
+        let head_bytes = match offset.checked_sub(HEADER_BYTES as u64) {
+            None => HEADER_BYTES - usize::try_from(offset).expect("less than the header"),
+            Some(into_rows) => {
+                let into_row = usize::try_from(into_rows % row_bytes as u64).expect("less than a row");
+                (row_bytes - into_row) % row_bytes
+            }
+        };
+        Self { row_bytes, head_bytes, head: Vec::new(), left: Vec::new(), wrong: 0 }
     }
 
-    pub(super) fn bytes(&mut self, piece: &[u8]) {
-        let skipped = self.skip.min(piece.len());
-        self.skip -= skipped;
-        let mut piece = &piece[skipped..];
+    /// Vectors that are not, in all parts of a file, the first one first.
+    pub(super) fn wrong(parts: Vec<Self>) -> u64 {
+        let mut wrong = 0;
+        // Of a row that began in an earlier part.
+        let mut row = Vec::new();
+        for (nth, part) in parts.into_iter().enumerate() {
+            wrong += part.wrong;
+            if nth > 0 {
+                row.extend(part.head);
+                wrong += u64::from(row.len() == part.row_bytes && !is_unit(&row));
+            }
+            if row.len() == part.row_bytes || part.head_bytes == 0 || nth == 0 {
+                row = part.left;
+            }
+        }
+        wrong
+    }
+}
+
+impl Reader for UnitLengths {
+    fn bytes(&mut self, mut piece: &[u8]) {
+        if self.head.len() < self.head_bytes {
+            let wanted = (self.head_bytes - self.head.len()).min(piece.len());
+            self.head.extend_from_slice(&piece[..wanted]);
+            piece = &piece[wanted..];
+        }
         if !self.left.is_empty() {
             let wanted = (self.row_bytes - self.left.len()).min(piece.len());
             self.left.extend_from_slice(&piece[..wanted]);
@@ -227,12 +260,21 @@ mod tests {
             [0.0, 0.0, 0.0],
             [f32::INFINITY, 0.0, 1.0],
         ];
-        let mut file = vec![7; HEADER_BYTES];
-        file.extend(rows.iter().flatten().flat_map(|x| x.to_le_bytes()));
-        for size in 1..=file.len() {
-            let mut lengths = UnitLengths::new(3);
-            file.chunks(size).for_each(|piece| lengths.bytes(piece));
-            assert_eq!(lengths.wrong, 4, "in pieces of {size}");
+        for dimension in [3, 30] {
+            let mut file = vec![7; HEADER_BYTES];
+            for row in &rows {
+                file.extend(row.iter().flat_map(|x| x.to_le_bytes()));
+                file.resize(file.len() + 4 * (dimension - row.len()), 0);
+            }
+            let parts = HEADER_BYTES..=file.len();
+            for (part, size) in parts.flat_map(|part| [1, 2, 5, 12, part].map(|size| (part, size))) {
+                let parts = file.chunks(part).enumerate().map(|(nth, bytes)| {
+                    let mut lengths = UnitLengths::at((nth * part) as u64, dimension);
+                    bytes.chunks(size).for_each(|piece| lengths.bytes(piece));
+                    lengths
+                });
+                assert_eq!(UnitLengths::wrong(parts.collect()), 4, "in parts of {part} and pieces of {size}");
+            }
         }
     }
 
@@ -310,10 +352,11 @@ mod tests {
         ) {
             let pieces: Vec<&[u8]> = pieces.iter().map(Vec::as_slice).collect();
             prop_assert!(!counted(&pieces).is_empty());
-            let mut lengths = UnitLengths::new(dimension);
+            let mut lengths = UnitLengths::at(0, dimension);
             for piece in pieces {
                 lengths.bytes(piece);
             }
+            UnitLengths::wrong(vec![lengths]);
         }
     }
 }
