@@ -8,6 +8,7 @@
 mod ending;
 mod error;
 mod found;
+mod making;
 mod preview;
 mod purchase;
 mod rollback;
@@ -271,6 +272,7 @@ impl<'w> Pass<'w> {
                 }
                 return Ok(self.done(Outcome::Unchanged));
             }
+            let scan = look.hold(scan, &self.world.space)?;
             self.found.read_rows(self.world)?;
             let (world, bought) = (self.world, &self.bought);
             let mut held = HeldVectors::gather(world, &self.builds, &self.found, self.job.rebuy, bought)?;

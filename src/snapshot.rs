@@ -12,7 +12,9 @@
 //!
 //! A file with a rollback journal that has been at rest for a second is read
 //! without any lock, so that no commit can meet one: what is read counts if the
-//! file is then what it was before, and is read again with locks if not.
+//! file is then what it was before, and is read again with locks if not. No
+//! writer waits for such a scan, and mostly it finds nothing new: so it copies
+//! nothing, and the rows are read once more where they are wanted.
 //!
 //! Otherwise how it opens the file depends on whose file it is. The owner opens it as
 //! any client does, with `query_only` on, so that closing leaves the directory
@@ -30,17 +32,19 @@ use std::time::{Duration, Instant};
 
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
-use thiserror::Error;
 
 use crate::record::{COLUMNS, RawValue, ScanHash, Space, column};
 use crate::sqlite_uri::uri;
-use copied::{Copied, Copying};
+use copied::Copying;
+pub use copied::RawRows;
 use digest::Digest;
+pub use error::SourceError;
 use header::{Header, Identity};
 use rest::is_at_rest;
 
 mod copied;
 mod digest;
+mod error;
 mod header;
 mod rest;
 
@@ -65,105 +69,6 @@ const ROWS_BETWEEN_STOPS: u64 = 256;
 /// Plain reading of the file's header and a connection to it must never
 /// overlap in one process: closing the plain descriptor drops SQLite's locks.
 static ONE_LOOK_AT_A_TIME: Mutex<()> = Mutex::new(());
-
-/// Why the source could not be read. Nothing was changed.
-#[derive(Debug, Error)]
-pub enum SourceError {
-    /// No file there.
-    #[error(
-        "database {path} does not exist; expected the SQLite file that tag_experts.py writes (source.database or DATABASE_URL)"
-    )]
-    Missing {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A system call on the file failed.
-    #[error("cannot {act} database {path}")]
-    Io {
-        /// What was tried.
-        act: &'static str,
-        /// The file.
-        path: PathBuf,
-        /// Why it failed.
-        source: std::io::Error,
-    },
-    /// Not a regular file.
-    #[error("database {path} is {found}, expected a regular file")]
-    NotAFile {
-        /// The path.
-        path: PathBuf,
-        /// What stands there.
-        found: &'static str,
-    },
-    /// A file, but not SQLite's.
-    #[error("{path} is not a SQLite database: {found}")]
-    NotADatabase {
-        /// The file.
-        path: PathBuf,
-        /// What its beginning looks like.
-        found: String,
-    },
-    /// The table or a column is missing.
-    #[error("database {path}: {found}; expected table {TABLE} with the columns {}", COLUMNS.join(", "))]
-    Schema {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's words.
-        found: String,
-    },
-    /// A writer keeps the database locked.
-    #[error("database {path} stayed locked by a writer for {} s; it is tried again", MOST_WAIT.as_secs())]
-    Locked {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A writer died in mid-transaction.
-    #[error(
-        "database {path} has a hot journal: a writer died in mid-transaction, and only the owner may roll it back; open it once as its owner, or start the program that writes it"
-    )]
-    HotJournal {
-        /// The file.
-        path: PathBuf,
-    },
-    /// A log without its index, which only a writer can make.
-    #[error(
-        "database {path} has a -wal file that this user cannot read safely ({found}); expected a readable -shm beside it, or an empty -wal: let the owner open the database once, or give this user read access to both files"
-    )]
-    WalUnreadable {
-        /// The file.
-        path: PathBuf,
-        /// What stands in the way.
-        found: String,
-    },
-    /// The file changed while it was read without locks.
-    #[error("database {path} changed while it was read; it is tried again")]
-    Moving {
-        /// The file.
-        path: PathBuf,
-    },
-    /// Damaged, or something SQLite alone can name.
-    #[error("database {path}: {found}")]
-    Sqlite {
-        /// The file.
-        path: PathBuf,
-        /// SQLite's words.
-        found: String,
-    },
-    /// A stop was asked for.
-    #[error("stopped while the database was read")]
-    Stopped,
-}
-
-impl SourceError {
-    /// Whether time alone may cure it. A file that is missing is made, or is mounted: a change, and heard of.
-    #[must_use]
-    pub fn may_pass(&self) -> bool {
-        !matches!(
-            self,
-            Self::Missing { .. } | Self::Schema { .. } | Self::NotADatabase { .. } | Self::NotAFile { .. }
-        )
-    }
-}
 
 /// What one look found in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -205,7 +110,9 @@ enum Table {
     /// In the database, within a transaction; with what the file was, where it takes no lock.
     Open(Connection, Option<Unlocked>),
     /// In memory. The database is closed.
-    Copied(Copied),
+    Copied(RawRows),
+    /// Nowhere: the database was read, and is closed.
+    Closed,
 }
 
 impl Table {
@@ -246,35 +153,58 @@ impl<'s> Look<'s> {
         Ok(Self { path, table, stop, interrupt, _alone: alone })
     }
 
-    /// One scan of the raw values, and a copy of them if it is small enough: then the database is closed.
+    /// One scan of the raw values.
     ///
     /// # Errors
     ///
     /// [`SourceError`] where reading fails.
     pub fn scan(&mut self, space: &Space) -> Result<Scan, SourceError> {
+        if self.table.is_at_rest() {
+            match self.scan_at_rest(space) {
+                Err(SourceError::Moving { .. }) => self.enter_again(Locks::Always)?,
+                other => return other,
+            }
+        }
+        self.copy(space)
+    }
+
+    fn scan_at_rest(&mut self, space: &Space) -> Result<Scan, SourceError> {
+        let scan = self.digest(space, &mut |_| ())?;
+        close(&self.path, std::mem::replace(&mut self.table, Table::Closed))?;
+        Ok(scan)
+    }
+
+    /// Lets [`Look::rows`] hand out the rows of a scan, or of a newer one, which is then given.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError`] where the rows must be read once more and reading fails.
+    pub fn hold(&mut self, scan: Scan, space: &Space) -> Result<Scan, SourceError> {
+        if !matches!(self.table, Table::Closed) {
+            return Ok(scan);
+        }
+        self.enter_again(Locks::IfNeeded)?;
         match self.copy(space) {
             // A writer came by, or the table is too large to be copied: this time with locks.
             Err(SourceError::Moving { .. }) => {
-                let before = std::mem::replace(&mut self.table, Table::Copied(Copied::default()));
-                drop(before);
-                self.table = enter(&self.path, Locks::Always, self.stop, &self.interrupt)?;
+                self.enter_again(Locks::Always)?;
                 self.copy(space)
             }
             other => other,
         }
     }
 
+    fn enter_again(&mut self, locks: Locks) -> Result<(), SourceError> {
+        // Closed before it is opened again.
+        self.table = Table::Closed;
+        self.table = enter(&self.path, locks, self.stop, &self.interrupt)?;
+        Ok(())
+    }
+
+    /// One scan, and a copy of the rows if it is small enough: then the database is closed.
     fn copy(&mut self, space: &Space) -> Result<Scan, SourceError> {
-        let mut digest = Digest::new(space);
         let mut copying = Copying::up_to(copied::MOST_BYTES);
-        let rows = self.rows(&mut |raw| {
-            for &value in raw {
-                digest.value(value);
-            }
-            copying.row(raw);
-            Ok::<_, SourceError>(())
-        });
-        let rows = rows.map_err(|error| self.table.or_moving(&self.path, error))?;
+        let scan = self.digest(space, &mut |raw| copying.row(raw))?;
         if let Some(copied) = copying.finish() {
             let read = std::mem::replace(&mut self.table, Table::Copied(copied));
             close(&self.path, read)?;
@@ -282,6 +212,19 @@ impl<'s> Look<'s> {
             // Nobody could say how long it will stay so.
             return Err(SourceError::Moving { path: self.path.clone() });
         }
+        Ok(scan)
+    }
+
+    fn digest(&self, space: &Space, also: &mut dyn FnMut(&[RawValue<'_>; 14])) -> Result<Scan, SourceError> {
+        let mut digest = Digest::new(space);
+        let rows = self.rows(&mut |raw| {
+            for &value in raw {
+                digest.value(value);
+            }
+            also(raw);
+            Ok::<_, SourceError>(())
+        });
+        let rows = rows.map_err(|error| self.table.or_moving(&self.path, error))?;
         Ok(Scan { hash: digest.finish(), rows })
     }
 
@@ -290,6 +233,10 @@ impl<'s> Look<'s> {
     /// # Errors
     ///
     /// [`SourceError`] where reading fails, or the first error of `each`.
+    ///
+    /// # Panics
+    ///
+    /// After a scan, if the rows are not on [`Look::hold`].
     pub fn rows<E: From<SourceError>>(
         &self,
         each: &mut dyn FnMut(&[RawValue<'_>; 14]) -> Result<(), E>,
@@ -305,6 +252,7 @@ impl<'s> Look<'s> {
         match &self.table {
             Table::Open(connection, _) => self.read(connection, &mut counted)?,
             Table::Copied(copied) => copied.rows(&mut counted)?,
+            Table::Closed => panic!("rows are held before they are gone over"),
         }
         Ok(count)
     }
@@ -571,31 +519,57 @@ mod tests {
         let scan = look.scan(&space()).unwrap();
         writer.execute("DELETE FROM experts WHERE id > 7", []).unwrap();
 
-        assert_eq!(scan.rows, 1000);
+        assert_eq!((look.hold(scan, &space()).unwrap(), scan.rows), (scan, 1000));
         assert_eq!(look.rows(&mut |_| Ok::<_, SourceError>(())).unwrap(), 1000, "as they were");
         look.end().unwrap();
+    }
+
+    /// A look at a file that has been at rest for long enough.
+    fn look_at_rest(path: &Path) -> Look<'static> {
+        let deadline = Instant::now() + Duration::from_secs(10);
+        loop {
+            let look = Look::open(path, &|| false, Arc::new(|| false)).unwrap();
+            if look.table.is_at_rest() {
+                return look;
+            }
+            assert!(Instant::now() < deadline, "a second after the last write it is at rest");
+            drop(look);
+            std::thread::sleep(Duration::from_millis(50));
+        }
     }
 
     #[test]
     fn a_commit_meets_no_lock_of_a_look_at_a_file_at_rest_and_the_look_sees_it() {
         let folder = tempfile::tempdir().unwrap();
         let (path, writer) = people(folder.path(), 1000);
-        let deadline = Instant::now() + Duration::from_secs(10);
-        let mut look = loop {
-            let look = Look::open(&path, &|| false, Arc::new(|| false)).unwrap();
-            if look.table.is_at_rest() {
-                break look;
-            }
-            assert!(Instant::now() < deadline, "a second after the last write it is at rest");
-            drop(look);
-            std::thread::sleep(Duration::from_millis(50));
-        };
+        let mut look = look_at_rest(&path);
 
         writer.execute("DELETE FROM experts WHERE id > 7", []).unwrap();
 
-        assert_eq!(look.scan(&space()).unwrap().rows, 7);
+        let scan = look.scan(&space()).unwrap();
+        assert_eq!((look.hold(scan, &space()).unwrap(), scan.rows), (scan, 7));
         assert_eq!(look.rows(&mut |_| Ok::<_, SourceError>(())).unwrap(), 7);
         look.end().unwrap();
+    }
+
+    #[test]
+    fn rows_of_a_file_at_rest_are_those_of_the_scan_or_the_scan_is_a_newer_one() {
+        for changed in [false, true] {
+            let folder = tempfile::tempdir().unwrap();
+            let (path, writer) = people(folder.path(), 1000);
+            let mut look = look_at_rest(&path);
+            let scan = look.scan(&space()).unwrap();
+            assert!(matches!(look.table, Table::Closed), "nothing is kept of a scan at rest");
+            if changed {
+                writer.execute("DELETE FROM experts WHERE id > 7", []).unwrap();
+            }
+
+            let held = look.hold(scan, &space()).unwrap();
+
+            assert_eq!((scan.rows, held == scan), (1000, !changed));
+            assert_eq!(look.rows(&mut |_| Ok::<_, SourceError>(())).unwrap(), held.rows);
+            look.end().unwrap();
+        }
     }
 
     #[test]

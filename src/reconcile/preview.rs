@@ -88,6 +88,7 @@ pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
     let bought = HashSet::new();
     let planner = planner(&served_rows, &kept, &cached, &bought);
     let refused = super::found::refused_texts(&builds, &world.space)?;
+    look.hold(scan, &world.space)?;
     let survey = survey(&look, world, planner, None, &refused)?;
     look.end()?;
     let forbidden = hold.is_some_and(|hold| hold.forbids(id, &survey.content_hash));

@@ -6,16 +6,13 @@
 
 use std::collections::HashMap;
 
+use super::making::{Made, Making};
 use super::{PassError, World};
 use crate::builds::staging::Draft;
 use crate::guard::{FAULTS_NAMED, UnfitRows};
 use crate::manifest::{LeftOut, RowHashes};
 use crate::plan::{Plan, Planner, Verdict};
-use crate::pyjson;
-use crate::record::{
-    ContentHash, ContentHasher, IdHash, RawValue, Record, RecordHash, RowFault, TextHash, column,
-    raw_row_hash,
-};
+use crate::record::{ContentHash, ContentHasher, IdHash, RawValue, RowFault, TextHash, column, raw_row_hash};
 use crate::snapshot::Look;
 
 /// Rows left out that the manifest lists; any further ones are left out too, and only counted.
@@ -67,10 +64,14 @@ pub(super) fn survey(
         left_out: Vec::new(),
         text_bytes: 0,
         last_id: None,
-        json: Vec::new(),
-        text: String::new(),
     };
-    let tagged = look.rows(&mut |raw| surveyor.row(raw))?;
+    let tagged = std::thread::scope(|scope| {
+        let mut making = Making::new(scope);
+        let tagged =
+            look.rows(&mut |raw| making.row(raw, &mut |raw, id, made| surveyor.row(raw, id, made)))?;
+        making.finish(&mut |raw, id, made| surveyor.row(raw, id, made))?;
+        Ok::<_, PassError>(tagged)
+    })?;
     let unfit = surveyor.unfit;
     Ok(Survey {
         tagged,
@@ -94,37 +95,31 @@ struct Surveyor<'a> {
     left_out: Vec<LeftOut>,
     text_bytes: u64,
     last_id: Option<IdHash>,
-    json: Vec<u8>,
-    text: String,
 }
 
 impl Surveyor<'_> {
-    fn row(&mut self, raw: &[RawValue<'_>; 14]) -> Result<(), PassError> {
-        let id = IdHash::of(raw[column::ID]);
+    fn row(
+        &mut self,
+        raw: &[RawValue<'_>; 14],
+        id: IdHash,
+        made: Result<Made<'_>, RowFault>,
+    ) -> Result<(), PassError> {
         let again = self.last_id.replace(id) == Some(id);
-        match self.record(raw, again) {
-            Ok(text) => self.take(id, text, raw),
-            Err(fault) => {
-                self.leave_out(raw, fault, None);
-                Ok(())
+        match made {
+            Ok(_) if again => {
+                let fault = "the row before has the same id, expected every id once".to_owned();
+                let column = crate::record::COLUMNS[column::ID];
+                let id = crate::record::printable_id(raw[column::ID]);
+                self.leave_out(raw, RowFault { id, column, fault }, None);
             }
+            Ok(made) => return self.take(id, &made, raw),
+            Err(fault) => self.leave_out(raw, fault, None),
         }
+        Ok(())
     }
 
-    /// Makes the record's text and JSON.
-    fn record(&mut self, raw: &[RawValue<'_>; 14], again: bool) -> Result<TextHash, RowFault> {
-        let record = Record::from_raw(raw)?;
-        record.document(&mut self.text)?;
-        if again {
-            let fault = "the row before has the same id, expected every id once".to_owned();
-            return Err(RowFault { id: record.id(), column: crate::record::COLUMNS[column::ID], fault });
-        }
-        self.json.clear();
-        pyjson::write_record(&record, &mut self.json);
-        Ok(TextHash::of(&self.text))
-    }
-
-    fn take(&mut self, id: IdHash, text: TextHash, raw: &[RawValue<'_>; 14]) -> Result<(), PassError> {
+    fn take(&mut self, id: IdHash, made: &Made<'_>, raw: &[RawValue<'_>; 14]) -> Result<(), PassError> {
+        let text = made.text_hash;
         if let Some(words) = self.refused.get(&text).filter(|_| self.unfit.allowed > 0) {
             let fault = RowFault {
                 id: crate::record::printable_id(raw[column::ID]),
@@ -134,17 +129,17 @@ impl Surveyor<'_> {
             self.leave_out(raw, fault, Some(text));
             return Ok(());
         }
-        let row = RowHashes { id, text, record: RecordHash::of(&self.json) };
+        let row = RowHashes { id, text, record: made.record_hash };
         self.content.record(id, text, row.record);
         let verdict = self.planner.row(&row);
         self.rows.push(row);
         if verdict == Verdict::Buy {
-            self.text_bytes += self.text.len() as u64;
+            self.text_bytes += made.text.len() as u64;
         }
         if let Some(draft) = self.draft.as_deref_mut() {
-            draft.record(&self.json)?;
+            draft.record(made.json)?;
             if verdict == Verdict::Buy {
-                draft.text(text, &crate::record::printable_id(raw[column::ID]), &self.text)?;
+                draft.text(text, &crate::record::printable_id(raw[column::ID]), made.text)?;
             }
         }
         Ok(())

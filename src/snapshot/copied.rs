@@ -1,8 +1,8 @@
-//! Rows copied out of the database, so that its lock can be let go of before anything is made of them.
+//! Rows copied out of the database, so that they outlive the step of SQLite that gave them.
 //!
 //! Raw values one after the other: a letter for the class, then the value.
-//! Only so much is copied as may be held in memory; a larger table is read
-//! where it lies.
+//! Of a table only so much is copied as may be held in memory; a larger one is
+//! read where it lies.
 
 use crate::record::RawValue;
 
@@ -18,40 +18,32 @@ const BLOB: u8 = b'b';
 /// Rows on their way out of the database.
 pub(super) struct Copying {
     /// `None` once they have become too many.
-    bytes: Option<Vec<u8>>,
+    rows: Option<RawRows>,
     most: usize,
 }
 
-/// All rows of a table, as one transaction saw them.
-#[derive(Default)]
-pub(super) struct Copied {
+/// Rows as one transaction saw them.
+#[derive(Debug, Default)]
+pub struct RawRows {
     bytes: Vec<u8>,
 }
 
 impl Copying {
     pub(super) fn up_to(most: usize) -> Self {
-        Self { bytes: Some(Vec::new()), most }
+        Self { rows: Some(RawRows::default()), most }
     }
 
     pub(super) fn row(&mut self, raw: &[RawValue<'_>; 14]) {
-        let Some(bytes) = &mut self.bytes else { return };
-        for &value in raw {
-            match value {
-                RawValue::Null => bytes.push(NULL),
-                RawValue::Integer(n) => number(bytes, INTEGER, n.to_le_bytes()),
-                RawValue::Real(x) => number(bytes, REAL, x.to_le_bytes()),
-                RawValue::Text(text) => string(bytes, TEXT, text),
-                RawValue::Blob(blob) => string(bytes, BLOB, blob),
-            }
-        }
-        if bytes.len() > self.most {
-            self.bytes = None;
+        let Some(rows) = &mut self.rows else { return };
+        rows.push(raw);
+        if rows.bytes() > self.most {
+            self.rows = None;
         }
     }
 
     /// The rows, if there were not too many.
-    pub(super) fn finish(self) -> Option<Copied> {
-        self.bytes.map(|bytes| Copied { bytes })
+    pub(super) fn finish(self) -> Option<RawRows> {
+        self.rows
     }
 }
 
@@ -65,11 +57,40 @@ fn string(bytes: &mut Vec<u8>, class: u8, string: &[u8]) {
     bytes.extend_from_slice(string);
 }
 
-impl Copied {
+impl RawRows {
+    /// Adds a copy of a row.
+    pub fn push(&mut self, raw: &[RawValue<'_>; 14]) {
+        let bytes = &mut self.bytes;
+        for &value in raw {
+            match value {
+                RawValue::Null => bytes.push(NULL),
+                RawValue::Integer(n) => number(bytes, INTEGER, n.to_le_bytes()),
+                RawValue::Real(x) => number(bytes, REAL, x.to_le_bytes()),
+                RawValue::Text(text) => string(bytes, TEXT, text),
+                RawValue::Blob(blob) => string(bytes, BLOB, blob),
+            }
+        }
+    }
+
+    /// The bytes that they take.
+    #[must_use]
+    pub fn bytes(&self) -> usize {
+        self.bytes.len()
+    }
+
+    /// Lets go of the rows, and keeps their room for others.
+    pub fn clear(&mut self) {
+        self.bytes.clear();
+    }
+
     /// Hands every row to `each`, in the order in which they came.
-    pub(super) fn rows<E>(
-        &self,
-        each: &mut dyn FnMut(&[RawValue<'_>; 14]) -> Result<(), E>,
+    ///
+    /// # Errors
+    ///
+    /// The first error of `each`.
+    pub fn rows<'r, E>(
+        &'r self,
+        each: &mut dyn FnMut(&[RawValue<'r>; 14]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut rest = self.bytes.as_slice();
         while !rest.is_empty() {
