@@ -169,6 +169,44 @@ pub struct Took {
     pub total: u64,
 }
 
+impl Took {
+    /// The phases alone, with that of the promotion where it is over and known.
+    #[must_use]
+    pub fn phases(&self, promote: Option<u64>) -> Phases {
+        let Self { snapshot, plan, embed, index, verify, total: _ } = *self;
+        Phases { snapshot, plan, embed, index, verify, promote }
+    }
+}
+
+/// Milliseconds spent in each phase of a pass. A manifest cannot say the last
+/// one, since it is written before that ends.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Phases {
+    /// As in [`Took`].
+    pub snapshot: u64,
+    /// As in [`Took`].
+    pub plan: u64,
+    /// As in [`Took`].
+    pub embed: u64,
+    /// As in [`Took`].
+    pub index: u64,
+    /// As in [`Took`].
+    pub verify: u64,
+    /// From verified to served.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub promote: Option<u64>,
+}
+
+impl Phases {
+    /// The phases that are known, by name and in their order.
+    pub fn named(&self) -> impl Iterator<Item = (&'static str, u64)> {
+        let Self { snapshot, plan, embed, index, verify, promote } = *self;
+        let measured =
+            [("snapshot", snapshot), ("plan", plan), ("embed", embed), ("index", index), ("verify", verify)];
+        measured.into_iter().chain(promote.map(|promote| ("promote", promote)))
+    }
+}
+
 /// The digests of one row, in index order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct RowHashes {

@@ -214,6 +214,8 @@ struct Pass<'w> {
     took: Took,
     /// Where the milliseconds of [`Took`] were last counted up to.
     lap: Instant,
+    /// What is under way.
+    phase: Phase,
     promote_ms: u64,
     counts: Counts,
 }
@@ -244,6 +246,7 @@ impl<'w> Pass<'w> {
             started,
             took: Took::default(),
             lap: Instant::now(),
+            phase: Phase::Prepare,
             promote_ms: 0,
             counts: Counts::default(),
         };
@@ -449,7 +452,24 @@ impl<'w> Pass<'w> {
     }
 
     fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
         (self.world.progress)(Progress::Phase(phase));
+    }
+
+    /// What was under way when the pass failed took all the time since: an
+    /// hour of waiting for a provider must not look like none.
+    fn broke_off(&mut self) {
+        let lap = self.lap();
+        let took = match self.phase {
+            Phase::Prepare => return,
+            Phase::Snapshot => &mut self.took.snapshot,
+            Phase::Plan => &mut self.took.plan,
+            Phase::Embed => &mut self.took.embed,
+            Phase::Index => &mut self.took.index,
+            Phase::Verify => &mut self.took.verify,
+            Phase::Promote => &mut self.promote_ms,
+        };
+        *took += lap;
     }
 
     /// Milliseconds since the last call.

@@ -17,7 +17,7 @@ use super::collect::GRACE;
 use super::disk::{self, DiskError, Mode};
 use super::layout::Layout;
 use super::lock;
-use crate::manifest::Counts;
+use crate::manifest::{Counts, Phases};
 use crate::record::{ContentHash, ScanHash};
 
 /// Attempts that `history` can show.
@@ -75,6 +75,10 @@ pub struct Attempt {
     /// From verified to served.
     #[serde(default)]
     pub promote_ms: u64,
+    /// Where the time went; of a pass that failed, up to there. An earlier
+    /// program did not note it, and a pass that could not begin has none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub phases_ms: Option<Phases>,
 }
 
 /// A scan with the content of a build that was made from another one.
@@ -207,6 +211,12 @@ impl State {
         self.attempts.push(attempt);
         let surplus = self.attempts.len().saturating_sub(ATTEMPTS);
         self.attempts.drain(..surplus);
+    }
+
+    /// The pass that promoted a build, while it is remembered.
+    #[must_use]
+    pub fn attempt_of(&self, build: &str) -> Option<&Attempt> {
+        self.attempts.iter().rev().find(|one| one.build.as_deref() == Some(build))
     }
 
     /// Adds a promotion and lets the oldest go.
@@ -436,6 +446,25 @@ mod tests {
     }
 
     #[test]
+    fn a_state_of_an_earlier_program_that_noted_no_phases_is_read_whole() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = folder.path().join("state.json");
+        let earlier = r#"{"promotions": [{"build": "b1", "at": "2026-11-22T17:41:19Z", "by": "build"}],
+            "attempts": [{"at": "2026-11-22T17:41:19Z", "trigger": "command", "outcome": "promoted", "build": "b1",
+            "counts": {"records": 3, "kept": 0, "embedded": 3, "metadata_only": 0, "removed": 0, "requests": 1},
+            "took_ms": 168, "promote_ms": 4}], "same_content": null}"#;
+        std::fs::write(&path, earlier).unwrap();
+
+        let (state, damaged) = load::<State>(&path);
+
+        assert_eq!((damaged, state.promotions.len()), (None, 1));
+        let attempt = state.attempt_of("b1").unwrap();
+        assert_eq!((attempt.took_ms, attempt.promote_ms, attempt.phases_ms), (168, 4, None));
+        save(&path, &state).unwrap();
+        assert_eq!(load::<State>(&path), (state, None));
+    }
+
+    #[test]
     fn a_build_is_replaced_when_the_next_one_is_promoted() {
         let state = promoted("a b a c");
 
@@ -451,8 +480,10 @@ mod tests {
 
     fn state() -> impl Strategy<Value = State> {
         let promotion = ("[ab]", time(), ".{0,3}").prop_map(|(build, at, by)| Promotion { build, at, by });
-        let attempt =
-            (time(), any::<Option<String>>(), any::<u64>()).prop_map(|(at, error, took_ms)| Attempt {
+        let phases = any::<Option<(u64, Option<u64>)>>()
+            .prop_map(|known| known.map(|(embed, promote)| Phases { embed, promote, ..Phases::default() }));
+        let attempt = (time(), any::<Option<String>>(), any::<u64>(), phases).prop_map(
+            |(at, error, took_ms, phases_ms)| Attempt {
                 at,
                 trigger: "start".to_owned(),
                 outcome: "failed".to_owned(),
@@ -461,7 +492,9 @@ mod tests {
                 counts: Counts { records: took_ms, ..Counts::default() },
                 took_ms,
                 promote_ms: 0,
-            });
+                phases_ms,
+            },
+        );
         let lists = (prop::collection::vec(promotion, 0..5), prop::collection::vec(attempt, 0..3));
         lists.prop_map(|(promotions, attempts)| State { promotions, attempts, same_content: None })
     }

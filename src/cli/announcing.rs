@@ -53,7 +53,7 @@ pub(super) async fn if_due(
             return false;
         }
     };
-    let summary = table::summary(&build.manifest);
+    let summary = table::summary(&build.manifest, &table::Spent::written(&build.manifest));
     // For a command that changes its directory.
     let directory = path::absolute(&build.directory).unwrap_or_else(|_| build.directory.clone());
     let news = News { build: id, directory: &directory, summary: &summary };

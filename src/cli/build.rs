@@ -72,6 +72,7 @@ fn succeeded(context: &Context, done: &Done) {
         Outcome::Unchanged | Outcome::Held => "unchanged",
     };
     let counts = done.counts;
+    let phases = done.took.phases(Some(done.promote_ms));
     if context.json {
         say_json(&json!({
             "outcome": outcome,
@@ -83,14 +84,7 @@ fn succeeded(context: &Context, done: &Done) {
             "removed": counts.removed,
             "requests": counts.requests,
             "took_ms": done.took.total,
-            "phases_ms": {
-                "snapshot": done.took.snapshot,
-                "plan": done.took.plan,
-                "embed": done.took.embed,
-                "index": done.took.index,
-                "verify": done.took.verify,
-                "promote": done.promote_ms,
-            },
+            "phases_ms": phases,
         }));
         return;
     }
@@ -98,8 +92,13 @@ fn succeeded(context: &Context, done: &Done) {
     let took = table::milliseconds(done.took.total);
     say(&match done.outcome {
         Outcome::Promoted => format!(
-            "promoted {build}: {} records ({} kept, {} embedded, {} metadata only, {} removed) in {took}\n",
-            counts.records, counts.kept, counts.embedded, counts.metadata_only, counts.removed
+            "promoted {build}: {} records ({} kept, {} embedded, {} metadata only, {} removed) in {took}\n{}\n",
+            counts.records,
+            counts.kept,
+            counts.embedded,
+            counts.metadata_only,
+            counts.removed,
+            table::phases(&phases)
         ),
         Outcome::Unchanged | Outcome::Held => {
             format!("unchanged: {build} with {} records is up to date ({took})\n", counts.records)

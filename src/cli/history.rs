@@ -19,7 +19,8 @@ pub(super) fn run(context: &Context) -> u8 {
     let (state, _) = State::load(&builds.layout).unwrap_or_default();
     let served = builds.served().build().map(|build| build.manifest.id.clone());
     if context.json {
-        let builds: Vec<_> = kept.iter().map(|build| table::summary(&build.manifest)).collect();
+        let summary = |manifest| table::summary(manifest, &table::Spent::known(manifest, &state));
+        let builds: Vec<_> = kept.iter().map(|build| summary(&build.manifest)).collect();
         say_json(&json!({
             "served": served,
             "builds": builds,
@@ -35,19 +36,21 @@ pub(super) fn run(context: &Context) -> u8 {
             let manifest = &build.manifest;
             let here = if served.as_deref() == Some(manifest.id.as_str()) { "served" } else { "" };
             let counts = &manifest.counts;
+            let spent = table::Spent::known(manifest, &state);
             vec![
                 manifest.id.clone(),
                 manifest.created.clone(),
                 manifest.trigger.clone(),
                 counts.records.to_string(),
                 counts.embedded.to_string(),
-                table::milliseconds(manifest.took_ms.total),
+                table::milliseconds(spent.total),
+                table::longest(&spent.phases),
                 here.to_owned(),
             ]
         })
         .collect();
     let mut words =
-        table::columns(&["BUILD", "CREATED", "TRIGGER", "RECORDS", "EMBEDDED", "TOOK", ""], &rows);
+        table::columns(&["BUILD", "CREATED", "TRIGGER", "RECORDS", "EMBEDDED", "TOOK", "LONGEST", ""], &rows);
     if !state.attempts.is_empty() {
         let rows: Vec<Vec<String>> = state
             .attempts

@@ -58,7 +58,9 @@ pub(super) fn run(context: &Context, options: &Options) -> u8 {
             _ => None,
         };
         say_json(&json!({
-            "served": served.build().map(|build| table::summary(&build.manifest)),
+            "served": served.build().map(|build| {
+                table::summary(&build.manifest, &table::Spent::known(&build.manifest, &state))
+            }),
             "drift": drift.as_ref().ok(),
             "last_attempt": state.attempts.last(),
             "agent": agent,
@@ -88,7 +90,14 @@ fn words(
     agent: &Value,
 ) -> String {
     let now = super::clock();
-    let mut rows = vec![("served", served_words(served, state, now)), ("drift", drift_words(drift))];
+    let mut rows = vec![("served", served_words(served, state, now))];
+    // The making of an adopted build was not ours to measure.
+    if let Some(build) = served.build().filter(|build| !build.manifest.adopted) {
+        let spent = table::Spent::known(&build.manifest, state);
+        let words = format!("{}: {}", table::milliseconds(spent.total), table::phases(&spent.phases));
+        rows.push(("took", words));
+    }
+    rows.push(("drift", drift_words(drift)));
     if let Some(left_out) =
         served.build().map(|build| build.manifest.left_out.len()).filter(|count| *count > 0)
     {

@@ -1,9 +1,12 @@
-//! Aligned columns, durations and sizes for people, and the manifest's summary for programs.
+//! Aligned columns and durations for people, the manifest's summary for programs, and for both where the
+//! time of a build went.
 
 use jiff::Timestamp;
+use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::manifest::Manifest;
+use crate::builds::state::State;
+use crate::manifest::{Manifest, Phases};
 
 /// Two columns: names, and what they stand for.
 pub(super) fn pairs(rows: &[(&str, String)]) -> String {
@@ -36,6 +39,20 @@ pub(super) fn milliseconds(ms: u64) -> String {
     }
 }
 
+/// `snapshot 12 ms, plan 3 ms, embed 7.2 s, …`: where the time went.
+pub(super) fn phases(phases: &Phases) -> String {
+    phases.named().map(phase).collect::<Vec<_>>().join(", ")
+}
+
+/// The phase that took longest, in the same words; nothing where none took any time.
+pub(super) fn longest(phases: &Phases) -> String {
+    phases.named().max_by_key(|(_, ms)| *ms).filter(|(_, ms)| *ms > 0).map(phase).unwrap_or_default()
+}
+
+fn phase((name, ms): (&str, u64)) -> String {
+    format!("{name} {}", milliseconds(ms))
+}
+
 /// How long ago a time was; a time to come is `just now`, whatever the clock did.
 pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs().max(0).unsigned_abs();
@@ -48,8 +65,30 @@ pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
+/// What the making of a build took, in milliseconds.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
+pub(super) struct Spent {
+    #[serde(flatten)]
+    pub phases: Phases,
+    pub total: u64,
+}
+
+impl Spent {
+    /// As the manifest has it, which is written before the promotion ends.
+    pub(super) fn written(manifest: &Manifest) -> Self {
+        Self { phases: manifest.took_ms.phases(None), total: manifest.took_ms.total }
+    }
+
+    /// With the promotion, while the pass is remembered; else as it is written.
+    pub(super) fn known(manifest: &Manifest, state: &State) -> Self {
+        let remembered = state.attempt_of(&manifest.id);
+        let whole = remembered.and_then(|one| Some(Self { phases: one.phases_ms?, total: one.took_ms }));
+        whole.unwrap_or_else(|| Self::written(manifest))
+    }
+}
+
 /// What an API needs to know of a build; the lists and digests of the manifest stay on disk.
-pub(super) fn summary(manifest: &Manifest) -> Value {
+pub(super) fn summary(manifest: &Manifest, spent: &Spent) -> Value {
     json!({
         "id": manifest.id,
         "sequence": manifest.sequence,
@@ -68,8 +107,8 @@ pub(super) fn summary(manifest: &Manifest) -> Value {
         "removed": manifest.counts.removed,
         "requests": manifest.counts.requests,
         "left_out": manifest.left_out.len(),
-        "took_ms": manifest.took_ms.total,
-        "phases_ms": manifest.took_ms,
+        "took_ms": spent.total,
+        "phases_ms": spent,
         "previous": manifest.previous,
     })
 }
@@ -85,6 +124,17 @@ mod tests {
         for (ms, words) in cases {
             assert_eq!(milliseconds(ms), words);
         }
+    }
+
+    #[test]
+    fn phases_are_named_in_their_order_and_the_promotion_only_where_it_is_known() {
+        let known = Phases { snapshot: 12, plan: 3, embed: 7_200, index: 30, verify: 41, promote: Some(9) };
+        let written = Phases { promote: None, ..known };
+
+        let words = "snapshot 12 ms, plan 3 ms, embed 7.2 s, index 30 ms, verify 41 ms";
+        assert_eq!(phases(&known), format!("{words}, promote 9 ms"));
+        assert_eq!(phases(&written), words);
+        assert_eq!((longest(&known), longest(&Phases::default())), ("embed 7.2 s".to_owned(), String::new()));
     }
 
     #[test]

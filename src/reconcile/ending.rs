@@ -11,8 +11,9 @@ impl Pass<'_> {
     /// Clears up after a failure and notes the attempt for people. What fails
     /// here is only said: the outcome of the pass stands.
     pub(super) fn leave(&mut self, result: &Result<Done, PassError>) {
-        if result.is_ok() {
-            self.tidy();
+        match result {
+            Ok(_) => self.tidy(),
+            Err(_) => self.broke_off(),
         }
         let keeps_staging = matches!(result, Ok(_) | Err(PassError::Verify(_)));
         if !keeps_staging {
@@ -28,6 +29,8 @@ impl Pass<'_> {
         };
         let build =
             result.as_ref().ok().and_then(|done| done.build.clone()).filter(|_| outcome == "promoted");
+        // What a command says of its own pass is what is remembered of it.
+        let took_ms = result.as_ref().map_or_else(|_| millis(self.started.elapsed()), |done| done.took.total);
         let attempt = Attempt {
             at: (self.world.clock)(),
             trigger: self.job.trigger.clone(),
@@ -35,8 +38,9 @@ impl Pass<'_> {
             build,
             error,
             counts: self.counts,
-            took_ms: millis(self.started.elapsed()),
+            took_ms,
             promote_ms: self.promote_ms,
+            phases_ms: Some(self.took.phases(Some(self.promote_ms))),
         };
         note(self.world, &self.builds, &mut self.state, attempt);
     }
@@ -57,6 +61,7 @@ pub(super) fn broken_off(world: &World<'_>, job: &Job, builds: &Builds, started:
         counts: Counts::default(),
         took_ms: millis(started.elapsed()),
         promote_ms: 0,
+        phases_ms: None,
     };
     // A state that cannot be read is why it could not begin, and is not written over.
     if let Ok((mut state, _)) = State::load(&builds.layout) {

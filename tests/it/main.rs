@@ -41,6 +41,7 @@ mod parity_env;
 mod parity_wrong_answers;
 mod parity_wrong_ends;
 mod parity_wrong_rows;
+mod phases;
 mod plan;
 mod provider_faults;
 mod provider_limits;
