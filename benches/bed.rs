@@ -3,6 +3,7 @@
 //! Folders lie below `target/bench` and stay there, so that a large database is
 //! made once. Made under another name first: one that is there is whole.
 
+use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -48,6 +49,8 @@ impl Shape {
 pub struct Bed {
     folder: PathBuf,
     pub shape: Shape,
+    /// Whether each measurement begins with none of its files in memory.
+    cold: bool,
 }
 
 impl Bed {
@@ -56,7 +59,7 @@ impl Bed {
         let folder = root().join(name);
         let data = folder.join("data");
         std::fs::create_dir_all(&data).unwrap();
-        let bed = Self { folder, shape };
+        let bed = Self { folder, shape, cold: false };
         if !bed.database().exists() {
             eprintln!("making the database of {name}");
             bed.make_database();
@@ -73,6 +76,20 @@ impl Bed {
         );
         std::fs::write(bed.folder.join("reindexd.toml"), settings).unwrap();
         bed
+    }
+
+    /// The same, where each measurement finds its files on the disk alone.
+    pub fn cold(self) -> Self {
+        Self { cold: true, ..self }
+    }
+
+    /// To be called right before a measurement: where it is to be cold, the kernel lets go of the pages
+    /// of every file in the folder. That needs no rights, but only clean pages go, so all is flushed first.
+    pub fn make_ready(&self) {
+        if self.cold {
+            rustix::fs::sync();
+            drop_pages(&self.folder);
+        }
     }
 
     /// The program with arguments, as a user would call it.
@@ -208,6 +225,19 @@ impl Bed {
         all.commit().unwrap();
         drop(database);
         std::fs::rename(fresh, self.database()).unwrap();
+    }
+}
+
+/// Drops the cached pages of every file below a folder; links are not followed.
+fn drop_pages(folder: &Path) {
+    for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+        let kind = entry.file_type().unwrap();
+        if kind.is_dir() {
+            drop_pages(&entry.path());
+        } else if kind.is_file() {
+            let file = File::open(entry.path()).unwrap();
+            rustix::fs::fadvise(&file, 0, None, rustix::fs::Advice::DontNeed).unwrap();
+        }
     }
 }
 

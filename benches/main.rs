@@ -1,11 +1,13 @@
 //! What the program costs, beside the least that any program would have to do.
 //!
 //! `make bench` runs every line of the table, `make bench LINES="1 6"` only
-//! these; `LINES=shapes` other tables. The real program is run as whole
-//! processes, fork and exec included, and each limit is measured in the same
-//! run, in turns with it: ratios decide, since a machine is never quiet. The
-//! report is printed and written to `target/bench/report.md`. What is made for
-//! it stays below `target/bench`.
+//! these. Measured only when asked for: `LINES=shapes`, other tables, and
+//! `LINES=cold`, nothing in the page cache.
+//!
+//! The real program is run as whole processes, fork and exec included, and each
+//! limit is measured in the same run, in turns with it: ratios decide, since a
+//! machine is never quiet. The report is printed and written to
+//! `target/bench/report.md`. What is made for it stays below `target/bench`.
 
 #![allow(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
 #![allow(clippy::disallowed_methods, reason = "a bench may do what only one file of the program may")]
@@ -29,7 +31,7 @@ mod table;
 
 use std::time::{Duration, Instant};
 
-use lines::{Bench, agent, large, shapes, small};
+use lines::{Bench, agent, cold, large, shapes, small};
 use server::Server;
 use table::{Figures, Table};
 
@@ -49,6 +51,9 @@ const LINES: [(&str, Line); 11] = [
     ("10", large::growth),
     ("11", small::promotion),
 ];
+
+/// The lines that are measured only when they are asked for.
+const ON_DEMAND: [(&str, Line); 2] = [("shapes", shapes::shapes), ("cold", cold::cold)];
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();
@@ -79,8 +84,10 @@ fn main() {
     if let Some(idle) = idle {
         agent::end_idle(&mut bench, &idle);
     }
-    if asked.iter().any(|name| name == "shapes") {
-        shapes::shapes(&mut bench);
+    for (name, line) in ON_DEMAND {
+        if asked.iter().any(|asked| asked == name) {
+            line(&mut bench);
+        }
     }
     let report = format!(
         "{head}- start of the program: {} (`reindexd --version`; part of every time below)\n\n{}\n{} targets missed; measured in {} s\n",

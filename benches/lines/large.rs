@@ -1,5 +1,7 @@
 //! Lines 1, 5, 6, 7 and 10: whether the cost stays that of the inputs.
 
+use std::path::PathBuf;
+
 use super::{Bench, Runs, checks};
 use crate::bed::Bed;
 use crate::peers;
@@ -8,7 +10,8 @@ use crate::table::{Figures, size, time};
 
 const MILLION: u32 = 1_000_000;
 
-fn million(bench: &Bench) -> Bed {
+/// The table of a million rows, served.
+pub fn million(bench: &Bench) -> Bed {
     let bed = bench.bed("million", MILLION);
     if bed.served().is_none() {
         eprintln!("making the index of the million: some minutes");
@@ -20,11 +23,17 @@ fn million(bench: &Bench) -> Bed {
 /// Line 1: the no-change check of a million rows.
 pub fn nothing_changed(bench: &mut Bench) {
     let bed = million(bench);
-    let (ours, limit) = checks(&bed, bench.long_turns.max(5), Memory::Watched);
+    let peak = check_of(bench, &bed, "1", "1,000,000 rows");
+    bench.table.memory("1", "its peak memory", peak, 150_000_000);
+}
+
+/// Line 1 of any table; gives the highest peak of memory.
+pub fn check_of(bench: &mut Bench, bed: &Bed, line: &'static str, rows: &str) -> u64 {
+    let (ours, limit) = checks(bed, bench.long_turns.max(5), Memory::Watched);
     let bytes = std::fs::metadata(bed.database()).unwrap().len();
-    let what = format!("no-change check, 1,000,000 rows ({})", size(bytes));
-    bench.table.ratio("1", &what, &ours.times, ("bare stepping", &limit), 1.5);
-    bench.table.memory("1", "its peak memory", ours.peak, 150_000_000);
+    let what = format!("no-change check, {rows} ({})", size(bytes));
+    bench.table.ratio(line, &what, &ours.times, ("bare stepping", &limit), 1.5);
+    ours.peak
 }
 
 /// Line 5: a first build of 100,000 rows.
@@ -47,12 +56,15 @@ fn one_changed(bench: &mut Bench, bed: &Bed, turns: usize) -> OneChanged {
     let mut all = OneChanged { ours: Runs::default(), scan: Figures::default(), copy: Figures::default() };
     bed.settle();
     for _ in 0..turns {
+        bed.make_ready();
         all.scan.push(bed.build(Memory::Unwatched).took);
         rustix::fs::sync();
+        bed.make_ready();
         all.copy.push(peers::copying(&bed.served_files(), &bed.scratch()));
         bed.change(1, &mut bench.lot);
         bed.let_the_grace_pass();
         rustix::fs::sync();
+        bed.make_ready();
         let ran = bed.build(Memory::Watched);
         assert_eq!((ran.text("outcome"), ran.number("/embedded")), ("promoted", 1), "{ran:?}");
         eprintln!(
@@ -70,25 +82,43 @@ fn one_changed(bench: &mut Bench, bed: &Bed, turns: usize) -> OneChanged {
 /// Line 6: one row of a million changed.
 pub fn one_of_a_million(bench: &mut Bench) {
     let bed = million(bench);
-    let all = one_changed(bench, &bed, bench.long_turns);
+    let peak = one_of(bench, &bed, "6", "1,000,000 × 768");
+    bench.table.memory("6", "its peak memory", peak, 300_000_000);
+}
+
+/// Line 6 of any table; gives the highest peak of memory.
+pub fn one_of(bench: &mut Bench, bed: &Bed, line: &'static str, rows: &str) -> u64 {
+    let all = one_changed(bench, bed, bench.long_turns);
     let limit = ("the scan of 1 + cp and fsync", &all.scan.plus(&all.copy));
-    bench.table.ratio("6", "1,000,000 × 768, one row changed", &all.ours.times, limit, 2.0);
-    bench.table.memory("6", "its peak memory", all.ours.peak, 300_000_000);
+    bench.table.ratio(line, &format!("{rows}, one row changed"), &all.ours.times, limit, 2.0);
+    all.ours.peak
 }
 
 /// Line 7: verify of that build.
 pub fn verify(bench: &mut Bench) {
     let bed = million(bench);
-    let mut files = bed.served_files();
-    files.push(files[0].with_file_name("hashes.bin"));
+    verify_of(bench, &bed, "7", "verify of that build, warm");
+}
+
+/// Line 7 of any table.
+pub fn verify_of(bench: &mut Bench, bed: &Bed, line: &'static str, what: &str) {
+    let files = proven_files(bed);
     let (mut ours, mut limit) = (Figures::default(), Figures::default());
     peers::hashing(&files);
     for _ in 0..bench.long_turns.max(5) {
+        bed.make_ready();
         limit.push(peers::hashing(&files));
+        bed.make_ready();
         ours.push(run(&mut bed.command(&["verify", "--json"]), Memory::Unwatched).took);
     }
-    let what = "verify of that build, warm";
-    bench.table.ratio("7", what, &ours, ("reading and hashing its files once", &limit), 1.5);
+    bench.table.ratio(line, what, &ours, ("reading and hashing its files once", &limit), 1.5);
+}
+
+/// What a proof must read: index, metadata and hashes.
+pub fn proven_files(bed: &Bed) -> Vec<PathBuf> {
+    let mut files = bed.served_files();
+    files.push(files[0].with_file_name("hashes.bin"));
+    files
 }
 
 /// Line 10: lines 1 and 6 at each decade.

@@ -1,6 +1,7 @@
 //! The lines of the table, each a function that measures and adds its rows.
 
 pub mod agent;
+pub mod cold;
 pub mod large;
 pub mod shapes;
 pub mod small;
@@ -55,11 +56,13 @@ impl Runs {
 /// No-change checks beside bare stepping, in turns.
 pub fn checks(bed: &Bed, turns: usize, memory: Memory) -> (Runs, Figures) {
     let (mut ours, mut limit) = (Runs::default(), Figures::default());
-    // Both once before, so that the database is warm.
+    // Both once before, so that the database is warm where it may be.
     crate::peers::stepping(&bed.database());
     bed.settle();
     for _ in 0..turns {
+        bed.make_ready();
         limit.push(crate::peers::stepping(&bed.database()));
+        bed.make_ready();
         let ran = bed.build(memory);
         assert_eq!(ran.text("outcome"), "unchanged", "{ran:?}");
         ours.add(&ran);
