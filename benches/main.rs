@@ -1,8 +1,8 @@
 //! What the program costs, beside the least that any program would have to do.
 //!
 //! `make bench` runs every line of the table, `make bench LINES="1 6"` only
-//! these. Measured only when asked for: `LINES=shapes`, other tables, and
-//! `LINES=cold`, nothing in the page cache.
+//! these. Measured only when asked for: `LINES=shapes`, other tables,
+//! `LINES=cold`, nothing in the page cache, and `LINES=core`, one core less.
 //!
 //! The real program is run as whole processes, fork and exec included, and each
 //! limit is measured in the same run, in turns with it: ratios decide, since a
@@ -21,6 +21,7 @@
 #![allow(clippy::print_stdout, reason = "its report")]
 
 mod bed;
+mod cores;
 mod lines;
 mod machine;
 mod peers;
@@ -31,7 +32,7 @@ mod table;
 
 use std::time::{Duration, Instant};
 
-use lines::{Bench, agent, cold, large, shapes, small};
+use lines::{Bench, agent, cold, core, large, shapes, small};
 use server::Server;
 use table::{Figures, Table};
 
@@ -53,7 +54,8 @@ const LINES: [(&str, Line); 11] = [
 ];
 
 /// The lines that are measured only when they are asked for.
-const ON_DEMAND: [(&str, Line); 2] = [("shapes", shapes::shapes), ("cold", cold::cold)];
+const ON_DEMAND: [(&str, Line); 3] =
+    [("shapes", shapes::shapes), ("cold", cold::cold), ("core", core::one_less)];
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();

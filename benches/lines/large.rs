@@ -39,10 +39,8 @@ pub fn check_of(bench: &mut Bench, bed: &Bed, line: &'static str, rows: &str) ->
 /// Line 5: a first build of 100,000 rows.
 pub fn first_build(bench: &mut Bench) {
     let bed = bench.bed("hundred-thousand", 100_000);
-    let (ours, client) = super::small::first_builds(bench, &bed, bench.long_turns);
-    let what = "first build, 100,000 × 768, server at once";
-    bench.table.ratio("5", what, &ours.times, ("client that drops the answers", &client), 1.5);
-    bench.table.memory("5", "its peak memory", ours.peak, 300_000_000);
+    let peak = super::small::first_build_of(bench, &bed, "5", "100,000 × 768");
+    bench.table.memory("5", "its peak memory", peak, 300_000_000);
 }
 
 /// One row changed, beside the no-change check and a copy of what is served.

@@ -2,6 +2,7 @@
 
 pub mod agent;
 pub mod cold;
+pub mod core;
 pub mod large;
 pub mod shapes;
 pub mod small;

@@ -1,0 +1,23 @@
+//! Lines 1, 6, 7 and 7a with one core less: whether a second thread costs where there is no core for it.
+//!
+//! Ours, the peers and the server all do without it.
+
+use super::Bench;
+use super::large::{check_of, one_of, verify_of};
+use super::small::first_build_of;
+use crate::cores::OneLess;
+
+/// The 100,000 warm, and a first build of 20,000.
+pub fn one_less(bench: &mut Bench) {
+    let Some(cores) = OneLess::take() else {
+        eprintln!("NOT RUN: there is one core alone, and none to take away");
+        return;
+    };
+    let on = format!("{} of {} cores", cores.left, cores.left + 1);
+    let bed = bench.bed("hundred-thousand", 100_000);
+    check_of(bench, &bed, "core 1", &format!("{on}, 100,000 rows"));
+    verify_of(bench, &bed, "core 7", &format!("{on}, verify of that build, warm"));
+    one_of(bench, &bed, "core 6", &format!("{on}, 100,000 × 768"));
+    let bed = bench.bed("twenty-thousand", 20_000);
+    first_build_of(bench, &bed, "core 7a", &format!("{on}, 20,000 rows"));
+}
