@@ -3,6 +3,7 @@
 //! Folders lie below `target/bench` and stay there, so that a large database is
 //! made once. Made under another name first: one that is there is whole.
 
+use std::collections::HashSet;
 use std::fs::File;
 use std::ops::Range;
 use std::path::{Path, PathBuf};
@@ -155,12 +156,15 @@ impl Bed {
     pub fn change(&self, count: u32, lot: &mut fastrand::Rng) {
         let mut database = Connection::open(self.database()).unwrap();
         let all = database.transaction().unwrap();
-        let mut changed = 0;
+        let (mut changed, mut drawn) = (0, HashSet::new());
         while changed < count {
             let change =
                 "UPDATE experts SET bio = ?1 || ' ' || substr(bio, 1, 200) WHERE id = ?2 AND tags NOT NULL";
             let news = format!("Since {:08x} on the board.", lot.u32(..));
             let id = lot.u32(1..=self.shape.rows());
+            if !drawn.insert(id) {
+                continue;
+            }
             let done = if self.shape.long_ids {
                 all.execute(change, params![news, long_id(id)])
             } else {
