@@ -39,7 +39,7 @@ soak: setup $(READER)/ready ## everything at once for a while: make soak SOAK=8h
 	REINDEXD_SOAK=$(SOAK) $(PROOF) soak --nocapture; ended=$$?; $(TOLD); exit $$ended
 
 LINES :=
-bench: build ## what it costs beside the least it must: make bench LINES="1 6", LINES="shapes cold core", TURNS=5 IDLE=600
+bench: build ## what it costs beside the least it must: make bench LINES="1 6", LINES="shapes cold core libraries", TURNS=5 IDLE=600
 	install -D target/release/reindexd target/bench/reindexd
 	REINDEXD_BENCH_PROGRAM=$(CURDIR)/target/bench/reindexd cargo bench --locked --bench bench -- $(LINES)
 

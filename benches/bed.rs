@@ -154,21 +154,30 @@ impl Bed {
 
     /// Gives so many people, drawn by lot, another bio.
     pub fn change(&self, count: u32, lot: &mut fastrand::Rng) {
+        self.set(count, "bio = 'Since ' || ?1 || ' on the board. ' || substr(bio, 1, 200)", lot);
+    }
+
+    /// The same with their hourly rates, which stand in the metadata and in no text.
+    pub fn change_rates(&self, count: u32, lot: &mut fastrand::Rng) {
+        self.set(count, "hourly_rate = hourly_rate + 1", lot);
+    }
+
+    /// Changes so many people, drawn by lot; `?1` is a text that was never there.
+    fn set(&self, count: u32, change: &str, lot: &mut fastrand::Rng) {
         let mut database = Connection::open(self.database()).unwrap();
         let all = database.transaction().unwrap();
+        let change = format!("UPDATE experts SET {change} WHERE id = ?2 AND tags NOT NULL");
         let (mut changed, mut drawn) = (0, HashSet::new());
         while changed < count {
-            let change =
-                "UPDATE experts SET bio = ?1 || ' ' || substr(bio, 1, 200) WHERE id = ?2 AND tags NOT NULL";
-            let news = format!("Since {:08x} on the board.", lot.u32(..));
+            let news = format!("{:08x}", lot.u32(..));
             let id = lot.u32(1..=self.shape.rows());
             if !drawn.insert(id) {
                 continue;
             }
             let done = if self.shape.long_ids {
-                all.execute(change, params![news, long_id(id)])
+                all.execute(&change, params![news, long_id(id)])
             } else {
-                all.execute(change, params![news, id])
+                all.execute(&change, params![news, id])
             };
             changed += u32::try_from(done.unwrap()).unwrap();
         }

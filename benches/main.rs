@@ -2,7 +2,8 @@
 //!
 //! `make bench` runs every line of the table, `make bench LINES="1 6"` only
 //! these. Measured only when asked for: `LINES=shapes`, other tables,
-//! `LINES=cold`, nothing in the page cache, and `LINES=core`, one core less.
+//! `LINES=cold`, nothing in the page cache, `LINES=core`, one core less, and
+//! `LINES=libraries`, beside a stand-in for ingest.py and two libraries.
 //!
 //! The real program is run as whole processes, fork and exec included, and each
 //! limit is measured in the same run, in turns with it: ratios decide, since a
@@ -26,13 +27,14 @@ mod lines;
 mod machine;
 mod peers;
 mod people;
+mod python;
 mod run;
 mod server;
 mod table;
 
 use std::time::{Duration, Instant};
 
-use lines::{Bench, agent, cold, core, large, shapes, small};
+use lines::{Bench, agent, cold, core, large, libraries, shapes, small};
 use server::Server;
 use table::{Figures, Table};
 
@@ -54,8 +56,12 @@ const LINES: [(&str, Line); 11] = [
 ];
 
 /// The lines that are measured only when they are asked for.
-const ON_DEMAND: [(&str, Line); 3] =
-    [("shapes", shapes::shapes), ("cold", cold::cold), ("core", core::one_less)];
+const ON_DEMAND: [(&str, Line); 4] = [
+    ("shapes", shapes::shapes),
+    ("cold", cold::cold),
+    ("core", core::one_less),
+    ("libraries", libraries::libraries),
+];
 
 fn main() {
     let asked: Vec<String> = std::env::args().skip(1).filter(|word| !word.starts_with("--")).collect();

@@ -4,6 +4,7 @@ pub mod agent;
 pub mod cold;
 pub mod core;
 pub mod large;
+pub mod libraries;
 pub mod shapes;
 pub mod small;
 
