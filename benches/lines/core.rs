@@ -1,19 +1,27 @@
 //! Lines 1, 6, 7 and 7a with one core less: whether a second thread costs where there is no core for it.
 //!
-//! Ours, the peers and the server all do without it.
+//! Ours, the peers and the server all do without it. Then the same with every
+//! core, since these tables are smaller than those of the lines themselves.
 
 use super::Bench;
 use super::large::{check_of, one_of, verify_of};
 use super::small::first_build_of;
 use crate::cores::OneLess;
 
-/// The 100,000 warm, and a first build of 20,000.
+/// With one core less, and with all.
 pub fn one_less(bench: &mut Bench) {
     let Some(cores) = OneLess::take() else {
         eprintln!("NOT RUN: there is one core alone, and none to take away");
         return;
     };
-    let on = format!("{} of {} cores", cores.left, cores.left + 1);
+    let (left, all) = (cores.left, cores.left + 1);
+    measure(bench, &format!("{left} of {all} cores"));
+    drop(cores);
+    measure(bench, &format!("{all} of {all} cores"));
+}
+
+/// The 100,000 warm, and a first build of 20,000.
+fn measure(bench: &mut Bench, on: &str) {
     let bed = bench.bed("hundred-thousand", 100_000);
     check_of(bench, &bed, "core 1", &format!("{on}, 100,000 rows"));
     verify_of(bench, &bed, "core 7", &format!("{on}, verify of that build, warm"));
