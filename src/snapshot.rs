@@ -14,7 +14,8 @@
 //! without any lock, so that no commit can meet one: what is read counts if the
 //! file is then what it was before, and is read again with locks if not. No
 //! writer waits for such a scan, and mostly it finds nothing new: so it copies
-//! nothing, and the rows are read once more where they are wanted.
+//! nothing, and the rows are read once more where they are wanted: those of a
+//! large file with locks, and where they lie.
 //!
 //! Otherwise how it opens the file depends on whose file it is. The owner opens it as
 //! any client does, with `query_only` on, so that closing leaves the directory
@@ -111,8 +112,8 @@ enum Table {
     Open(Connection, Option<Unlocked>),
     /// In memory. The database is closed.
     Copied(RawRows),
-    /// Nowhere: the database was read, and is closed.
-    Closed,
+    /// Nowhere: the database was read at rest, when it was this, and is closed.
+    Closed(Option<Identity>),
 }
 
 impl Table {
@@ -170,7 +171,11 @@ impl<'s> Look<'s> {
 
     fn scan_at_rest(&mut self, space: &Space) -> Result<Scan, SourceError> {
         let scan = self.digest(space, &mut |_| ())?;
-        close(&self.path, std::mem::replace(&mut self.table, Table::Closed))?;
+        let read = match &self.table {
+            Table::Open(_, Some(unlocked)) => Some(unlocked.before),
+            Table::Open(_, None) | Table::Copied(_) | Table::Closed(_) => None,
+        };
+        close(&self.path, std::mem::replace(&mut self.table, Table::Closed(read)))?;
         Ok(scan)
     }
 
@@ -180,12 +185,18 @@ impl<'s> Look<'s> {
     ///
     /// [`SourceError`] where the rows must be read once more and reading fails.
     pub fn hold(&mut self, scan: Scan, space: &Space) -> Result<Scan, SourceError> {
-        if !matches!(self.table, Table::Closed) {
-            return Ok(scan);
+        let Table::Closed(read) = self.table else { return Ok(scan) };
+        if let Some(read) = read.filter(|read| read.bytes > copied::MOST_BYTES as u64) {
+            // Too large to be copied for certain: its rows are gone over where they lie.
+            self.enter_again(Locks::Always)?;
+            if read.stands(&self.path) {
+                return Ok(scan);
+            }
+            return self.copy(space);
         }
         self.enter_again(Locks::IfNeeded)?;
         match self.copy(space) {
-            // A writer came by, or the table is too large to be copied: this time with locks.
+            // A writer came by, or the rows are too many after all: this time with locks.
             Err(SourceError::Moving { .. }) => {
                 self.enter_again(Locks::Always)?;
                 self.copy(space)
@@ -196,7 +207,7 @@ impl<'s> Look<'s> {
 
     fn enter_again(&mut self, locks: Locks) -> Result<(), SourceError> {
         // Closed before it is opened again.
-        self.table = Table::Closed;
+        self.table = Table::Closed(None);
         self.table = enter(&self.path, locks, self.stop, &self.interrupt)?;
         Ok(())
     }
@@ -252,7 +263,7 @@ impl<'s> Look<'s> {
         match &self.table {
             Table::Open(connection, _) => self.read(connection, &mut counted)?,
             Table::Copied(copied) => copied.rows(&mut counted)?,
-            Table::Closed => panic!("rows are held before they are gone over"),
+            Table::Closed(_) => panic!("rows are held before they are gone over"),
         }
         Ok(count)
     }
@@ -554,19 +565,24 @@ mod tests {
 
     #[test]
     fn rows_of_a_file_at_rest_are_those_of_the_scan_or_the_scan_is_a_newer_one() {
-        for changed in [false, true] {
+        for (changed, large) in [(false, false), (true, false), (false, true), (true, true)] {
             let folder = tempfile::tempdir().unwrap();
             let (path, writer) = people(folder.path(), 1000);
+            if large {
+                writer.execute_batch("CREATE TABLE other (blob)").unwrap();
+                writer.execute("INSERT INTO other VALUES (zeroblob(?1))", [copied::MOST_BYTES]).unwrap();
+            }
             let mut look = look_at_rest(&path);
             let scan = look.scan(&space()).unwrap();
-            assert!(matches!(look.table, Table::Closed), "nothing is kept of a scan at rest");
+            assert!(matches!(look.table, Table::Closed(Some(_))), "nothing is kept of a scan at rest");
             if changed {
                 writer.execute("DELETE FROM experts WHERE id > 7", []).unwrap();
             }
 
             let held = look.hold(scan, &space()).unwrap();
 
-            assert_eq!((scan.rows, held == scan), (1000, !changed));
+            assert_eq!((scan.rows, held == scan), (1000, !changed), "large: {large}");
+            assert_eq!(matches!(look.table, Table::Open(_, None)), large && !changed);
             assert_eq!(look.rows(&mut |_| Ok::<_, SourceError>(())).unwrap(), held.rows);
             look.end().unwrap();
         }

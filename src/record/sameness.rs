@@ -129,26 +129,25 @@ fn first_bytes<const N: usize>(hash: &blake3::Hash) -> [u8; N] {
     out
 }
 
+/// A class, and a number or the length of what follows.
+#[inline]
+fn head(class: u8, number: u64) -> [u8; 9] {
+    let mut head = [class; 9];
+    head[1..].copy_from_slice(&number.to_le_bytes());
+    head
+}
+
 /// Feeds one value, told apart from every other by its class and length.
+#[inline]
 fn feed(to: &mut impl FnMut(&[u8]), value: RawValue<'_>) {
     let mut sized = |class: u8, bytes: &[u8]| {
-        let mut head = [class; 9];
-        head[1..].copy_from_slice(&(bytes.len() as u64).to_le_bytes());
-        to(&head);
+        to(&head(class, bytes.len() as u64));
         to(bytes);
     };
     match value {
         RawValue::Null => to(&[0]),
-        RawValue::Integer(n) => {
-            let mut all = [1; 9];
-            all[1..].copy_from_slice(&n.to_le_bytes());
-            to(&all);
-        }
-        RawValue::Real(x) => {
-            let mut all = [2; 9];
-            all[1..].copy_from_slice(&x.to_bits().to_le_bytes());
-            to(&all);
-        }
+        RawValue::Integer(n) => to(&head(1, n.cast_unsigned())),
+        RawValue::Real(x) => to(&head(2, x.to_bits())),
         RawValue::Text(bytes) => sized(3, bytes),
         RawValue::Blob(bytes) => sized(4, bytes),
     }
@@ -219,7 +218,23 @@ impl ScanHasher {
 
     /// Gathers one column's value; `full` is given each full piece and must empty it. Every row must
     /// give the same number of values.
+    #[inline]
     pub fn gather(value: RawValue<'_>, gathered: &mut Vec<u8>, full: &mut impl FnMut(&mut Vec<u8>)) {
+        const HEAD: usize = 9;
+        let length = match value {
+            RawValue::Null | RawValue::Integer(_) | RawValue::Real(_) => 0,
+            RawValue::Text(bytes) | RawValue::Blob(bytes) => bytes.len(),
+        };
+        // Nearly always there is room for all of it, and nothing to be asked at each byte.
+        if gathered.len() + HEAD + length < Self::PIECE {
+            feed(&mut |bytes| gathered.extend_from_slice(bytes), value);
+        } else {
+            Self::gather_across(value, gathered, full);
+        }
+    }
+
+    #[cold]
+    fn gather_across(value: RawValue<'_>, gathered: &mut Vec<u8>, full: &mut impl FnMut(&mut Vec<u8>)) {
         let mut to = |mut bytes: &[u8]| {
             while gathered.len() + bytes.len() >= Self::PIECE {
                 let (fits, left) = bytes.split_at(Self::PIECE - gathered.len());

@@ -31,7 +31,10 @@ struct Beside {
 
 impl Digest {
     pub(super) fn new(space: &Space) -> Self {
-        Self { gathered: Vec::new(), hashing: Hashing::Here(Box::new(ScanHasher::new(space)), 0) }
+        Self {
+            gathered: Vec::with_capacity(ScanHasher::PIECE),
+            hashing: Hashing::Here(Box::new(ScanHasher::new(space)), 0),
+        }
     }
 
     /// Adds one column's value.

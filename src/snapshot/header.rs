@@ -34,6 +34,17 @@ impl Identity {
         Ok(Header::read(path)?.identity)
     }
 
+    /// Whether a file that had settled still is what it was, by `stat` alone: beside a connection that
+    /// holds locks the file must not be opened.
+    pub(super) fn stands(&self, path: &Path) -> bool {
+        let same = |meta: std::fs::Metadata| {
+            (meta.dev(), meta.ino(), meta.len()) == (self.device, self.inode, self.bytes)
+                && (meta.mtime(), meta.mtime_nsec()) == self.modified
+                && (meta.ctime(), meta.ctime_nsec()) == self.changed
+        };
+        std::fs::metadata(path).is_ok_and(same)
+    }
+
     #[allow(clippy::disallowed_methods, reason = "file times are compared with the clock that made them")]
     pub(super) fn settled(&self) -> bool {
         let since = |(seconds, nanos): (i64, i64)| {

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
+use super::beside;
 use super::header::Header;
-use super::{beside, copied};
 
 /// Where SQLite's locks lie in the file: one byte for a writer who waits, one for a
 /// writer who has begun, and those of all readers.
@@ -26,7 +26,6 @@ pub(super) fn is_at_rest(path: &Path, header: &Header) -> bool {
     !header.wal
         && !header.is_writing
         && header.identity.wal_bytes == 0
-        && header.identity.bytes <= copied::MOST_BYTES as u64
         && header.identity.settled()
         && is_journal_dead(&beside(path, "-journal"))
         && is_local(path)
