@@ -7,6 +7,7 @@
 
 use std::fs::File;
 use std::io;
+use std::ops::Range;
 use std::os::unix::fs::FileExt;
 use std::path::Path;
 use std::sync::atomic::{AtomicUsize, Ordering};
@@ -42,19 +43,21 @@ pub(super) fn read<R: Reader>(
     let file = disk::open_file_of(path, bytes)?;
     let parts = usize::try_from(bytes.div_ceil(PART_BYTES)).expect("parts of a file that can be read");
     if parts <= 1 {
-        let (hasher, reader) = read_part(&file, path, 0, bytes, stop, begin)?;
+        let mut buffer = vec![0; PIECE_BYTES];
+        let (hasher, reader) = read_part(&file, path, 0..bytes, &mut buffer, stop, begin)?;
         return Ok((hasher.finalize(), vec![reader]));
     }
     let next = AtomicUsize::new(0);
     let take_parts = || {
-        let mut done = Vec::new();
+        let (mut done, mut buffer) = (Vec::new(), vec![0; PIECE_BYTES]);
         loop {
             let nth = next.fetch_add(1, Ordering::Relaxed);
             if nth >= parts {
                 return Ok::<_, Cut>(done);
             }
             let at = nth as u64 * PART_BYTES;
-            let part = read_part(&file, path, at, PART_BYTES.min(bytes - at), stop, begin);
+            let end = bytes.min(at + PART_BYTES);
+            let part = read_part(&file, path, at..end, &mut buffer, stop, begin);
             // Whoever meets an error takes the other thread's work away.
             let (hasher, reader) = part.inspect_err(|_| next.store(parts, Ordering::Relaxed))?;
             done.push((nth, hasher.finalize_non_root(), reader));
@@ -73,21 +76,19 @@ pub(super) fn read<R: Reader>(
 fn read_part<R: Reader>(
     file: &File,
     path: &Path,
-    at: u64,
-    bytes: u64,
+    part: Range<u64>,
+    buffer: &mut [u8],
     stop: &Stop<'_>,
     begin: &(dyn Fn(u64) -> R + Sync),
 ) -> Result<(blake3::Hasher, R), Cut> {
+    let Range { start: mut at, end } = part;
     let (mut hasher, mut reader) = (blake3::Hasher::new(), begin(at));
     hasher.set_input_offset(at);
-    let mut buffer = vec![0; PIECE_BYTES];
-    let end = at + bytes;
-    let mut at = at;
     while at < end {
         if stop() {
             return Err(Cut::Early(VerifyError::Stopped));
         }
-        let most = usize::try_from(end - at).map_or(PIECE_BYTES, |left| left.min(PIECE_BYTES));
+        let most = usize::try_from(end - at).map_or(buffer.len(), |left| left.min(buffer.len()));
         match file.read_at(&mut buffer[..most], at) {
             Ok(0) => return Err(cut_short(path).into()),
             Ok(read) => {
