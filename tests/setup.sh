@@ -27,7 +27,8 @@ missing_packages() {
     have pkg-config || echo pkg-config
     have python3 || echo python3
     python3 -c 'import ensurepip, venv' 2>/dev/null || echo python3-venv
-    installed libopenblas-dev || links -lblas -llapack || echo libopenblas-dev
+    # Without threads of its own: a flat index is searched by Faiss itself, and threads that wait spin.
+    installed libopenblas-serial-dev || links -lblas -llapack || echo libopenblas-serial-dev
     certificates || echo ca-certificates
     have strace || echo strace
 }
