@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use reindexd::record::{COLUMNS, column};
+use reindexd::domain::record::{COLUMNS, column};
 use rusqlite::Connection;
 
 use crate::server::read_request;

@@ -25,30 +25,15 @@
     )
 )]
 
-pub mod agent;
-pub mod announce;
-pub mod builds;
-pub mod cache;
+pub mod adapters;
+pub mod app;
 pub mod cli;
 pub mod config;
-pub mod debounce;
-pub mod document;
-pub mod embed;
-pub mod guard;
-pub mod http;
-pub mod manifest;
-pub mod pass;
-pub mod phase;
-pub mod plan;
-pub mod pyjson;
-pub mod reconcile;
-pub mod record;
-pub mod signals;
-pub mod snapshot;
-pub mod sqlite_uri;
-pub mod stamp;
-pub mod visible;
-pub mod watch;
+pub mod daemon;
+pub mod decide;
+pub mod domain;
+pub mod flows;
+pub mod logging;
 
 /// Name and version, as manifests and requests carry them.
 pub const PROGRAM: &str = concat!("reindexd ", env!("CARGO_PKG_VERSION"));

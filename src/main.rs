@@ -1,8 +1,8 @@
 //! The program: signals first, then arguments, logs, one command, an exit code.
 
 use clap::Parser;
+use reindexd::adapters::signals::{self, Handlers};
 use reindexd::cli::{self, Args};
-use reindexd::signals::{self, Handlers};
 
 fn main() {
     let handlers = match Handlers::install() {

@@ -14,15 +14,15 @@ use serde::Serialize;
 use tokio_util::sync::CancellationToken;
 
 use super::{Context, table};
-use crate::announce::{self, AnnounceError, News};
-use crate::builds::state::{self, Announced, State};
-use crate::builds::{Build, Builds, with_cause};
+use crate::adapters::builds::state::{self, Announced, State};
+use crate::adapters::builds::{Build, Builds, with_cause};
+use crate::adapters::deliver::{self, AnnounceError, News};
+use crate::adapters::http::Http;
 use crate::config::{Announce, How};
-use crate::http::Http;
-use crate::visible::one_line;
+use crate::domain::text::one_line;
 
 /// Announces the served build once to each target that does not know of it.
-pub(super) fn once(context: &Context) {
+pub(crate) fn once(context: &Context) {
     let publish = &context.config.publish;
     let Ok(builds) = Builds::at(&publish.index, &publish.metadata) else { return };
     let served = builds.served();
@@ -34,7 +34,7 @@ pub(super) fn once(context: &Context) {
 /// Announces a build to a target that does not know of it; true once it does.
 ///
 /// `replaced` ends when another build is served.
-pub(super) async fn if_due(
+pub(crate) async fn if_due(
     target: &Announce,
     builds: &Builds,
     build: &Build,
@@ -43,7 +43,7 @@ pub(super) async fn if_due(
 ) -> bool {
     let (id, name) = (build.manifest.id.as_str(), name(target));
     let known = state::load_announced(&builds.layout).remove(&name).unwrap_or_default();
-    if !announce::due(known.certain(), Some(id)) {
+    if !deliver::due(known.certain(), Some(id)) {
         return true;
     }
     let http = match Http::new() {
@@ -57,7 +57,7 @@ pub(super) async fn if_due(
     // For a command that changes its directory.
     let directory = path::absolute(&build.directory).unwrap_or_else(|_| build.directory.clone());
     let news = News { build: id, directory: &directory, summary: &summary };
-    let told = announce::announce(target, &news, &http, stop, replaced).await;
+    let told = deliver::announce(target, &news, &http, stop, replaced).await;
     let now = super::clock();
     note(builds, |announced| {
         let known = announced.entry(name.clone()).or_default();
@@ -77,7 +77,7 @@ pub(super) async fn if_due(
 
 /// Drops what is remembered of targets that the agent's settings no longer
 /// name. A command never does: it may be run with other settings, or with none.
-pub(super) fn forget_all_but(targets: &[Announce], builds: &Builds) {
+pub(crate) fn forget_all_but(targets: &[Announce], builds: &Builds) {
     note(builds, |announced| {
         announced.retain(|known, _| targets.iter().any(|target| name(target) == *known));
     });
@@ -107,7 +107,7 @@ fn name(target: &Announce) -> String {
 
 /// Where one target stands.
 #[derive(Debug, Serialize)]
-pub(super) struct Standing {
+pub(crate) struct Standing {
     target: String,
     /// None while nothing is served.
     up_to_date: Option<bool>,
@@ -122,7 +122,7 @@ pub(super) struct Standing {
 }
 
 /// Where each target of the settings stands.
-pub(super) fn standings(
+pub(crate) fn standings(
     targets: &[Announce],
     announced: &Announced,
     served: Option<&str>,
@@ -131,7 +131,7 @@ pub(super) fn standings(
     let standing = |target| {
         let target = name(target);
         let known = announced.get(&target).cloned().unwrap_or_default();
-        let is_stale = announce::due(known.certain(), served);
+        let is_stale = deliver::due(known.certain(), served);
         let replaced = known.build.as_deref().and_then(|build| state.replaced_at(build));
         let failing = known.failing.filter(|_| is_stale);
         Standing {
@@ -149,12 +149,12 @@ pub(super) fn standings(
 
 impl Standing {
     /// Since when it has not known what is served; none where it does, or where nobody has tried yet.
-    pub(super) fn stale_since(&self) -> Option<Timestamp> {
+    pub(crate) fn stale_since(&self) -> Option<Timestamp> {
         self.stale_since
     }
 
     /// The same for people, in one line.
-    pub(super) fn words(&self, now: Timestamp) -> String {
+    pub(crate) fn words(&self, now: Timestamp) -> String {
         const MOST_OF_A_NAME: usize = 80;
         const MOST_OF_AN_ERROR: usize = 400;
         let ago =

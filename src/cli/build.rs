@@ -6,8 +6,8 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{BUSY, Context, DONE, announcing, complain, progress, say, say_json, table};
-use crate::builds::{Builds, Served};
-use crate::reconcile::{Done, Job, Outcome, PassError, reconcile};
+use crate::adapters::builds::{Builds, Served};
+use crate::flows::reconcile::{Done, Job, Outcome, PassError, reconcile};
 
 /// How long `--wait` sleeps between two looks at the lock.
 const BETWEEN_LOOKS: Duration = Duration::from_millis(200);

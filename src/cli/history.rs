@@ -3,8 +3,8 @@
 use serde_json::json;
 
 use super::{Context, DONE, FAILED, USAGE, fail, say, say_json, table};
-use crate::builds::state::State;
-use crate::builds::{Builds, with_cause};
+use crate::adapters::builds::state::State;
+use crate::adapters::builds::{Builds, with_cause};
 
 pub(super) fn run(context: &Context) -> u8 {
     let publish = &context.config.publish;

@@ -4,21 +4,17 @@
 //! pass works in, how signals stop it, and how an answer is printed. Nothing
 //! is decided here.
 
-mod announcing;
+pub(crate) mod announcing;
 mod build;
 mod config;
 mod history;
-mod journal;
-mod logs;
-mod look;
+mod plan;
 mod progress;
 mod rollback;
-mod run;
-mod runtime;
 mod search;
 mod status;
 mod sweep;
-mod table;
+pub(crate) mod table;
 mod verify;
 
 use std::io::Write;
@@ -31,12 +27,14 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::builds::with_cause;
+use crate::adapters::builds::with_cause;
+use crate::adapters::embed::{self, EmbedError, Embedder, EmbedderSettings};
+use crate::adapters::signals::{Handlers, Signal};
+use crate::app::threads;
 use crate::config::{self as settings, Config, Loaded};
-use crate::embed::{self, EmbedError, Embedder, EmbedderSettings};
-use crate::reconcile::{PassError, Progress, Verdict, World};
-use crate::record::Space;
-use crate::signals::{Handlers, Signal};
+use crate::domain::record::Space;
+use crate::flows::reconcile::{PassError, Progress, Verdict, World};
+use crate::logging;
 
 /// Done, or nothing to do.
 pub const DONE: u8 = 0;
@@ -126,12 +124,12 @@ impl Command {
 }
 
 /// What every command gets.
-struct Context {
-    config: Config,
-    space: Space,
-    json: bool,
-    runtime: tokio::runtime::Runtime,
-    stop: CancellationToken,
+pub(crate) struct Context {
+    pub(crate) config: Config,
+    pub(crate) space: Space,
+    pub(crate) json: bool,
+    pub(crate) runtime: tokio::runtime::Runtime,
+    pub(crate) stop: CancellationToken,
     /// The signal that cancelled `stop`.
     stopped_by: Arc<Mutex<Option<Signal>>>,
 }
@@ -144,14 +142,14 @@ pub fn main(args: &Args, handlers: Handlers) -> u8 {
         Ok(loaded) => loaded,
         Err(error) => return args.never_began(USAGE, &with_cause(&error)),
     };
-    logs::begin(&loaded.config.log, agent);
+    logging::begin(&loaded.config.log, agent);
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
     if matches!(args.command, Command::Config) {
         return config::run(args.json, &loaded);
     }
-    let runtime = match runtime::start() {
+    let runtime = match threads::start() {
         Ok(runtime) => runtime,
         Err(words) => return args.never_began(FAILED, &words),
     };
@@ -160,14 +158,14 @@ pub fn main(args: &Args, handlers: Handlers) -> u8 {
     let stop = CancellationToken::new();
     let context = Context { config, space, json: args.json, runtime, stop, stopped_by: Arc::default() };
     if agent {
-        return run::run(context, args.config.as_deref(), handlers);
+        return crate::daemon::run(context, args.config.as_deref(), handlers);
     }
     if let Err(error) = context.hear(&handlers) {
         return args.never_began(FAILED, &format!("cannot hear signals: {error}"));
     }
     let code = match &args.command {
         Command::Build(options) => build::run(&context, options),
-        Command::Plan { check } => look::plan(&context, *check),
+        Command::Plan { check } => plan::plan(&context, *check),
         Command::Status(options) => status::run(&context, options),
         Command::Verify { build } => verify::run(&context, build.as_deref()),
         Command::History => history::run(&context),
@@ -280,12 +278,12 @@ impl Context {
 
 /// The time of day: the one place that reads it for commands, agent and passes.
 #[allow(clippy::disallowed_methods, reason = "the front reads the clock and hands it down")]
-fn clock() -> Timestamp {
+pub(crate) fn clock() -> Timestamp {
     Timestamp::now()
 }
 
 /// The provider that the settings name.
-fn embedder(config: &Config) -> Result<Arc<dyn Embedder>, EmbedError> {
+pub(crate) fn embedder(config: &Config) -> Result<Arc<dyn Embedder>, EmbedError> {
     let from = &config.embedding;
     embed::embedder(&EmbedderSettings {
         provider: match from.provider {
@@ -305,7 +303,7 @@ fn embedder(config: &Config) -> Result<Arc<dyn Embedder>, EmbedError> {
 /// What names the weights that travel with the program.
 fn local_revision() -> String {
     #[cfg(feature = "local")]
-    return crate::embed::local::revision();
+    return crate::adapters::embed::local::revision();
     #[cfg(not(feature = "local"))]
     return "not built".to_owned();
 }
@@ -319,14 +317,14 @@ fn say(words: &str) {
 }
 
 /// Prints the one object that `--json` promises.
-fn say_json(value: &impl Serialize) {
+pub(crate) fn say_json(value: &impl Serialize) {
     let mut words = serde_json::to_string(value).expect("answers have string keys only");
     words.push('\n');
     say(&words);
 }
 
 /// Says why a command failed: on standard error, and as an object where that is promised.
-fn fail(json: bool, code: u8, words: &str) -> u8 {
+pub(crate) fn fail(json: bool, code: u8, words: &str) -> u8 {
     if json {
         say_json(&json!({ "error": words }));
     }

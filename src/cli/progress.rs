@@ -5,7 +5,7 @@ use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::reconcile::{Phase, Progress};
+use crate::flows::reconcile::{Phase, Progress};
 
 /// What a person sees while a build goes on.
 pub(super) struct Shown {

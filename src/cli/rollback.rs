@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Context, DONE, announcing, say, say_json, warn_only};
-use crate::reconcile::{Rollback, release, rollback};
+use crate::flows::reconcile::{Rollback, release, rollback};
 
 pub(super) fn run(context: &Context, to: Option<String>, ends: bool) -> u8 {
     if ends {

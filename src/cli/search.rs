@@ -6,11 +6,11 @@
 use serde_json::{Value, json};
 
 use super::{Context, DONE, FAILED, USAGE, embedder, fail, say, say_json, table};
-use crate::builds::index::{Hit, Opened};
-use crate::builds::layout::{INDEX, METADATA};
-use crate::builds::{Build, Builds, Served, records, with_cause};
-use crate::embed::embed_query;
-use crate::visible::one_line;
+use crate::adapters::builds::index::{Hit, Opened};
+use crate::adapters::builds::layout::{INDEX, METADATA};
+use crate::adapters::builds::{Build, Builds, Served, records, with_cause};
+use crate::adapters::embed::embed_query;
+use crate::domain::text::one_line;
 
 /// A cell of the table shows this much of a column.
 const MOST_CHARS: usize = 80;
@@ -63,7 +63,7 @@ fn answers(context: &Context, build: &Build, query: &str, k: usize) -> Result<Ve
     let asked = embed_query(embedder, context.space.dimension, query, settings.request_timeout);
     let asked = context.runtime.block_on(context.stop.run_until_cancelled(asked)).ok_or("stopped")?;
     let vector = asked.map_err(|error| with_cause(&error))?;
-    let index_of = |error: crate::builds::index::IndexError| with_cause(&error);
+    let index_of = |error: crate::adapters::builds::index::IndexError| with_cause(&error);
     let index = build.path(INDEX);
     let opened = Opened::map(&index).map_err(index_of)?;
     if opened.header.dimension != vector.len() {

@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{BUSY, Context, DONE, FAILED, USAGE, fail, say, say_json};
-use crate::builds::{Builds, sweep, with_cause};
+use crate::adapters::builds::{Builds, sweep, with_cause};
 
 pub(super) fn run(context: &Context) -> u8 {
     let publish = &context.config.publish;

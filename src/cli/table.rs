@@ -5,18 +5,18 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::builds::state::State;
-use crate::manifest::{Manifest, Phases};
+use crate::adapters::builds::state::State;
+use crate::domain::manifest::{Manifest, Phases};
 
 /// Two columns: names, and what they stand for.
-pub(super) fn pairs(rows: &[(&str, String)]) -> String {
+pub(crate) fn pairs(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
     let line = |(name, value): &(&str, String)| format!("{name:width$}  {value}\n");
     rows.iter().map(line).collect()
 }
 
 /// Columns under a head, each as wide as its widest cell.
-pub(super) fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(crate) fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
     let width = |column: usize| {
         let cells = std::iter::once(&head).chain(rows).filter_map(|row| row.get(column));
@@ -31,7 +31,7 @@ pub(super) fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
 }
 
 /// `812 ms`, `4.2 s`, `3 min 20 s`.
-pub(super) fn milliseconds(ms: u64) -> String {
+pub(crate) fn milliseconds(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..120_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
@@ -40,12 +40,12 @@ pub(super) fn milliseconds(ms: u64) -> String {
 }
 
 /// `snapshot 12 ms, plan 3 ms, embed 7.2 s, …`: where the time went.
-pub(super) fn phases(phases: &Phases) -> String {
+pub(crate) fn phases(phases: &Phases) -> String {
     phases.named().map(phase).collect::<Vec<_>>().join(", ")
 }
 
 /// The phase that took longest, in the same words; nothing where none took any time.
-pub(super) fn longest(phases: &Phases) -> String {
+pub(crate) fn longest(phases: &Phases) -> String {
     phases.named().max_by_key(|(_, ms)| *ms).filter(|(_, ms)| *ms > 0).map(phase).unwrap_or_default()
 }
 
@@ -54,7 +54,7 @@ fn phase((name, ms): (&str, u64)) -> String {
 }
 
 /// How long ago a time was; a time to come is `just now`, whatever the clock did.
-pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
+pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     let seconds = now.duration_since(at).as_secs().max(0).unsigned_abs();
     match seconds {
         0..5 => "just now".to_owned(),
@@ -67,7 +67,7 @@ pub(super) fn ago(at: Timestamp, now: Timestamp) -> String {
 
 /// What the making of a build took, in milliseconds.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(super) struct Spent {
+pub(crate) struct Spent {
     #[serde(flatten)]
     pub phases: Phases,
     pub total: u64,
@@ -75,12 +75,12 @@ pub(super) struct Spent {
 
 impl Spent {
     /// As the manifest has it, which is written before the promotion ends.
-    pub(super) fn written(manifest: &Manifest) -> Self {
+    pub(crate) fn written(manifest: &Manifest) -> Self {
         Self { phases: manifest.took_ms.phases(None), total: manifest.took_ms.total }
     }
 
     /// With the promotion, while the pass is remembered; else as it is written.
-    pub(super) fn known(manifest: &Manifest, state: &State) -> Self {
+    pub(crate) fn known(manifest: &Manifest, state: &State) -> Self {
         let remembered = state.attempt_of(&manifest.id);
         let whole = remembered.and_then(|one| Some(Self { phases: one.phases_ms?, total: one.took_ms }));
         whole.unwrap_or_else(|| Self::written(manifest))
@@ -88,7 +88,7 @@ impl Spent {
 }
 
 /// What an API needs to know of a build; the lists and digests of the manifest stay on disk.
-pub(super) fn summary(manifest: &Manifest, spent: &Spent) -> Value {
+pub(crate) fn summary(manifest: &Manifest, spent: &Spent) -> Value {
     json!({
         "id": manifest.id,
         "sequence": manifest.sequence,

@@ -3,8 +3,8 @@
 use serde_json::{Value, json};
 
 use super::{Context, DONE, FAILED, USAGE, complain, say, say_json};
-use crate::builds::verify::{Check, VerifyError};
-use crate::builds::{Builds, Served, with_cause};
+use crate::adapters::builds::verify::{Check, VerifyError};
+use crate::adapters::builds::{Builds, Served, with_cause};
 
 pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
     let publish = &context.config.publish;
@@ -20,7 +20,7 @@ pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
     let build = match id {
         Some(id) => match builds.build(id) {
             Ok(build) => build,
-            Err(error @ crate::builds::BuildsError::NoSuchBuild { .. }) => {
+            Err(error @ crate::adapters::builds::BuildsError::NoSuchBuild { .. }) => {
                 return unproven(context, Some(id), FAILED, &with_cause(&error));
             }
             Err(error) => return damaged(with_cause(&error)),

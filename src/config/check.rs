@@ -15,8 +15,8 @@ use toml::Spanned;
 use super::origin::{Given, Origin, Sheet};
 use super::raw::{self, Written};
 use super::{
-    ConfigError, Guard, Log, LogFormat, On, Publish, Source, Trigger, WatchMode, database_url, duration, env,
-    paths,
+    ConfigError, Guard, Log, LogFormat, On, Publish, Source, Trigger, WatchMode, database_url, duration,
+    paths, process_env,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -30,7 +30,7 @@ const MOST_KEPT: i64 = 100;
 pub(super) fn source(raw: &raw::Source, sheet: &mut Sheet<'_>, cwd: &Path) -> Result<Source, ConfigError> {
     const KEY: &str = "source.database";
     let exists = |path: &Path| cwd.join(path).exists();
-    let (given, location) = if let Some(given) = sheet.variables.get(env::DATABASE_URL)? {
+    let (given, location) = if let Some(given) = sheet.variables.get(process_env::DATABASE_URL)? {
         let location = database_url::Location::from_url(&given.value);
         (given, location)
     } else {
@@ -87,12 +87,17 @@ fn max_wait(raw: &raw::Trigger, sheet: &mut Sheet<'_>, quiet: Duration) -> Resul
 }
 
 pub(super) fn publish(raw: &raw::Publish, sheet: &mut Sheet<'_>) -> Result<Publish, ConfigError> {
-    let index =
-        path(sheet, "publish.index", Some(env::FAISS_INDEX_PATH), raw.index.as_ref(), "data/faiss.index")?;
+    let index = path(
+        sheet,
+        "publish.index",
+        Some(process_env::FAISS_INDEX_PATH),
+        raw.index.as_ref(),
+        "data/faiss.index",
+    )?;
     let metadata = path(
         sheet,
         "publish.metadata",
-        Some(env::METADATA_PATH),
+        Some(process_env::METADATA_PATH),
         raw.metadata.as_ref(),
         "data/metadata.json",
     )?;
@@ -119,8 +124,7 @@ pub(super) fn log(raw: &raw::Log, sheet: &mut Sheet<'_>) -> Result<Log, ConfigEr
     const KEY: &str = "log.level";
     let given = sheet.written(raw.level.as_ref()).unwrap_or_else(|| Given::default("info".to_owned()));
     if !given.value.split(',').all(|directive| is_directive(directive.trim())) {
-        let expected =
-            "off, error, warn, info, debug or trace, or a list such as \"info,reindexd::watch=debug\"";
+        let expected = "off, error, warn, info, debug or trace, or a list such as \"info,reindexd::adapters::watch=debug\"";
         return Err(given.refused(KEY, expected));
     }
     let level = given.value.to_lowercase();

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::check::{choice, number_in, span, whole, within};
 use super::origin::{Given, Origin, Sheet};
-use super::{ConfigError, Embedding, Provider, duration, env, key, paths, raw, url};
+use super::{ConfigError, Embedding, Provider, api_key, duration, paths, process_env, raw, url};
 
 const MODEL: &str = "embedding.model";
 const DIMENSION: &str = "embedding.dimension";
@@ -86,13 +86,13 @@ fn layers<'a>(raw: &'a raw::Embedding, sheet: &mut Sheet<'_>) -> Result<Layers<'
     const KEY: &str = "embedding.provider";
     let default = || Given::default("gemini".to_owned());
     let written = sheet.written(raw.provider.as_ref()).unwrap_or_else(default);
-    let given = sheet.variables.get(env::EMBEDDING_PROVIDER)?.unwrap_or_else(|| written.clone());
+    let given = sheet.variables.get(process_env::EMBEDDING_PROVIDER)?.unwrap_or_else(|| written.clone());
     let provider = choice(sheet, KEY, &given, &PROVIDERS)?;
     if provider == Provider::Local && !cfg!(feature = "local") {
         return Err(given.refused(KEY, "gemini or openai: this program was built without the local model"));
     }
     let file_aside = written.value != given.value;
-    let in_dotenv = sheet.variables.dotenv(env::EMBEDDING_PROVIDER).unwrap_or("gemini");
+    let in_dotenv = sheet.variables.dotenv(process_env::EMBEDDING_PROVIDER).unwrap_or("gemini");
     let dotenv_aside = matches!(given.origin, Origin::Environment(_)) && in_dotenv != given.value;
     let bound = [
         raw.model.is_some(),
@@ -142,7 +142,7 @@ fn model(layers: &Layers<'_>, sheet: &mut Sheet<'_>) -> Result<String, ConfigErr
         Provider::Local => LOCAL_MODEL,
     };
     let given = layers
-        .variable(sheet, env::EMBEDDING_MODEL)?
+        .variable(sheet, process_env::EMBEDDING_MODEL)?
         .or_else(|| layers.written(sheet, layers.raw.model.as_ref()))
         .unwrap_or_else(|| Given::default(default.to_owned()));
     let name = given.value.trim();
@@ -178,7 +178,7 @@ fn model(layers: &Layers<'_>, sheet: &mut Sheet<'_>) -> Result<String, ConfigErr
 }
 
 fn dimension(layers: &Layers<'_>, sheet: &mut Sheet<'_>, model: &str) -> Result<usize, ConfigError> {
-    let given = number(layers.variable(sheet, env::OUTPUT_DIM)?, DIMENSION)?
+    let given = number(layers.variable(sheet, process_env::OUTPUT_DIM)?, DIMENSION)?
         .or_else(|| layers.written(sheet, layers.raw.dimension.as_ref()));
     let default = match (layers.provider, model) {
         (Provider::Gemini, _) => Some(768),
@@ -225,7 +225,7 @@ fn task_type(layers: &Layers<'_>, sheet: &mut Sheet<'_>, model: &str) -> Result<
 fn base_url(layers: &Layers<'_>, sheet: &mut Sheet<'_>) -> Result<Option<String>, ConfigError> {
     const KEY: &str = "embedding.base_url";
     let set = match layers.provider {
-        Provider::Gemini => layers.variable(sheet, env::GOOGLE_GEMINI_BASE_URL)?,
+        Provider::Gemini => layers.variable(sheet, process_env::GOOGLE_GEMINI_BASE_URL)?,
         Provider::OpenAi | Provider::Local => None,
     };
     let Some(given) = set.or_else(|| layers.written(sheet, layers.raw.base_url.as_ref())) else {
@@ -245,7 +245,7 @@ fn api_key(
     layers: &Layers<'_>,
     sheet: &mut Sheet<'_>,
     keys: Option<&Path>,
-) -> Result<Option<key::ApiKey>, ConfigError> {
+) -> Result<Option<api_key::ApiKey>, ConfigError> {
     const FILE: &str = "embedding.api_key_file";
     let file = match layers.written(sheet, layers.raw.api_key_file.as_ref()) {
         Some(given) if looks_like_a_key(&given.value) => {
@@ -264,8 +264,9 @@ fn api_key(
     };
     let Some(cwd) = keys else { return Ok(None) };
     let mut notes = Vec::new();
-    let found =
-        key::find(layers.provider, file.as_deref(), cwd, sheet.variables, &mut |words| notes.push(words))?;
+    let found = api_key::find(layers.provider, file.as_deref(), cwd, sheet.variables, &mut |words| {
+        notes.push(words)
+    })?;
     for words in notes {
         sheet.note(words);
     }
@@ -282,7 +283,7 @@ fn looks_like_a_key(text: &str) -> bool {
 
 fn batch_size(layers: &Layers<'_>, sheet: &mut Sheet<'_>) -> Result<usize, ConfigError> {
     const KEY: &str = "embedding.batch_size";
-    let given = number(sheet.variables.get(env::INGEST_BATCH_SIZE)?, KEY)?
+    let given = number(sheet.variables.get(process_env::INGEST_BATCH_SIZE)?, KEY)?
         .or_else(|| sheet.written(layers.raw.batch_size.as_ref()))
         .unwrap_or_else(|| Given::default(100));
     let most = match layers.provider {

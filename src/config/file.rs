@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::dotenv::{self, DotEnv};
-use super::{ConfigError, Inputs, env};
+use super::{ConfigError, Inputs, process_env};
 
 /// The name looked for in the working directory.
 const LOCAL: &str = "reindexd.toml";
@@ -32,7 +32,7 @@ pub(super) struct Settings {
 pub(super) fn find(inputs: &Inputs<'_>) -> Result<Option<Settings>, ConfigError> {
     let named = match inputs.flag {
         Some(path) => Some((path.to_path_buf(), "--config")),
-        None => (inputs.env)(env::REINDEXD_CONFIG)
+        None => (inputs.env)(process_env::REINDEXD_CONFIG)
             .filter(|path| !path.is_empty())
             .map(|path| (PathBuf::from(path), "$REINDEXD_CONFIG")),
     };

@@ -12,19 +12,19 @@
 //! published files or the network.
 
 mod announce;
+mod api_key;
 mod changes;
 mod check;
 mod database_url;
 mod dotenv;
 mod duration;
 mod embedding;
-mod env;
 mod error;
 mod file;
-mod key;
 mod nearest;
 mod origin;
 mod paths;
+mod process_env;
 mod raw;
 #[cfg(test)]
 mod tests;
@@ -35,12 +35,12 @@ use std::fmt;
 use std::path::{Path, PathBuf};
 use std::time::Duration;
 
+pub use api_key::{ApiKey, CREDENTIAL, read_secret};
 pub use changes::{Changes, changes, reloaded};
 pub use error::ConfigError;
-pub use key::{ApiKey, CREDENTIAL, read_secret};
 pub use origin::Setting;
 
-use crate::record::{FORMAT_VERSION, Space};
+use crate::domain::record::{FORMAT_VERSION, Space};
 
 /// The last place where a settings file is looked for.
 pub const SYSTEM_FILE: &str = "/etc/reindexd/reindexd.toml";
@@ -288,7 +288,7 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
     } else {
         dotenv::DotEnv::default()
     };
-    let variables = env::Variables::new(inputs.env, dotenv);
+    let variables = process_env::Variables::new(inputs.env, dotenv);
     let mut sheet = origin::Sheet::new(settings.as_ref(), &variables);
     for line in variables.unreadable_lines() {
         sheet.note(format!(".env line {line} is no KEY=VALUE and was passed over"));

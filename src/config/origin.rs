@@ -11,8 +11,8 @@ use serde::Serialize;
 use toml::Spanned;
 
 use super::ConfigError;
-use super::env::Variables;
 use super::file::Settings;
+use super::process_env::Variables;
 
 /// One setting in force, as `reindexd config` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]

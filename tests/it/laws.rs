@@ -12,7 +12,7 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use reindexd::reconcile::{Job, Outcome, Verdict};
+use reindexd::flows::reconcile::{Job, Outcome, Verdict};
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 

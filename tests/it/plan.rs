@@ -6,7 +6,7 @@
 use std::collections::HashSet;
 use std::process::{Command, Stdio};
 
-use reindexd::record::TextHash;
+use reindexd::domain::record::TextHash;
 use rusqlite::{Connection, OpenFlags};
 
 use crate::support::{MODEL, Ran, SOON, World, run};

@@ -206,7 +206,7 @@ impl Hell {
         let Shape { batch, concurrency, budget, .. } = shape;
         let more = format!(
             "batch_size = {batch}\nconcurrency = {concurrency}\nretry_budget = \"{budget:?}\"\nrequest_timeout = \"{:?}\"\n\
-             [trigger]\non = [\"marker\"]\nresync = \"1h\"\n[guard]\nmax_shrink = 1.0\n[log]\nlevel = \"info,reindexd::agent=debug\"\n",
+             [trigger]\non = [\"marker\"]\nresync = \"1h\"\n[guard]\nmax_shrink = 1.0\n[log]\nlevel = \"info,reindexd::flows::agent=debug\"\n",
             timeout()
         );
         match shape.api {

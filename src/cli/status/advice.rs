@@ -4,9 +4,9 @@
 
 use jiff::{SignedDuration, Timestamp};
 
-use crate::builds::Served;
-use crate::builds::state::AgentNote;
-use crate::reconcile::{PassError, Preview};
+use crate::adapters::builds::Served;
+use crate::adapters::builds::state::AgentNote;
+use crate::flows::reconcile::{PassError, Preview};
 
 /// What `status` found.
 pub(super) struct Found<'a> {
@@ -96,7 +96,7 @@ fn build_behind_for(found: &Found<'_>, now: Timestamp) -> Option<SignedDuration>
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::builds::state::LastPass;
+    use crate::adapters::builds::state::LastPass;
 
     fn preview(changes: bool, reasons: &[&str], held: bool) -> Preview {
         Preview {

@@ -137,7 +137,7 @@ fn everything_at_the_edge_of_its_range_is_taken() {
         "\u{feff}[trigger]\r\nquiet='0s'\r\nmax_wait='0s'\r\nmarker_quiet='0ms'\r\nresync='100ms'\r\non=['marker']\r\n\
          watch='poll'\r\n[embedding]\r\ndimension=65536\r\nconcurrency=64\r\nretry_budget='0s'\r\ntask_type=''\r\n\
          [publish]\r\nkeep=2\r\n[guard]\r\nmax_shrink=1\r\nmax_texts=9223372036854775807\r\n\
-         [log]\r\nlevel='WARN,reindexd::watch=debug'\r\nformat='json'\r\n",
+         [log]\r\nlevel='WARN,reindexd::adapters::watch=debug'\r\nformat='json'\r\n",
     )
     .config();
     assert_eq!(config.trigger.max_wait, Duration::ZERO);
@@ -145,7 +145,7 @@ fn everything_at_the_edge_of_its_range_is_taken() {
     assert_eq!(config.embedding.task_type, None);
     assert!(config.guard.max_shrink > 0.999);
     assert_eq!(config.guard.max_texts, i64::MAX.unsigned_abs());
-    assert_eq!(config.log.level, "warn,reindexd::watch=debug");
+    assert_eq!(config.log.level, "warn,reindexd::adapters::watch=debug");
 }
 
 #[test]

@@ -9,8 +9,8 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 use std::time::{SystemTime, UNIX_EPOCH};
 
-use reindexd::builds::Builds;
-use reindexd::reconcile::Job;
+use reindexd::adapters::builds::Builds;
+use reindexd::flows::reconcile::Job;
 
 use super::scenario::{Place, Recorded};
 use super::tree::{Image, Node, Tree};
@@ -247,7 +247,7 @@ impl Judge {
         let [index, metadata] = self.names.map(|name| root.join(name));
         let builds = Builds::at(&index, &metadata).unwrap();
         let checks = builds.served().build().ok_or("nothing is served")?.prove(&|| false).unwrap();
-        let failed = reindexd::builds::verify::failed(&checks);
+        let failed = reindexd::adapters::builds::verify::failed(&checks);
         if failed.is_empty() {
             self.look(&left, Promise::default()).or_else(|why| made_anew(&why))
         } else {

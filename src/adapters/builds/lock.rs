@@ -1,0 +1,207 @@
+//! One pass at a time, one configuration to a directory.
+//!
+//! The lock is an open file description's: the kernel lets go of it when the
+//! process ends, however it ends, so no lock is ever stale. The claim is a
+//! small file that names the two published paths; a second configuration that
+//! would publish from the same directory finds it and is refused.
+//!
+//! Notes that are written beside a pass, such as what was announced, have a
+//! lock of their own, held for one note.
+
+use std::fs::{File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::OpenOptionsExt;
+use std::path::PathBuf;
+use std::time::{Duration, Instant};
+
+use serde::{Deserialize, Serialize};
+
+use super::{BuildsError, DiskError, Layout, Mode, disk};
+
+/// How a lock is opened: what a link leads to is no lock of ours, and a fifo is not waited for.
+const NEVER_ELSEWHERE_NEVER_WAITING: i32 =
+    rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
+
+/// The right to change what is published. Dropping it lets the next one in.
+#[derive(Debug)]
+pub struct PassLock {
+    _file: File,
+}
+
+/// Takes the lock, or says that another process has it by `None`.
+///
+/// # Errors
+///
+/// [`DiskError`] where the lock file cannot be opened.
+pub fn try_lock(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
+    try_lock_file(layout.lock())
+}
+
+/// Takes the lock of the one agent that may serve this directory, or `None`.
+///
+/// # Errors
+///
+/// [`DiskError`] where the lock file cannot be opened.
+pub fn try_lock_agent(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
+    try_lock_file(layout.private.join("agent.lock"))
+}
+
+/// How long a note waits for another one, which takes milliseconds.
+const NOTE_WAIT: Duration = Duration::from_secs(2);
+
+/// The right to replace a note, or to sweep where notes are made.
+#[derive(Debug)]
+pub struct NoteLock {
+    _lock: PassLock,
+}
+
+/// Takes the lock of the notes, or `None` while one is being written.
+///
+/// # Errors
+///
+/// [`DiskError`] where the lock file cannot be opened.
+pub fn try_lock_notes(layout: &Layout) -> Result<Option<NoteLock>, DiskError> {
+    Ok(try_lock_file(layout.private.join("notes.lock"))?.map(|lock| NoteLock { _lock: lock }))
+}
+
+/// Takes the lock of the notes, and waits for it.
+///
+/// # Errors
+///
+/// [`DiskError`] where the lock file cannot be opened, or somebody keeps the lock.
+#[allow(clippy::disallowed_methods, reason = "bounded by NOTE_WAIT")]
+pub fn lock_notes(layout: &Layout) -> Result<NoteLock, DiskError> {
+    let until = Instant::now() + NOTE_WAIT;
+    loop {
+        if let Some(lock) = try_lock_notes(layout)? {
+            return Ok(lock);
+        }
+        if Instant::now() >= until {
+            let path = layout.private.join("notes.lock");
+            return Err(DiskError { act: "lock", path, source: ErrorKind::WouldBlock.into() });
+        }
+        std::thread::sleep(Duration::from_millis(5));
+    }
+}
+
+/// Whether an agent serves this directory; `None` where its lock cannot be read.
+#[must_use]
+pub fn agent_runs(layout: &Layout) -> Option<bool> {
+    let path = layout.private.join("agent.lock");
+    match OpenOptions::new().read(true).custom_flags(NEVER_ELSEWHERE_NEVER_WAITING).open(path) {
+        // Let go of at once: an agent that starts just now tries for longer than that.
+        Ok(file) => match file.try_lock_shared() {
+            Ok(()) => Some(false),
+            Err(TryLockError::WouldBlock) => Some(true),
+            Err(TryLockError::Error(_)) => None,
+        },
+        Err(error) if error.kind() == ErrorKind::NotFound => Some(false),
+        Err(_) => None,
+    }
+}
+
+fn try_lock_file(path: PathBuf) -> Result<Option<PassLock>, DiskError> {
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .mode(0o640)
+        .custom_flags(NEVER_ELSEWHERE_NEVER_WAITING)
+        .open(&path)
+        .map_err(DiskError::at("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(Some(PassLock { _file: file })),
+        Err(TryLockError::WouldBlock) => Ok(None),
+        Err(TryLockError::Error(source)) => Err(DiskError { act: "lock", path, source }),
+    }
+}
+
+#[derive(Serialize, Deserialize, PartialEq)]
+struct Claim {
+    index: String,
+    metadata: String,
+}
+
+/// Whether this pair of names has claimed the directory.
+///
+/// # Errors
+///
+/// [`BuildsError::Claimed`] where another pair has.
+pub fn is_claimed(layout: &Layout) -> Result<bool, BuildsError> {
+    let path = claim_path(layout);
+    let theirs = match disk::read_small(&path, 1 << 16) {
+        Ok(bytes) => serde_json::from_slice::<Claim>(&bytes).ok(),
+        Err(_) => None,
+    };
+    let (Some(theirs), ours) = (theirs, Claim::of(layout)) else { return Ok(false) };
+    if theirs == ours {
+        return Ok(true);
+    }
+    let words = |claim: &Claim| format!("{} and {}", claim.index, claim.metadata);
+    Err(BuildsError::Claimed {
+        path: layout.root.clone(),
+        theirs: words(&theirs),
+        ours: words(&ours),
+        claim: path,
+    })
+}
+
+/// Claims the directory for this pair of names. The caller holds the lock.
+///
+/// # Errors
+///
+/// [`BuildsError::Claimed`] where another pair has it.
+pub fn claim(layout: &Layout) -> Result<(), BuildsError> {
+    if is_claimed(layout)? {
+        return Ok(());
+    }
+    let bytes = serde_json::to_vec(&Claim::of(layout)).expect("two strings");
+    let mode = Mode { file: 0o640, ..Mode::DEFAULT };
+    Ok(disk::replace_file(&claim_path(layout), &bytes, mode)?)
+}
+
+impl Claim {
+    fn of(layout: &Layout) -> Self {
+        let [index, metadata] = layout.public().map(|(link, target, _)| {
+            let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
+            // The way back from the name to `current` tells directories apart without naming them.
+            format!("{name} -> {}", target.display())
+        });
+        Self { index, metadata }
+    }
+}
+
+fn claim_path(layout: &Layout) -> PathBuf {
+    layout.private.join("claim.json")
+}
+
+#[cfg(test)]
+mod tests {
+    use proptest::prelude::*;
+
+    use super::*;
+    use crate::adapters::builds::Builds;
+
+    proptest! {
+        #[test]
+        fn no_bytes_make_a_claim_that_is_not_one_and_ours_stays_ours(
+            bytes in prop::collection::vec(any::<u8>(), 0..80),
+            at in any::<prop::sample::Index>(),
+        ) {
+            let folder = tempfile::tempdir().unwrap();
+            let builds = Builds::at(&folder.path().join("faiss.index"), &folder.path().join("metadata.json")).unwrap();
+            drop(builds.lock().unwrap().unwrap());
+            prop_assert!(is_claimed(&builds.layout).unwrap());
+            let path = claim_path(&builds.layout);
+            let ours = std::fs::read(&path).unwrap();
+
+            std::fs::write(&path, &bytes).unwrap();
+            prop_assert!(!is_claimed(&builds.layout).unwrap());
+            // Cut short it is nobody's, and is written anew.
+            std::fs::write(&path, &ours[..at.index(ours.len())]).unwrap();
+            prop_assert!(!is_claimed(&builds.layout).unwrap());
+            drop(builds.lock().unwrap().unwrap());
+            prop_assert_eq!(std::fs::read(&path).unwrap(), ours);
+        }
+    }
+}

@@ -1,0 +1,340 @@
+//! Vectors that were paid for and that no kept build holds yet.
+//!
+//! One SQLite file, opened by the holder of the pass lock and by nobody else.
+//! When [`Cache::store`] returns, its vectors survive a killed process and a
+//! power cut: a commit costs a few milliseconds and the request that filled it
+//! some hundred, so synchronous is FULL and nothing is ever paid for twice.
+//!
+//! A damaged file is moved aside and an empty one begun, with words for the
+//! log. A vector is proven against its own digest whenever it is read; one that
+//! fails counts as not held. Whether a build holds a vector, and what to buy,
+//! is left to the caller, and so is the clock.
+//!
+//! The layout is for appending: vectors and their entries stand in the order
+//! they came, and 16 KiB pages hold five vectors of 768 floats without waste. A
+//! tree ordered by text would have each batch write a page for every text in
+//! it; so where each text's vector stands is held in memory, and the entries are
+//! a table of their own, so that listing them reads no vector.
+
+use std::collections::{HashMap, HashSet};
+use std::io;
+use std::path::{Path, PathBuf};
+
+use rusqlite::{Connection, TransactionBehavior, params};
+use xxhash_rust::xxh3::Xxh3;
+
+use crate::domain::record::{Space, TextHash};
+
+mod file;
+
+/// The vectors of one space; those of others lie beside them untouched.
+#[derive(Debug)]
+pub struct Cache {
+    connection: Connection,
+    path: PathBuf,
+    space: i64,
+    dimension: usize,
+    opened_at: i64,
+    /// Where the vector of each text of this space stands.
+    places: HashMap<TextHash, i64>,
+}
+
+/// Words for the log about something that was put right.
+pub type Warning = String;
+
+/// What went wrong with the cache. Unless it says otherwise, nothing more may be bought.
+#[derive(Debug, thiserror::Error)]
+pub enum CacheError {
+    /// Something else stands where the cache or one of its companions belongs.
+    #[error("embedding cache {}: expected a regular file, found {found}", path.display())]
+    NotAFile {
+        /// What stands in the way.
+        path: PathBuf,
+        /// Its kind.
+        found: &'static str,
+    },
+    /// The file may be read but not written.
+    #[error("embedding cache {}: expected a file that can be written, found it read-only", path.display())]
+    ReadOnly {
+        /// The cache.
+        path: PathBuf,
+    },
+    /// The file system refused.
+    #[error("embedding cache {}: cannot {act}", path.display())]
+    Io {
+        /// What was to be done.
+        act: &'static str,
+        /// The file it was to be done to.
+        path: PathBuf,
+        /// What the system said.
+        source: io::Error,
+    },
+    /// SQLite refused. A damaged file is found and set aside at the next [`Cache::open`].
+    #[error("embedding cache {}: cannot {act}", path.display())]
+    Sqlite {
+        /// What was to be done.
+        act: &'static str,
+        /// The cache.
+        path: PathBuf,
+        /// What SQLite said.
+        source: rusqlite::Error,
+    },
+    /// The one vector asked for is not there or not as it was stored. It is no
+    /// longer listed, so it may be bought again, and the rest of the cache is good.
+    #[error("embedding cache holds no vector of text {text}: {fault}")]
+    NotHeld {
+        /// The text whose vector it is.
+        text: TextHash,
+        /// What was expected and found.
+        fault: String,
+    },
+}
+
+impl Cache {
+    /// How long a vector is kept that no build takes up.
+    const KEPT_SECONDS: i64 = 30 * 24 * 60 * 60;
+
+    /// Opens the cache at `path`, whose directory must exist, and drops what was
+    /// stored more than 30 days before `now`, in seconds since 1970.
+    ///
+    /// A write is made and lasting before this returns: nothing is bought for a
+    /// cache that cannot hold it. A vector with a time yet to come is kept,
+    /// because the clock may be as wrong now as it was then.
+    ///
+    /// # Errors
+    ///
+    /// A [`CacheError`] if the cache cannot be read and written, or if somebody
+    /// else has it open. Damage is no error: it gives the warning.
+    pub fn open(path: &Path, space: &Space, now: i64) -> Result<(Self, Option<Warning>), CacheError> {
+        let (connection, path, warning) = file::open(path, now)?;
+        let mut cache = Self {
+            connection,
+            path,
+            space: key(space),
+            dimension: space.dimension,
+            opened_at: now,
+            places: HashMap::new(),
+        };
+        cache.expire().map_err(cache.failed("drop vectors past their time"))?;
+        cache.places =
+            places(&cache.connection, cache.space).map_err(cache.failed("list the vectors held"))?;
+        Ok((cache, warning))
+    }
+
+    /// The texts of this space in the cache at `path`, by a look that takes no lock and changes nothing.
+    ///
+    /// An estimate: beside a running pass the latest batch may be missing. None
+    /// where there is no cache or it cannot be read: they would be bought again.
+    #[must_use]
+    pub fn peek(path: &Path, space: &Space) -> HashSet<TextHash> {
+        let list = |connection: Connection| places(&connection, key(space)).ok();
+        file::peek(path).ok().and_then(list).unwrap_or_default().into_keys().collect()
+    }
+
+    /// Keeps one arrived batch, in one transaction: `vectors` holds the floats of
+    /// each text in turn. A text that is there already gets the new vector.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Sqlite`]; then none of the batch is held.
+    ///
+    /// # Panics
+    ///
+    /// If there is not one vector for each text, which is our own mistake.
+    pub fn store(&mut self, texts: &[TextHash], vectors: &[f32]) -> Result<(), CacheError> {
+        assert_eq!(vectors.len(), texts.len() * self.dimension, "a batch has one vector for each text");
+        self.store_all(texts, vectors).map_err(self.failed("store a batch of vectors"))
+    }
+
+    /// The texts of this space whose vectors are held.
+    #[must_use]
+    pub fn hashes(&self) -> HashSet<TextHash> {
+        self.places.keys().copied().collect()
+    }
+
+    /// Reads the vector of one text into `out`, bit for bit as it was stored.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::NotHeld`] if it is missing, of another length or no longer
+    /// what was stored; the text is then dropped from [`Cache::hashes`].
+    ///
+    /// # Panics
+    ///
+    /// If `out` has another dimension than the space, which is our own mistake.
+    pub fn vector(&mut self, text: &TextHash, out: &mut [f32]) -> Result<(), CacheError> {
+        assert_eq!(out.len(), self.dimension, "a vector has as many floats as its space has dimensions");
+        let read = self.read(text, out).map_err(self.failed("read a vector"))?;
+        let Err(fault) = read else { return Ok(()) };
+        if let Some(place) = self.places.remove(text) {
+            self.connection
+                .execute("DELETE FROM entry WHERE place = ?1", [place])
+                .map_err(self.failed("drop a damaged vector"))?;
+        }
+        Err(CacheError::NotHeld { text: *text, fault })
+    }
+
+    /// Drops the vectors of this space that a kept build now holds, gives their
+    /// room on the disk back, and says how many they were.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Sqlite`]; at worst the vectors stay and take up room.
+    pub fn forget(&mut self, held: &dyn Fn(&TextHash) -> bool) -> Result<u64, CacheError> {
+        // What is dropped may come back after a power cut, and is then dropped again: no commit of
+        // this is worth a flush. Those that order log and file stay.
+        let dropped = self
+            .synchronous("NORMAL")
+            .and_then(|()| self.drop_held(held))
+            .and_then(|dropped| self.synchronous("FULL").map(|()| dropped));
+        dropped.map_err(self.failed("drop vectors that a build holds"))
+    }
+
+    fn synchronous(&self, how: &str) -> rusqlite::Result<()> {
+        self.connection.pragma_update(None, "synchronous", how)
+    }
+
+    fn failed(&self, act: &'static str) -> impl FnOnce(rusqlite::Error) -> CacheError + use<> {
+        let path = self.path.clone();
+        move |source| CacheError::Sqlite { act, path, source }
+    }
+}
+
+// --- vectors ----------------------------------------------------------------
+
+impl Cache {
+    fn store_all(&mut self, texts: &[TextHash], vectors: &[f32]) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let mut entered: HashMap<TextHash, i64> = HashMap::with_capacity(texts.len());
+        {
+            let mut append = transaction
+                .prepare_cached("INSERT OR REPLACE INTO vector(place, proof, floats) VALUES (?1, ?2, ?3)")?;
+            let mut enter = transaction.prepare_cached(
+                "INSERT OR REPLACE INTO entry(place, space, text, stored_at) VALUES (?1, ?2, ?3, ?4)",
+            )?;
+            let mut floats = Vec::with_capacity(self.dimension * size_of::<f32>());
+            for (text, vector) in texts.iter().zip(vectors.chunks_exact(self.dimension)) {
+                floats.clear();
+                floats.resize(size_of_val(vector), 0);
+                for (bytes, float) in floats.as_chunks_mut().0.iter_mut().zip(vector) {
+                    *bytes = float.to_le_bytes();
+                }
+                let place = entered.get(text).or_else(|| self.places.get(text));
+                append.execute(params![place, proof(self.space, text, &floats), floats])?;
+                let place = transaction.last_insert_rowid();
+                enter.execute(params![place, self.space, text.0, self.opened_at])?;
+                entered.insert(*text, place);
+            }
+        }
+        transaction.commit()?;
+        self.places.extend(entered);
+        Ok(())
+    }
+
+    fn read(&self, text: &TextHash, out: &mut [f32]) -> rusqlite::Result<Result<(), String>> {
+        let mut select =
+            self.connection.prepare_cached("SELECT proof, floats FROM vector WHERE place = ?1")?;
+        let mut rows = select.query([self.places.get(text)])?;
+        let Some(row) = rows.next()? else {
+            return Ok(Err("expected one, found none".to_owned()));
+        };
+        let (found, floats) = (row.get_ref(0)?.as_blob()?, row.get_ref(1)?.as_blob()?);
+        if floats.len() != size_of_val(out) {
+            return Ok(Err(format!("expected {} bytes, found {}", size_of_val(out), floats.len())));
+        }
+        if found != proof(self.space, text, floats) {
+            return Ok(Err("expected the bytes that were stored, found others".to_owned()));
+        }
+        for (float, bytes) in out.iter_mut().zip(floats.as_chunks().0) {
+            *float = f32::from_le_bytes(*bytes);
+        }
+        Ok(Ok(()))
+    }
+
+    fn drop_held(&mut self, held: &dyn Fn(&TextHash) -> bool) -> rusqlite::Result<u64> {
+        let mut gone: Vec<i64> =
+            self.places.iter().filter(|(text, _)| held(text)).map(|(_, place)| *place).collect();
+        if gone.is_empty() {
+            return Ok(0);
+        }
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        let dropped = gone.len() as u64;
+        let all: i64 = transaction.query_row("SELECT count(*) FROM entry", [], |row| row.get(0))?;
+        if dropped == all.cast_unsigned() {
+            // The usual case, and ten times as fast as one by one.
+            transaction.execute_batch("DELETE FROM entry; DELETE FROM vector")?;
+        } else {
+            // In the order of the file, so that each page is visited once.
+            gone.sort_unstable();
+            let mut drop_entry = transaction.prepare("DELETE FROM entry WHERE place = ?1")?;
+            let mut drop_vector = transaction.prepare("DELETE FROM vector WHERE place = ?1")?;
+            for place in &gone {
+                drop_entry.execute([place])?;
+                drop_vector.execute([place])?;
+            }
+        }
+        transaction.commit()?;
+        self.places.retain(|text, _| !held(text));
+        self.shrink()?;
+        Ok(dropped)
+    }
+
+    fn expire(&mut self) -> rusqlite::Result<()> {
+        let oldest = self.opened_at.saturating_sub(Self::KEPT_SECONDS);
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        transaction.execute(
+            "DELETE FROM vector WHERE place IN (SELECT place FROM entry WHERE stored_at < ?1)",
+            [oldest],
+        )?;
+        let dropped = transaction.execute("DELETE FROM entry WHERE stored_at < ?1", [oldest])?;
+        // Written even where nothing has changed: the proof that writing works.
+        transaction.pragma_update(None, "user_version", file::LAYOUT)?;
+        transaction.commit()?;
+        if dropped > 0 { self.shrink() } else { Ok(()) }
+    }
+
+    /// Gives free room back to the file system. An emptied cache, the usual case,
+    /// is written anew, which costs nothing; otherwise the pages that are left
+    /// move to the front, which costs by the pages freed.
+    fn shrink(&mut self) -> rusqlite::Result<()> {
+        let occupied: bool =
+            self.connection.query_row("SELECT EXISTS (SELECT 1 FROM entry)", [], |row| row.get(0))?;
+        if occupied {
+            let mut vacuum = self.connection.prepare("PRAGMA incremental_vacuum")?;
+            let mut steps = vacuum.query([])?;
+            while steps.next()?.is_some() {}
+        } else {
+            // Vectors whose entry was found damaged go with the last entry.
+            self.connection.execute_batch("DELETE FROM vector; VACUUM")?;
+        }
+        self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
+    }
+}
+
+/// Where the vector of each text of a space stands.
+fn places(connection: &Connection, space: i64) -> rusqlite::Result<HashMap<TextHash, i64>> {
+    let mut select = connection.prepare_cached("SELECT text, place FROM entry WHERE space = ?1")?;
+    let places = select.query_map([space], |row| Ok((row.get(0).map(TextHash)?, row.get(1)?)))?;
+    places.collect()
+}
+
+/// The space's name in the cache. Eight bytes as SQLite counts best.
+fn key(space: &Space) -> i64 {
+    let digits = space.key();
+    u64::from_str_radix(&digits, 16).expect("a space's key is sixteen hexadecimal digits").cast_signed()
+}
+
+/// Ties a vector to its text and space, so that neither a flipped bit nor an
+/// entry that points to another's vector goes unseen. Eight bytes are enough
+/// against accident, and no digest that lies beside its data is one against
+/// malice: so it is a fast one, since it is made twice of every vector bought.
+fn proof(space: i64, text: &TextHash, floats: &[u8]) -> [u8; 8] {
+    let mut hasher = Xxh3::new();
+    hasher.update(&space.to_le_bytes());
+    hasher.update(&text.0);
+    hasher.update(floats);
+    hasher.digest().to_le_bytes()
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,251 @@
+//! Any server that speaks `/v1/embeddings`: `OpenAI`, Ollama, llama.cpp, vLLM, TEI, LM Studio.
+//!
+//! The address may be given with or without `/v1`, or with whatever path a
+//! gateway wants. The order of an answer is its `index` fields, each exactly
+//! once. Vectors may come as numbers or as base64 of little-endian floats.
+//!
+//! `dimensions` is sent only where it is needed, because many servers refuse
+//! or ignore it: to models known to have another length, and to those that
+//! have answered with longer vectors than we want.
+
+use std::borrow::Cow;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::time::Duration;
+
+use futures_util::FutureExt as _;
+use futures_util::future::BoxFuture;
+use secrecy::{ExposeSecret, SecretString};
+use serde::{Deserialize, Serialize, de};
+use serde_json::Value;
+use serde_json::value::RawValue;
+
+use super::float_list::{self, Numbers, SetAside};
+use super::{EmbedError, Embedder, EmbedderSettings, Failure, Task, base_address, sendable_key, wire};
+use crate::adapters::http::{HeaderText, Http, Reply};
+
+const BASE: &str = "https://api.openai.com/v1";
+
+/// One model behind one `/v1/embeddings`.
+pub(super) struct OpenAi {
+    http: Http,
+    url: String,
+    model: String,
+    dimension: usize,
+    /// Whether the server must be told our dimension.
+    ask_dimension: AtomicBool,
+    key: Option<Key>,
+    timeout: Duration,
+}
+
+struct Key {
+    itself: SecretString,
+    bearer: SecretString,
+}
+
+impl OpenAi {
+    const MOST_TEXTS: usize = 2048;
+    /// The service takes 300,000 tokens in a request. A token is rarely less
+    /// than three bytes of any script; a batch that is too large all the same
+    /// is taken apart like any that is refused.
+    const MOST_BYTES: usize = 768 << 10;
+
+    pub(super) fn new(settings: &EmbedderSettings, http: Http) -> Result<Self, EmbedError> {
+        let key = settings.api_key.clone().map(sendable_key).transpose()?;
+        if key.is_none() && settings.base_url.is_none() {
+            return Err(EmbedError::NoKey { provider: "openai", variables: "OPENAI_API_KEY" });
+        }
+        let known = own_dimension(&settings.model);
+        Ok(Self {
+            http,
+            url: url(settings.base_url.as_deref().unwrap_or(BASE))?,
+            model: settings.model.clone(),
+            dimension: settings.dimension,
+            ask_dimension: AtomicBool::new(known.is_some_and(|own| own != settings.dimension)),
+            key: key.map(Key::new),
+            timeout: settings.request_timeout,
+        })
+    }
+
+    fn body(&self, texts: &[String]) -> Vec<u8> {
+        let dimensions = self.ask_dimension.load(Ordering::Relaxed).then_some(self.dimension);
+        let request = Request { model: &self.model, input: texts, dimensions, encoding_format: "float" };
+        serde_json::to_vec(&request).expect("strings and numbers always have a JSON form")
+    }
+
+    /// From an answer with longer vectors on, our dimension is asked for.
+    fn learn(&self, vectors: &[Vec<f32>]) -> Result<(), Failure> {
+        let longer = vectors.iter().map(Vec::len).find(|&length| length > self.dimension);
+        match longer {
+            Some(length) if !self.ask_dimension.swap(true, Ordering::Relaxed) => Err(Failure::transient(
+                None,
+                format!(
+                    "the model's own vectors have {length} floats; from now on {} are asked for",
+                    self.dimension
+                ),
+            )),
+            _ => Ok(()),
+        }
+    }
+}
+
+impl Embedder for OpenAi {
+    fn embed<'a>(
+        &'a self,
+        texts: &'a [String],
+        _task: Task,
+    ) -> BoxFuture<'a, Result<Vec<Vec<f32>>, Failure>> {
+        async move {
+            let mut headers = vec![("content-type", HeaderText::Plain("application/json"))];
+            if let Some(key) = &self.key {
+                headers.push(("authorization", HeaderText::Secret(&key.bearer)));
+            }
+            let most = wire::most_bytes(texts.len(), self.dimension);
+            let reply = self.http.post(&self.url, &headers, self.body(texts), most, self.timeout).await?;
+            let vectors = vectors(&reply, self.key.as_ref().map(|key| &key.itself), texts)?;
+            self.learn(&vectors)?;
+            Ok(vectors)
+        }
+        .boxed()
+    }
+
+    fn most_texts(&self) -> usize {
+        Self::MOST_TEXTS
+    }
+
+    fn most_bytes(&self) -> usize {
+        Self::MOST_BYTES
+    }
+}
+
+impl Key {
+    fn new(itself: SecretString) -> Self {
+        let bearer = SecretString::from(format!("Bearer {}", itself.expose_secret()));
+        Self { itself, bearer }
+    }
+}
+
+/// The length of a model's vectors when no other is asked for.
+fn own_dimension(model: &str) -> Option<usize> {
+    let lengths = [
+        ("text-embedding-3-small", 1536),
+        ("text-embedding-3-large", 3072),
+        ("text-embedding-ada-002", 1536),
+        ("gemini-embedding", 3072),
+    ];
+    lengths.iter().find(|(name, _)| model.contains(name)).map(|(_, length)| *length)
+}
+
+/// `http://host` and `http://host/v1` mean the same; any other path is taken as it stands, with its query.
+fn url(base: &str) -> Result<String, EmbedError> {
+    let base = base_address(base)?;
+    let (base, query) = base.find('?').map_or((base, ""), |at| base.split_at(at));
+    let base = base.trim_end_matches('/');
+    let has_path = base.find("://").is_some_and(|scheme| base[scheme + 3..].contains('/'));
+    let version = if has_path { "" } else { "/v1" };
+    let base = base.strip_suffix("/embeddings").unwrap_or(base);
+    Ok(format!("{base}{version}/embeddings{query}"))
+}
+
+#[derive(Serialize)]
+struct Request<'a> {
+    model: &'a str,
+    input: &'a [String],
+    #[serde(skip_serializing_if = "Option::is_none")]
+    dimensions: Option<usize>,
+    encoding_format: &'static str,
+}
+
+#[derive(Deserialize)]
+struct Answer<'a> {
+    #[serde(borrow)]
+    data: Option<Vec<Entry<'a>>>,
+    error: Option<Value>,
+}
+
+#[derive(Deserialize)]
+struct Entry<'a> {
+    index: Option<usize>,
+    /// A list of numbers, or base64.
+    #[serde(borrow)]
+    embedding: Numbers<'a>,
+}
+
+/// The floats of an entry, however they were sent.
+fn floats_of(entry: &Entry<'_>, lists: &mut SetAside) -> serde_json::Result<Vec<f32>> {
+    match entry.embedding.raw().map(RawValue::get) {
+        Some(text) if text.starts_with('"') => {
+            let text: Cow<'_, str> = serde_json::from_str(text)?;
+            base64_floats(&text).ok_or_else(|| de::Error::custom("expected base64 of 32-bit floats"))
+        }
+        _ => lists.floats(&entry.embedding),
+    }
+}
+
+/// Little-endian floats in standard base64, padded or not.
+fn base64_floats(text: &str) -> Option<Vec<f32>> {
+    let digits = text.trim_end_matches('=').as_bytes();
+    let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 2);
+    for group in digits.chunks(4) {
+        let mut bits = 0_u32;
+        for &digit in group {
+            let six = match digit {
+                b'A'..=b'Z' => digit - b'A',
+                b'a'..=b'z' => digit - b'a' + 26,
+                b'0'..=b'9' => digit - b'0' + 52,
+                b'+' => 62,
+                b'/' => 63,
+                _ => return None,
+            };
+            bits = bits << 6 | u32::from(six);
+        }
+        // n digits carry n - 1 whole bytes; one digit alone carries none.
+        let whole = group.len() - 1;
+        bits <<= 6 * (4 - group.len());
+        bytes.extend_from_slice(&bits.to_be_bytes()[1..=whole]);
+    }
+    let (floats, rest) = bytes.as_chunks::<4>();
+    rest.is_empty().then(|| floats.iter().copied().map(f32::from_le_bytes).collect())
+}
+
+fn vectors(reply: &Reply, key: Option<&SecretString>, texts: &[String]) -> Result<Vec<Vec<f32>>, Failure> {
+    if reply.status != 200 {
+        return Err(wire::failure(reply, key, texts));
+    }
+    let unreadable = |error: serde_json::Error| wire::unreadable(&error, reply, texts);
+    let mut lists = float_list::set_aside(&reply.body);
+    let json = std::mem::take(&mut lists.json);
+    match serde_json::from_slice(&json).map_err(unreadable)? {
+        Answer { data: Some(entries), error: None } => {
+            let read = |entry: &Entry<'_>| Ok((entry.index, floats_of(entry, &mut lists)?));
+            in_order(entries.iter().map(read).collect::<Result<_, _>>().map_err(unreadable)?)
+        }
+        Answer { .. } => Err(wire::failure(reply, key, texts)),
+    }
+}
+
+/// The vectors by their index. Where no entry has one, the order is taken as it is.
+fn in_order(entries: Vec<(Option<usize>, Vec<f32>)>) -> Result<Vec<Vec<f32>>, Failure> {
+    if entries.iter().all(|(index, _)| index.is_none()) {
+        return Ok(entries.into_iter().map(|(_, vector)| vector).collect());
+    }
+    let count = entries.len();
+    let mut places: Vec<Option<Vec<f32>>> = vec![None; count];
+    for (index, vector) in entries {
+        match index.and_then(|index| places.get_mut(index)) {
+            Some(place @ None) => *place = Some(vector),
+            Some(Some(_)) | None => {
+                return Err(Failure::transient(
+                    None,
+                    format!(
+                        "wrong answer: expected each index from 0 to {} once, found {index:?}",
+                        count - 1
+                    ),
+                ));
+            }
+        }
+    }
+    Ok(places.into_iter().flatten().collect())
+}
+
+#[cfg(test)]
+mod tests;

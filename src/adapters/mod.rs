@@ -1,0 +1,14 @@
+//! One edge of the outside world for each module.
+//!
+//! Adapters do not know each other, except that `embed` and `deliver` send
+//! requests through `http`. Where one needs another's answer, the flow passes
+//! it in.
+
+pub mod builds;
+pub mod cache;
+pub mod deliver;
+pub mod embed;
+pub mod http;
+pub mod signals;
+pub mod source;
+pub mod watch;

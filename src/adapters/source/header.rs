@@ -1,0 +1,115 @@
+//! What a database file says of itself before SQLite is asked: whose it is, how it keeps its journal, what state it is in.
+//!
+//! The file is opened and closed here by plain means, which drops every lock
+//! that this process has on it: never while a connection with locks is open.
+
+use std::fs::File;
+use std::io::Read;
+use std::os::unix::fs::MetadataExt;
+use std::path::Path;
+use std::time::{Duration, SystemTime};
+
+use super::{SourceError, beside, quiescence};
+
+/// A file changed more recently than this may change again within the same time stamp.
+const SETTLED: Duration = Duration::from_secs(1);
+
+/// What tells one state of an unlocked file from another.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Identity {
+    device: u64,
+    inode: u64,
+    pub(super) bytes: u64,
+    modified: (i64, i64),
+    changed: (i64, i64),
+    pub(super) uid: u32,
+    /// The change counter in the database header.
+    counter: [u8; 4],
+    /// Length of the `-wal` file; 0 where there is none.
+    pub(super) wal_bytes: u64,
+}
+
+impl Identity {
+    pub(super) fn of(path: &Path) -> Result<Self, SourceError> {
+        Ok(Header::read(path)?.identity)
+    }
+
+    /// Whether a file that had settled still is what it was, by `stat` alone: beside a connection that
+    /// holds locks the file must not be opened.
+    pub(super) fn stands(&self, path: &Path) -> bool {
+        let same = |meta: std::fs::Metadata| {
+            (meta.dev(), meta.ino(), meta.len()) == (self.device, self.inode, self.bytes)
+                && (meta.mtime(), meta.mtime_nsec()) == self.modified
+                && (meta.ctime(), meta.ctime_nsec()) == self.changed
+        };
+        std::fs::metadata(path).is_ok_and(same)
+    }
+
+    #[allow(clippy::disallowed_methods, reason = "file times are compared with the clock that made them")]
+    pub(super) fn settled(&self) -> bool {
+        let since = |(seconds, nanos): (i64, i64)| {
+            let at = SystemTime::UNIX_EPOCH
+                + Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0));
+            // A time stamp in the future says nothing of the past: the clock was set back.
+            SystemTime::now().duration_since(at).ok()
+        };
+        [self.modified, self.changed].into_iter().all(|at| since(at).is_none_or(|age| age > SETTLED))
+    }
+}
+
+/// The first hundred bytes of the file, and whose it is.
+pub(super) struct Header {
+    pub(super) wal: bool,
+    pub(super) identity: Identity,
+    /// Another process writes it, or is about to.
+    pub(super) is_writing: bool,
+}
+
+impl Header {
+    const BYTES: usize = 100;
+
+    pub(super) fn read(path: &Path) -> Result<Self, SourceError> {
+        let io = |act| move |source: std::io::Error| SourceError::Io { act, path: path.to_owned(), source };
+        let meta = std::fs::metadata(path).map_err(|source| match source.kind() {
+            std::io::ErrorKind::NotFound => SourceError::Missing { path: path.to_owned() },
+            _ => io("stat")(source),
+        })?;
+        if !meta.is_file() {
+            let found = if meta.is_dir() { "a directory" } else { "a device, fifo or socket" };
+            return Err(SourceError::NotAFile { path: path.to_owned(), found });
+        }
+        let mut head = Vec::with_capacity(Self::BYTES);
+        let file = File::open(path).map_err(io("open"))?;
+        let is_writing = quiescence::is_writing(&file);
+        file.take(Self::BYTES as u64).read_to_end(&mut head).map_err(io("read"))?;
+        let wrong = |found: String| SourceError::NotADatabase { path: path.to_owned(), found };
+        for path in ["-wal", "-shm", "-journal"].map(|suffix| beside(path, suffix)) {
+            // SQLite would follow a link elsewhere, and wait at a fifo for ever.
+            if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
+                let found = if path.is_symlink() { "a link" } else { "a directory, device, fifo or socket" };
+                return Err(SourceError::NotAFile { path, found });
+            }
+        }
+        if head.is_empty() {
+            return Err(wrong("the file is empty".to_owned()));
+        }
+        if head.len() < Self::BYTES || !head.starts_with(b"SQLite format 3\0") {
+            return Err(wrong(format!(
+                "it begins with {:?}",
+                String::from_utf8_lossy(&head[..head.len().min(16)])
+            )));
+        }
+        let wal_bytes = std::fs::metadata(beside(path, "-wal")).map_or(0, |meta| meta.len());
+        let identity = Identity {
+            device: meta.dev(),
+            inode: meta.ino(),
+            bytes: meta.len(),
+            modified: (meta.mtime(), meta.mtime_nsec()),
+            changed: (meta.ctime(), meta.ctime_nsec()),
+            uid: meta.uid(),
+            counter: [head[24], head[25], head[26], head[27]],
+            wal_bytes,
+        };
+        Ok(Self { wal: head[18] == 2 || head[19] == 2, identity, is_writing })
+    }
+}

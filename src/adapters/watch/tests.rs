@@ -1,0 +1,332 @@
+//! The watch on real directories, and on watchers that fail as the kernel can.
+
+use super::*;
+use std::fs;
+use std::io::Write;
+use std::os::unix::fs::{PermissionsExt, symlink};
+use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
+
+use notify::EventKind;
+use notify::event::{AccessKind, AccessMode, Flag};
+
+use super::paths::Of;
+
+/// A directory with a database and a marker, and a watch on both.
+struct World {
+    temp: tempfile::TempDir,
+    hints: Hints,
+    watch: Watch,
+}
+
+impl World {
+    fn new(mode: WatchMode) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("data")).unwrap();
+        for file in ["data/experts.db", "data/experts.db-wal", "data/marker"] {
+            fs::write(temp.path().join(file), "there before").unwrap();
+        }
+        let (watch, hints) = Watch::start(aim(temp.path(), mode)).unwrap();
+        Self { temp, hints, watch }
+    }
+
+    /// A world whose watch gets its watchers from `make`.
+    fn with(make: MakeWatcher) -> Self {
+        let temp = tempfile::tempdir().unwrap();
+        fs::create_dir(temp.path().join("data")).unwrap();
+        let aim = aim(temp.path(), WatchMode::Auto);
+        let (watch, hints) = Watch::start_with(aim, make, Duration::from_millis(20)).unwrap();
+        Self { temp, hints, watch }
+    }
+
+    fn path(&self, name: &str) -> PathBuf {
+        self.temp.path().join("data").join(name)
+    }
+
+    fn append(&self, name: &str) {
+        let file = fs::OpenOptions::new().append(true).create(true).open(self.path(name));
+        file.unwrap().write_all(b"more").unwrap();
+    }
+
+    async fn heard(&mut self) -> Hint {
+        tokio::time::timeout(Duration::from_secs(20), self.hints.next()).await.expect("a hint in time")
+    }
+
+    /// Waits for one certain hint; others may come before it.
+    async fn heard_at_last(&mut self, hint: Hint) {
+        while self.heard().await != hint {}
+    }
+
+    /// Writes until one write is hinted at: the watch may not be set again yet.
+    async fn heard_after_writing(&mut self, name: &str, hint: Hint) {
+        for _ in 0..200 {
+            self.append(name);
+            let heard = tokio::time::timeout(Duration::from_millis(100), self.heard_at_last(hint)).await;
+            if heard.is_ok() {
+                return;
+            }
+        }
+        panic!("no hint for any of many writes to {name}");
+    }
+}
+
+fn aim(root: &Path, mode: WatchMode) -> Aim {
+    Aim {
+        database: root.join("data/experts.db"),
+        marker: root.join("data/marker"),
+        mode,
+        poll_interval: Duration::from_millis(20),
+    }
+}
+
+/// A watcher that is granted and never tells of anything.
+#[derive(Debug)]
+struct Deaf;
+
+impl Watcher for Deaf {
+    fn new<F: notify::EventHandler>(_: F, _: notify::Config) -> notify::Result<Self> {
+        Ok(Self)
+    }
+
+    fn watch(&mut self, _: &Path, _: RecursiveMode) -> notify::Result<()> {
+        Ok(())
+    }
+
+    fn unwatch(&mut self, _: &Path) -> notify::Result<()> {
+        Ok(())
+    }
+
+    fn kind() -> notify::WatcherKind {
+        notify::WatcherKind::NullWatcher
+    }
+}
+
+type Act = fn(&World);
+
+const DATABASE_ACTS: [(&str, Act); 7] = [
+    ("a commit in WAL mode", |world| world.append("experts.db-wal")),
+    ("the first commit", |world| {
+        fs::remove_file(world.path("experts.db-wal")).unwrap();
+        world.append("experts.db-wal");
+    }),
+    ("a commit in rollback mode", |world| world.append("experts.db")),
+    ("the log removed by its last writer", |world| fs::remove_file(world.path("experts.db-wal")).unwrap()),
+    ("a restored database", |world| {
+        fs::write(world.path("restored"), "other").unwrap();
+        fs::rename(world.path("restored"), world.path("experts.db")).unwrap();
+    }),
+    ("made readable", |world| {
+        fs::set_permissions(world.path("experts.db"), fs::Permissions::from_mode(0o604)).unwrap();
+    }),
+    ("removed", |world| fs::remove_file(world.path("experts.db")).unwrap()),
+];
+
+const MARKER_ACTS: [(&str, Act); 5] = [
+    ("written", |world| world.append("marker")),
+    ("touched", |world| {
+        let marker = fs::File::options().append(true).open(world.path("marker")).unwrap();
+        marker.set_modified(std::time::UNIX_EPOCH).unwrap();
+    }),
+    ("opened for writing and left empty", |world| {
+        fs::File::create(world.path("marker")).unwrap();
+    }),
+    ("replaced", |world| {
+        fs::write(world.path("new"), "").unwrap();
+        fs::rename(world.path("new"), world.path("marker")).unwrap();
+    }),
+    ("removed and created", |world| {
+        fs::remove_file(world.path("marker")).unwrap();
+        fs::File::create(world.path("marker")).unwrap();
+    }),
+];
+
+#[tokio::test]
+async fn every_change_of_database_or_marker_is_hinted_at_by_inotify_and_by_polling() {
+    for mode in [WatchMode::Inotify, WatchMode::Auto, WatchMode::Poll] {
+        let acts = DATABASE_ACTS.map(|(what, act)| (what, act, Hint::Database));
+        let acts = acts.into_iter().chain(MARKER_ACTS.map(|(what, act)| (what, act, Hint::Marker)));
+        for (what, act, hint) in acts {
+            let mut world = World::new(mode);
+            act(&world);
+            assert_eq!(world.heard().await, hint, "{what}, {mode:?}");
+        }
+    }
+}
+
+#[tokio::test]
+async fn reading_the_shared_memory_and_other_files_are_hinted_at_by_nobody() {
+    for mode in [WatchMode::Inotify, WatchMode::Auto, WatchMode::Poll] {
+        let mut world = World::new(mode);
+        fs::read(world.path("experts.db")).unwrap();
+        drop(fs::File::options().append(true).open(world.path("experts.db-wal")).unwrap());
+        world.append("experts.db-shm");
+        world.append("experts.db.bak");
+        world.append("metadata.json");
+        fs::remove_file(world.path("marker")).unwrap();
+        // Events keep their order: what follows is heard after all of that.
+        world.append("experts.db-wal");
+        assert_eq!(world.heard().await, Hint::Database, "{mode:?}");
+        world.append("marker");
+        world.heard_at_last(Hint::Marker).await;
+    }
+}
+
+#[tokio::test]
+async fn a_commit_to_a_database_behind_a_link_is_hinted_at() {
+    let temp = tempfile::tempdir().unwrap();
+    for dir in ["data", "first", "second"] {
+        fs::create_dir(temp.path().join(dir)).unwrap();
+    }
+    let link = temp.path().join("data/experts.db");
+    symlink("../first/real.db", &link).unwrap();
+    let (watch, hints) = Watch::start(aim(temp.path(), WatchMode::Inotify)).unwrap();
+    let mut world = World { temp, hints, watch };
+
+    world.append("../first/real.db-wal");
+    assert_eq!(world.heard().await, Hint::Database);
+
+    symlink("../second/real.db", world.path("new")).unwrap();
+    fs::rename(world.path("new"), &link).unwrap();
+    world.heard_at_last(Hint::Everything).await;
+    world.heard_after_writing("../second/real.db-wal", Hint::Database).await;
+}
+
+#[tokio::test]
+async fn a_directory_that_comes_late_goes_or_is_replaced_is_watched_again() {
+    for mode in [WatchMode::Inotify, WatchMode::Auto] {
+        let temp = tempfile::tempdir().unwrap();
+        let (watch, hints) = Watch::start(aim(temp.path(), mode)).unwrap();
+        let mut world = World { temp, hints, watch };
+        let data = world.path("");
+
+        fs::create_dir(&data).unwrap();
+        world.heard_at_last(Hint::Everything).await;
+        world.heard_after_writing("experts.db-wal", Hint::Database).await;
+
+        fs::remove_dir_all(&data).unwrap();
+        fs::create_dir(&data).unwrap();
+        world.heard_at_last(Hint::Everything).await;
+        world.heard_after_writing("marker", Hint::Marker).await;
+
+        fs::rename(&data, world.temp.path().join("aside")).unwrap();
+        fs::create_dir(&data).unwrap();
+        world.heard_at_last(Hint::Everything).await;
+        world.heard_after_writing("experts.db", Hint::Database).await;
+    }
+}
+
+#[tokio::test]
+async fn a_watch_aimed_elsewhere_hears_the_new_place() {
+    let mut world = World::new(WatchMode::Auto);
+    let elsewhere = world.temp.path().join("elsewhere");
+    fs::create_dir(&elsewhere).unwrap();
+    let old = aim(world.temp.path(), WatchMode::Auto);
+    world.watch.aim(Aim { marker: elsewhere.join("marker"), ..old });
+    world.heard_at_last(Hint::Everything).await;
+    world.heard_after_writing("../elsewhere/marker", Hint::Marker).await;
+}
+
+#[tokio::test]
+async fn where_inotify_is_refused_files_are_polled_until_it_is_granted() {
+    let granted = Arc::new(AtomicBool::new(false));
+    let asked = Arc::clone(&granted);
+    let mut world = World::with(Box::new(move |ear| {
+        if asked.load(Ordering::SeqCst) {
+            inotify(ear)
+        } else {
+            // As the kernel says it when every instance is taken: EMFILE.
+            Err(notify::Error::io(io::Error::from_raw_os_error(24)))
+        }
+    }));
+    world.append("experts.db");
+    assert_eq!(world.heard().await, Hint::Database);
+    world.append("marker");
+    world.heard_at_last(Hint::Marker).await;
+
+    granted.store(true, Ordering::SeqCst);
+    world.heard_at_last(Hint::Everything).await;
+    world.heard_after_writing("experts.db-wal", Hint::Database).await;
+}
+
+#[tokio::test]
+async fn a_file_system_that_gives_no_events_is_found_out_and_polled() {
+    let mut world = World::with(Box::new(|_| Ok(Box::new(Deaf))));
+    world.append("experts.db");
+    assert_eq!(world.heard().await, Hint::Everything);
+    world.append("marker");
+    assert_eq!(world.heard().await, Hint::Marker);
+}
+
+/// A sentry that this test drives by hand, on an empty directory.
+fn sentry(root: &Path, mode: WatchMode, make: MakeWatcher) -> Sentry {
+    let (hints, _) = channel();
+    Sentry::new(aim(root, mode), hints, Arc::default(), make, ASK_AGAIN)
+}
+
+fn refuse(_: Ear) -> notify::Result<Box<dyn Watcher + Send>> {
+    Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch))
+}
+
+#[test]
+fn inotify_that_was_refused_is_asked_for_again_only_after_a_while() {
+    let temp = tempfile::tempdir().unwrap();
+    let asked = Arc::new(AtomicU64::new(0));
+    let count = Arc::clone(&asked);
+    let make = move |ear| {
+        count.fetch_add(1, Ordering::SeqCst);
+        refuse(ear)
+    };
+    let mut sentry = sentry(temp.path(), WatchMode::Auto, Box::new(make));
+    let start = Instant::now();
+    for second in [0, 1, 29, 31, 32, 60, 62] {
+        sentry.round(start + Duration::from_secs(second));
+    }
+    assert_eq!(asked.load(Ordering::SeqCst), 3);
+    assert_eq!(sentry.said, Some(Way::Polling));
+}
+
+#[test]
+fn where_only_inotify_is_allowed_nothing_is_polled() {
+    let temp = tempfile::tempdir().unwrap();
+    let mut sentry = sentry(temp.path(), WatchMode::Inotify, Box::new(refuse));
+    sentry.round(Instant::now());
+    assert_eq!(sentry.said, Some(Way::NotAtAll));
+    assert!(sentry.polled.is_none());
+}
+
+#[test]
+fn a_change_that_an_event_explains_later_is_no_silence() {
+    let temp = tempfile::tempdir().unwrap();
+    fs::create_dir(temp.path().join("data")).unwrap();
+    let mut sentry = sentry(temp.path(), WatchMode::Auto, Box::new(|_| Ok(Box::new(Deaf))));
+    let start = Instant::now();
+    sentry.round(start);
+    fs::write(temp.path().join("data/experts.db"), "x").unwrap();
+    sentry.round(start + Duration::from_millis(100));
+    sentry.armed.as_ref().unwrap().heard.count(Of::Database);
+    sentry.round(start + Duration::from_secs(9));
+    assert!(!sentry.silent);
+    fs::write(temp.path().join("data/marker"), "x").unwrap();
+    sentry.round(start + Duration::from_secs(10));
+    assert!(!sentry.silent, "not before its time");
+    sentry.round(start + Duration::from_secs(11));
+    assert!(sentry.silent);
+}
+
+#[tokio::test]
+async fn a_queue_that_overflowed_and_an_error_are_hints_for_everything() {
+    let temp = tempfile::tempdir().unwrap();
+    let (sender, mut hints) = channel();
+    let ear = Ear {
+        places: Places::of(&temp.path().join("db"), &temp.path().join("marker")),
+        hints: sender,
+        heard: Arc::default(),
+        control: Arc::default(),
+    };
+    ear.hear(Ok(notify::Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+    assert_eq!(hints.next().await, Hint::Everything);
+    ear.hear(Err(notify::Error::generic("the queue is gone")));
+    assert_eq!(hints.next().await, Hint::Everything);
+    let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
+    ear.hear(Ok(notify::Event::new(closed).add_path(temp.path().join("marker"))));
+    assert_eq!(ear.heard.counts(), [0, 0]);
+}

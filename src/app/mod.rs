@@ -1,0 +1,3 @@
+//! What the service and the commands share.
+
+pub(crate) mod threads;

@@ -1,0 +1,90 @@
+//! The threads that requests and passes run on.
+//!
+//! Where the system has too few threads or descriptors left, tokio panics or
+//! waits for ever, at its start and whenever it wants one more thread. So all
+//! that a command needs is asked for once beforehand and given back, and the
+//! threads for passes are made at once and kept: an agent that has come up
+//! finds them even when the system has no more to give.
+
+use std::io;
+use std::os::unix::net::UnixStream;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread;
+use std::time::Duration;
+
+use tokio::runtime::{Builder, Handle, Runtime};
+
+/// Threads for requests, timers and signals.
+const WORKERS: usize = 2;
+/// Threads for what may block: a pass, and the note that is written meanwhile.
+const KEPT: usize = 2;
+/// Threads of others: the watch, its events, and for each processor one of Faiss.
+const OF_OTHERS: usize = 2;
+/// Pairs of descriptors: what tokio and the signals take at the start.
+const PAIRS: usize = 5;
+/// How long an idle thread is kept: an agent at rest looks once an hour.
+const FOR_GOOD: Duration = Duration::from_secs(366 * 24 * 3600);
+
+/// A runtime, or words for why there is none.
+pub(crate) fn start() -> Result<Runtime, String> {
+    let pairs: io::Result<Vec<_>> = (0..PAIRS).map(|_| UnixStream::pair()).collect();
+    pairs.map_err(|error| format!("cannot open {} files at once: {error}", 2 * PAIRS))?;
+    let processors = thread::available_parallelism().map_or(1, usize::from);
+    let threads = WORKERS + KEPT + OF_OTHERS + processors;
+    together(threads).map_err(|error| format!("cannot start {threads} threads: {error}"))?;
+    let runtime = Builder::new_multi_thread()
+        .worker_threads(WORKERS)
+        .thread_keep_alive(FOR_GOOD)
+        .enable_all()
+        .build()
+        .map_err(|error| format!("cannot start threads: {error}"))?;
+    keep(runtime.handle());
+    Ok(runtime)
+}
+
+/// Has so many threads at one time.
+fn together(threads: usize) -> io::Result<()> {
+    let door = Mutex::new(());
+    thread::scope(|scope| {
+        let _closed = door.lock().unwrap_or_else(PoisonError::into_inner);
+        for _ in 0..threads {
+            thread::Builder::new()
+                .spawn_scoped(scope, || drop(door.lock().unwrap_or_else(PoisonError::into_inner)))?;
+        }
+        Ok(())
+    })
+}
+
+/// Makes the threads for what may block: each waits until all are there, so that none does the work of two.
+fn keep(runtime: &Handle) {
+    let door = Arc::new(Mutex::new(()));
+    let _closed = door.lock().unwrap_or_else(PoisonError::into_inner);
+    for _ in 0..KEPT {
+        let door = Arc::clone(&door);
+        // Ends as soon as the door opens.
+        drop(runtime.spawn_blocking(move || drop(door.lock().unwrap_or_else(PoisonError::into_inner))));
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_threads_for_passes_are_made_at_the_start_and_not_when_a_pass_begins() {
+        let named = |thread: io::Result<std::fs::DirEntry>| {
+            let name = std::fs::read_to_string(thread.unwrap().path().join("comm"));
+            name.is_ok_and(|name| name.starts_with("tokio-rt"))
+        };
+        let runtime = start().unwrap();
+
+        // A thread gives itself its name.
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        let all = || std::fs::read_dir("/proc/self/task").unwrap().map(named).filter(|is| *is).count();
+        while all() < WORKERS + KEPT {
+            assert!(std::time::Instant::now() < deadline, "{} threads", all());
+            thread::yield_now();
+        }
+        drop(runtime);
+    }
+}

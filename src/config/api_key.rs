@@ -1,0 +1,141 @@
+//! The API key: where it is looked for, and a type that never prints it.
+//!
+//! In this order: `embedding.api_key_file`, the service manager's credential,
+//! the provider's own variables. A key file that is empty or unreadable is an
+//! error that names the file: going on to the next place would send another
+//! key than the one the operator meant.
+
+use std::fmt;
+use std::path::Path;
+
+use secrecy::{ExposeSecret, SecretString};
+
+use super::origin::{Given, Origin};
+use super::{ConfigError, Provider, file, process_env};
+
+/// The name of the credential in the unit's `LoadCredential=`.
+pub const CREDENTIAL: &str = "embedding-api-key";
+
+/// Longer than any key, short enough to notice that the wrong file was named.
+const LONGEST: u64 = 16 * 1024;
+
+/// A secret that opens the provider; prints as `***`.
+#[derive(Clone)]
+pub struct ApiKey(SecretString);
+
+impl ApiKey {
+    /// Takes a key, without the white space around it.
+    ///
+    /// # Errors
+    ///
+    /// Says what is wrong, and nothing of the content, where the text is empty
+    /// or holds a character that a request header cannot carry.
+    pub fn new(text: &str) -> Result<Self, String> {
+        let key = text.trim();
+        if key.is_empty() {
+            return Err("is empty, expected a key".to_owned());
+        }
+        match key.bytes().position(|byte| !byte.is_ascii_graphic()) {
+            None => Ok(Self(SecretString::from(key))),
+            Some(at) => Err(format!("holds a character at byte {} that no key has", at + 1)),
+        }
+    }
+
+    /// The key itself, for the request header alone.
+    #[must_use]
+    pub fn expose(&self) -> &str {
+        self.0.expose_secret()
+    }
+}
+
+impl PartialEq for ApiKey {
+    fn eq(&self, other: &Self) -> bool {
+        self.expose() == other.expose()
+    }
+}
+
+impl Eq for ApiKey {}
+
+impl fmt::Debug for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+impl fmt::Display for ApiKey {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("***")
+    }
+}
+
+/// Reads a secret from a file of its own, as `api_key_file` and `token_file` name one.
+///
+/// # Errors
+///
+/// [`ConfigError`] that names the file, never its content, where it is missing,
+/// unreadable, empty, or holds what no key holds.
+pub fn read_secret(path: &Path) -> Result<ApiKey, ConfigError> {
+    optional_secret(path)?.ok_or_else(|| unusable(path, "does not exist".to_owned()))
+}
+
+/// The key for a provider, from the first place that has one.
+pub(super) fn find(
+    provider: Provider,
+    key_file: Option<&Path>,
+    cwd: &Path,
+    variables: &process_env::Variables<'_>,
+    note: &mut dyn FnMut(String),
+) -> Result<Option<Given<ApiKey>>, ConfigError> {
+    let names: &[&'static str] = match provider {
+        Provider::Gemini => &[process_env::GOOGLE_API_KEY, process_env::GEMINI_API_KEY],
+        Provider::OpenAi => &[process_env::OPENAI_API_KEY],
+        Provider::Local => return Ok(None),
+    };
+    if let Some(path) = key_file {
+        let value = read_secret(&cwd.join(path))?;
+        return Ok(Some(Given { value, origin: Origin::KeyFile(path.to_path_buf()) }));
+    }
+    if let Some(directory) = variables.environment(process_env::CREDENTIALS_DIRECTORY)?
+        && let Some(value) = credential(&Path::new(&directory).join(CREDENTIAL))?
+    {
+        return Ok(Some(Given { value, origin: Origin::Credential }));
+    }
+    let mut found: Option<Given<ApiKey>> = None;
+    for &name in names {
+        let Some(given) = variables.get(name)? else {
+            continue;
+        };
+        match &found {
+            None => {
+                let value =
+                    ApiKey::new(&given.value).map_err(|fault| ConfigError::Variable { name, fault })?;
+                found = Some(Given { value, origin: given.origin });
+            }
+            Some(first) if first.value.expose() != given.value.trim() => {
+                note(format!("the key of {} is used, the different one in {name} is not", first.origin));
+            }
+            Some(_) => {}
+        }
+    }
+    Ok(found)
+}
+
+fn optional_secret(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
+    match file::read("key file", path, LONGEST)? {
+        Some(text) => ApiKey::new(&text).map(Some).map_err(|fault| unusable(path, fault)),
+        None => Ok(None),
+    }
+}
+
+/// The credential; an empty one counts as unset, as an empty variable does: a
+/// unit that has no key to hand over sets it to an empty line.
+fn credential(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
+    match file::read("key file", path, LONGEST)? {
+        Some(text) if text.trim().is_empty() => Ok(None),
+        _ => optional_secret(path),
+    }
+}
+
+fn unusable(path: &Path, fault: String) -> ConfigError {
+    ConfigError::Unusable { what: "key file", path: path.to_path_buf(), fault }
+}

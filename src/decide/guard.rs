@@ -1,0 +1,166 @@
+//! May this plan be built?
+//!
+//! The last word before money is spent: a table that lost its tags, or most of
+//! them, or that asks for more texts than an operator allowed, is refused, and
+//! the build that is served stays. Rows that cannot be indexed are counted
+//! against `quarantine` here as well.
+//!
+//! Pure. What is proven of the files afterwards is `builds`' job.
+
+use thiserror::Error;
+
+use crate::domain::manifest::Counts;
+use crate::domain::record::RowFault;
+
+/// Faults that a message names one by one; the rest are counted.
+pub const FAULTS_NAMED: usize = 10;
+
+/// What an operator allows.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub struct Limits {
+    /// The part of the served records that may be missing, 0 to 1.
+    pub max_shrink: f64,
+    /// Texts that one pass may buy; 0 for no limit.
+    pub max_texts: u64,
+    /// Whether `max_shrink` is waived for this pass.
+    pub accept_shrink: bool,
+}
+
+/// Why a plan is not built. The served build stays as it is.
+#[derive(Clone, Debug, PartialEq, Error)]
+pub enum Refusal {
+    /// Nothing to index.
+    #[error("no tagged rows{} that can be indexed: {tagged} tagged, {left_out} left out; run the tagging first", 
+        if *.left_out > 0 { " left" } else { "" })]
+    Empty {
+        /// Rows with tags.
+        tagged: u64,
+        /// Of these, rows that quarantine keeps out.
+        left_out: u64,
+    },
+    /// Too many records are gone.
+    #[error(
+        "{records} records are {percent:.1} % fewer than the {served} served, more than guard.max_shrink = {max_shrink} allows; if that is right, run `reindexd build --accept-shrink`"
+    )]
+    Shrunk {
+        /// Records of the plan.
+        records: u64,
+        /// Records of the served build.
+        served: u64,
+        /// How many fewer, in per cent.
+        percent: f64,
+        /// The limit.
+        max_shrink: f64,
+    },
+    /// Too many texts would be bought.
+    #[error(
+        "{to_buy} texts would be bought, more than guard.max_texts = {max_texts} allows; raise it if that is right"
+    )]
+    TooManyTexts {
+        /// Texts of the plan.
+        to_buy: u64,
+        /// The limit.
+        max_texts: u64,
+    },
+}
+
+/// Rows that cannot be indexed, more than quarantine allows.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub struct UnfitRows {
+    /// How many.
+    pub count: u64,
+    /// How many quarantine allows.
+    pub allowed: u64,
+    /// The first of them.
+    pub named: Vec<RowFault>,
+}
+
+impl std::fmt::Display for UnfitRows {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        let rows = if self.count == 1 { "row" } else { "rows" };
+        write!(f, "{} {rows} cannot be indexed (guard.quarantine = {}): ", self.count, self.allowed)?;
+        for (nth, fault) in self.named.iter().enumerate() {
+            write!(f, "{}{fault}", if nth == 0 { "" } else { "; " })?;
+        }
+        match self.count - self.named.len() as u64 {
+            0 => Ok(()),
+            more => write!(f, "; and {more} more"),
+        }
+    }
+}
+
+/// Decides whether a plan may be built.
+///
+/// `served`: records of the served build, `None` where nothing is served.
+///
+/// # Errors
+///
+/// The first [`Refusal`] that applies.
+#[allow(clippy::cast_precision_loss, reason = "a share of rows, far below 2^52 of them")]
+pub fn check(
+    plan: &Counts,
+    tagged: u64,
+    left_out: u64,
+    served: Option<u64>,
+    limits: &Limits,
+) -> Result<(), Refusal> {
+    if plan.records == 0 {
+        return Err(Refusal::Empty { tagged, left_out });
+    }
+    if let Some(served) = served.filter(|_| !limits.accept_shrink) {
+        let missing = served.saturating_sub(plan.records);
+        if missing as f64 > limits.max_shrink * served as f64 {
+            return Err(Refusal::Shrunk {
+                records: plan.records,
+                served,
+                percent: 100.0 * missing as f64 / served as f64,
+                max_shrink: limits.max_shrink,
+            });
+        }
+    }
+    if limits.max_texts > 0 && plan.embedded > limits.max_texts {
+        return Err(Refusal::TooManyTexts { to_buy: plan.embedded, max_texts: limits.max_texts });
+    }
+    Ok(())
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn each_limit_refuses_just_past_its_edge() {
+        let limits = Limits { max_shrink: 0.3, max_texts: 5, accept_shrink: false };
+        let cases = [
+            // records, to buy, served, refused because of
+            (0, 0, None, "no tagged rows"),
+            (1, 1, None, ""),
+            (70, 0, Some(100), ""),
+            (69, 0, Some(100), "31.0 %"),
+            (100, 5, Some(100), ""),
+            (100, 6, Some(100), "6 texts"),
+            (200, 0, Some(100), ""),
+        ];
+        for (records, embedded, served, because) in cases {
+            let plan = Counts { records, embedded, ..Counts::default() };
+
+            let said = check(&plan, records, 0, served, &limits)
+                .map_or_else(|refusal| refusal.to_string(), |()| String::new());
+
+            assert!(
+                said.contains(because) && said.is_empty() == because.is_empty(),
+                "{records} {embedded} {served:?}: {said}"
+            );
+        }
+    }
+
+    #[test]
+    fn accepting_a_shrink_waives_that_limit_and_no_other() {
+        let limits = Limits { max_shrink: 0.3, max_texts: 5, accept_shrink: true };
+        let plan = |records, embedded| Counts { records, embedded, ..Counts::default() };
+
+        assert_eq!(check(&plan(1, 0), 1, 0, Some(100), &limits), Ok(()));
+        assert!(check(&plan(0, 0), 0, 0, Some(100), &limits).is_err());
+        assert!(check(&plan(1, 6), 1, 0, Some(100), &limits).is_err());
+    }
+}

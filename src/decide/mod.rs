@@ -1,0 +1,9 @@
+//! Pure decisions: when a pass is due, what it builds, whether it may.
+//!
+//! Instants are arguments and effects are return values, so that every
+//! decision is tested as a table of cases.
+
+pub mod agent_state;
+pub mod debounce;
+pub mod guard;
+pub mod plan;

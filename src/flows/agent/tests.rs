@@ -1,0 +1,557 @@
+//! The loop under a paused clock, with passes that the test itself ends.
+
+use super::*;
+use crate::adapters::watch::{self, HintSender, Watch};
+use crate::config::{On, WatchMode};
+use crate::domain::pass::Trigger;
+use std::io;
+use std::path::{Path, PathBuf};
+use std::sync::atomic::{AtomicUsize, Ordering};
+use std::sync::{Mutex, mpsc as blocking};
+use tokio::sync::mpsc;
+
+const PROMOTED: PassOutcome = PassOutcome::Promoted;
+const UNCHANGED: PassOutcome = PassOutcome::Unchanged;
+const SOON: PassOutcome = PassOutcome::Failed(Cure::Soon { wait: None });
+const DAY: Duration = Duration::from_secs(24 * 3600);
+
+/// An agent at work on files that only a test's word changes, in time that only
+/// passes while nothing runs.
+struct World {
+    hints: HintSender,
+    signals: mpsc::UnboundedSender<Signal>,
+    passes: mpsc::UnboundedReceiver<Pass>,
+    shared: Arc<Shared>,
+    agent: JoinHandle<ExitReason>,
+}
+
+/// What the test and the agent's callbacks share.
+struct Shared {
+    files: Mutex<Sighting>,
+    settings: Mutex<Option<config::Trigger>>,
+    remembered: Mutex<Option<Stamp>>,
+    told: Mutex<Vec<String>>,
+    sweeps: AtomicUsize,
+    at_work: AtomicUsize,
+}
+
+impl Shared {
+    fn new(marker: Option<Stamp>, acted_on: Option<Stamp>) -> Arc<Self> {
+        let files = Sighting {
+            source: [stamp(1), None],
+            source_rested: true,
+            marker,
+            links: vec![stamp(1), stamp(1), stamp(1)],
+        };
+        Arc::new(Self {
+            files: Mutex::new(files),
+            settings: Mutex::new(None),
+            remembered: Mutex::new(acted_on),
+            told: Mutex::default(),
+            sweeps: AtomicUsize::new(0),
+            at_work: AtomicUsize::new(0),
+        })
+    }
+}
+
+/// A pass that waits for the test to end it.
+struct Pass {
+    request: PassRequest,
+    cancel: CancellationToken,
+    end: blocking::Sender<PassOutcome>,
+}
+
+impl Pass {
+    fn end(self, outcome: PassOutcome) {
+        self.end.send(outcome).unwrap();
+    }
+}
+
+struct Memory(Arc<Shared>);
+
+impl MarkerMemory for Memory {
+    fn acted_on(&self) -> Option<Stamp> {
+        *self.0.remembered.lock().unwrap()
+    }
+
+    fn remember(&mut self, stamp: Stamp) -> io::Result<()> {
+        *self.0.remembered.lock().unwrap() = Some(stamp);
+        Ok(())
+    }
+}
+
+struct Listener(Arc<Shared>, Option<Duration>);
+
+impl Reporter for Listener {
+    fn report(&mut self, news: &News<'_>) {
+        let told = match news {
+            News::Phase { phase, .. } => phase.to_string(),
+            News::PassEnded { report, .. } => report.message.clone(),
+            other => format!("{other:?}").split([' ', '{']).next().unwrap().to_owned(),
+        };
+        self.0.told.lock().unwrap().push(told);
+    }
+
+    fn heartbeat(&self) -> Option<Duration> {
+        self.1
+    }
+}
+
+fn settings(database: bool, marker: bool) -> config::Trigger {
+    config::Trigger {
+        marker: PathBuf::from("marker"),
+        on: On { database, marker },
+        quiet: Duration::from_secs(30),
+        max_wait: Duration::from_secs(600),
+        marker_quiet: Duration::from_millis(250),
+        resync: Duration::from_secs(600),
+        watch: WatchMode::Auto,
+        poll_interval: Duration::from_secs(2),
+    }
+}
+
+#[expect(clippy::unnecessary_wraps, reason = "every stamp in a sighting may be missing")]
+fn stamp(number: u64) -> Option<Stamp> {
+    Some(Stamp { inode: number, size: 1, mtime_ns: 1, ctime_ns: 1 })
+}
+
+fn pass_fn(shared: &Arc<Shared>, begun: mpsc::UnboundedSender<Pass>) -> PassFn {
+    let shared = Arc::clone(shared);
+    Arc::new(move |request, cancel| {
+        assert_eq!(shared.at_work.fetch_add(1, Ordering::SeqCst), 0, "two passes at once");
+        let (end, ended) = blocking::channel();
+        begun.send(Pass { request, cancel, end }).unwrap();
+        let outcome = ended.recv().expect("the test ends each pass");
+        shared.at_work.fetch_sub(1, Ordering::SeqCst);
+        PassReport { outcome, message: outcome.to_string(), built: None }
+    })
+}
+
+impl World {
+    fn new(trigger: config::Trigger) -> Self {
+        Self::with(trigger, stamp(1), stamp(1))
+    }
+
+    /// A world with a marker at the start, and one that was acted on before.
+    fn with(trigger: config::Trigger, marker: Option<Stamp>, acted_on: Option<Stamp>) -> Self {
+        let shared = Shared::new(marker, acted_on);
+        let files = Arc::clone(&shared);
+        let sight = Box::new(move |_: &Path| files.files.lock().unwrap().clone());
+        let (hints, heard) = watch::channel();
+        Self::start(trigger, shared, hints, heard, sight, None)
+    }
+
+    fn start(
+        trigger: config::Trigger,
+        shared: Arc<Shared>,
+        hints: HintSender,
+        heard: Hints,
+        sight: SightFn,
+        heartbeat: Option<Duration>,
+    ) -> Self {
+        let (signals, mut raised) = mpsc::unbounded_channel();
+        let (begun, passes) = mpsc::unbounded_channel();
+        let (new_settings, sweeps) = (Arc::clone(&shared), Arc::clone(&shared));
+        let world = AgentWorld {
+            trigger,
+            served: true,
+            hints: heard,
+            signals: stream::poll_fn(move |context| raised.poll_recv(context)),
+            pass: pass_fn(&shared, begun),
+            sweep: Arc::new(move || {
+                assert_eq!(sweeps.at_work.load(Ordering::SeqCst), 0, "swept under a running pass");
+                sweeps.sweeps.fetch_add(1, Ordering::SeqCst);
+                Ok(())
+            }),
+            sight,
+            reload: Box::new(move || new_settings.settings.lock().unwrap().take()),
+            memory: Box::new(Memory(Arc::clone(&shared))),
+            reporter: Box::new(Listener(Arc::clone(&shared), heartbeat)),
+        };
+        Self { hints, signals, passes, shared, agent: tokio::spawn(run(world)) }
+    }
+
+    /// A world whose start pass has found nothing to do.
+    async fn at_rest(trigger: config::Trigger) -> Self {
+        let begins_with_a_pass = trigger.on.database;
+        let mut world = Self::new(trigger);
+        if begins_with_a_pass {
+            world.pass().await.1.end(UNCHANGED);
+        }
+        world.idle().await;
+        world
+    }
+
+    /// The next pass, and how long it was waited for.
+    async fn pass_within(&mut self, patience: Duration) -> Option<(Duration, Pass)> {
+        let from = Instant::now();
+        let pass = timeout_at(from + patience + Duration::from_millis(1), self.passes.recv()).await.ok()?;
+        Some((from.elapsed(), pass.expect("the agent runs")))
+    }
+
+    async fn pass(&mut self) -> (Duration, Pass) {
+        self.pass_within(DAY).await.expect("a pass")
+    }
+
+    /// Waits until the agent has nothing to do at this moment. Not while a pass
+    /// runs: the clock stands still then.
+    async fn idle(&self) {
+        tokio::time::sleep(Duration::from_millis(1)).await;
+    }
+
+    fn edit(&self, edit: impl FnOnce(&mut Sighting)) {
+        edit(&mut self.shared.files.lock().unwrap());
+    }
+
+    fn commit(&self, number: u64) {
+        self.edit(|files| files.source[1] = stamp(number));
+        self.hints.send(Hint::Database);
+    }
+
+    fn touch(&self, number: u64) {
+        self.edit(|files| files.marker = stamp(number));
+        self.hints.send(Hint::Marker);
+    }
+
+    fn raise(&self, signal: Signal) {
+        self.signals.send(signal).unwrap();
+    }
+
+    fn remembered(&self) -> Option<Stamp> {
+        *self.shared.remembered.lock().unwrap()
+    }
+
+    fn sweeps(&self) -> usize {
+        self.shared.sweeps.load(Ordering::SeqCst)
+    }
+
+    fn told(&self, what: &str) -> usize {
+        self.shared.told.lock().unwrap().iter().filter(|told| *told == what).count()
+    }
+}
+
+fn asked(trigger: Trigger, full_check: bool) -> PassRequest {
+    PassRequest { trigger, full_check }
+}
+
+const fn secs(secs: u64) -> Duration {
+    Duration::from_secs(secs)
+}
+
+/// Timers of tokio tick in milliseconds.
+fn about(found: Duration, expected: Duration) -> bool {
+    found >= expected && found <= expected + Duration::from_millis(3)
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_agent_sweeps_reconciles_and_then_follows_the_database() {
+    let mut world = World::new(settings(true, true));
+    let (_, start) = world.pass().await;
+    assert_eq!((start.request, world.sweeps()), (asked(Trigger::Start, false), 1));
+    start.end(PROMOTED);
+    world.idle().await;
+
+    world.commit(2);
+    let (wait, pass) = world.pass().await;
+    assert_eq!(pass.request, asked(Trigger::Database, false));
+    assert!(about(wait, secs(30)), "{wait:?}");
+    pass.end(PROMOTED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_that_stat_does_not_bear_out_is_no_reason_to_look() {
+    let mut world = World::at_rest(settings(true, true)).await;
+    world.hints.send(Hint::Database);
+    assert!(world.pass_within(secs(500)).await.is_none(), "such as our own reading causes");
+    world.hints.send(Hint::Everything);
+    assert!(world.pass_within(secs(90)).await.is_none(), "nor for lost events");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_hint_counts_where_the_source_had_not_rested_before_the_last_look() {
+    let mut world = World::at_rest(settings(true, true)).await;
+    world.edit(|files| files.source_rested = false);
+    world.raise(Signal::Now);
+    world.pass().await.1.end(UNCHANGED);
+    world.idle().await;
+    world.hints.send(Hint::Database);
+    assert!(about(world.pass().await.0, secs(30)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_change_during_a_pass_is_looked_at_after_it() {
+    let mut world = World::new(settings(true, true));
+    let (_, pass) = world.pass().await;
+    world.commit(2);
+    // While the pass runs the clock stands still, and the hint is taken all the same.
+    tokio::task::yield_now().await;
+    tokio::time::advance(secs(20)).await;
+    pass.end(PROMOTED);
+    let (wait, pass) = world.pass().await;
+    assert_eq!(pass.request, asked(Trigger::Database, false));
+    assert!(about(wait, secs(10)), "{wait:?}");
+    pass.end(PROMOTED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_is_remembered_as_it_was_before_the_look_and_only_with_an_answer() {
+    let mut world = World::at_rest(settings(true, true)).await;
+    world.touch(2);
+    let (wait, pass) = world.pass().await;
+    assert_eq!(pass.request, asked(Trigger::Marker, true));
+    assert!(about(wait, Duration::from_millis(250)), "{wait:?}");
+    pass.end(SOON);
+    let (_, pass) = world.pass().await;
+    assert_eq!(pass.request, asked(Trigger::Retry, true));
+    assert_eq!(world.remembered(), stamp(1), "after a failure it is still owed");
+
+    world.touch(3);
+    pass.end(PROMOTED);
+    let (wait, pass) = world.pass().await;
+    assert_eq!(world.remembered(), stamp(2), "the touch during the pass is another one");
+    assert_eq!(pass.request, asked(Trigger::Marker, true));
+    assert!(wait <= Duration::from_millis(251));
+    tokio::time::advance(secs(3)).await;
+    pass.end(PassOutcome::Refused);
+    world.pass().await.1.end(UNCHANGED);
+    world.idle().await;
+    assert_eq!(world.remembered(), stamp(3));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_marker_whose_look_is_repeated_is_remembered_after_the_last_repetition() {
+    let mut world = World::at_rest(settings(true, true)).await;
+    world.touch(2);
+    for expected in [250, 250, 500, 1000] {
+        let (wait, pass) = world.pass().await;
+        assert!(about(wait, Duration::from_millis(expected)), "{wait:?} for {expected}");
+        assert_eq!(world.remembered(), stamp(1));
+        pass.end(UNCHANGED);
+    }
+    world.idle().await;
+    assert_eq!(world.remembered(), stamp(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_only_the_marker_counts_a_start_acts_on_a_touch_it_has_not_seen() {
+    let table = [
+        ("acted on before", stamp(1), stamp(1), false),
+        ("touched while the agent was down", stamp(2), stamp(1), true),
+        ("never acted on", stamp(1), None, true),
+        ("removed", None, stamp(1), false),
+        ("never there", None, None, false),
+    ];
+    for (what, marker, acted_on, expected) in table {
+        let mut world = World::with(settings(false, true), marker, acted_on);
+        let pass = world.pass_within(DAY).await;
+        assert_eq!(pass.is_some(), expected, "{what}");
+        if let Some((_, pass)) = pass {
+            assert_eq!(pass.request, asked(Trigger::Start, true), "{what}");
+            pass.end(UNCHANGED);
+            world.idle().await;
+            assert_eq!(world.remembered(), marker, "{what}");
+        }
+        assert_eq!(world.sweeps(), 1, "{what}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_only_the_marker_counts_nothing_else_is_acted_on() {
+    let mut world = World::at_rest(settings(false, true)).await;
+    world.commit(2);
+    world.hints.send(Hint::Everything);
+    world.raise(Signal::Reload);
+    assert!(world.pass_within(DAY).await.is_none());
+    // A touch that no event told of is found by the slow round.
+    world.edit(|files| files.marker = stamp(2));
+    let (wait, pass) = world.pass().await;
+    assert_eq!(pass.request, asked(Trigger::Marker, true));
+    assert!(wait <= secs(601), "{wait:?}");
+    pass.end(PROMOTED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn lost_events_are_made_good_by_stat() {
+    let mut world = World::at_rest(settings(true, true)).await;
+    world.edit(|files| files.source[0] = stamp(2));
+    world.hints.send(Hint::Everything);
+    let (wait, pass) = world.pass().await;
+    assert_eq!(pass.request, asked(Trigger::Database, false));
+    assert!(about(wait, secs(30)), "{wait:?}");
+    pass.end(PROMOTED);
+    world.idle().await;
+    world.edit(|files| files.marker = stamp(2));
+    world.hints.send(Hint::Everything);
+    let (wait, pass) = world.pass().await;
+    assert_eq!(pass.request, asked(Trigger::Marker, true));
+    assert!(about(wait, Duration::from_millis(250)), "{wait:?}");
+    pass.end(PROMOTED);
+}
+
+type Edit = fn(&mut Sighting);
+
+#[tokio::test(start_paused = true)]
+async fn the_slow_round_finds_whatever_differs_and_looks_once_an_hour_anyway() {
+    let table: [(&str, Edit, u64, PassRequest); 6] = [
+        ("database", |files| files.source[0] = stamp(9), 600, asked(Trigger::Resync, false)),
+        ("log", |files| files.source[1] = stamp(9), 600, asked(Trigger::Resync, false)),
+        ("current", |files| files.links[2] = stamp(9), 600, asked(Trigger::Resync, false)),
+        ("a link gone", |files| files.links[0] = None, 600, asked(Trigger::Resync, false)),
+        ("marker", |files| files.marker = stamp(9), 601, asked(Trigger::Marker, true)),
+        ("nothing", |_| {}, 3600, asked(Trigger::Resync, false)),
+    ];
+    for (what, edit, at_latest, request) in table {
+        let mut world = World::at_rest(settings(true, true)).await;
+        world.edit(edit);
+        let (wait, pass) = world.pass().await;
+        assert_eq!(pass.request, request, "{what}");
+        assert!(wait <= secs(at_latest) && wait + secs(2) > secs(at_latest), "{what}: {wait:?}");
+        pass.end(UNCHANGED);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn links_that_our_own_promotion_changed_are_no_difference() {
+    let mut world = World::new(settings(true, true));
+    let (_, pass) = world.pass().await;
+    world.edit(|files| files.links[2] = stamp(2));
+    pass.end(PROMOTED);
+    assert!(world.pass_within(secs(3500)).await.is_none());
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_signal_to_reconcile_does_so_now_and_a_lock_held_elsewhere_is_waited_for() {
+    let mut world = World::at_rest(settings(true, true)).await;
+    world.raise(Signal::Now);
+    for expected in [0, 1, 2, 4, 8, 10, 10] {
+        let (wait, pass) = world.pass().await;
+        assert_eq!(pass.request, asked(Trigger::Signal, false));
+        assert!(about(wait, secs(expected)), "{wait:?}");
+        pass.end(PassOutcome::Busy);
+    }
+    assert_eq!(world.told("waiting_for_lock"), 6);
+}
+
+#[tokio::test(start_paused = true)]
+async fn settings_read_again_are_in_force_before_the_look_they_bring() {
+    let mut world = World::at_rest(settings(false, true)).await;
+    let quick = config::Trigger { quiet: secs(5), ..settings(true, true) };
+    *world.shared.settings.lock().unwrap() = Some(quick);
+    world.raise(Signal::Reload);
+    let (wait, pass) = world.pass().await;
+    assert_eq!(pass.request, asked(Trigger::Reload, false));
+    assert!(about(wait, secs(5)), "{wait:?}");
+    assert_eq!((world.told("Reloading"), world.told("Reloaded")), (1, 1));
+    pass.end(PROMOTED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_breaks_off_is_tried_again() {
+    let mut world = World::new(settings(true, true));
+    let (_, pass) = world.pass().await;
+    world.shared.at_work.store(0, Ordering::SeqCst);
+    drop(pass);
+    let (wait, pass) = world.pass().await;
+    assert_eq!(pass.request, asked(Trigger::Retry, false));
+    assert!(wait >= Duration::from_millis(22_500) && wait <= secs(31), "{wait:?}");
+    pass.end(PROMOTED);
+}
+
+#[tokio::test(start_paused = true)]
+async fn sigterm_cancels_the_pass_waits_for_it_sweeps_and_exits() {
+    let mut world = World::new(settings(true, true));
+    let (_, pass) = world.pass().await;
+    world.touch(2);
+    world.raise(Signal::Terminate);
+    pass.cancel.cancelled().await;
+    assert_eq!(world.sweeps(), 1, "not while the pass runs");
+    pass.end(PassOutcome::Stopped);
+    assert_eq!(world.agent.await.unwrap(), ExitReason::Stopped);
+    assert_eq!(world.shared.sweeps.load(Ordering::SeqCst), 2);
+    assert!(world.passes.recv().await.is_none(), "no pass follows");
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_agent_at_rest_stops_at_once() {
+    for signal in [Signal::Terminate, Signal::Interrupt] {
+        let world = World::at_rest(settings(true, true)).await;
+        let told = Instant::now();
+        world.raise(signal);
+        assert_eq!(world.agent.await.unwrap(), ExitReason::Stopped);
+        assert!(told.elapsed() <= Duration::from_millis(2));
+        assert_eq!(world.shared.sweeps.load(Ordering::SeqCst), 2);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_ends_as_the_agent_stops_still_has_its_marker_remembered() {
+    let mut world = World::at_rest(settings(true, true)).await;
+    world.touch(2);
+    let (_, pass) = world.pass().await;
+    world.raise(Signal::Terminate);
+    pass.cancel.cancelled().await;
+    pass.end(PROMOTED);
+    assert_eq!(world.agent.await.unwrap(), ExitReason::Stopped);
+    assert_eq!(*world.shared.remembered.lock().unwrap(), stamp(2));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_pass_that_does_not_end_in_time_is_left_behind_unswept() {
+    let mut world = World::new(settings(true, true));
+    let (_, pass) = world.pass().await;
+    world.raise(Signal::Terminate);
+    pass.cancel.cancelled().await;
+    tokio::time::advance(Duration::from_millis(4400)).await;
+    tokio::task::yield_now().await;
+    assert!(!world.agent.is_finished());
+    tokio::time::advance(Duration::from_millis(200)).await;
+    assert_eq!((&mut world.agent).await.unwrap(), ExitReason::LeftBehind);
+    assert_eq!(world.sweeps(), 1);
+    pass.end(PassOutcome::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_loop_tells_that_it_goes_round_as_often_as_it_is_asked_to() {
+    let (hints, heard) = watch::channel();
+    let (shared, files) = (Shared::new(None, None), Shared::new(None, None));
+    let sight = Box::new(move |_: &Path| files.files.lock().unwrap().clone());
+    let mut world = World::start(settings(false, true), shared, hints, heard, sight, Some(secs(10)));
+    assert!(world.pass_within(secs(100)).await.is_none());
+    let beats = world.told("Alive");
+    assert!((10..=12).contains(&beats), "{beats}");
+}
+
+#[tokio::test]
+async fn with_a_real_watch_on_real_files_a_commit_and_a_touch_bring_their_passes() {
+    let temp = tempfile::tempdir().unwrap();
+    let path = |name: &str| temp.path().join(name);
+    std::fs::write(path("experts.db"), "rows").unwrap();
+    let trigger = config::Trigger {
+        marker: path("marker"),
+        quiet: Duration::from_millis(300),
+        poll_interval: Duration::from_millis(50),
+        ..settings(true, true)
+    };
+    let (_watch, heard) = Watch::start(watch::Aim::new(&path("experts.db"), &trigger)).unwrap();
+    let sites = watch::Sites { database: path("experts.db"), links: vec![path("current")] };
+    let sight = Box::new(move |marker: &Path| sites.sight(marker));
+    let (hints, _) = watch::channel();
+    let mut world = World::start(trigger, Shared::new(None, None), hints, heard, sight, None);
+    let mut next = async || tokio::time::timeout(secs(20), world.passes.recv()).await.unwrap().unwrap();
+
+    let pass = next().await;
+    assert_eq!(pass.request, asked(Trigger::Start, false));
+    pass.end(UNCHANGED);
+    std::fs::write(path("experts.db-wal"), "frames").unwrap();
+    let pass = next().await;
+    assert_eq!(pass.request, asked(Trigger::Database, false));
+    std::fs::write(path("marker"), "").unwrap();
+    pass.end(UNCHANGED);
+    // Repeated looks may come before it.
+    while {
+        let pass = next().await;
+        let request = pass.request;
+        pass.end(UNCHANGED);
+        request != asked(Trigger::Marker, true)
+    } {}
+}

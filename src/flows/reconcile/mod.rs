@@ -1,0 +1,496 @@
+//! One pass, start to end: look, plan, and if anything differs build, verify, promote.
+//!
+//! [`reconcile`] is the story and nothing else; what each step means stands in
+//! its own module. A pass runs on one thread, takes the lock once, asks `stop`
+//! between its steps, and leaves either a new build served or the old one.
+//! When a pass is due is `phase`'s to say, telling the API is the caller's.
+
+mod disk_space;
+mod embed_missing;
+mod error;
+mod finish;
+mod prepare;
+mod preview;
+mod read_table;
+mod record_workers;
+mod rollback;
+
+use std::collections::{HashMap, HashSet};
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use tokio_util::sync::CancellationToken;
+
+pub use error::{PassError, Verdict};
+pub use preview::{Preview, preview};
+pub use rollback::{Rollback, RolledBack, release, rollback};
+
+use crate::adapters::builds::staging::{self, Drafted, Staging};
+use crate::adapters::builds::state::{Hold, SameContent, State};
+use crate::adapters::builds::verify::Verified;
+use crate::adapters::builds::{Builds, index, promote, sweep};
+use crate::adapters::embed::{self, Embedder};
+use crate::adapters::source::{Interrupt, Look, Scan};
+use crate::config::Config;
+use crate::decide::guard;
+use crate::domain::manifest::{Counts, MANIFEST_FORMAT, Manifest, Source, Took};
+use crate::domain::record::{ContentHash, Space, TextHash};
+use embed_missing::Purchased;
+use prepare::{Found, HeldVectors};
+use read_table::{Survey, survey};
+
+/// What a pass works with.
+pub struct World<'a> {
+    /// The settings in force.
+    pub config: &'a Config,
+    /// The space that they name.
+    pub space: Space,
+    /// Makes the provider when something must be bought: a pass that finds nothing new needs no key.
+    pub embedder: &'a dyn Fn() -> Result<Arc<dyn Embedder>, embed::EmbedError>,
+    /// What was sent to the provider in the last minute, by this pass and those before it.
+    pub sent: embed::Sent,
+    /// Where requests run.
+    pub runtime: tokio::runtime::Handle,
+    /// Cancelled when the pass should end.
+    pub stop: CancellationToken,
+    /// Told of every small step, so that a pass that hangs can be told from one that works.
+    pub tick: Arc<dyn Fn() + Send + Sync>,
+    /// Told what goes on.
+    pub progress: &'a (dyn Fn(Progress<'_>) + Sync),
+    /// The time of day, for names and people; nothing is decided by it but the age of old builds.
+    pub clock: fn() -> Timestamp,
+}
+
+impl World<'_> {
+    /// [`World::stops`] for a place that outlives the borrow: SQLite asks it within one long step.
+    fn interrupt(&self) -> Interrupt {
+        Arc::new(self.stopper())
+    }
+
+    /// [`World::stops`] for several threads.
+    pub fn stopper(&self) -> impl Fn() -> bool + Send + Sync + use<> {
+        let (stop, tick) = (self.stop.clone(), Arc::clone(&self.tick));
+        move || {
+            tick();
+            stop.is_cancelled()
+        }
+    }
+
+    /// Whether the pass should end. Asked between all small steps, each of which is a sign of life.
+    #[must_use]
+    pub fn stops(&self) -> bool {
+        (self.tick)();
+        self.stop.is_cancelled()
+    }
+}
+
+/// What was asked of a pass.
+#[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "wishes that are independent of each other")]
+pub struct Job {
+    /// Why it runs, as the manifest will say.
+    pub trigger: String,
+    /// Make a build though nothing differs.
+    pub full: bool,
+    /// Buy every vector again.
+    pub rebuy: bool,
+    /// Waive `guard.max_shrink`.
+    pub accept_shrink: bool,
+    /// Prove the served files in full first, and replace them if they are damaged.
+    pub full_check: bool,
+    /// End a hold: a person asked.
+    pub ends_hold: bool,
+}
+
+/// What goes on in a pass.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Progress<'a> {
+    /// A phase began.
+    Phase(Phase),
+    /// Texts were bought, of so many.
+    Embedded {
+        /// So far.
+        done: u64,
+        /// In all.
+        total: u64,
+        /// What is being waited for.
+        waiting: Option<&'a str>,
+    },
+    /// Something an operator should know that does not end the pass.
+    Warning(&'a str),
+}
+
+/// The phases of a pass, in their order.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Phase {
+    /// Sweep, adoption, old builds.
+    Prepare,
+    /// Reading the database.
+    Snapshot,
+    /// Finding vectors at hand.
+    Plan,
+    /// Buying vectors.
+    Embed,
+    /// Writing index and hashes.
+    Index,
+    /// Reopening and proving them.
+    Verify,
+    /// Serving them.
+    Promote,
+}
+
+impl std::fmt::Display for Phase {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(match self {
+            Self::Prepare => "prepare",
+            Self::Snapshot => "snapshot",
+            Self::Plan => "plan",
+            Self::Embed => "embed",
+            Self::Index => "index",
+            Self::Verify => "verify",
+            Self::Promote => "promote",
+        })
+    }
+}
+
+/// How a pass ended that did not fail.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Done {
+    /// What became of it.
+    pub outcome: Outcome,
+    /// The build that is served now.
+    pub build: Option<String>,
+    /// What was done.
+    pub counts: Counts,
+    /// How long the phases took.
+    pub took: Took,
+    /// From verified to served, in milliseconds.
+    pub promote_ms: u64,
+}
+
+/// What became of a pass that did not fail.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Outcome {
+    /// A new build is served.
+    Promoted,
+    /// Nothing differed.
+    Unchanged,
+    /// A rollback holds the content that the table still has.
+    Held,
+}
+
+/// One pass.
+///
+/// # Errors
+///
+/// [`PassError`]; what was served before is served still, unless it says otherwise.
+pub fn reconcile(world: &World<'_>, job: &Job) -> Result<Done, PassError> {
+    let started = Instant::now();
+    let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
+    (world.progress)(Progress::Phase(Phase::Prepare));
+    let _lock = builds.lock()?.ok_or(PassError::Busy)?;
+    sweep::sweep(&builds)?;
+    let begun = Pass::begin(world, job, builds.clone(), started);
+    let mut pass = begun.inspect_err(|error| finish::broken_off(world, job, &builds, started, error))?;
+    let result = pass.run();
+    pass.leave(&result);
+    result
+}
+
+/// A pass that holds the lock.
+struct Pass<'w> {
+    world: &'w World<'w>,
+    job: &'w Job,
+    builds: Builds,
+    found: Found,
+    state: State,
+    hold: Option<Hold>,
+    /// Texts that the provider would not take, with its words.
+    refused: HashMap<TextHash, String>,
+    /// Texts that were bought before the pass had to look again.
+    bought: HashSet<TextHash>,
+    started: Instant,
+    took: Took,
+    /// Where the milliseconds of [`Took`] were last counted up to.
+    lap: Instant,
+    /// What is under way.
+    phase: Phase,
+    promote_ms: u64,
+    counts: Counts,
+}
+
+impl<'w> Pass<'w> {
+    fn begin(
+        world: &'w World<'w>,
+        job: &'w Job,
+        builds: Builds,
+        started: Instant,
+    ) -> Result<Self, PassError> {
+        let (mut state, damaged) = State::load(&builds.layout)?;
+        let (hold, damaged_hold) = Hold::load(&builds.layout)?;
+        for words in [damaged, damaged_hold].into_iter().flatten() {
+            (world.progress)(Progress::Warning(&words));
+        }
+        let found = Found::settle(world, &builds, &mut state)?;
+        let refused = if job.rebuy { HashMap::new() } else { prepare::refused_texts(&builds, &world.space)? };
+        let mut pass = Self {
+            world,
+            job,
+            refused,
+            bought: HashSet::new(),
+            found,
+            builds,
+            state,
+            hold,
+            started,
+            took: Took::default(),
+            lap: Instant::now(),
+            phase: Phase::Prepare,
+            promote_ms: 0,
+            counts: Counts::default(),
+        };
+        if job.ends_hold {
+            pass.release()?;
+        }
+        if job.full_check {
+            pass.found.prove(world)?;
+        }
+        Ok(pass)
+    }
+
+    fn run(&mut self) -> Result<Done, PassError> {
+        loop {
+            let stop = || self.world.stops();
+            self.enter(Phase::Snapshot);
+            let mut look = Look::open(&self.world.config.source.database, &stop, self.world.interrupt())?;
+            let scan = look.scan(&self.world.space)?;
+            if self.is_known(&scan) {
+                look.end()?;
+                self.took.snapshot += self.lap();
+                // What was set aside is gone from the table, though there is nothing to build.
+                let content = self.found.whole().and_then(|served| served.manifest.content_hash);
+                if content.is_some_and(|content| !self.holds(&content)) {
+                    self.release()?;
+                }
+                return Ok(self.done(Outcome::Unchanged));
+            }
+            let scan = look.hold(scan, &self.world.space)?;
+            self.found.read_rows(self.world)?;
+            let (world, bought) = (self.world, &self.bought);
+            let mut held = HeldVectors::gather(world, &self.builds, &self.found, self.job.rebuy, bought)?;
+            if self.hold.is_some() {
+                let survey = survey(&look, self.world, held.planner(self.found.rows()), None, &self.refused)?;
+                if self.holds(&survey.content_hash) {
+                    look.end()?;
+                    return Ok(self.done(Outcome::Held));
+                }
+                self.release()?;
+            }
+            let id = staging::new_id((self.world.clock)());
+            let mut draft = Staging::begin(&self.builds, id)?.draft()?;
+            let proof = held.prove_ahead(self.world);
+            let survey =
+                survey(&look, self.world, held.planner(self.found.rows()), Some(&mut draft), &self.refused)?;
+            look.end()?;
+            let drafted = draft.finish()?;
+            self.took.snapshot += self.lap();
+
+            self.enter(Phase::Plan);
+            self.counts = Counts { requests: self.counts.requests, ..survey.plan.counts };
+            if self.same_content(&survey) {
+                drafted.staging.discard()?;
+                self.remember(&scan)?;
+                return Ok(self.done(Outcome::Unchanged));
+            }
+            self.permit(&survey)?;
+            if let Some(damaged) = held.damaged(self.world, &survey.plan, proof)? {
+                // Its vectors are not what was paid for: look again without it.
+                self.found.exclude(self.world, damaged);
+                drafted.staging.discard()?;
+                continue;
+            }
+            self.make_room(&drafted, &survey, &held)?;
+            self.took.plan += self.lap();
+
+            self.enter(Phase::Embed);
+            let bought = embed_missing::buy(self.world, &drafted, &survey, held.cache())?;
+            self.took.embed += self.lap();
+            self.counts.requests += bought.requests;
+            if !bought.refused.is_empty() {
+                // Left out from now on, so the metadata must be written without them.
+                self.refused.extend(bought.refused);
+                self.bought.extend(bought.texts);
+                drafted.staging.discard()?;
+                continue;
+            }
+            return self.publish(drafted, &survey, scan, held, &bought);
+        }
+    }
+
+    /// From here on everything is at hand: index, verify, promote.
+    fn publish(
+        &mut self,
+        drafted: Drafted,
+        survey: &Survey,
+        scan: Scan,
+        mut held: HeldVectors,
+        bought: &Purchased,
+    ) -> Result<Done, PassError> {
+        let stop = self.world.stopper();
+        self.enter(Phase::Index);
+        let sealed = held.seal(self.world, drafted, survey)?;
+        self.took.index += self.lap();
+
+        self.enter(Phase::Verify);
+        let verified = sealed.verify(&stop)?;
+        if stop() {
+            return Err(PassError::Stopped);
+        }
+        self.took.verify += self.lap();
+
+        self.enter(Phase::Promote);
+        self.took.total = millis(self.started.elapsed());
+        let manifest = self.manifest(&verified, survey, scan);
+        let now = (self.world.clock)();
+        let promoted = verified.promote(&self.builds, &manifest, now);
+        if !matches!(promoted, Err(promote::PromoteError::NotPromoted(_))) {
+            self.state.promoted(&manifest.id, "build", now);
+        }
+        let build = promoted?;
+        self.promote_ms = self.lap();
+        held.forget(self.world, &survey.rows, !bought.texts.is_empty());
+        self.found.replace(build);
+        Ok(self.done(Outcome::Promoted))
+    }
+
+    fn manifest(&self, verified: &Verified, survey: &Survey, scan: Scan) -> Manifest {
+        Manifest {
+            format: MANIFEST_FORMAT,
+            id: verified.id().to_owned(),
+            sequence: self.found.next_sequence(),
+            created: (self.world.clock)().to_string(),
+            trigger: self.job.trigger.clone(),
+            adopted: false,
+            program: crate::PROGRAM.to_owned(),
+            faiss: index::FAISS_VERSION.to_owned(),
+            source: Source {
+                database: self.world.config.source.database.display().to_string(),
+                tagged: survey.tagged,
+            },
+            space: Some(self.world.space.clone()),
+            scan_hash: Some(scan.hash),
+            content_hash: Some(survey.content_hash),
+            left_out: survey.left_out.clone(),
+            files: verified.files.clone(),
+            ntotal: verified.rows,
+            dimension: verified.dimension,
+            metric: "inner_product".to_owned(),
+            counts: self.counts,
+            took_ms: self.took,
+            previous: self.found.id().map(str::to_owned),
+        }
+    }
+
+    /// Whether this scan is one whose content is served.
+    fn is_known(&self, scan: &Scan) -> bool {
+        if self.forced() {
+            return false;
+        }
+        let Some(served) = self.found.whole() else { return false };
+        let remembered = self
+            .state
+            .same_content
+            .as_ref()
+            .is_some_and(|same| same.build == served.manifest.id && same.scan_hash == scan.hash);
+        remembered || served.manifest.scan_hash == Some(scan.hash)
+    }
+
+    fn same_content(&self, survey: &Survey) -> bool {
+        let served = self.found.whole().and_then(|served| served.manifest.content_hash);
+        !self.forced() && served == Some(survey.content_hash)
+    }
+
+    /// Whether a rollback forbids to build this content.
+    fn holds(&self, content: &ContentHash) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.forbids(self.found.id(), content))
+    }
+
+    /// Ends a hold, if there is one.
+    fn release(&mut self) -> Result<(), PassError> {
+        if self.hold.take().is_some() {
+            Hold::release(&self.builds.layout)?;
+        }
+        Ok(())
+    }
+
+    fn forced(&self) -> bool {
+        self.job.full || self.job.rebuy || self.found.must_rebuild()
+    }
+
+    /// The raw values differ and the records do not: the next look is spared the second scan.
+    fn remember(&mut self, scan: &Scan) -> Result<(), PassError> {
+        if let Some(build) = self.found.id() {
+            self.state.same_content = Some(SameContent { build: build.to_owned(), scan_hash: scan.hash });
+            self.state.save(&self.builds.layout)?;
+        }
+        Ok(())
+    }
+
+    fn permit(&self, survey: &Survey) -> Result<(), PassError> {
+        let settings = &self.world.config.guard;
+        if survey.unfit.count > settings.quarantine {
+            return Err(PassError::Unfit(survey.unfit.clone()));
+        }
+        let limits = guard::Limits {
+            max_shrink: settings.max_shrink,
+            max_texts: settings.max_texts,
+            accept_shrink: self.job.accept_shrink,
+        };
+        let served = prepare::records_before(&self.builds, self.found.served())?;
+        Ok(guard::check(&survey.plan.counts, survey.tagged, survey.unfit.count, served, &limits)?)
+    }
+
+    fn enter(&mut self, phase: Phase) {
+        self.phase = phase;
+        (self.world.progress)(Progress::Phase(phase));
+    }
+
+    /// What was under way when the pass failed took all the time since: an
+    /// hour of waiting for a provider must not look like none.
+    fn broke_off(&mut self) {
+        let lap = self.lap();
+        let took = match self.phase {
+            Phase::Prepare => return,
+            Phase::Snapshot => &mut self.took.snapshot,
+            Phase::Plan => &mut self.took.plan,
+            Phase::Embed => &mut self.took.embed,
+            Phase::Index => &mut self.took.index,
+            Phase::Verify => &mut self.took.verify,
+            Phase::Promote => &mut self.promote_ms,
+        };
+        *took += lap;
+    }
+
+    /// Milliseconds since the last call.
+    fn lap(&mut self) -> u64 {
+        let took = self.lap.elapsed();
+        self.lap = Instant::now();
+        millis(took)
+    }
+
+    fn done(&mut self, outcome: Outcome) -> Done {
+        self.took.total = millis(self.started.elapsed());
+        let mut counts = self.counts;
+        if outcome != Outcome::Promoted {
+            let records = self.found.records().unwrap_or_default();
+            counts = Counts { records, kept: records, ..Counts::default() };
+        }
+        let build = self.found.id().map(str::to_owned);
+        Done { outcome, build, counts, took: self.took, promote_ms: self.promote_ms }
+    }
+}
+
+fn millis(duration: Duration) -> u64 {
+    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}

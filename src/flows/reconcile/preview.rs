@@ -1,0 +1,177 @@
+//! What a pass would do, without doing any of it: for `plan` and for `status`.
+//!
+//! Nothing is written, no lock is taken, nothing is sent. The look is the same
+//! as a pass's own, and so is the arithmetic.
+
+use std::collections::HashSet;
+use std::path::PathBuf;
+use std::sync::Arc;
+
+use serde::Serialize;
+
+use super::prepare::{planner, usable};
+use super::read_table::{Survey, survey};
+use super::{Job, PassError, World};
+use crate::adapters::builds::state::{Hold, State};
+use crate::adapters::builds::{Builds, Served};
+use crate::adapters::cache::Cache;
+use crate::adapters::source::Look;
+use crate::decide::guard;
+use crate::domain::manifest::Counts;
+use crate::domain::record::ContentHash;
+
+/// Bytes of text to a token, for an estimate: English runs at about four.
+const BYTES_A_TOKEN: u64 = 4;
+
+/// What a pass would do.
+#[derive(Clone, Debug, PartialEq, Serialize)]
+pub struct Preview {
+    /// Whether a pass would change what is served.
+    pub changes: bool,
+    /// Records that the index would have.
+    pub records: u64,
+    /// Of these, with a vector at hand.
+    pub kept: u64,
+    /// Texts that would be bought.
+    pub to_embed: u64,
+    /// Records whose vector is at hand and whose metadata differ.
+    pub metadata_only: u64,
+    /// Rows of the served build that are gone.
+    pub removed: u64,
+    /// Requests that the purchase would take.
+    pub requests: u64,
+    /// Tokens in the texts to be bought, by their length.
+    pub estimated_tokens: u64,
+    /// Rows that would be left out.
+    pub left_out: u64,
+    /// Why there would be a build, or why it would be refused.
+    pub reasons: Vec<String>,
+    /// Whether a rollback forbids the agent to build.
+    pub held: bool,
+    /// The table's content.
+    #[serde(skip)]
+    pub content_hash: Option<ContentHash>,
+}
+
+/// Looks, and says what a pass would do.
+///
+/// # Errors
+///
+/// [`PassError`] where the source or the builds cannot be read.
+pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
+    let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
+    let served = builds.served();
+    let stop = || world.stops();
+    let mut look = Look::open(&world.config.source.database, &stop, world.interrupt())?;
+    let scan = look.scan(&world.space)?;
+    let (state, _) = State::load(&builds.layout)?;
+    let (hold, _) = Hold::load(&builds.layout)?;
+    let forced = job.full || job.rebuy;
+    let astray = served.build().map(|_| builds.astray()).unwrap_or_default();
+    if let Some(build) = served.build().filter(|_| !forced && hold.is_none() && astray.is_empty()) {
+        let manifest = &build.manifest;
+        let same =
+            state.same_content.is_some_and(|same| same.build == manifest.id && same.scan_hash == scan.hash);
+        if same || manifest.scan_hash == Some(scan.hash) {
+            look.end()?;
+            return Ok(unchanged(manifest.ntotal, manifest.left_out.len() as u64));
+        }
+    }
+    let id = served.build().map(|build| build.manifest.id.as_str());
+    let served_rows = Arc::new(served.build().and_then(|build| build.rows().ok()).unwrap_or_default());
+    let kept = if job.rebuy {
+        Vec::new()
+    } else {
+        usable(&builds, &world.space, id, &served_rows, &HashSet::new())?
+    };
+    let cached = if job.rebuy { HashSet::new() } else { Cache::peek(&builds.layout.cache(), &world.space) };
+    let bought = HashSet::new();
+    let planner = planner(&served_rows, &kept, &cached, &bought);
+    let refused = super::prepare::refused_texts(&builds, &world.space)?;
+    look.hold(scan, &world.space)?;
+    let survey = survey(&look, world, planner, None, &refused)?;
+    look.end()?;
+    let forbidden = hold.is_some_and(|hold| hold.forbids(id, &survey.content_hash));
+    let records_before = super::prepare::records_before(&builds, &served)?;
+    Ok(judge(world, job, &served, records_before, &astray, &survey, forbidden))
+}
+
+fn unchanged(records: u64, left_out: u64) -> Preview {
+    Preview {
+        changes: false,
+        records,
+        kept: records,
+        to_embed: 0,
+        metadata_only: 0,
+        removed: 0,
+        requests: 0,
+        estimated_tokens: 0,
+        left_out,
+        reasons: Vec::new(),
+        held: false,
+        content_hash: None,
+    }
+}
+
+fn judge(
+    world: &World<'_>,
+    job: &Job,
+    served: &Served,
+    records_before: Option<u64>,
+    astray: &[PathBuf],
+    survey: &Survey,
+    held: bool,
+) -> Preview {
+    let Counts { records, kept, embedded, metadata_only, removed, .. } = survey.plan.counts;
+    let build = served.build().map(|build| &build.manifest);
+    let same = build.is_some_and(|manifest| manifest.content_hash == Some(survey.content_hash));
+    let changes = !same || job.full || job.rebuy || !astray.is_empty();
+    let mut reasons = Vec::new();
+    match (served, build) {
+        (Served::Nothing, _) => reasons.push("nothing is served yet".to_owned()),
+        (Served::Broken { why }, _) => reasons.push(format!("what is served cannot be read: {why}")),
+        (_, Some(manifest)) if manifest.adopted => {
+            reasons.push("the served build is adopted: nothing proves that its rows match".to_owned());
+        }
+        (_, Some(manifest)) if manifest.space.as_ref() != Some(&world.space) => {
+            let before = manifest.space.as_ref().map(ToString::to_string).unwrap_or_default();
+            reasons.push(format!("the space changed from {before} to {}", world.space));
+        }
+        _ if !same => reasons.push("rows differ from the served build".to_owned()),
+        _ => {}
+    }
+    let others = |path: &PathBuf| format!("{} does not lead to the served build", path.display());
+    reasons.extend(astray.iter().map(others));
+    if held {
+        reasons.push("a rollback holds the served build until the table changes".to_owned());
+    }
+    let settings = &world.config.guard;
+    if survey.unfit.count > settings.quarantine {
+        reasons.push(format!("would fail: {}", survey.unfit));
+    }
+    let limits = guard::Limits {
+        max_shrink: settings.max_shrink,
+        max_texts: settings.max_texts,
+        accept_shrink: job.accept_shrink,
+    };
+    if changes
+        && let Err(refusal) =
+            guard::check(&survey.plan.counts, survey.tagged, survey.unfit.count, records_before, &limits)
+    {
+        reasons.push(format!("would be refused: {refusal}"));
+    }
+    Preview {
+        changes,
+        records,
+        kept,
+        to_embed: embedded,
+        metadata_only,
+        removed,
+        requests: embedded.div_ceil(world.config.embedding.batch_size.max(1) as u64),
+        estimated_tokens: survey.text_bytes.div_ceil(BYTES_A_TOKEN),
+        left_out: survey.unfit.count,
+        reasons,
+        held,
+        content_hash: Some(survey.content_hash),
+    }
+}
