@@ -39,7 +39,7 @@ soak: setup $(READER)/ready ## everything at once for a while: make soak SOAK=8h
 	REINDEXD_SOAK=$(SOAK) $(PROOF) soak --nocapture; ended=$$?; $(TOLD); exit $$ended
 
 LINES :=
-bench: build ## what it costs beside the least it must: make bench LINES="1 6", LINES="shapes cold core libraries", TURNS=5 IDLE=600
+bench: build ## what it costs, compared with the least it must: make bench LINES="1 6", LINES="shapes cold core libraries", TURNS=5 IDLE=600
 	install -D target/release/reindexd target/bench/reindexd
 	REINDEXD_BENCH_PROGRAM=$(CURDIR)/target/bench/reindexd cargo bench --locked --bench bench -- $(LINES)
 
@@ -62,7 +62,8 @@ SETTINGS := $(DESTDIR)/etc/reindexd
 
 install: ## program, unit, user and settings; as root, after `make build`
 	install -D -m 0755 target/release/reindexd $(BIN)/reindexd
-	install -D -m 0644 -t $(DOC) README.md LICENSE systemd/examples/*
+	install -D -m 0644 -t $(DOC) README.md ARCHITECTURE.md CONTRIBUTING.md CHANGELOG.md LICENSE systemd/examples/*
+	install -D -m 0644 -t $(DOC)/docs docs/*.md
 	install -D -m 0644 systemd/reindexd.sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/reindexd.conf
 	install -D -m 0644 systemd/reindexd.tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/reindexd.conf
 	install -d $(UNITS) && sed 's#/usr/local/#$(PREFIX)/#g' systemd/reindexd.service > $(UNITS)/reindexd.service
@@ -70,7 +71,7 @@ install: ## program, unit, user and settings; as root, after `make build`
 	@[ -n "$(DESTDIR)" ] || { systemd-sysusers reindexd.conf && systemd-tmpfiles --create reindexd.conf && systemctl daemon-reload; }
 	@echo "next: edit /etc/reindexd/reindexd.toml, put the API key into /etc/reindexd/embedding-api-key (mode 0600), systemctl enable --now reindexd"
 
-uninstall: ## takes away what install put there; settings, key and data stay
+uninstall: ## removes what install put there; settings, key and data stay
 	@[ -n "$(DESTDIR)" ] || systemctl disable --now reindexd.service 2>/dev/null || true
 	rm -f $(BIN)/reindexd $(UNITS)/reindexd.service $(DESTDIR)/usr/lib/sysusers.d/reindexd.conf $(DESTDIR)/usr/lib/tmpfiles.d/reindexd.conf
 	rm -rf $(DOC)
