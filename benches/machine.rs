@@ -3,7 +3,7 @@
 use std::path::Path;
 use std::process::Command;
 
-use crate::bed;
+use crate::fixture;
 use crate::table::size;
 
 /// Cores, processor, memory, disk and kernel, one line each.
@@ -18,7 +18,7 @@ pub fn describe() -> String {
     format!(
         "- processor: {cores} cores, {processor}\n- memory: {}\n- disk: {}\n- kernel: Linux {}\n- load as it began: {load}\n",
         size(kilobytes.unwrap_or(0) * 1024),
-        disk(&bed::root()),
+        disk(&fixture::root()),
         kernel.trim(),
     )
 }

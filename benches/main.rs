@@ -21,14 +21,14 @@
 #![allow(unreachable_pub, missing_docs, reason = "a program of its own has no outside")]
 #![allow(clippy::print_stdout, reason = "its report")]
 
-mod bed;
-mod cores;
+mod baselines;
+mod cpu_affinity;
+mod fixture;
 mod lines;
 mod machine;
-mod peers;
-mod people;
 mod python;
 mod run;
+mod sample_rows;
 mod server;
 mod table;
 
@@ -69,7 +69,7 @@ fn main() {
         std::env::var(name).map_or(default, |text| text.parse().expect("a whole number"))
     };
     let began = Instant::now();
-    std::fs::create_dir_all(bed::root()).unwrap();
+    std::fs::create_dir_all(fixture::root()).unwrap();
     let head = machine::describe();
     eprint!("{head}");
     let turns = usize::try_from(number("TURNS", 5)).unwrap();
@@ -105,13 +105,13 @@ fn main() {
         began.elapsed().as_secs()
     );
     print!("{report}");
-    std::fs::write(bed::root().join("report.md"), report).unwrap();
+    std::fs::write(fixture::root().join("report.md"), report).unwrap();
 }
 
 /// How long the program takes to start and do nothing.
 fn start_of_the_program(bench: &Bench) -> Figures {
     let version = |_| {
-        run::run(std::process::Command::new(bed::program()).arg("--version"), run::Memory::Unwatched).took
+        run::run(std::process::Command::new(fixture::program()).arg("--version"), run::Memory::Unwatched).took
     };
     Figures::of((0..bench.turns).map(version).collect::<Vec<_>>())
 }

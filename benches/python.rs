@@ -3,12 +3,12 @@
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
-use crate::bed;
+use crate::fixture;
 
 /// The interpreter of an environment with these requirements, made if it is not there yet; none where it
 /// cannot be made.
 pub fn with(requirements: &Path) -> Option<PathBuf> {
-    let folder = bed::root().join("libraries-venv");
+    let folder = fixture::root().join("libraries-venv");
     let (python, ready) = (folder.join("bin/python"), folder.join("ready"));
     let wanted = std::fs::read(requirements).unwrap();
     if std::fs::read(&ready).ok().as_ref() != Some(&wanted) {

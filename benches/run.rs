@@ -7,10 +7,10 @@ use std::time::{Duration, Instant};
 use serde_json::Value;
 
 /// How often memory is looked at; a look costs some twenty microseconds.
-const LOOK_EVERY: Duration = Duration::from_millis(2);
+const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The unit of processor time in `/proc`, on every Linux.
-const TICKS_A_SECOND: u64 = 100;
+const TICKS_PER_SECOND: u64 = 100;
 
 /// What a run came to.
 #[derive(Debug)]
@@ -56,7 +56,7 @@ pub fn run(command: &mut Command, memory: Memory) -> Ran {
                 let mut peak = 0;
                 while !ended.load(Ordering::Relaxed) {
                     peak = peak.max(anonymous(pid));
-                    std::thread::sleep(LOOK_EVERY);
+                    std::thread::sleep(POLL_INTERVAL);
                 }
                 peak
             })
@@ -90,5 +90,5 @@ pub fn processor_time(pid: u32) -> Duration {
     // The name stands in brackets and may hold anything; user and system time are the 12th and 13th after it.
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
     let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
-    Duration::from_millis(ticks * 1000 / TICKS_A_SECOND)
+    Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)
 }

@@ -135,7 +135,7 @@ impl Table {
     }
 
     /// Something that is only told.
-    pub fn told(&mut self, line: &'static str, what: &str, ours: String, limit: String, ratio: String) {
+    pub fn report(&mut self, line: &'static str, what: &str, ours: String, limit: String, ratio: String) {
         self.add(line, [what.into(), ours, limit, ratio, "told".into()], None);
     }
 

@@ -9,10 +9,10 @@ fn main() {
         Ok(handlers) => handlers,
         Err(error) => {
             eprintln!("reindexd: cannot hear signals: {error}");
-            signals::leave(cli::FAILED);
+            signals::exit_process(cli::FAILED);
         }
     };
-    signals::leave(match Args::try_parse() {
+    signals::exit_process(match Args::try_parse() {
         Ok(args) => cli::main(&args, handlers),
         Err(error) => cli::usage(&error),
     })

@@ -4,7 +4,7 @@ use std::process::{Child, Stdio};
 use std::time::{Duration, Instant};
 
 use super::{Bench, SMALL};
-use crate::bed::Bed;
+use crate::fixture::Fixture;
 use crate::run::{anonymous, processor_time};
 use crate::table::Figures;
 
@@ -15,7 +15,7 @@ pub struct Agent {
 
 impl Agent {
     /// Starts `reindexd run` and waits until it has nothing more to do.
-    fn start(bed: &Bed) -> Self {
+    fn start(bed: &Fixture) -> Self {
         let mut command = bed.command(&["run"]);
         let child = command.stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
         let agent = Self { child };
@@ -45,7 +45,7 @@ impl Drop for Agent {
 
 /// Line 8: from the touch of the marker until `current` leads to the new build.
 pub fn marker(bench: &mut Bench) {
-    let bed = bench.bed("marker", SMALL);
+    let bed = bench.fixture("marker", SMALL);
     bed.settle();
     let agent = Agent::start(&bed);
     let mut ours = Figures::default();
@@ -76,7 +76,7 @@ pub fn marker(bench: &mut Bench) {
 
 /// An agent that is left alone while everything else is measured.
 pub struct Idle {
-    bed: Bed,
+    fixture: Fixture,
     agent: Agent,
     since: Instant,
     spent: Duration,
@@ -85,11 +85,11 @@ pub struct Idle {
 
 /// Line 9 begins: its processor time is its own, whatever else the machine does.
 pub fn begin_idle(bench: &Bench) -> Idle {
-    let bed = bench.bed("idle", SMALL);
+    let bed = bench.fixture("idle", SMALL);
     bed.settle();
     let agent = Agent::start(&bed);
     let (since, spent, served) = (Instant::now(), agent.processor_time(), bed.served());
-    Idle { bed, agent, since, spent, served }
+    Idle { fixture: bed, agent, since, spent, served }
 }
 
 /// Line 9 ends when it has been idle for long enough.
@@ -105,6 +105,6 @@ pub fn end_idle(bench: &mut Bench, idle: &Idle) {
     let what = format!("agent idle for {} s: processor time", idle.since.elapsed().as_secs());
     bench.table.within("9", &what, &Figures::of([spent]), 0.1);
     bench.table.memory("9", "its memory", memory, 10_000_000);
-    let builds = usize::from(idle.bed.served() != idle.served);
+    let builds = usize::from(idle.fixture.served() != idle.served);
     bench.table.count("9", "builds meanwhile", builds, 0);
 }

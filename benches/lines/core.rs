@@ -6,7 +6,7 @@
 use super::Bench;
 use super::large::{check_of, one_of, verify_of};
 use super::small::first_build_of;
-use crate::cores::OneLess;
+use crate::cpu_affinity::OneLess;
 
 /// With one core less, and with all.
 pub fn one_less(bench: &mut Bench) {
@@ -22,10 +22,10 @@ pub fn one_less(bench: &mut Bench) {
 
 /// The 100,000 warm, and a first build of 20,000.
 fn measure(bench: &mut Bench, on: &str) {
-    let bed = bench.bed("hundred-thousand", 100_000);
+    let bed = bench.fixture("hundred-thousand", 100_000);
     check_of(bench, &bed, "core 1", &format!("{on}, 100,000 rows"));
     verify_of(bench, &bed, "core 7", &format!("{on}, verify of that build, warm"));
     one_of(bench, &bed, "core 6", &format!("{on}, 100,000 × 768"));
-    let bed = bench.bed("twenty-thousand", 20_000);
+    let bed = bench.fixture("twenty-thousand", 20_000);
     first_build_of(bench, &bed, "core 7a", &format!("{on}, 20,000 rows"));
 }

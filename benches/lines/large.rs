@@ -3,16 +3,16 @@
 use std::path::PathBuf;
 
 use super::{Bench, Runs, checks};
-use crate::bed::Bed;
-use crate::peers;
+use crate::baselines;
+use crate::fixture::Fixture;
 use crate::run::{Memory, run};
 use crate::table::{Figures, size, time};
 
 const MILLION: u32 = 1_000_000;
 
 /// The table of a million rows, served.
-pub fn million(bench: &Bench) -> Bed {
-    let bed = bench.bed("million", MILLION);
+pub fn million(bench: &Bench) -> Fixture {
+    let bed = bench.fixture("million", MILLION);
     if bed.served().is_none() {
         eprintln!("making the index of the million: some minutes");
     }
@@ -28,7 +28,7 @@ pub fn nothing_changed(bench: &mut Bench) {
 }
 
 /// Line 1 of any table; gives the highest peak of memory.
-pub fn check_of(bench: &mut Bench, bed: &Bed, line: &'static str, rows: &str) -> u64 {
+pub fn check_of(bench: &mut Bench, bed: &Fixture, line: &'static str, rows: &str) -> u64 {
     let (ours, limit) = checks(bed, bench.long_turns.max(5), Memory::Watched);
     let bytes = std::fs::metadata(bed.database()).unwrap().len();
     let what = format!("no-change check, {rows} ({})", size(bytes));
@@ -38,7 +38,7 @@ pub fn check_of(bench: &mut Bench, bed: &Bed, line: &'static str, rows: &str) ->
 
 /// Line 5: a first build of 100,000 rows.
 pub fn first_build(bench: &mut Bench) {
-    let bed = bench.bed("hundred-thousand", 100_000);
+    let bed = bench.fixture("hundred-thousand", 100_000);
     let peak = super::small::first_build_of(bench, &bed, "5", "100,000 × 768");
     bench.table.memory("5", "its peak memory", peak, 300_000_000);
 }
@@ -50,7 +50,7 @@ struct OneChanged {
     copy: Figures,
 }
 
-fn one_changed(bench: &mut Bench, bed: &Bed, turns: usize) -> OneChanged {
+fn one_changed(bench: &mut Bench, bed: &Fixture, turns: usize) -> OneChanged {
     let mut all = OneChanged { ours: Runs::default(), scan: Figures::default(), copy: Figures::default() };
     bed.settle();
     for _ in 0..turns {
@@ -58,7 +58,7 @@ fn one_changed(bench: &mut Bench, bed: &Bed, turns: usize) -> OneChanged {
         all.scan.push(bed.build(Memory::Unwatched).took);
         rustix::fs::sync();
         bed.make_ready();
-        all.copy.push(peers::copying(&bed.served_files(), &bed.scratch()));
+        all.copy.push(baselines::copying(&bed.served_files(), &bed.scratch()));
         bed.change(1, &mut bench.lot);
         bed.let_the_grace_pass();
         rustix::fs::sync();
@@ -85,7 +85,7 @@ pub fn one_of_a_million(bench: &mut Bench) {
 }
 
 /// Line 6 of any table; gives the highest peak of memory.
-pub fn one_of(bench: &mut Bench, bed: &Bed, line: &'static str, rows: &str) -> u64 {
+pub fn one_of(bench: &mut Bench, bed: &Fixture, line: &'static str, rows: &str) -> u64 {
     let all = one_changed(bench, bed, bench.long_turns);
     let limit = ("the scan of 1 + cp and fsync", &all.scan.plus(&all.copy));
     bench.table.ratio(line, &format!("{rows}, one row changed"), &all.ours.times, limit, 2.0);
@@ -99,13 +99,13 @@ pub fn verify(bench: &mut Bench) {
 }
 
 /// Line 7 of any table.
-pub fn verify_of(bench: &mut Bench, bed: &Bed, line: &'static str, what: &str) {
+pub fn verify_of(bench: &mut Bench, bed: &Fixture, line: &'static str, what: &str) {
     let files = proven_files(bed);
     let (mut ours, mut limit) = (Figures::default(), Figures::default());
-    peers::hashing(&files);
+    baselines::hashing(&files);
     for _ in 0..bench.long_turns.max(5) {
         bed.make_ready();
-        limit.push(peers::hashing(&files));
+        limit.push(baselines::hashing(&files));
         bed.make_ready();
         ours.push(run(&mut bed.command(&["verify", "--json"]), Memory::Unwatched).took);
     }
@@ -113,7 +113,7 @@ pub fn verify_of(bench: &mut Bench, bed: &Bed, line: &'static str, what: &str) {
 }
 
 /// What a proof must read: index, metadata and hashes.
-pub fn proven_files(bed: &Bed) -> Vec<PathBuf> {
+pub fn proven_files(bed: &Fixture) -> Vec<PathBuf> {
     let mut files = bed.served_files();
     files.push(files[0].with_file_name("hashes.bin"));
     files
@@ -123,9 +123,9 @@ pub fn proven_files(bed: &Bed) -> Vec<PathBuf> {
 pub fn growth(bench: &mut Bench) {
     for rows in [1_000, 10_000, 100_000, MILLION] {
         let bed = match rows {
-            100_000 => bench.bed("hundred-thousand", rows),
+            100_000 => bench.fixture("hundred-thousand", rows),
             MILLION => million(bench),
-            _ => bench.bed(&format!("rows-{rows}"), rows),
+            _ => bench.fixture(&format!("rows-{rows}"), rows),
         };
         let turns = if rows == MILLION { 1 } else { bench.turns };
         let (check, stepping) = checks(&bed, turns, Memory::Watched);
@@ -133,7 +133,7 @@ pub fn growth(bench: &mut Bench) {
         let limit = changed.scan.plus(&changed.copy);
         let a_row = |seconds: f64| time(seconds / f64::from(rows));
         let bytes = |peak: u64| format!("{} bytes a row", peak / u64::from(rows));
-        bench.table.told(
+        bench.table.report(
             "10",
             &format!("{rows} rows: no-change check"),
             format!(
@@ -147,7 +147,7 @@ pub fn growth(bench: &mut Bench) {
             check.times.over(&stepping).times(),
         );
         let ours = changed.ours.times;
-        bench.table.told(
+        bench.table.report(
             "10",
             &format!("{rows} rows: one changed"),
             format!(

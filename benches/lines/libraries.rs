@@ -9,7 +9,7 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use super::{Bench, Runs, SMALL};
-use crate::bed::{Bed, program, root};
+use crate::fixture::{Fixture, program, root};
 use crate::run::{Memory, Ran, run};
 use crate::table::{Figures, size};
 
@@ -69,7 +69,7 @@ pub fn libraries(bench: &mut Bench) {
         eprintln!("NOT RUN: the libraries are installed with python3 -m venv and pip, and that failed here");
         return;
     };
-    let bed = bench.bed("libraries", SMALL);
+    let bed = bench.fixture("libraries", SMALL);
     bed.forget_builds();
     starts(bench, &python);
     let mut last = [const { None::<Ran> }; OTHERS.len()];
@@ -87,7 +87,7 @@ pub fn libraries(bench: &mut Bench) {
         for (other, cost) in OTHERS.iter().zip(&theirs) {
             let limit = format!("{}: {}", other.name, cost.print());
             let ratio = cost.runs.times.over(&ours.runs.times).times();
-            bench.table.told("libraries", &format!("1,558 rows, {what}"), ours.print(), limit, ratio);
+            bench.table.report("libraries", &format!("1,558 rows, {what}"), ours.print(), limit, ratio);
         }
     }
     let proof = run(&mut bed.command(&["verify", "--json"]), Memory::Unwatched);
@@ -97,12 +97,12 @@ pub fn libraries(bench: &mut Bench) {
     for (other, ran) in OTHERS.iter().zip(last.iter().flatten()) {
         let what = "rows that the index leads to, after all that";
         let limit = format!("{}: {} of {}", other.name, ran.number("/found"), ran.number("/rows"));
-        bench.table.told("libraries", what, ours.clone(), limit, String::new());
+        bench.table.report("libraries", what, ours.clone(), limit, String::new());
     }
 }
 
 impl Other {
-    fn command(&self, python: &Path, bed: &Bed, bench: &Bench) -> Command {
+    fn command(&self, python: &Path, bed: &Fixture, bench: &Bench) -> Command {
         let mut command = Command::new(python);
         command.arg(folder().join(self.module).with_extension("py"));
         command.arg(bed.database()).arg(self.files()).arg(bench.server.address().to_string());
@@ -116,7 +116,7 @@ impl Other {
     }
 }
 
-fn prepare(bench: &mut Bench, bed: &Bed, before: Before) {
+fn prepare(bench: &mut Bench, bed: &Fixture, before: Before) {
     match before {
         Before::Forgotten => {
             bed.forget_builds();
@@ -157,7 +157,7 @@ fn starts(bench: &mut Bench, python: &Path) {
         let theirs = took(command.env_clear().env("PYTHONDONTWRITEBYTECODE", "1"));
         let what = "of each time: start, for theirs with imports";
         let limit = format!("{}: {}", other.name, theirs.seconds());
-        bench.table.told("libraries", what, ours.seconds(), limit, theirs.over(&ours).times());
+        bench.table.report("libraries", what, ours.seconds(), limit, theirs.over(&ours).times());
     }
 }
 

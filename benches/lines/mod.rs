@@ -10,7 +10,7 @@ pub mod small;
 
 use std::time::Duration;
 
-use crate::bed::{Bed, Shape};
+use crate::fixture::{Fixture, Shape};
 use crate::run::{Memory, Ran};
 use crate::server::Server;
 use crate::table::{Figures, Table};
@@ -36,8 +36,8 @@ pub struct Bench {
 
 impl Bench {
     /// A folder with vectors of 768 floats.
-    pub fn bed(&self, name: &str, rows: u32) -> Bed {
-        Bed::open(name, Shape::usual(rows), &self.server, 768)
+    pub fn fixture(&self, name: &str, rows: u32) -> Fixture {
+        Fixture::open(name, Shape::usual(rows), &self.server, 768)
     }
 }
 
@@ -56,14 +56,14 @@ impl Runs {
 }
 
 /// No-change checks beside bare stepping, in turns.
-pub fn checks(bed: &Bed, turns: usize, memory: Memory) -> (Runs, Figures) {
+pub fn checks(bed: &Fixture, turns: usize, memory: Memory) -> (Runs, Figures) {
     let (mut ours, mut limit) = (Runs::default(), Figures::default());
     // Both once before, so that the database is warm where it may be.
-    crate::peers::stepping(&bed.database());
+    crate::baselines::stepping(&bed.database());
     bed.settle();
     for _ in 0..turns {
         bed.make_ready();
-        limit.push(crate::peers::stepping(&bed.database()));
+        limit.push(crate::baselines::stepping(&bed.database()));
         bed.make_ready();
         let ran = bed.build(memory);
         assert_eq!(ran.text("outcome"), "unchanged", "{ran:?}");

@@ -1,8 +1,8 @@
 //! Other tables, other machines: the ratios of lines 1 and 6 where nobody tuned for them.
 
 use super::{Bench, checks};
-use crate::bed::{Bed, Shape};
-use crate::peers;
+use crate::baselines;
+use crate::fixture::{Fixture, Shape};
 use crate::run::Memory;
 use crate::server::Server;
 use crate::table::Figures;
@@ -46,14 +46,14 @@ fn cases() -> [Case; 5] {
 pub fn shapes(bench: &mut Bench) {
     for Case { name, what, shape, dimension } in cases() {
         let server = Server::start(dimension);
-        let bed = Bed::open(name, shape, &server, dimension);
+        let bed = Fixture::open(name, shape, &server, dimension);
         let (check, stepping) = checks(&bed, bench.turns, Memory::Unwatched);
         let what_1 = format!("{what}: no-change check");
         bench.table.ratio("S", &what_1, &check.times, ("bare stepping", &stepping), 1.5);
         let (mut ours, mut limit) = (Figures::default(), Figures::default());
         for _ in 0..bench.long_turns {
             rustix::fs::sync();
-            let copy = peers::copying(&bed.served_files(), &bed.scratch());
+            let copy = baselines::copying(&bed.served_files(), &bed.scratch());
             limit.push(copy + bed.build(Memory::Unwatched).took);
             bed.change(1, &mut bench.lot);
             bed.let_the_grace_pass();

@@ -3,14 +3,14 @@
 use std::time::Duration;
 
 use super::{Bench, CONCURRENCY, SMALL};
-use crate::bed::Bed;
-use crate::peers;
+use crate::baselines;
+use crate::fixture::Fixture;
 use crate::run::Memory;
 use crate::table::{Figures, size, time};
 
 /// Line 2: the whole process, nothing changed.
 pub fn nothing_changed(bench: &mut Bench) {
-    let bed = bench.bed("small", SMALL);
+    let bed = bench.fixture("small", SMALL);
     bed.settle();
     let runs = (0..bench.turns).map(|_| bed.build(Memory::Unwatched).took);
     let ours = Figures::of(runs.collect::<Vec<_>>());
@@ -19,14 +19,14 @@ pub fn nothing_changed(bench: &mut Bench) {
 
 /// Line 3: ten texts changed.
 pub fn ten_changed(bench: &mut Bench) {
-    let bed = bench.bed("small", SMALL);
+    let bed = bench.fixture("small", SMALL);
     let (ours, most) = changes(bench, &bed, 10, bench.turns);
     bench.table.within("3", "1,558 rows, 10 changed, server at once", &ours, 0.100);
     bench.table.count("3", "requests for them", most, 1);
 }
 
 /// Builds after so many changes each; also the most requests that one took.
-fn changes(bench: &mut Bench, bed: &Bed, count: u32, turns: usize) -> (Figures, usize) {
+fn changes(bench: &mut Bench, bed: &Fixture, count: u32, turns: usize) -> (Figures, usize) {
     bed.settle();
     let mut ours = Figures::default();
     let mut most = 0;
@@ -46,7 +46,7 @@ fn changes(bench: &mut Bench, bed: &Bed, count: u32, turns: usize) -> (Figures, 
 /// Line 4: a first build with a server that takes its time.
 pub fn slow_server(bench: &mut Bench) {
     const LATENCY: Duration = Duration::from_millis(200);
-    let bed = bench.bed("small", SMALL);
+    let bed = bench.fixture("small", SMALL);
     let requests = SMALL.div_ceil(100);
     let chain = LATENCY * requests.div_ceil(CONCURRENCY as u32);
     bench.server.set_latency(LATENCY);
@@ -63,7 +63,7 @@ pub fn slow_server(bench: &mut Bench) {
 
 /// Line 7a: 20,000 rows.
 pub fn twenty_thousand(bench: &mut Bench) {
-    let bed = bench.bed("twenty-thousand", 20_000);
+    let bed = bench.fixture("twenty-thousand", 20_000);
     first_build_of(bench, &bed, "7a", "20,000 rows");
     let (same, _) = super::checks(&bed, bench.turns, Memory::Unwatched);
     bench.table.within("7a", "20,000 rows, nothing changed", &same.times, 0.060);
@@ -72,7 +72,7 @@ pub fn twenty_thousand(bench: &mut Bench) {
 }
 
 /// A first build of any table; gives the highest peak of memory.
-pub fn first_build_of(bench: &mut Bench, bed: &Bed, line: &'static str, rows: &str) -> u64 {
+pub fn first_build_of(bench: &mut Bench, bed: &Fixture, line: &'static str, rows: &str) -> u64 {
     let (ours, client) = first_builds(bench, bed, bench.long_turns);
     let what = format!("{rows}, first build, server at once");
     bench.table.ratio(line, &what, &ours.times, ("client that drops the answers", &client), 1.5);
@@ -80,14 +80,14 @@ pub fn first_build_of(bench: &mut Bench, bed: &Bed, line: &'static str, rows: &s
 }
 
 /// First builds, each beside a client that sends the same requests.
-fn first_builds(bench: &Bench, bed: &Bed, turns: usize) -> (super::Runs, Figures) {
+fn first_builds(bench: &Bench, bed: &Fixture, turns: usize) -> (super::Runs, Figures) {
     bed.forget_builds();
     bench.server.record();
     bed.build(Memory::Unwatched);
     let requests = bench.server.recorded();
     let (mut ours, mut client) = (super::Runs::default(), Figures::default());
     for _ in 0..turns {
-        let (took, bytes) = peers::replaying(bench.server.address(), &requests, CONCURRENCY);
+        let (took, bytes) = baselines::replaying(bench.server.address(), &requests, CONCURRENCY);
         client.push(took);
         bed.forget_builds();
         rustix::fs::sync();
@@ -103,10 +103,10 @@ fn first_builds(bench: &Bench, bed: &Bed, turns: usize) -> (super::Runs, Figures
 /// Line 11: from verified to served.
 pub fn promotion(bench: &mut Bench) {
     for (name, rows) in [("small", SMALL), ("hundred-thousand", 100_000), ("million", 1_000_000)] {
-        if rows > SMALL && !crate::bed::root().join(name).join("data/current").exists() {
+        if rows > SMALL && !crate::fixture::root().join(name).join("data/current").exists() {
             continue;
         }
-        let bed = bench.bed(name, rows);
+        let bed = bench.fixture(name, rows);
         bed.settle();
         let turns = if rows > 100_000 { 1 } else { bench.turns };
         let mut ours = Figures::default();
@@ -117,7 +117,7 @@ pub fn promotion(bench: &mut Bench) {
         }
         bench.table.within("11", &format!("promotion of {rows} rows"), &ours, 0.050);
     }
-    let bed = bench.bed("small", SMALL);
+    let bed = bench.fixture("small", SMALL);
     bed.change(1, &mut bench.lot);
     match flushes_of_a_promotion(&bed) {
         Some(count) => bench.table.count("11", "fsyncs from verified to served", count, 5),
@@ -126,7 +126,7 @@ pub fn promotion(bench: &mut Bench) {
 }
 
 /// The fsyncs of a build from the manifest on, which is the first file that a promotion makes.
-fn flushes_of_a_promotion(bed: &Bed) -> Option<usize> {
+fn flushes_of_a_promotion(bed: &Fixture) -> Option<usize> {
     let log = bed.scratch().with_extension("strace");
     let build = bed.command(&["build"]);
     let mut traced = std::process::Command::new("strace");

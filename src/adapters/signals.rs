@@ -143,7 +143,7 @@ impl Handlers {
 ///
 /// Nothing that libraries registered for the end is run: without memory `OpenBLAS`
 /// waits there for a thread of its own that never ends.
-pub fn leave(status: u8) -> ! {
+pub fn exit_process(status: u8) -> ! {
     // A reader that went away is no failure.
     io::stdout().flush().ok();
     signal_hook::low_level::exit(c_int::from(status))
@@ -175,15 +175,15 @@ mod tests {
         tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap()
     }
 
-    async fn told(signals: &mut (impl Stream<Item = Signal> + Unpin), count: usize) -> Vec<Signal> {
+    async fn received(signals: &mut (impl Stream<Item = Signal> + Unpin), count: usize) -> Vec<Signal> {
         let told = signals.take(count).collect();
         tokio::time::timeout(Duration::from_secs(10), told).await.expect("the signals were told of")
     }
 
     #[test]
-    fn signals_before_and_after_the_stream_begins_are_told_of() {
+    fn signals_before_and_after_the_stream_starts_are_delivered() {
         if std::env::var_os(ROLE).is_none() {
-            assert_eq!(alone("signals_before_and_after_the_stream_begins_are_told_of", "child"), Some(0));
+            assert_eq!(alone("signals_before_and_after_the_stream_starts_are_delivered", "child"), Some(0));
             return;
         }
         let handlers = Handlers::install().unwrap();
@@ -191,19 +191,19 @@ mod tests {
         raise(SIGUSR1).unwrap();
         runtime().block_on(async {
             let mut signals = handlers.stream().unwrap();
-            assert_eq!(told(&mut signals, 2).await, [Signal::Reload, Signal::Now]);
+            assert_eq!(received(&mut signals, 2).await, [Signal::Reload, Signal::Now]);
             raise(SIGHUP).unwrap();
-            assert_eq!(told(&mut signals, 1).await, [Signal::Reload]);
+            assert_eq!(received(&mut signals, 1).await, [Signal::Reload]);
             raise(SIGTERM).unwrap();
-            assert_eq!(told(&mut signals, 1).await, [Signal::Terminate]);
+            assert_eq!(received(&mut signals, 1).await, [Signal::Terminate]);
             assert_eq!(handlers.stop(), Some(Signal::Terminate));
         });
     }
 
     #[test]
-    fn a_signal_to_end_that_came_before_the_stream_is_told_of() {
+    fn a_stop_signal_that_came_before_the_stream_is_delivered() {
         if std::env::var_os(ROLE).is_none() {
-            assert_eq!(alone("a_signal_to_end_that_came_before_the_stream_is_told_of", "child"), Some(0));
+            assert_eq!(alone("a_stop_signal_that_came_before_the_stream_is_delivered", "child"), Some(0));
             return;
         }
         let handlers = Handlers::install().unwrap();
@@ -211,13 +211,13 @@ mod tests {
         raise(SIGINT).unwrap();
         runtime().block_on(async {
             let mut signals = handlers.stream().unwrap();
-            assert_eq!(told(&mut signals, 1).await, [Signal::Interrupt]);
+            assert_eq!(received(&mut signals, 1).await, [Signal::Interrupt]);
         });
     }
 
     #[test]
-    fn a_second_signal_to_end_exits_at_once_with_128_and_its_number() {
-        let test = "a_second_signal_to_end_exits_at_once_with_128_and_its_number";
+    fn second_stop_signal_exits_at_once_with_128_plus_number() {
+        let test = "second_stop_signal_exits_at_once_with_128_plus_number";
         match std::env::var(ROLE).as_deref() {
             Err(_) => {
                 for (role, expected) in [("term term", 143), ("int int", 130), ("term int", 130)] {

@@ -17,33 +17,33 @@ use tokio::runtime::{Builder, Handle, Runtime};
 /// Threads for requests, timers and signals.
 const WORKERS: usize = 2;
 /// Threads for what may block: a pass, and the note that is written meanwhile.
-const KEPT: usize = 2;
+const BLOCKING_THREADS: usize = 2;
 /// Threads of others: the watch, its events, and for each processor one of Faiss.
-const OF_OTHERS: usize = 2;
+const OTHER_THREADS: usize = 2;
 /// Pairs of descriptors: what tokio and the signals take at the start.
-const PAIRS: usize = 5;
+const FD_PAIRS: usize = 5;
 /// How long an idle thread is kept: an agent at rest looks once an hour.
-const FOR_GOOD: Duration = Duration::from_secs(366 * 24 * 3600);
+const KEEP_ALIVE: Duration = Duration::from_secs(366 * 24 * 3600);
 
 /// A runtime, or words for why there is none.
 pub(crate) fn start() -> Result<Runtime, String> {
-    let pairs: io::Result<Vec<_>> = (0..PAIRS).map(|_| UnixStream::pair()).collect();
-    pairs.map_err(|error| format!("cannot open {} files at once: {error}", 2 * PAIRS))?;
+    let pairs: io::Result<Vec<_>> = (0..FD_PAIRS).map(|_| UnixStream::pair()).collect();
+    pairs.map_err(|error| format!("cannot open {} files at once: {error}", 2 * FD_PAIRS))?;
     let processors = thread::available_parallelism().map_or(1, usize::from);
-    let threads = WORKERS + KEPT + OF_OTHERS + processors;
-    together(threads).map_err(|error| format!("cannot start {threads} threads: {error}"))?;
+    let threads = WORKERS + BLOCKING_THREADS + OTHER_THREADS + processors;
+    reserve_threads(threads).map_err(|error| format!("cannot start {threads} threads: {error}"))?;
     let runtime = Builder::new_multi_thread()
         .worker_threads(WORKERS)
-        .thread_keep_alive(FOR_GOOD)
+        .thread_keep_alive(KEEP_ALIVE)
         .enable_all()
         .build()
         .map_err(|error| format!("cannot start threads: {error}"))?;
-    keep(runtime.handle());
+    start_blocking_threads(runtime.handle());
     Ok(runtime)
 }
 
 /// Has so many threads at one time.
-fn together(threads: usize) -> io::Result<()> {
+fn reserve_threads(threads: usize) -> io::Result<()> {
     let door = Mutex::new(());
     thread::scope(|scope| {
         let _closed = door.lock().unwrap_or_else(PoisonError::into_inner);
@@ -56,10 +56,10 @@ fn together(threads: usize) -> io::Result<()> {
 }
 
 /// Makes the threads for what may block: each waits until all are there, so that none does the work of two.
-fn keep(runtime: &Handle) {
+fn start_blocking_threads(runtime: &Handle) {
     let door = Arc::new(Mutex::new(()));
     let _closed = door.lock().unwrap_or_else(PoisonError::into_inner);
-    for _ in 0..KEPT {
+    for _ in 0..BLOCKING_THREADS {
         let door = Arc::clone(&door);
         // Ends as soon as the door opens.
         drop(runtime.spawn_blocking(move || drop(door.lock().unwrap_or_else(PoisonError::into_inner))));
@@ -81,7 +81,7 @@ mod tests {
         // A thread gives itself its name.
         let deadline = std::time::Instant::now() + Duration::from_secs(30);
         let all = || std::fs::read_dir("/proc/self/task").unwrap().map(named).filter(|is| *is).count();
-        while all() < WORKERS + KEPT {
+        while all() < WORKERS + BLOCKING_THREADS {
             assert!(std::time::Instant::now() < deadline, "{} threads", all());
             thread::yield_now();
         }

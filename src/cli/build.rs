@@ -5,17 +5,17 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{BUSY, Context, DONE, announcing, complain, progress, say, say_json, table};
+use super::{BUSY, Context, DONE, announcing, print, print_error, print_json, progress, table};
 use crate::adapters::builds::{Builds, Served};
-use crate::flows::reconcile::{Done, Job, Outcome, PassError, reconcile};
+use crate::flows::reconcile::{Done, Outcome, PassError, PassOptions, reconcile};
 
 /// How long `--wait` sleeps between two looks at the lock.
-const BETWEEN_LOOKS: Duration = Duration::from_millis(200);
+const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
 /// What `build` can be told.
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "one for each flag")]
-pub(super) struct Options {
+pub(super) struct BuildArgs {
     /// Wait for another pass to end instead of exiting with 75
     #[arg(long)]
     wait: bool,
@@ -33,22 +33,22 @@ pub(super) struct Options {
     clippy::disallowed_methods,
     reason = "a command that waits for a lock, and hears a stop between two looks"
 )]
-pub(super) fn run(context: &Context, options: &Options) -> u8 {
-    let job = Job {
+pub(super) fn run(context: &Context, options: &BuildArgs) -> u8 {
+    let job = PassOptions {
         trigger: "command".to_owned(),
         full: options.full,
-        rebuy: options.rebuy,
+        embed_again: options.rebuy,
         accept_shrink: options.accept_shrink,
         full_check: false,
         ends_hold: true,
     };
     let begun = Instant::now();
-    let shown = progress::Shown::new(context.json);
-    let result = context.in_world(&|now| shown.update(now), |world| {
+    let shown = progress::BuildProgress::new(context.json);
+    let result = context.with_pass(&|now| shown.update(now), |world| {
         loop {
             match reconcile(world, &job) {
                 Err(PassError::Busy) if options.wait && !context.stop.is_cancelled() => {
-                    std::thread::sleep(BETWEEN_LOOKS);
+                    std::thread::sleep(LOCK_POLL_INTERVAL);
                 }
                 Err(PassError::Busy) if context.stop.is_cancelled() => return Err(PassError::Stopped),
                 other => return other,
@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context, options: &Options) -> u8 {
     shown.end();
     match result {
         Ok(done) => {
-            announcing::once(context);
+            announcing::deliver_once(context);
             succeeded(context, &done);
             DONE
         }
@@ -74,7 +74,7 @@ fn succeeded(context: &Context, done: &Done) {
     let counts = done.counts;
     let phases = done.took.phases(Some(done.promote_ms));
     if context.json {
-        say_json(&json!({
+        print_json(&json!({
             "outcome": outcome,
             "build": done.build,
             "records": counts.records,
@@ -90,7 +90,7 @@ fn succeeded(context: &Context, done: &Done) {
     }
     let build = done.build.as_deref().unwrap_or("none");
     let took = table::milliseconds(done.took.total);
-    say(&match done.outcome {
+    print(&match done.outcome {
         Outcome::Promoted => format!(
             "promoted {build}: {} records ({} kept, {} embedded, {} metadata only, {} removed) in {took}\n{}\n",
             counts.records,
@@ -98,7 +98,7 @@ fn succeeded(context: &Context, done: &Done) {
             counts.embedded,
             counts.metadata_only,
             counts.removed,
-            table::phases(&phases)
+            table::stage_times(&phases)
         ),
         Outcome::Unchanged | Outcome::Held => {
             format!("unchanged: {build} with {} records is up to date ({took})\n", counts.records)
@@ -108,36 +108,36 @@ fn succeeded(context: &Context, done: &Done) {
 
 fn failed(context: &Context, error: &PassError, took: Duration) -> u8 {
     let code = context.code(error);
-    let words = error.words();
+    let words = error.to_line();
     let (build, still) = served(context);
     if context.json {
-        let outcome = if code == BUSY { "busy" } else { error.verdict().word() };
+        let outcome = if code == BUSY { "busy" } else { error.exit_kind().outcome() };
         let (embedded, requests) = match error {
             PassError::Embed { texts, requests, .. } => (*texts, *requests),
             _ => (0, 0),
         };
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        say_json(&answer(outcome, build.as_deref(), &Spent { embedded, requests, took_ms }, &words));
+        print_json(&answer(outcome, build.as_deref(), &FailureCosts { embedded, requests, took_ms }, &words));
     }
     let says_so = matches!(error, PassError::Promote(_) | PassError::Busy);
-    complain(&if says_so { words } else { format!("{words}; {still}") });
+    print_error(&if says_so { words } else { format!("{words}; {still}") });
     code
 }
 
 /// The object for a build that ended before its pass began: programs find the same fields in it.
-pub(super) fn never_began(words: &str) -> Value {
-    answer("failed", None, &Spent::default(), words)
+pub(super) fn not_started(words: &str) -> Value {
+    answer("failed", None, &FailureCosts::default(), words)
 }
 
 /// What a failed build cost.
 #[derive(Default)]
-struct Spent {
+struct FailureCosts {
     embedded: u64,
     requests: u64,
     took_ms: u64,
 }
 
-fn answer(outcome: &str, build: Option<&str>, spent: &Spent, words: &str) -> Value {
+fn answer(outcome: &str, build: Option<&str>, spent: &FailureCosts, words: &str) -> Value {
     json!({
         "outcome": outcome,
         "build": build,
@@ -161,7 +161,7 @@ fn served(context: &Context) -> (Option<String>, String) {
             let words = format!("build {id} is served still");
             (Some(id), words)
         }
-        Ok(Served::Broken { .. }) => (None, "what is served is damaged".to_owned()),
+        Ok(Served::Damaged { .. }) => (None, "what is served is damaged".to_owned()),
         Ok(Served::Nothing) | Err(_) => (None, "nothing is served yet".to_owned()),
     }
 }

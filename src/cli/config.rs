@@ -2,7 +2,7 @@
 
 use serde_json::{Map, Value, json};
 
-use super::{DONE, say, say_json, table};
+use super::{DONE, print, print_json, table};
 use crate::config::Loaded;
 
 pub(super) fn run(as_json: bool, loaded: &Loaded) -> u8 {
@@ -12,7 +12,7 @@ pub(super) fn run(as_json: bool, loaded: &Loaded) -> u8 {
             .iter()
             .map(|setting| (setting.key.clone(), json!({ "value": setting.value, "origin": setting.origin })))
             .collect();
-        say_json(&json!({ "file": loaded.config.file, "settings": all }));
+        print_json(&json!({ "file": loaded.config.file, "settings": all }));
         return DONE;
     }
     let rows: Vec<Vec<String>> = loaded
@@ -20,6 +20,6 @@ pub(super) fn run(as_json: bool, loaded: &Loaded) -> u8 {
         .iter()
         .map(|setting| vec![setting.key.clone(), setting.value.clone(), setting.origin.clone()])
         .collect();
-    say(&table::columns(&["SETTING", "VALUE", "FROM"], &rows));
+    print(&table::columns(&["SETTING", "VALUE", "FROM"], &rows));
     DONE
 }

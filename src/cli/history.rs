@@ -2,26 +2,26 @@
 
 use serde_json::json;
 
-use super::{Context, DONE, FAILED, USAGE, fail, say, say_json, table};
-use crate::adapters::builds::state::State;
-use crate::adapters::builds::{Builds, with_cause};
+use super::{Context, DONE, FAILED, USAGE, fail, print, print_json, table};
+use crate::adapters::builds::state::History;
+use crate::adapters::builds::{Builds, error_chain};
 
 pub(super) fn run(context: &Context) -> u8 {
     let publish = &context.config.publish;
     let builds = match Builds::at(&publish.index, &publish.metadata) {
         Ok(builds) => builds,
-        Err(error) => return fail(context.json, USAGE, &with_cause(&error)),
+        Err(error) => return fail(context.json, USAGE, &error_chain(&error)),
     };
     let kept = match builds.kept() {
         Ok(kept) => kept,
-        Err(error) => return fail(context.json, FAILED, &with_cause(&error)),
+        Err(error) => return fail(context.json, FAILED, &error_chain(&error)),
     };
-    let (state, _) = State::load(&builds.layout).unwrap_or_default();
+    let (state, _) = History::load(&builds.layout).unwrap_or_default();
     let served = builds.served().build().map(|build| build.manifest.id.clone());
     if context.json {
         let summary = |manifest| table::summary(manifest, &table::Spent::known(manifest, &state));
         let builds: Vec<_> = kept.iter().map(|build| summary(&build.manifest)).collect();
-        say_json(&json!({
+        print_json(&json!({
             "served": served,
             "builds": builds,
             "promotions": state.promotions,
@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context) -> u8 {
                 counts.records.to_string(),
                 counts.embedded.to_string(),
                 table::milliseconds(spent.total),
-                table::longest(&spent.phases),
+                table::longest_stage(&spent.phases),
                 here.to_owned(),
             ]
         })
@@ -64,6 +64,6 @@ pub(super) fn run(context: &Context) -> u8 {
         words.push('\n');
         words.push_str(&table::columns(&["ATTEMPT", "TRIGGER", "OUTCOME", ""], &rows));
     }
-    say(&words);
+    print(&words);
     DONE
 }

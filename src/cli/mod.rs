@@ -27,13 +27,13 @@ use serde::Serialize;
 use serde_json::json;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::builds::with_cause;
+use crate::adapters::builds::error_chain;
 use crate::adapters::embed::{self, EmbedError, Embedder, EmbedderSettings};
 use crate::adapters::signals::{Handlers, Signal};
 use crate::app::threads;
 use crate::config::{self as settings, Config, Loaded};
 use crate::domain::record::Space;
-use crate::flows::reconcile::{PassError, Progress, Verdict, World};
+use crate::flows::reconcile::{ExitKind, PassContext, PassError, PassProgress};
 use crate::logging;
 
 /// Done, or nothing to do.
@@ -70,7 +70,7 @@ enum Command {
     /// The agent: watch, and keep the served build true
     Run,
     /// Reconcile once and exit: what ingest.py did
-    Build(build::Options),
+    Build(build::BuildArgs),
     /// What a build would do; writes nothing
     Plan {
         /// Exit 1 if there is anything to do
@@ -78,7 +78,7 @@ enum Command {
         check: bool,
     },
     /// Served build, drift from the database, last attempt, agent
-    Status(status::Options),
+    Status(status::StatusArgs),
     /// Prove the served build, or BUILD, against its manifest
     Verify {
         /// A build's id
@@ -140,9 +140,9 @@ pub fn main(args: &Args, handlers: Handlers) -> u8 {
     let agent = matches!(args.command, Command::Run);
     let loaded = match settings::from_process(args.config.as_deref(), !agent, args.command.needs_key()) {
         Ok(loaded) => loaded,
-        Err(error) => return args.never_began(USAGE, &with_cause(&error)),
+        Err(error) => return args.not_started(USAGE, &error_chain(&error)),
     };
-    logging::begin(&loaded.config.log, agent);
+    logging::start(&loaded.config.log, agent);
     for note in &loaded.notes {
         tracing::warn!("{note}");
     }
@@ -151,7 +151,7 @@ pub fn main(args: &Args, handlers: Handlers) -> u8 {
     }
     let runtime = match threads::start() {
         Ok(runtime) => runtime,
-        Err(words) => return args.never_began(FAILED, &words),
+        Err(words) => return args.not_started(FAILED, &words),
     };
     let Loaded { config, .. } = loaded;
     let space = config.space(local_revision);
@@ -160,8 +160,8 @@ pub fn main(args: &Args, handlers: Handlers) -> u8 {
     if agent {
         return crate::daemon::run(context, args.config.as_deref(), handlers);
     }
-    if let Err(error) = context.hear(&handlers) {
-        return args.never_began(FAILED, &format!("cannot hear signals: {error}"));
+    if let Err(error) = context.listen_for_signals(&handlers) {
+        return args.not_started(FAILED, &format!("cannot hear signals: {error}"));
     }
     let code = match &args.command {
         Command::Build(options) => build::run(&context, options),
@@ -191,30 +191,30 @@ pub fn usage(error: &clap::Error) -> u8 {
     if std::env::args_os().any(|argument| argument == "--json") {
         let words = error.to_string();
         let first = words.lines().next().unwrap_or_default();
-        say_json(&json!({ "error": first.strip_prefix("error: ").unwrap_or(first) }));
+        print_json(&json!({ "error": first.strip_prefix("error: ").unwrap_or(first) }));
     }
     USAGE
 }
 
 impl Args {
     /// Says why the command did not even begin.
-    fn never_began(&self, code: u8, words: &str) -> u8 {
+    fn not_started(&self, code: u8, words: &str) -> u8 {
         let object = match self.command {
-            Command::Build(_) => build::never_began(words),
-            Command::Verify { .. } => verify::nothing_proven(None, words),
+            Command::Build(_) => build::not_started(words),
+            Command::Verify { .. } => verify::not_verified(None, words),
             _ => json!({ "error": words }),
         };
         if self.json {
-            say_json(&object);
+            print_json(&object);
         }
-        complain(words);
+        print_error(words);
         code
     }
 }
 
 impl Context {
     /// Cancels `stop` at the first SIGTERM or SIGINT.
-    fn hear(&self, handlers: &Handlers) -> std::io::Result<()> {
+    fn listen_for_signals(&self, handlers: &Handlers) -> std::io::Result<()> {
         use futures_util::StreamExt;
         let _inside = self.runtime.enter();
         let mut signals = Box::pin(handlers.stream()?);
@@ -231,13 +231,17 @@ impl Context {
     }
 
     /// Lets `act` work in the world of a pass.
-    fn in_world<T>(&self, progress: &(dyn Fn(Progress<'_>) + Sync), act: impl FnOnce(&World<'_>) -> T) -> T {
+    fn with_pass<T>(
+        &self,
+        progress: &(dyn Fn(PassProgress<'_>) + Sync),
+        act: impl FnOnce(&PassContext<'_>) -> T,
+    ) -> T {
         let embedder = || embedder(&self.config);
-        act(&World {
+        act(&PassContext {
             config: &self.config,
             space: self.space.clone(),
             embedder: &embedder,
-            sent: embed::Sent::default(),
+            sent: embed::SentLog::default(),
             runtime: self.runtime.handle().clone(),
             stop: self.stop.clone(),
             tick: Arc::new(|| ()),
@@ -248,19 +252,19 @@ impl Context {
 
     /// The exit code of a failure.
     fn code(&self, error: &PassError) -> u8 {
-        match error.verdict() {
-            Verdict::Failed => FAILED,
-            Verdict::Settings => USAGE,
-            Verdict::Refused => REFUSED,
-            Verdict::Busy => BUSY,
-            Verdict::Stopped => self.stop_code(),
+        match error.exit_kind() {
+            ExitKind::Failed => FAILED,
+            ExitKind::Settings => USAGE,
+            ExitKind::Refused => REFUSED,
+            ExitKind::Busy => BUSY,
+            ExitKind::Stopped => self.stop_code(),
         }
     }
 
     /// Ends a command that was stopped before it had an answer.
     fn stopped(&self) -> u8 {
         if self.json {
-            say_json(&json!({ "error": "stopped" }));
+            print_json(&json!({ "error": "stopped" }));
         }
         self.stop_code()
     }
@@ -272,7 +276,7 @@ impl Context {
 
     /// Prints a failed pass where no answer of the command's own is due.
     fn fail(&self, error: &PassError) -> u8 {
-        fail(self.json, self.code(error), &error.words())
+        fail(self.json, self.code(error), &error.to_line())
     }
 }
 
@@ -309,7 +313,7 @@ fn local_revision() -> String {
 }
 
 /// Prints words for people on standard output. A reader that went away is no failure.
-fn say(words: &str) {
+fn print(words: &str) {
     let mut out = std::io::stdout().lock();
     if out.write_all(words.as_bytes()).and_then(|()| out.flush()).is_err() {
         tracing::debug!("standard output is closed");
@@ -317,31 +321,31 @@ fn say(words: &str) {
 }
 
 /// Prints the one object that `--json` promises.
-pub(crate) fn say_json(value: &impl Serialize) {
+pub(crate) fn print_json(value: &impl Serialize) {
     let mut words = serde_json::to_string(value).expect("answers have string keys only");
     words.push('\n');
-    say(&words);
+    print(&words);
 }
 
 /// Says why a command failed: on standard error, and as an object where that is promised.
 pub(crate) fn fail(json: bool, code: u8, words: &str) -> u8 {
     if json {
-        say_json(&json!({ "error": words }));
+        print_json(&json!({ "error": words }));
     }
-    complain(words);
+    print_error(words);
     code
 }
 
 /// Says on standard error why a command failed.
-fn complain(words: &str) {
+fn print_error(words: &str) {
     // A level for the journal, which takes it off the line; unmarked, an error counts as information.
     let mark = if settings::logs_to_journal() { "<3>" } else { "" };
     eprintln!("{mark}reindexd: {words}");
 }
 
 /// Prints warnings of a pass, once each as they come.
-fn warn_only(progress: Progress<'_>) {
-    if let Progress::Warning(words) = progress {
+fn log_warnings(progress: PassProgress<'_>) {
+    if let PassProgress::Warning(words) = progress {
         tracing::warn!("{words}");
     }
 }

@@ -1,22 +1,22 @@
 //! `reindexd plan`: what a build would do.
 
-use super::{Context, DONE, FAILED, say, say_json, table, warn_only};
-use crate::flows::reconcile::{Job, Preview, preview};
+use super::{Context, DONE, FAILED, log_warnings, print, print_json, table};
+use crate::flows::reconcile::{PassOptions, Preview, preview};
 
 pub(super) fn plan(context: &Context, check: bool) -> u8 {
-    let preview = match context.in_world(&warn_only, |world| preview(world, &Job::default())) {
+    let preview = match context.with_pass(&log_warnings, |world| preview(world, &PassOptions::default())) {
         Ok(preview) => preview,
         Err(error) => return context.fail(&error),
     };
     if context.json {
-        say_json(&preview);
+        print_json(&preview);
     } else {
-        say(&words(&preview));
+        print(&describe(&preview));
     }
     if check && preview.changes { FAILED } else { DONE }
 }
 
-fn words(preview: &Preview) -> String {
+fn describe(preview: &Preview) -> String {
     if !preview.changes {
         return format!("nothing to do: {} records are up to date\n", preview.records);
     }
@@ -33,8 +33,8 @@ fn words(preview: &Preview) -> String {
         ("metadata only", preview.metadata_only.to_string()),
         ("removed", preview.removed.to_string()),
     ];
-    if preview.left_out > 0 {
-        rows.push(("left out", preview.left_out.to_string()));
+    if preview.quarantined > 0 {
+        rows.push(("left out", preview.quarantined.to_string()));
     }
     rows.extend(preview.reasons.iter().map(|reason| ("because", reason.clone())));
     table::pairs(&rows)

@@ -5,45 +5,45 @@ use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::flows::reconcile::{Phase, Progress};
+use crate::flows::reconcile::{PassProgress, Stage};
 
 /// What a person sees while a build goes on.
-pub(super) struct Shown {
+pub(super) struct BuildProgress {
     /// Whether standard error is a terminal that a person watches.
     terminal: bool,
     quiet: bool,
     bar: Mutex<Option<ProgressBar>>,
 }
 
-impl Shown {
+impl BuildProgress {
     /// Begins; with `--json` only warnings are shown.
     pub(super) fn new(json: bool) -> Self {
         Self { terminal: std::io::stderr().is_terminal(), quiet: json, bar: Mutex::new(None) }
     }
 
     /// Shows what goes on.
-    pub(super) fn update(&self, now: Progress<'_>) {
+    pub(super) fn update(&self, now: PassProgress<'_>) {
         let mut bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match now {
-            Progress::Warning(words) => {
+            PassProgress::Warning(words) => {
                 if let Some(bar) = bar.as_ref() {
-                    bar.suspend(|| warn_of(words));
+                    bar.suspend(|| log_warning(words));
                 } else {
-                    warn_of(words);
+                    log_warning(words);
                 }
             }
-            Progress::Phase(phase) => {
+            PassProgress::Stage(phase) => {
                 if let Some(bar) = bar.take() {
                     bar.finish_and_clear();
                 }
                 tracing::debug!(%phase, "phase");
-                if self.terminal && !self.quiet && phase != Phase::Prepare {
+                if self.terminal && !self.quiet && phase != Stage::Prepare {
                     let spinner = ProgressBar::new_spinner().with_message(phase.to_string());
                     spinner.enable_steady_tick(std::time::Duration::from_millis(100));
                     *bar = Some(spinner);
                 }
             }
-            Progress::Embedded { done, total, waiting } => {
+            PassProgress::Embedded { done, total, waiting } => {
                 if self.terminal && !self.quiet {
                     let bar = bar.get_or_insert_with(|| ProgressBar::new(total));
                     if bar.length() != Some(total) {
@@ -67,7 +67,7 @@ impl Shown {
     }
 }
 
-fn warn_of(words: &str) {
+fn log_warning(words: &str) {
     tracing::warn!("{words}");
 }
 

@@ -2,17 +2,17 @@
 
 use serde_json::json;
 
-use super::{Context, DONE, announcing, say, say_json, warn_only};
+use super::{Context, DONE, announcing, log_warnings, print, print_json};
 use crate::flows::reconcile::{Rollback, release, rollback};
 
 pub(super) fn run(context: &Context, to: Option<String>, ends: bool) -> u8 {
     if ends {
-        return match context.in_world(&warn_only, release) {
+        return match context.with_pass(&log_warnings, release) {
             Ok(held) => {
                 if context.json {
-                    say_json(&json!({ "released": held }));
+                    print_json(&json!({ "released": held }));
                 } else {
-                    say(if held {
+                    print(if held {
                         "the hold has ended; the next pass builds what the table has\n"
                     } else {
                         "there is no hold\n"
@@ -23,15 +23,18 @@ pub(super) fn run(context: &Context, to: Option<String>, ends: bool) -> u8 {
             Err(error) => context.fail(&error),
         };
     }
-    let asked = Rollback { to, by: who() };
-    match context.in_world(&warn_only, |world| rollback(world, &asked)) {
+    let asked = Rollback { to, by: requester() };
+    match context.with_pass(&log_warnings, |world| rollback(world, &asked)) {
         Ok(done) => {
-            announcing::once(context);
+            announcing::deliver_once(context);
             if context.json {
-                say_json(&json!({ "outcome": "rolled back", "from": done.from, "build": done.to }));
+                print_json(&json!({ "outcome": "rolled back", "from": done.from, "build": done.to }));
             } else {
                 let from = done.from.as_deref().unwrap_or("nothing");
-                say(&format!("{} is served in place of {from}, and held until the table changes\n", done.to));
+                print(&format!(
+                    "{} is served in place of {from}, and held until the table changes\n",
+                    done.to
+                ));
             }
             DONE
         }
@@ -40,6 +43,6 @@ pub(super) fn run(context: &Context, to: Option<String>, ends: bool) -> u8 {
 }
 
 /// Who asked, for the hold: the name a person logged in with, as far as the system says.
-fn who() -> String {
+fn requester() -> String {
     format!("uid {}", rustix::process::getuid().as_raw())
 }

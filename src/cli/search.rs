@@ -5,28 +5,28 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, DONE, FAILED, USAGE, embedder, fail, say, say_json, table};
-use crate::adapters::builds::index::{Hit, Opened};
+use super::{Context, DONE, FAILED, USAGE, embedder, fail, print, print_json, table};
+use crate::adapters::builds::index::{Hit, MappedIndex};
 use crate::adapters::builds::layout::{INDEX, METADATA};
-use crate::adapters::builds::{Build, Builds, Served, records, with_cause};
+use crate::adapters::builds::{Build, Builds, Served, error_chain, records};
 use crate::adapters::embed::embed_query;
 use crate::domain::text::one_line;
 
 /// A cell of the table shows this much of a column.
-const MOST_CHARS: usize = 80;
+const MAX_CELL_CHARS: usize = 80;
 
 pub(super) fn run(context: &Context, query: &str, k: usize) -> u8 {
     let publish = &context.config.publish;
     let builds = match Builds::at(&publish.index, &publish.metadata) {
         Ok(builds) => builds,
-        Err(error) => return fail(context.json, USAGE, &with_cause(&error)),
+        Err(error) => return fail(context.json, USAGE, &error_chain(&error)),
     };
     let build = match builds.served() {
         Served::Build(build) => build,
         Served::Nothing => {
             return fail(context.json, FAILED, "nothing is served yet; run `reindexd build` first");
         }
-        Served::Broken { why } => return fail(context.json, FAILED, &why),
+        Served::Damaged { why } => return fail(context.json, FAILED, &why),
     };
     let manifest = &build.manifest;
     let other = manifest.space.as_ref().filter(|space| **space != context.space);
@@ -46,7 +46,7 @@ pub(super) fn run(context: &Context, query: &str, k: usize) -> u8 {
     }
     match answers(context, &build, query, k) {
         Ok(answers) => {
-            print(context, &answers);
+            print_answers(context, &answers);
             DONE
         }
         Err(words) if context.stop.is_cancelled() => {
@@ -59,13 +59,13 @@ pub(super) fn run(context: &Context, query: &str, k: usize) -> u8 {
 
 fn answers(context: &Context, build: &Build, query: &str, k: usize) -> Result<Vec<(Hit, Value)>, String> {
     let settings = &context.config.embedding;
-    let embedder = embedder(&context.config).map_err(|error| with_cause(&error))?;
+    let embedder = embedder(&context.config).map_err(|error| error_chain(&error))?;
     let asked = embed_query(embedder, context.space.dimension, query, settings.request_timeout);
     let asked = context.runtime.block_on(context.stop.run_until_cancelled(asked)).ok_or("stopped")?;
-    let vector = asked.map_err(|error| with_cause(&error))?;
-    let index_of = |error: crate::adapters::builds::index::IndexError| with_cause(&error);
+    let vector = asked.map_err(|error| error_chain(&error))?;
+    let index_of = |error: crate::adapters::builds::index::IndexError| error_chain(&error);
     let index = build.path(INDEX);
-    let opened = Opened::map(&index).map_err(index_of)?;
+    let opened = MappedIndex::map(&index).map_err(index_of)?;
     if opened.header.dimension != vector.len() {
         let found = opened.header.dimension;
         return Err(format!("{} has {found} dimensions, its manifest {}", index.display(), vector.len()));
@@ -73,23 +73,24 @@ fn answers(context: &Context, build: &Build, query: &str, k: usize) -> Result<Ve
     let hits = opened.search(&vector, k, &index).map_err(index_of)?;
     let rows: Vec<usize> = hits.iter().map(|hit| hit.row).collect();
     let bytes = build.manifest.files.metadata.bytes;
-    let records = records::pick(&build.path(METADATA), bytes, &rows).map_err(|error| with_cause(&error))?;
+    let records = records::pick(&build.path(METADATA), bytes, &rows).map_err(|error| error_chain(&error))?;
     Ok(hits.into_iter().zip(records).collect())
 }
 
-fn print(context: &Context, answers: &[(Hit, Value)]) {
+fn print_answers(context: &Context, answers: &[(Hit, Value)]) {
     let ranked = answers.iter().enumerate().map(|(nth, (hit, record))| (nth + 1, hit.score, record));
     if context.json {
         let results: Vec<Value> = ranked
             .map(|(rank, score, record)| json!({ "rank": rank, "score": score, "record": record }))
             .collect();
-        say_json(&json!({ "results": results }));
+        print_json(&json!({ "results": results }));
         return;
     }
     let rows: Vec<Vec<String>> = ranked
         .map(|(rank, score, record)| {
-            let text =
-                |key: &str| one_line(record.get(key).and_then(Value::as_str).unwrap_or_default(), MOST_CHARS);
+            let text = |key: &str| {
+                one_line(record.get(key).and_then(Value::as_str).unwrap_or_default(), MAX_CELL_CHARS)
+            };
             let name = format!("{} {}", text("First Name"), text("Last Name")).trim().to_owned();
             let about = [text("Job Title"), text("Company")].into_iter().filter(|part| !part.is_empty());
             vec![
@@ -101,5 +102,5 @@ fn print(context: &Context, answers: &[(Hit, Value)]) {
             ]
         })
         .collect();
-    say(&table::columns(&["RANK", "SCORE", "NAME", "WHAT", "BIO"], &rows));
+    print(&table::columns(&["RANK", "SCORE", "NAME", "WHAT", "BIO"], &rows));
 }

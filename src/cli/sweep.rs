@@ -2,21 +2,21 @@
 
 use serde_json::json;
 
-use super::{BUSY, Context, DONE, FAILED, USAGE, fail, say, say_json};
-use crate::adapters::builds::{Builds, sweep, with_cause};
+use super::{BUSY, Context, DONE, FAILED, USAGE, fail, print, print_json};
+use crate::adapters::builds::{Builds, error_chain, sweep};
 
 pub(super) fn run(context: &Context) -> u8 {
     let publish = &context.config.publish;
     let builds = match Builds::at(&publish.index, &publish.metadata) {
         Ok(builds) => builds,
-        Err(error) => return fail(context.json, USAGE, &with_cause(&error)),
+        Err(error) => return fail(context.json, USAGE, &error_chain(&error)),
     };
     let lock = match builds.lock() {
         Ok(Some(lock)) => lock,
         Ok(None) => return fail(context.json, BUSY, "another pass is running; it sweeps for itself"),
         Err(error) => {
             let code = if error.is_settings() { USAGE } else { FAILED };
-            return fail(context.json, code, &with_cause(&error));
+            return fail(context.json, code, &error_chain(&error));
         }
     };
     let swept = sweep::sweep(&builds);
@@ -25,16 +25,16 @@ pub(super) fn run(context: &Context) -> u8 {
         Ok(removed) => {
             let removed: Vec<String> = removed.iter().map(|path| path.display().to_string()).collect();
             if context.json {
-                say_json(&json!({ "removed": removed }));
+                print_json(&json!({ "removed": removed }));
             } else if removed.is_empty() {
-                say("nothing to sweep\n");
+                print("nothing to sweep\n");
             } else {
                 for path in &removed {
-                    say(&format!("removed {path}\n"));
+                    print(&format!("removed {path}\n"));
                 }
             }
             DONE
         }
-        Err(error) => fail(context.json, FAILED, &with_cause(&error)),
+        Err(error) => fail(context.json, FAILED, &error_chain(&error)),
     }
 }

@@ -5,7 +5,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::adapters::builds::state::State;
+use crate::adapters::builds::state::History;
 use crate::domain::manifest::{Manifest, Phases};
 
 /// Two columns: names, and what they stand for.
@@ -40,16 +40,16 @@ pub(crate) fn milliseconds(ms: u64) -> String {
 }
 
 /// `snapshot 12 ms, plan 3 ms, embed 7.2 s, …`: where the time went.
-pub(crate) fn phases(phases: &Phases) -> String {
-    phases.named().map(phase).collect::<Vec<_>>().join(", ")
+pub(crate) fn stage_times(phases: &Phases) -> String {
+    phases.named().map(stage_time).collect::<Vec<_>>().join(", ")
 }
 
 /// The phase that took longest, in the same words; nothing where none took any time.
-pub(crate) fn longest(phases: &Phases) -> String {
-    phases.named().max_by_key(|(_, ms)| *ms).filter(|(_, ms)| *ms > 0).map(phase).unwrap_or_default()
+pub(crate) fn longest_stage(phases: &Phases) -> String {
+    phases.named().max_by_key(|(_, ms)| *ms).filter(|(_, ms)| *ms > 0).map(stage_time).unwrap_or_default()
 }
 
-fn phase((name, ms): (&str, u64)) -> String {
+fn stage_time((name, ms): (&str, u64)) -> String {
     format!("{name} {}", milliseconds(ms))
 }
 
@@ -80,9 +80,9 @@ impl Spent {
     }
 
     /// With the promotion, while the pass is remembered; else as it is written.
-    pub(crate) fn known(manifest: &Manifest, state: &State) -> Self {
+    pub(crate) fn known(manifest: &Manifest, state: &History) -> Self {
         let remembered = state.attempt_of(&manifest.id);
-        let whole = remembered.and_then(|one| Some(Self { phases: one.phases_ms?, total: one.took_ms }));
+        let whole = remembered.and_then(|one| Some(Self { phases: one.stages_ms?, total: one.took_ms }));
         whole.unwrap_or_else(|| Self::written(manifest))
     }
 }
@@ -106,7 +106,7 @@ pub(crate) fn summary(manifest: &Manifest, spent: &Spent) -> Value {
         "metadata_only": manifest.counts.metadata_only,
         "removed": manifest.counts.removed,
         "requests": manifest.counts.requests,
-        "left_out": manifest.left_out.len(),
+        "left_out": manifest.quarantined.len(),
         "took_ms": spent.total,
         "phases_ms": spent,
         "previous": manifest.previous,
@@ -127,14 +127,17 @@ mod tests {
     }
 
     #[test]
-    fn phases_are_named_in_their_order_and_the_promotion_only_where_it_is_known() {
+    fn stage_times_are_in_order_and_promote_only_where_it_is_known() {
         let known = Phases { snapshot: 12, plan: 3, embed: 7_200, index: 30, verify: 41, promote: Some(9) };
         let written = Phases { promote: None, ..known };
 
         let words = "snapshot 12 ms, plan 3 ms, embed 7.2 s, index 30 ms, verify 41 ms";
-        assert_eq!(phases(&known), format!("{words}, promote 9 ms"));
-        assert_eq!(phases(&written), words);
-        assert_eq!((longest(&known), longest(&Phases::default())), ("embed 7.2 s".to_owned(), String::new()));
+        assert_eq!(stage_times(&known), format!("{words}, promote 9 ms"));
+        assert_eq!(stage_times(&written), words);
+        assert_eq!(
+            (longest_stage(&known), longest_stage(&Phases::default())),
+            ("embed 7.2 s".to_owned(), String::new())
+        );
     }
 
     #[test]

@@ -2,64 +2,64 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, DONE, FAILED, USAGE, complain, say, say_json};
+use super::{Context, DONE, FAILED, USAGE, print, print_error, print_json};
 use crate::adapters::builds::verify::{Check, VerifyError};
-use crate::adapters::builds::{Builds, Served, with_cause};
+use crate::adapters::builds::{Builds, Served, error_chain};
 
 pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
     let publish = &context.config.publish;
     let builds = match Builds::at(&publish.index, &publish.metadata) {
         Ok(builds) => builds,
-        Err(error) => return unproven(context, id, USAGE, &with_cause(&error)),
+        Err(error) => return print_not_verified(context, id, USAGE, &error_chain(&error)),
     };
     let damaged = |why: String| {
         let check =
             Check { name: "build", ok: false, expected: "a build that can be read".to_owned(), found: why };
-        answer(context, id.unwrap_or("current"), &[check])
+        print_checks(context, id.unwrap_or("current"), &[check])
     };
     let build = match id {
         Some(id) => match builds.build(id) {
             Ok(build) => build,
             Err(error @ crate::adapters::builds::BuildsError::NoSuchBuild { .. }) => {
-                return unproven(context, Some(id), FAILED, &with_cause(&error));
+                return print_not_verified(context, Some(id), FAILED, &error_chain(&error));
             }
-            Err(error) => return damaged(with_cause(&error)),
+            Err(error) => return damaged(error_chain(&error)),
         },
         None => match builds.served() {
             Served::Build(build) => *build,
             Served::Nothing => {
                 let words = "nothing is served yet; run `reindexd build` first";
-                return unproven(context, None, FAILED, words);
+                return print_not_verified(context, None, FAILED, words);
             }
-            Served::Broken { why } => return damaged(why),
+            Served::Damaged { why } => return damaged(why),
         },
     };
-    match build.prove(&|| context.stop.is_cancelled()) {
-        Ok(checks) => answer(context, &build.manifest.id, &checks),
-        Err(VerifyError::Stopped) => unproven(context, id, context.stop_code(), "stopped"),
-        Err(error @ (VerifyError::Unproven { .. } | VerifyError::Short(_))) => {
-            unproven(context, id, FAILED, &with_cause(&error))
+    match build.run_checks(&|| context.stop.is_cancelled()) {
+        Ok(checks) => print_checks(context, &build.manifest.id, &checks),
+        Err(VerifyError::Stopped) => print_not_verified(context, id, context.stop_code(), "stopped"),
+        Err(error @ (VerifyError::ChecksFailed { .. } | VerifyError::Shortage(_))) => {
+            print_not_verified(context, id, FAILED, &error_chain(&error))
         }
     }
 }
 
 /// The object where there was nothing to put to the proof: what is not proven is not `ok`.
-pub(super) fn nothing_proven(id: Option<&str>, words: &str) -> Value {
+pub(super) fn not_verified(id: Option<&str>, words: &str) -> Value {
     json!({ "ok": false, "build": id, "checks": [], "error": words })
 }
 
-fn unproven(context: &Context, id: Option<&str>, code: u8, words: &str) -> u8 {
+fn print_not_verified(context: &Context, id: Option<&str>, code: u8, words: &str) -> u8 {
     if context.json {
-        say_json(&nothing_proven(id, words));
+        print_json(&not_verified(id, words));
     }
-    complain(words);
+    print_error(words);
     code
 }
 
-fn answer(context: &Context, id: &str, checks: &[Check]) -> u8 {
+fn print_checks(context: &Context, id: &str, checks: &[Check]) -> u8 {
     let ok = checks.iter().all(|check| check.ok);
     if context.json {
-        say_json(&json!({ "ok": ok, "build": id, "checks": checks }));
+        print_json(&json!({ "ok": ok, "build": id, "checks": checks }));
     } else {
         let lines = checks.iter().map(|check| {
             if check.ok {
@@ -69,7 +69,7 @@ fn answer(context: &Context, id: &str, checks: &[Check]) -> u8 {
             }
         });
         let verdict = if ok { "is proven" } else { "is damaged; `reindexd build --full` makes a new one" };
-        say(&format!("{}build {id} {verdict}\n", lines.collect::<String>()));
+        print(&format!("{}build {id} {verdict}\n", lines.collect::<String>()));
     }
     if ok { DONE } else { FAILED }
 }

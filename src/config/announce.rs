@@ -6,32 +6,43 @@
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::span;
-use super::origin::{Given, Sheet};
-use super::{Announce, ConfigError, How, paths, raw, url};
+use super::check::duration;
+use super::origin::{Resolved, Sourced};
+use super::{AnnounceMethod, AnnounceSettings, ConfigError, paths, raw, url};
 
-pub(super) fn announce(raw: &[raw::Announce], sheet: &mut Sheet<'_>) -> Result<Vec<Announce>, ConfigError> {
-    raw.iter().enumerate().map(|(nth, raw)| one(&format!("announce[{nth}]"), raw, sheet)).collect()
+pub(super) fn announce(
+    raw: &[raw::RawAnnounce],
+    sheet: &mut Resolved<'_>,
+) -> Result<Vec<AnnounceSettings>, ConfigError> {
+    raw.iter().enumerate().map(|(nth, raw)| announce_entry(&format!("announce[{nth}]"), raw, sheet)).collect()
 }
 
-fn one(entry: &str, raw: &raw::Announce, sheet: &mut Sheet<'_>) -> Result<Announce, ConfigError> {
-    let how = how(entry, raw, sheet)?;
+fn announce_entry(
+    entry: &str,
+    raw: &raw::RawAnnounce,
+    sheet: &mut Resolved<'_>,
+) -> Result<AnnounceSettings, ConfigError> {
+    let how = announce_method(entry, raw, sheet)?;
     let confirm = match sheet.written(raw.confirm.as_ref()) {
         Some(given) => Some(address(format!("{entry}.confirm"), &given, sheet)?),
         None => None,
     };
-    let asks = confirm.is_some() || matches!(how, How::Post(_));
+    let asks = confirm.is_some() || matches!(how, AnnounceMethod::Post(_));
     let token_file = token_file(entry, asks, raw, sheet)?;
     let (default, allowed) = (Duration::from_secs(10), Duration::from_millis(100)..=Duration::from_secs(600));
-    let timeout = span(sheet, &format!("{entry}.timeout"), raw.timeout.as_ref(), default, allowed)?;
-    Ok(Announce { how, confirm, token_file, timeout })
+    let timeout = duration(sheet, &format!("{entry}.timeout"), raw.timeout.as_ref(), default, allowed)?;
+    Ok(AnnounceSettings { method: how, confirm, token_file, timeout })
 }
 
-fn how(entry: &str, raw: &raw::Announce, sheet: &mut Sheet<'_>) -> Result<How, ConfigError> {
+fn announce_method(
+    entry: &str,
+    raw: &raw::RawAnnounce,
+    sheet: &mut Resolved<'_>,
+) -> Result<AnnounceMethod, ConfigError> {
     let key = format!("{entry}.post");
     match (sheet.written(raw.post.as_ref()), sheet.written(raw.command.as_ref())) {
-        (Some(post), None) => address(key, &post, sheet).map(How::Post),
-        (None, Some(given)) => command(format!("{entry}.command"), given, sheet).map(How::Command),
+        (Some(post), None) => address(key, &post, sheet).map(AnnounceMethod::Post),
+        (None, Some(given)) => command(format!("{entry}.command"), given, sheet).map(AnnounceMethod::Command),
         (Some(post), Some(_)) => {
             Err(url::refused(&key, &post, "either post or command, not both".to_owned()))
         }
@@ -39,30 +50,30 @@ fn how(entry: &str, raw: &raw::Announce, sheet: &mut Sheet<'_>) -> Result<How, C
     }
 }
 
-fn address(key: String, given: &Given<String>, sheet: &mut Sheet<'_>) -> Result<String, ConfigError> {
+fn address(key: String, given: &Sourced<String>, sheet: &mut Resolved<'_>) -> Result<String, ConfigError> {
     let address = url::checked(&given.value).map_err(|expected| url::refused(&key, given, expected))?;
-    sheet.settle(key, &address, &given.origin);
+    sheet.record(key, &address, &given.origin);
     Ok(address)
 }
 
 fn command(
     key: String,
-    given: Given<Vec<String>>,
-    sheet: &mut Sheet<'_>,
+    given: Sourced<Vec<String>>,
+    sheet: &mut Resolved<'_>,
 ) -> Result<Vec<String>, ConfigError> {
     let named = given.value.first().is_some_and(|program| !program.is_empty());
     if !named || given.value.iter().any(|word| word.contains('\0')) {
         return Err(given.refused(&key, "a program and its arguments, each a string of its own"));
     }
-    sheet.settle(key, given.value.join(" "), &given.origin);
+    sheet.record(key, given.value.join(" "), &given.origin);
     Ok(given.value)
 }
 
 fn token_file(
     entry: &str,
     asks: bool,
-    raw: &raw::Announce,
-    sheet: &mut Sheet<'_>,
+    raw: &raw::RawAnnounce,
+    sheet: &mut Resolved<'_>,
 ) -> Result<Option<PathBuf>, ConfigError> {
     let key = format!("{entry}.token_file");
     let Some(given) = sheet.written(raw.token_file.as_ref()) else { return Ok(None) };
@@ -70,6 +81,6 @@ fn token_file(
         return Err(given.refused(&key, "no token file: nothing is requested that could carry it"));
     }
     let path = paths::checked(&given.value).map_err(|expected| given.refused(&key, expected))?;
-    sheet.settle(key, path.display(), &given.origin);
+    sheet.record(key, path.display(), &given.origin);
     Ok(Some(path))
 }

@@ -10,14 +10,14 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 
-use super::origin::{Given, Origin};
+use super::origin::{Sourced, ValueOrigin};
 use super::{ConfigError, Provider, file, process_env};
 
 /// The name of the credential in the unit's `LoadCredential=`.
 pub const CREDENTIAL: &str = "embedding-api-key";
 
 /// Longer than any key, short enough to notice that the wrong file was named.
-const LONGEST: u64 = 16 * 1024;
+const MAX_KEY_BYTES: u64 = 16 * 1024;
 
 /// A secret that opens the provider; prints as `***`.
 #[derive(Clone)]
@@ -85,7 +85,7 @@ pub(super) fn find(
     cwd: &Path,
     variables: &process_env::Variables<'_>,
     note: &mut dyn FnMut(String),
-) -> Result<Option<Given<ApiKey>>, ConfigError> {
+) -> Result<Option<Sourced<ApiKey>>, ConfigError> {
     let names: &[&'static str] = match provider {
         Provider::Gemini => &[process_env::GOOGLE_API_KEY, process_env::GEMINI_API_KEY],
         Provider::OpenAi => &[process_env::OPENAI_API_KEY],
@@ -93,23 +93,23 @@ pub(super) fn find(
     };
     if let Some(path) = key_file {
         let value = read_secret(&cwd.join(path))?;
-        return Ok(Some(Given { value, origin: Origin::KeyFile(path.to_path_buf()) }));
+        return Ok(Some(Sourced { value, origin: ValueOrigin::KeyFile(path.to_path_buf()) }));
     }
     if let Some(directory) = variables.environment(process_env::CREDENTIALS_DIRECTORY)?
         && let Some(value) = credential(&Path::new(&directory).join(CREDENTIAL))?
     {
-        return Ok(Some(Given { value, origin: Origin::Credential }));
+        return Ok(Some(Sourced { value, origin: ValueOrigin::Credential }));
     }
-    let mut found: Option<Given<ApiKey>> = None;
+    let mut found: Option<Sourced<ApiKey>> = None;
     for &name in names {
         let Some(given) = variables.get(name)? else {
             continue;
         };
         match &found {
             None => {
-                let value =
-                    ApiKey::new(&given.value).map_err(|fault| ConfigError::Variable { name, fault })?;
-                found = Some(Given { value, origin: given.origin });
+                let value = ApiKey::new(&given.value)
+                    .map_err(|fault| ConfigError::Variable { name, message: fault })?;
+                found = Some(Sourced { value, origin: given.origin });
             }
             Some(first) if first.value.expose() != given.value.trim() => {
                 note(format!("the key of {} is used, the different one in {name} is not", first.origin));
@@ -121,7 +121,7 @@ pub(super) fn find(
 }
 
 fn optional_secret(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
-    match file::read("key file", path, LONGEST)? {
+    match file::read("key file", path, MAX_KEY_BYTES)? {
         Some(text) => ApiKey::new(&text).map(Some).map_err(|fault| unusable(path, fault)),
         None => Ok(None),
     }
@@ -130,12 +130,12 @@ fn optional_secret(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
 /// The credential; an empty one counts as unset, as an empty variable does: a
 /// unit that has no key to hand over sets it to an empty line.
 fn credential(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
-    match file::read("key file", path, LONGEST)? {
+    match file::read("key file", path, MAX_KEY_BYTES)? {
         Some(text) if text.trim().is_empty() => Ok(None),
         _ => optional_secret(path),
     }
 }
 
 fn unusable(path: &Path, fault: String) -> ConfigError {
-    ConfigError::Unusable { what: "key file", path: path.to_path_buf(), fault }
+    ConfigError::Unusable { what: "key file", path: path.to_path_buf(), message: fault }
 }

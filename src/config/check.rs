@@ -2,7 +2,7 @@
 //!
 //! One function per section, in the order of the file. Each value is taken
 //! from the highest layer that has it, proven to be in its range, and written
-//! down in the [`Sheet`] with its origin. `embedding` and `announce` have files of
+//! down in the [`Resolved`] with its origin. `embedding` and `announce` have files of
 //! their own.
 
 use std::fmt::Display;
@@ -12,11 +12,11 @@ use std::time::Duration;
 
 use toml::Spanned;
 
-use super::origin::{Given, Origin, Sheet};
-use super::raw::{self, Written};
+use super::origin::{Resolved, Sourced, ValueOrigin};
+use super::raw::{self, DurationText};
 use super::{
-    ConfigError, Guard, Log, LogFormat, On, Publish, Source, Trigger, WatchMode, database_url, duration,
-    paths, process_env,
+    ConfigError, GuardSettings, LogFormat, LogSettings, PublishSettings, SourceSettings, TriggerOn,
+    TriggerSettings, WatchMode, database_url, duration, paths, process_env,
 };
 
 const MS: Duration = Duration::from_millis(1);
@@ -25,68 +25,87 @@ const MINUTE: Duration = Duration::from_secs(60);
 const HOUR: Duration = Duration::from_secs(3600);
 
 /// More builds than anybody keeps by intent; each is a copy of the whole index.
-const MOST_KEPT: i64 = 100;
+const MAX_KEEP: i64 = 100;
 
-pub(super) fn source(raw: &raw::Source, sheet: &mut Sheet<'_>, cwd: &Path) -> Result<Source, ConfigError> {
+pub(super) fn source(
+    raw: &raw::RawSource,
+    sheet: &mut Resolved<'_>,
+    cwd: &Path,
+) -> Result<SourceSettings, ConfigError> {
     const KEY: &str = "source.database";
     let exists = |path: &Path| cwd.join(path).exists();
     let (given, location) = if let Some(given) = sheet.variables.get(process_env::DATABASE_URL)? {
-        let location = database_url::Location::from_url(&given.value);
+        let location = database_url::DatabaseLocation::from_url(&given.value);
         (given, location)
     } else {
         let given = sheet.written(raw.database.as_ref());
-        let given = given.unwrap_or_else(|| Given::default("data/experts.db".to_owned()));
-        let location = database_url::Location::from_setting(&given.value);
+        let given = given.unwrap_or_else(|| Sourced::from_default("data/experts.db".to_owned()));
+        let location = database_url::DatabaseLocation::from_setting(&given.value);
         (given, location)
     };
-    let database = location.and_then(|location| location.settle(exists)).map_err(|expected| {
+    let database = location.and_then(|location| location.resolve(exists)).map_err(|expected| {
         given.clone().map(|text| database_url::printable(&text)).refused(KEY, expected)
     })?;
-    sheet.settle(KEY, database.display(), &given.origin);
-    Ok(Source { database })
+    sheet.record(KEY, database.display(), &given.origin);
+    Ok(SourceSettings { database })
 }
 
-pub(super) fn trigger(raw: &raw::Trigger, sheet: &mut Sheet<'_>) -> Result<Trigger, ConfigError> {
+pub(super) fn trigger(
+    raw: &raw::RawTrigger,
+    sheet: &mut Resolved<'_>,
+) -> Result<TriggerSettings, ConfigError> {
     let marker = path(sheet, "trigger.marker", None, raw.marker.as_ref(), "data/tagging-complete")?;
     let on = on(raw, sheet)?;
-    let quiet = span(sheet, "trigger.quiet", raw.quiet.as_ref(), 30 * SECOND, Duration::ZERO..=HOUR)?;
+    let quiet = duration(sheet, "trigger.quiet", raw.quiet.as_ref(), 30 * SECOND, Duration::ZERO..=HOUR)?;
     let max_wait = max_wait(raw, sheet, quiet)?;
-    let marker_quiet =
-        span(sheet, "trigger.marker_quiet", raw.marker_quiet.as_ref(), 250 * MS, Duration::ZERO..=MINUTE)?;
-    let resync = span(sheet, "trigger.resync", raw.resync.as_ref(), 10 * MINUTE, 100 * MS..=24 * HOUR)?;
-    let watch = sheet.written(raw.watch.as_ref()).unwrap_or_else(|| Given::default("auto".to_owned()));
+    let marker_quiet = duration(
+        sheet,
+        "trigger.marker_quiet",
+        raw.marker_quiet.as_ref(),
+        250 * MS,
+        Duration::ZERO..=MINUTE,
+    )?;
+    let resync = duration(sheet, "trigger.resync", raw.resync.as_ref(), 10 * MINUTE, 100 * MS..=24 * HOUR)?;
+    let watch = sheet.written(raw.watch.as_ref()).unwrap_or_else(|| Sourced::from_default("auto".to_owned()));
     let modes = [("auto", WatchMode::Auto), ("inotify", WatchMode::Inotify), ("poll", WatchMode::Poll)];
     let watch = choice(sheet, "trigger.watch", &watch, &modes)?;
     let poll_interval =
-        span(sheet, "trigger.poll_interval", raw.poll_interval.as_ref(), 2 * SECOND, 50 * MS..=HOUR)?;
-    Ok(Trigger { marker, on, quiet, max_wait, marker_quiet, resync, watch, poll_interval })
+        duration(sheet, "trigger.poll_interval", raw.poll_interval.as_ref(), 2 * SECOND, 50 * MS..=HOUR)?;
+    Ok(TriggerSettings { marker, on, quiet, max_wait, marker_quiet, resync, watch, poll_interval })
 }
 
-fn on(raw: &raw::Trigger, sheet: &mut Sheet<'_>) -> Result<On, ConfigError> {
+fn on(raw: &raw::RawTrigger, sheet: &mut Resolved<'_>) -> Result<TriggerOn, ConfigError> {
     const KEY: &str = "trigger.on";
-    let default = || Given::default(vec!["database".to_owned(), "marker".to_owned()]);
+    let default = || Sourced::from_default(vec!["database".to_owned(), "marker".to_owned()]);
     let given = sheet.written(raw.on.as_ref()).unwrap_or_else(default);
     let has = |name: &str| given.value.iter().any(|word| word == name);
     if given.value.is_empty() || given.value.iter().any(|word| word != "database" && word != "marker") {
         return Err(given.refused(KEY, "one or both of \"database\" and \"marker\""));
     }
-    sheet.settle(KEY, given.value.join(", "), &given.origin);
-    Ok(On { database: has("database"), marker: has("marker") })
+    sheet.record(KEY, given.value.join(", "), &given.origin);
+    Ok(TriggerOn { database: has("database"), marker: has("marker") })
 }
 
 /// A window that closes before it is quiet would never be.
-fn max_wait(raw: &raw::Trigger, sheet: &mut Sheet<'_>, quiet: Duration) -> Result<Duration, ConfigError> {
+fn max_wait(
+    raw: &raw::RawTrigger,
+    sheet: &mut Resolved<'_>,
+    quiet: Duration,
+) -> Result<Duration, ConfigError> {
     const KEY: &str = "trigger.max_wait";
-    let max_wait = span(sheet, KEY, raw.max_wait.as_ref(), 10 * MINUTE, Duration::ZERO..=24 * HOUR)?;
+    let max_wait = duration(sheet, KEY, raw.max_wait.as_ref(), 10 * MINUTE, Duration::ZERO..=24 * HOUR)?;
     if max_wait >= quiet {
         return Ok(max_wait);
     }
-    let origin = sheet.written(raw.max_wait.as_ref()).map_or(Origin::Default, |given| given.origin);
-    let given = Given { value: duration::print(max_wait), origin };
+    let origin = sheet.written(raw.max_wait.as_ref()).map_or(ValueOrigin::Default, |given| given.origin);
+    let given = Sourced { value: duration::print(max_wait), origin };
     Err(given.refused(KEY, format!("at least trigger.quiet, which is {}", duration::print(quiet))))
 }
 
-pub(super) fn publish(raw: &raw::Publish, sheet: &mut Sheet<'_>) -> Result<Publish, ConfigError> {
+pub(super) fn publish(
+    raw: &raw::RawPublish,
+    sheet: &mut Resolved<'_>,
+) -> Result<PublishSettings, ConfigError> {
     let index = path(
         sheet,
         "publish.index",
@@ -102,42 +121,43 @@ pub(super) fn publish(raw: &raw::Publish, sheet: &mut Sheet<'_>) -> Result<Publi
         "data/metadata.json",
     )?;
     // Two at the least: the build that is served and the one to go back to.
-    let keep = whole(sheet, "publish.keep", raw.keep.as_ref(), 3, 2..=MOST_KEPT)?;
-    Ok(Publish { index, metadata, keep })
+    let keep = integer(sheet, "publish.keep", raw.keep.as_ref(), 3, 2..=MAX_KEEP)?;
+    Ok(PublishSettings { index, metadata, keep })
 }
 
-pub(super) fn guard(raw: &raw::Guard, sheet: &mut Sheet<'_>) -> Result<Guard, ConfigError> {
+pub(super) fn guard(raw: &raw::RawGuard, sheet: &mut Resolved<'_>) -> Result<GuardSettings, ConfigError> {
     const KEY: &str = "guard.max_shrink";
-    let given = sheet.written(raw.max_shrink.as_ref()).unwrap_or_else(|| Given::default(0.3));
+    let given = sheet.written(raw.max_shrink.as_ref()).unwrap_or_else(|| Sourced::from_default(0.3));
     if !(0.0..=1.0).contains(&given.value) {
         return Err(given.refused(KEY, "a share from 0 to 1, such as 0.3"));
     }
-    sheet.settle(KEY, given.value, &given.origin);
-    Ok(Guard {
+    sheet.record(KEY, given.value, &given.origin);
+    Ok(GuardSettings {
         max_shrink: given.value,
-        max_texts: whole(sheet, "guard.max_texts", raw.max_texts.as_ref(), 0, 0..=i64::MAX)?,
-        quarantine: whole(sheet, "guard.quarantine", raw.quarantine.as_ref(), 0, 0..=i64::MAX)?,
+        max_texts: integer(sheet, "guard.max_texts", raw.max_texts.as_ref(), 0, 0..=i64::MAX)?,
+        quarantine: integer(sheet, "guard.quarantine", raw.quarantine.as_ref(), 0, 0..=i64::MAX)?,
     })
 }
 
-pub(super) fn log(raw: &raw::Log, sheet: &mut Sheet<'_>) -> Result<Log, ConfigError> {
+pub(super) fn log(raw: &raw::RawLog, sheet: &mut Resolved<'_>) -> Result<LogSettings, ConfigError> {
     const KEY: &str = "log.level";
-    let given = sheet.written(raw.level.as_ref()).unwrap_or_else(|| Given::default("info".to_owned()));
+    let given = sheet.written(raw.level.as_ref()).unwrap_or_else(|| Sourced::from_default("info".to_owned()));
     if !given.value.split(',').all(|directive| is_directive(directive.trim())) {
         let expected = "off, error, warn, info, debug or trace, or a list such as \"info,reindexd::adapters::watch=debug\"";
         return Err(given.refused(KEY, expected));
     }
     let level = given.value.to_lowercase();
-    sheet.settle(KEY, &level, &given.origin);
+    sheet.record(KEY, &level, &given.origin);
     let formats = [
         ("auto", LogFormat::Auto),
         ("text", LogFormat::Text),
         ("json", LogFormat::Json),
         ("journal", LogFormat::Journal),
     ];
-    let format = sheet.written(raw.format.as_ref()).unwrap_or_else(|| Given::default("auto".to_owned()));
+    let format =
+        sheet.written(raw.format.as_ref()).unwrap_or_else(|| Sourced::from_default("auto".to_owned()));
     let format = choice(sheet, "log.format", &format, &formats)?;
-    Ok(Log { level, format })
+    Ok(LogSettings { level, format })
 }
 
 /// A level, or a target with one. A target alone is not taken: it would let any slip pass for a target.
@@ -153,59 +173,61 @@ fn is_directive(text: &str) -> bool {
 
 /// A path, from its variable, the file or the default.
 pub(super) fn path(
-    sheet: &mut Sheet<'_>,
+    sheet: &mut Resolved<'_>,
     key: &str,
     variable: Option<&'static str>,
     raw: Option<&Spanned<String>>,
     default: &str,
 ) -> Result<PathBuf, ConfigError> {
     let set = variable.map(|name| sheet.variables.get(name)).transpose()?.flatten();
-    let given = set.or_else(|| sheet.written(raw)).unwrap_or_else(|| Given::default(default.to_owned()));
+    let given =
+        set.or_else(|| sheet.written(raw)).unwrap_or_else(|| Sourced::from_default(default.to_owned()));
     let path = paths::checked(&given.value).map_err(|expected| given.refused(key, expected))?;
-    sheet.settle(key, path.display(), &given.origin);
+    sheet.record(key, path.display(), &given.origin);
     Ok(path)
 }
 
 /// A duration from the file, or the default.
-pub(super) fn span(
-    sheet: &mut Sheet<'_>,
+pub(super) fn duration(
+    sheet: &mut Resolved<'_>,
     key: &str,
-    raw: Option<&Spanned<Written>>,
+    raw: Option<&Spanned<DurationText>>,
     default: Duration,
     allowed: RangeInclusive<Duration>,
 ) -> Result<Duration, ConfigError> {
-    let given = sheet.written(raw).unwrap_or_else(|| Given::default(Written(duration::print(default))));
+    let given =
+        sheet.written(raw).unwrap_or_else(|| Sourced::from_default(DurationText(duration::print(default))));
     let value = duration::parse(&given.value.0).filter(|value| allowed.contains(value)).ok_or_else(|| {
         let [from, to] = [*allowed.start(), *allowed.end()].map(duration::print);
-        given.refused(key, format!("{} from {from} to {to}", duration::FORM))
+        given.refused(key, format!("{} from {from} to {to}", duration::SYNTAX))
     })?;
-    sheet.settle(key, duration::print(value), &given.origin);
+    sheet.record(key, duration::print(value), &given.origin);
     Ok(value)
 }
 
 /// A whole number from the file, or the default.
-pub(super) fn whole<N: TryFrom<i64> + Display>(
-    sheet: &mut Sheet<'_>,
+pub(super) fn integer<N: TryFrom<i64> + Display>(
+    sheet: &mut Resolved<'_>,
     key: &str,
     raw: Option<&Spanned<i64>>,
     default: i64,
     allowed: RangeInclusive<i64>,
 ) -> Result<N, ConfigError> {
-    let given = sheet.written(raw).unwrap_or_else(|| Given::default(default));
+    let given = sheet.written(raw).unwrap_or_else(|| Sourced::from_default(default));
     within(sheet, key, &given, &allowed)
 }
 
 /// A whole number, proven to be in its range.
 pub(super) fn within<N: TryFrom<i64> + Display>(
-    sheet: &mut Sheet<'_>,
+    sheet: &mut Resolved<'_>,
     key: &str,
-    given: &Given<i64>,
+    given: &Sourced<i64>,
     allowed: &RangeInclusive<i64>,
 ) -> Result<N, ConfigError> {
     let value =
         Some(given.value).filter(|value| allowed.contains(value)).and_then(|value| N::try_from(value).ok());
     let value = value.ok_or_else(|| given.refused(key, number_in(allowed)))?;
-    sheet.settle(key, &value, &given.origin);
+    sheet.record(key, &value, &given.origin);
     Ok(value)
 }
 
@@ -219,15 +241,15 @@ pub(super) fn number_in(allowed: &RangeInclusive<i64>) -> String {
 
 /// One of a few words.
 pub(super) fn choice<T: Copy>(
-    sheet: &mut Sheet<'_>,
+    sheet: &mut Resolved<'_>,
     key: &str,
-    given: &Given<String>,
+    given: &Sourced<String>,
     choices: &[(&str, T)],
 ) -> Result<T, ConfigError> {
     let Some((word, chosen)) = choices.iter().find(|(word, _)| *word == given.value) else {
         let words: Vec<_> = choices.iter().map(|(word, _)| *word).collect();
         return Err(given.refused(key, format!("one of {}", words.join(", "))));
     };
-    sheet.settle(key, word, &given.origin);
+    sheet.record(key, word, &given.origin);
     Ok(*chosen)
 }

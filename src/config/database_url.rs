@@ -6,30 +6,30 @@
 //! and other engines are refused: no other process's rows could be seen there.
 //!
 //! `SQLAlchemy` 1.4 and 2.0 take `%20` in a path literally, 2.1 decodes it. A
-//! [`Location`] holds both readings; the file that exists decides.
+//! [`DatabaseLocation`] holds both readings; the file that exists decides.
 
 use std::path::{Path, PathBuf};
 
 use super::paths;
 
 /// The forms that are understood, for messages.
-const FORMS: &str = "sqlite:///relative/path or sqlite:////absolute/path";
+const SYNTAX: &str = "sqlite:///relative/path or sqlite:////absolute/path";
 
 /// Drivers for plain files; the encrypted and the remote ones are other engines.
 const DRIVERS: [&str; 3] = ["pysqlite", "pysqlite_numeric", "aiosqlite"];
 
 /// A database file as it was named, before anyone has looked for it.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) struct Location {
+pub(super) struct DatabaseLocation {
     literal: PathBuf,
     decoded: Option<PathBuf>,
 }
 
-impl Location {
+impl DatabaseLocation {
     /// Reads the value of `DATABASE_URL`. The error says what was expected.
     pub(super) fn from_url(url: &str) -> Result<Self, String> {
         let Some((scheme, rest)) = url.split_once("://") else {
-            return Err(FORMS.to_owned());
+            return Err(SYNTAX.to_owned());
         };
         check_scheme(scheme)?;
         let path = rest.split_once('?').map_or(rest, |(path, _query)| path);
@@ -37,7 +37,7 @@ impl Location {
             return Err(in_memory());
         }
         let Some(path) = path.strip_prefix('/') else {
-            return Err(format!("{FORMS}, with three slashes at least"));
+            return Err(format!("{SYNTAX}, with three slashes at least"));
         };
         let literal = database_file(path)?;
         let decoded = match percent_decoded(path) {
@@ -53,13 +53,13 @@ impl Location {
             return Self::from_url(text);
         }
         if text.starts_with("sqlite:") || text.starts_with("sqlite+") {
-            return Err(format!("a path or {FORMS}"));
+            return Err(format!("a path or {SYNTAX}"));
         }
         Ok(Self { literal: database_file(text)?, decoded: None })
     }
 
     /// The one file that is meant; `exists` is asked only where the two readings differ.
-    pub(super) fn settle(self, exists: impl Fn(&Path) -> bool) -> Result<PathBuf, String> {
+    pub(super) fn resolve(self, exists: impl Fn(&Path) -> bool) -> Result<PathBuf, String> {
         let Some(decoded) = self.decoded else {
             return Ok(self.literal);
         };
@@ -91,11 +91,11 @@ fn check_scheme(scheme: &str) -> Result<(), String> {
     if engine == "sqlite" && driver.is_none_or(|driver| DRIVERS.contains(&driver)) {
         return Ok(());
     }
-    Err(format!("a SQLite file, {FORMS}: no other database can be watched and read"))
+    Err(format!("a SQLite file, {SYNTAX}: no other database can be watched and read"))
 }
 
 fn in_memory() -> String {
-    format!("a database file, {FORMS}: a database in memory belongs to one process alone")
+    format!("a database file, {SYNTAX}: a database in memory belongs to one process alone")
 }
 
 fn database_file(path: &str) -> Result<PathBuf, String> {
@@ -104,7 +104,7 @@ fn database_file(path: &str) -> Result<PathBuf, String> {
     }
     if path.starts_with("file:") {
         return Err(format!(
-            "a path without \"file:\" before it, {FORMS}: SQLite URI filenames are not followed"
+            "a path without \"file:\" before it, {SYNTAX}: SQLite URI filenames are not followed"
         ));
     }
     paths::checked(path)
@@ -134,7 +134,7 @@ mod tests {
     use super::*;
 
     fn url(text: &str) -> Result<PathBuf, String> {
-        Location::from_url(text)?.settle(|_| false)
+        DatabaseLocation::from_url(text)?.resolve(|_| false)
     }
 
     #[test]
@@ -162,7 +162,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_not_a_database_file_is_refused_in_words() {
+    fn what_is_not_a_database_file_is_refused_with_a_message() {
         for (text, expected) in [
             ("", "sqlite:///relative"),
             ("data/experts.db", "sqlite:///relative"),
@@ -194,7 +194,8 @@ mod tests {
 
     #[test]
     fn the_setting_takes_a_plain_path_and_a_url_alike() {
-        let setting = |text| Location::from_setting(text).and_then(|location| location.settle(|_| false));
+        let setting =
+            |text| DatabaseLocation::from_setting(text).and_then(|location| location.resolve(|_| false));
         assert_eq!(setting("data/experts.db"), Ok("data/experts.db".into()));
         assert_eq!(setting("/srv/experts.db"), Ok("/srv/experts.db".into()));
         assert_eq!(setting("a?b%20.db"), Ok("a?b%20.db".into()));
@@ -209,9 +210,9 @@ mod tests {
     #[test]
     fn where_versions_of_sqlalchemy_differ_the_file_that_exists_is_meant() {
         let settle = |there: &'static [&str]| {
-            Location::from_url("sqlite:///a%20b.db")
+            DatabaseLocation::from_url("sqlite:///a%20b.db")
                 .unwrap()
-                .settle(|path| there.iter().any(|name| Path::new(name) == path))
+                .resolve(|path| there.iter().any(|name| Path::new(name) == path))
         };
         assert_eq!(settle(&[]), Ok("a%20b.db".into()));
         assert_eq!(settle(&["a%20b.db"]), Ok("a%20b.db".into()));
@@ -234,10 +235,10 @@ mod tests {
             text in "(sqlite|file|[a-z+]{0,8})?:?/{0,4}[a-z?%0-9:@#.]{0,20}|.{0,20}",
         ) {
             prop_assert_eq!(url(&format!("sqlite:///{path}")), Ok(PathBuf::from(&path)));
-            let setting = Location::from_setting(&path).and_then(|location| location.settle(|_| false));
+            let setting = DatabaseLocation::from_setting(&path).and_then(|location| location.resolve(|_| false));
             prop_assert_eq!(setting, Ok(PathBuf::from(&path)));
             url(&text).ok();
-            Location::from_setting(&text).ok();
+            DatabaseLocation::from_setting(&text).ok();
             printable(&text);
         }
     }

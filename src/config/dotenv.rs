@@ -198,7 +198,7 @@ mod tests {
     }
 
     #[test]
-    fn a_line_that_nobody_can_read_is_told_and_passed_over() {
+    fn an_unreadable_line_is_reported_and_skipped() {
         for (text, lines, values) in [
             ("A='x\nB=2", vec![1], 1),
             ("A='x'y\nB=2", vec![1], 1),

@@ -8,7 +8,7 @@ use std::time::Duration;
 use jiff::SignedDuration;
 
 /// What a duration looks like, for messages.
-pub(super) const FORM: &str = "a duration in quotes, such as \"30s\", \"10m\" or \"1h 30m\"";
+pub(super) const SYNTAX: &str = "a duration in quotes, such as \"30s\", \"10m\" or \"1h 30m\"";
 
 /// Reads a duration; `None` if the text is not one, or is negative.
 pub(super) fn parse(text: &str) -> Option<Duration> {

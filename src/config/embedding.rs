@@ -6,9 +6,9 @@
 
 use std::path::Path;
 
-use super::check::{choice, number_in, span, whole, within};
-use super::origin::{Given, Origin, Sheet};
-use super::{ConfigError, Embedding, Provider, api_key, duration, paths, process_env, raw, url};
+use super::check::{choice, duration, integer, number_in, within};
+use super::origin::{Resolved, Sourced, ValueOrigin};
+use super::{ConfigError, EmbeddingSettings, Provider, api_key, duration, paths, process_env, raw, url};
 
 const MODEL: &str = "embedding.model";
 const DIMENSION: &str = "embedding.dimension";
@@ -24,21 +24,21 @@ const PROVIDERS: [(&str, Provider); 3] =
 
 /// The section as one layer at a time sees it.
 struct Layers<'a> {
-    raw: &'a raw::Embedding,
+    raw: &'a raw::RawEmbedding,
     /// The provider in force.
     provider: Provider,
     /// The settings file speaks of another provider.
-    file_aside: bool,
+    without_file: bool,
     /// `.env` speaks of another provider.
-    dotenv_aside: bool,
+    without_dotenv: bool,
 }
 
 /// Settles the section. `keys`: where a relative key file begins; `None` where no key is looked for.
 pub(super) fn embedding(
-    raw: &raw::Embedding,
-    sheet: &mut Sheet<'_>,
+    raw: &raw::RawEmbedding,
+    sheet: &mut Resolved<'_>,
     keys: Option<&Path>,
-) -> Result<Embedding, ConfigError> {
+) -> Result<EmbeddingSettings, ConfigError> {
     let layers = layers(raw, sheet)?;
     let provider = layers.provider;
     let model = model(&layers, sheet)?;
@@ -52,21 +52,26 @@ pub(super) fn embedding(
         sheet.note(format!("embedding.base_url is {base}: the API key goes there unencrypted"));
     }
     let batch_size = batch_size(&layers, sheet)?;
-    let concurrency = whole(sheet, "embedding.concurrency", raw.concurrency.as_ref(), 4, 1..=64)?;
+    let concurrency = integer(sheet, "embedding.concurrency", raw.concurrency.as_ref(), 4, 1..=64)?;
     let items_per_minute =
-        whole(sheet, "embedding.items_per_minute", raw.items_per_minute.as_ref(), 0, 0..=1_000_000)?;
+        integer(sheet, "embedding.items_per_minute", raw.items_per_minute.as_ref(), 0, 0..=1_000_000)?;
     let [hundred_ms, minute, hour, day] =
         ["100ms", "1m", "1h", "24h"].map(|text| duration::parse(text).expect("these four are durations"));
-    let request_timeout =
-        span(sheet, "embedding.request_timeout", raw.request_timeout.as_ref(), minute, hundred_ms..=hour)?;
-    let retry_budget = span(
+    let request_timeout = duration(
+        sheet,
+        "embedding.request_timeout",
+        raw.request_timeout.as_ref(),
+        minute,
+        hundred_ms..=hour,
+    )?;
+    let retry_budget = duration(
         sheet,
         "embedding.retry_budget",
         raw.retry_budget.as_ref(),
         10 * minute,
         std::time::Duration::ZERO..=day,
     )?;
-    Ok(Embedding {
+    Ok(EmbeddingSettings {
         provider,
         model,
         dimension,
@@ -82,9 +87,9 @@ pub(super) fn embedding(
 }
 
 /// Settles the provider, and which layers speak of it.
-fn layers<'a>(raw: &'a raw::Embedding, sheet: &mut Sheet<'_>) -> Result<Layers<'a>, ConfigError> {
+fn layers<'a>(raw: &'a raw::RawEmbedding, sheet: &mut Resolved<'_>) -> Result<Layers<'a>, ConfigError> {
     const KEY: &str = "embedding.provider";
-    let default = || Given::default("gemini".to_owned());
+    let default = || Sourced::from_default("gemini".to_owned());
     let written = sheet.written(raw.provider.as_ref()).unwrap_or_else(default);
     let given = sheet.variables.get(process_env::EMBEDDING_PROVIDER)?.unwrap_or_else(|| written.clone());
     let provider = choice(sheet, KEY, &given, &PROVIDERS)?;
@@ -93,7 +98,7 @@ fn layers<'a>(raw: &'a raw::Embedding, sheet: &mut Sheet<'_>) -> Result<Layers<'
     }
     let file_aside = written.value != given.value;
     let in_dotenv = sheet.variables.dotenv(process_env::EMBEDDING_PROVIDER).unwrap_or("gemini");
-    let dotenv_aside = matches!(given.origin, Origin::Environment(_)) && in_dotenv != given.value;
+    let dotenv_aside = matches!(given.origin, ValueOrigin::Environment(_)) && in_dotenv != given.value;
     let bound = [
         raw.model.is_some(),
         raw.dimension.is_some(),
@@ -108,18 +113,19 @@ fn layers<'a>(raw: &'a raw::Embedding, sheet: &mut Sheet<'_>) -> Result<Layers<'
             given.origin, written.value
         ));
     }
-    Ok(Layers { raw, provider, file_aside, dotenv_aside })
+    Ok(Layers { raw, provider, without_file: file_aside, without_dotenv: dotenv_aside })
 }
 
 impl Layers<'_> {
     /// A variable that belongs to the provider its layer speaks of.
     fn variable(
         &self,
-        sheet: &mut Sheet<'_>,
+        sheet: &mut Resolved<'_>,
         name: &'static str,
-    ) -> Result<Option<Given<String>>, ConfigError> {
+    ) -> Result<Option<Sourced<String>>, ConfigError> {
         let given = sheet.variables.get(name)?;
-        let (true, Some(Given { origin: Origin::DotEnv(_), .. })) = (self.dotenv_aside, &given) else {
+        let (true, Some(Sourced { origin: ValueOrigin::DotEnv(_), .. })) = (self.without_dotenv, &given)
+        else {
             return Ok(given);
         };
         sheet.note(format!(
@@ -130,12 +136,12 @@ impl Layers<'_> {
     }
 
     /// A value of the settings file that belongs to the provider it speaks of.
-    fn written<T: Clone>(&self, sheet: &Sheet<'_>, raw: Option<&toml::Spanned<T>>) -> Option<Given<T>> {
-        sheet.written(raw.filter(|_| !self.file_aside))
+    fn written<T: Clone>(&self, sheet: &Resolved<'_>, raw: Option<&toml::Spanned<T>>) -> Option<Sourced<T>> {
+        sheet.written(raw.filter(|_| !self.without_file))
     }
 }
 
-fn model(layers: &Layers<'_>, sheet: &mut Sheet<'_>) -> Result<String, ConfigError> {
+fn model(layers: &Layers<'_>, sheet: &mut Resolved<'_>) -> Result<String, ConfigError> {
     let default = match layers.provider {
         Provider::Gemini => "gemini-embedding-001",
         Provider::OpenAi => "text-embedding-3-small",
@@ -144,7 +150,7 @@ fn model(layers: &Layers<'_>, sheet: &mut Sheet<'_>) -> Result<String, ConfigErr
     let given = layers
         .variable(sheet, process_env::EMBEDDING_MODEL)?
         .or_else(|| layers.written(sheet, layers.raw.model.as_ref()))
-        .unwrap_or_else(|| Given::default(default.to_owned()));
+        .unwrap_or_else(|| Sourced::from_default(default.to_owned()));
     let name = given.value.trim();
     let model = match layers.provider {
         // The name becomes part of the request's path.
@@ -173,11 +179,11 @@ fn model(layers: &Layers<'_>, sheet: &mut Sheet<'_>) -> Result<String, ConfigErr
             name
         }
     };
-    sheet.settle(MODEL, model, &given.origin);
+    sheet.record(MODEL, model, &given.origin);
     Ok(model.to_owned())
 }
 
-fn dimension(layers: &Layers<'_>, sheet: &mut Sheet<'_>, model: &str) -> Result<usize, ConfigError> {
+fn dimension(layers: &Layers<'_>, sheet: &mut Resolved<'_>, model: &str) -> Result<usize, ConfigError> {
     let given = number(layers.variable(sheet, process_env::OUTPUT_DIM)?, DIMENSION)?
         .or_else(|| layers.written(sheet, layers.raw.dimension.as_ref()));
     let default = match (layers.provider, model) {
@@ -187,7 +193,7 @@ fn dimension(layers: &Layers<'_>, sheet: &mut Sheet<'_>, model: &str) -> Result<
         (Provider::OpenAi, "text-embedding-3-large") => Some(3072),
         (Provider::OpenAi, _) => None,
     };
-    let Some(given) = given.or_else(|| default.map(Given::default)) else {
+    let Some(given) = given.or_else(|| default.map(Sourced::from_default)) else {
         let expected =
             format!("the number of floats in a vector of model {model:?}, which only its server knows");
         return Err(ConfigError::Absent { key: DIMENSION.to_owned(), expected });
@@ -200,15 +206,19 @@ fn dimension(layers: &Layers<'_>, sheet: &mut Sheet<'_>, model: &str) -> Result<
     within(sheet, DIMENSION, &given, &(1..=65_536))
 }
 
-fn task_type(layers: &Layers<'_>, sheet: &mut Sheet<'_>, model: &str) -> Result<Option<String>, ConfigError> {
+fn task_type(
+    layers: &Layers<'_>,
+    sheet: &mut Resolved<'_>,
+    model: &str,
+) -> Result<Option<String>, ConfigError> {
     // Newer Gemini models know no such field: their task would have to stand in the text.
     let taken = layers.provider == Provider::Gemini && !model.starts_with("gemini-embedding-2");
     let default = if taken { "RETRIEVAL_DOCUMENT" } else { "" };
     let given = layers
         .written(sheet, layers.raw.task_type.as_ref())
-        .unwrap_or_else(|| Given::default(default.to_owned()));
+        .unwrap_or_else(|| Sourced::from_default(default.to_owned()));
     if given.value.is_empty() {
-        sheet.settle(TASK_TYPE, "none", &given.origin);
+        sheet.record(TASK_TYPE, "none", &given.origin);
         return Ok(None);
     }
     if !taken {
@@ -218,47 +228,47 @@ fn task_type(layers: &Layers<'_>, sheet: &mut Sheet<'_>, model: &str) -> Result<
     if given.value.len() > 64 || !given.value.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
         return Err(given.refused(TASK_TYPE, "a name such as RETRIEVAL_DOCUMENT, or \"\" for none"));
     }
-    sheet.settle(TASK_TYPE, &given.value, &given.origin);
+    sheet.record(TASK_TYPE, &given.value, &given.origin);
     Ok(Some(given.value))
 }
 
-fn base_url(layers: &Layers<'_>, sheet: &mut Sheet<'_>) -> Result<Option<String>, ConfigError> {
+fn base_url(layers: &Layers<'_>, sheet: &mut Resolved<'_>) -> Result<Option<String>, ConfigError> {
     const KEY: &str = "embedding.base_url";
     let set = match layers.provider {
         Provider::Gemini => layers.variable(sheet, process_env::GOOGLE_GEMINI_BASE_URL)?,
         Provider::OpenAi | Provider::Local => None,
     };
     let Some(given) = set.or_else(|| layers.written(sheet, layers.raw.base_url.as_ref())) else {
-        sheet.settle(KEY, "none", &Origin::Default);
+        sheet.record(KEY, "none", &ValueOrigin::Default);
         return Ok(None);
     };
     if layers.provider == Provider::Local {
         return Err(url::refused(KEY, &given, "no address: provider local asks nobody".to_owned()));
     }
     let base = url::checked_base(&given.value).map_err(|expected| url::refused(KEY, &given, expected))?;
-    sheet.settle(KEY, &base, &given.origin);
+    sheet.record(KEY, &base, &given.origin);
     Ok(Some(base))
 }
 
 /// Settles two lines: the file that was named, and the key wherever it came from.
 fn api_key(
     layers: &Layers<'_>,
-    sheet: &mut Sheet<'_>,
+    sheet: &mut Resolved<'_>,
     keys: Option<&Path>,
 ) -> Result<Option<api_key::ApiKey>, ConfigError> {
     const FILE: &str = "embedding.api_key_file";
     let file = match layers.written(sheet, layers.raw.api_key_file.as_ref()) {
-        Some(given) if looks_like_a_key(&given.value) => {
+        Some(given) if is_key_shaped(&given.value) => {
             let expected = "the path of a file that holds the key, never the key itself";
             return Err(given.map(|_| "***").refused(FILE, expected));
         }
         Some(given) => {
             let path = paths::checked(&given.value).map_err(|expected| given.refused(FILE, expected))?;
-            sheet.settle(FILE, path.display(), &given.origin);
+            sheet.record(FILE, path.display(), &given.origin);
             Some(path)
         }
         None => {
-            sheet.settle(FILE, "none", &Origin::Default);
+            sheet.record(FILE, "none", &ValueOrigin::Default);
             None
         }
     };
@@ -270,22 +280,23 @@ fn api_key(
     for words in notes {
         sheet.note(words);
     }
-    let (value, origin) = found.map_or((None, Origin::Default), |given| (Some(given.value), given.origin));
+    let (value, origin) =
+        found.map_or((None, ValueOrigin::Default), |given| (Some(given.value), given.origin));
     let shown = value.as_ref().map_or("none", |_| "***");
-    sheet.settle("embedding.api_key", shown, &origin);
+    sheet.record("embedding.api_key", shown, &origin);
     Ok(value)
 }
 
 /// A key written where its file should be named must not come back in an error message.
-fn looks_like_a_key(text: &str) -> bool {
+fn is_key_shaped(text: &str) -> bool {
     !text.contains(['/', '.']) && (text.starts_with("AIza") || text.starts_with("sk-"))
 }
 
-fn batch_size(layers: &Layers<'_>, sheet: &mut Sheet<'_>) -> Result<usize, ConfigError> {
+fn batch_size(layers: &Layers<'_>, sheet: &mut Resolved<'_>) -> Result<usize, ConfigError> {
     const KEY: &str = "embedding.batch_size";
     let given = number(sheet.variables.get(process_env::INGEST_BATCH_SIZE)?, KEY)?
         .or_else(|| sheet.written(layers.raw.batch_size.as_ref()))
-        .unwrap_or_else(|| Given::default(100));
+        .unwrap_or_else(|| Sourced::from_default(100));
     let most = match layers.provider {
         Provider::Gemini => 100,
         Provider::OpenAi | Provider::Local => 2048,
@@ -299,7 +310,7 @@ fn batch_size(layers: &Layers<'_>, sheet: &mut Sheet<'_>) -> Result<usize, Confi
 }
 
 /// A variable's text as a number, as Python's `int` would read it in the usual cases.
-fn number(given: Option<Given<String>>, key: &str) -> Result<Option<Given<i64>>, ConfigError> {
+fn number(given: Option<Sourced<String>>, key: &str) -> Result<Option<Sourced<i64>>, ConfigError> {
     let Some(given) = given else { return Ok(None) };
     match given.value.trim().parse() {
         Ok(value) => Ok(Some(given.map(|_| value))),

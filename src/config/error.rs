@@ -33,14 +33,14 @@ pub enum ConfigError {
         source: io::Error,
     },
     /// A file can be read but is not what it should be.
-    #[error("{what} {} {fault}", path.display())]
+    #[error("{what} {} {message}", path.display())]
     Unusable {
         /// What the file is for.
         what: &'static str,
         /// The file.
         path: PathBuf,
         /// What was found, and what was expected; never the content.
-        fault: String,
+        message: String,
     },
     /// The settings file is not TOML, or a value has the wrong type.
     #[error("{} line {line}: {message}", path.display())]
@@ -85,11 +85,11 @@ pub enum ConfigError {
         expected: String,
     },
     /// An environment variable that cannot be worked with; its value is not told.
-    #[error("environment variable {name} {fault}")]
+    #[error("environment variable {name} {message}")]
     Variable {
         /// The variable.
         name: &'static str,
         /// What was found, and what was expected; never the content.
-        fault: String,
+        message: String,
     },
 }

@@ -19,7 +19,7 @@ use super::{ConfigError, Inputs, process_env};
 const LOCAL: &str = "reindexd.toml";
 
 /// No settings file is longer than this by intent.
-const LARGEST_SETTINGS: u64 = 1024 * 1024;
+const MAX_SETTINGS_BYTES: u64 = 1024 * 1024;
 
 /// A settings file that was found and read.
 #[derive(Debug)]
@@ -55,13 +55,13 @@ pub(super) fn dotenv(cwd: &Path) -> Result<DotEnv, ConfigError> {
     if path.is_dir() {
         return Ok(DotEnv::default());
     }
-    Ok(read(".env file", &path, LARGEST_SETTINGS)?.map(|text| dotenv::parse(&text)).unwrap_or_default())
+    Ok(read(".env file", &path, MAX_SETTINGS_BYTES)?.map(|text| dotenv::parse(&text)).unwrap_or_default())
 }
 
 /// Reads a regular UTF-8 file of at most `largest` bytes; `None` if it does not exist.
 pub(super) fn read(what: &'static str, path: &Path, largest: u64) -> Result<Option<String>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { what, path: path.to_path_buf(), source };
-    let unusable = |fault| ConfigError::Unusable { what, path: path.to_path_buf(), fault };
+    let unusable = |fault| ConfigError::Unusable { what, path: path.to_path_buf(), message: fault };
     let file = match open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -89,7 +89,7 @@ pub(super) fn read(what: &'static str, path: &Path, largest: u64) -> Result<Opti
 }
 
 fn settings(cwd: &Path, path: &Path) -> Result<Option<Settings>, ConfigError> {
-    let text = read("settings file", &cwd.join(path), LARGEST_SETTINGS)?;
+    let text = read("settings file", &cwd.join(path), MAX_SETTINGS_BYTES)?;
     Ok(text.map(|text| Settings { path: path.to_path_buf(), text }))
 }
 

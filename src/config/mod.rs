@@ -49,37 +49,37 @@ pub const SYSTEM_FILE: &str = "/etc/reindexd/reindexd.toml";
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     /// Where records come from.
-    pub source: Source,
+    pub source: SourceSettings,
     /// When to look.
-    pub trigger: Trigger,
+    pub trigger: TriggerSettings,
     /// Who turns texts into vectors, and how fast.
-    pub embedding: Embedding,
+    pub embedding: EmbeddingSettings,
     /// Where the build goes.
-    pub publish: Publish,
+    pub publish: PublishSettings,
     /// When to refuse.
-    pub guard: Guard,
+    pub guard: GuardSettings,
     /// Whom to tell, in this order.
-    pub announce: Vec<Announce>,
+    pub announce: Vec<AnnounceSettings>,
     /// What to say meanwhile.
-    pub log: Log,
+    pub log: LogSettings,
     /// The settings file that was read.
     pub file: Option<PathBuf>,
 }
 
 /// Where records come from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Source {
+pub struct SourceSettings {
     /// The database file.
     pub database: PathBuf,
 }
 
 /// When to look.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Trigger {
+pub struct TriggerSettings {
     /// The tagging-complete file.
     pub marker: PathBuf,
     /// What is acted on.
-    pub on: On,
+    pub on: TriggerOn,
     /// How long the database must be silent.
     pub quiet: Duration,
     /// How long silence is waited for; never less than `quiet`.
@@ -96,7 +96,7 @@ pub struct Trigger {
 
 /// What is acted on; one of them at least.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct On {
+pub struct TriggerOn {
     /// Changes of the database.
     pub database: bool,
     /// Touches of the marker.
@@ -116,7 +116,7 @@ pub enum WatchMode {
 
 /// Who turns texts into vectors, and how fast.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Embedding {
+pub struct EmbeddingSettings {
     /// Whose model it is.
     pub provider: Provider,
     /// The model as the provider names it, without `models/`.
@@ -154,7 +154,7 @@ pub enum Provider {
 
 /// Where the build goes.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Publish {
+pub struct PublishSettings {
     /// The index under the name that the API opens.
     pub index: PathBuf,
     /// The metadata under the name that the API opens.
@@ -165,7 +165,7 @@ pub struct Publish {
 
 /// When to refuse.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Guard {
+pub struct GuardSettings {
     /// The largest share of records that may vanish at once.
     pub max_shrink: f64,
     /// The most texts to buy in one build; 0 for no limit.
@@ -176,9 +176,9 @@ pub struct Guard {
 
 /// One way to tell the API of a new build.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Announce {
+pub struct AnnounceSettings {
     /// By request or by command.
-    pub how: How,
+    pub method: AnnounceMethod,
     /// An address whose answer holds the build's id once the API serves it.
     pub confirm: Option<String>,
     /// A file with a bearer token for the requests; read with [`read_secret`] when it is needed.
@@ -189,7 +189,7 @@ pub struct Announce {
 
 /// By request or by command.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum How {
+pub enum AnnounceMethod {
     /// POST the manifest's summary to this address.
     Post(String),
     /// Run this program with these arguments; no shell.
@@ -198,7 +198,7 @@ pub enum How {
 
 /// What to say meanwhile.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Log {
+pub struct LogSettings {
     /// A level, or a list of `target=level`.
     pub level: String,
     /// In which form.
@@ -223,7 +223,7 @@ impl Config {
     /// with the program; it is asked for with provider `local` alone.
     #[must_use]
     pub fn space(&self, local_revision: impl FnOnce() -> String) -> Space {
-        let Embedding { provider, model, dimension, task_type, .. } = &self.embedding;
+        let EmbeddingSettings { provider, model, dimension, task_type, .. } = &self.embedding;
         Space {
             provider: provider.to_string(),
             model: match provider {
@@ -289,7 +289,7 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
         dotenv::DotEnv::default()
     };
     let variables = process_env::Variables::new(inputs.env, dotenv);
-    let mut sheet = origin::Sheet::new(settings.as_ref(), &variables);
+    let mut sheet = origin::Resolved::new(settings.as_ref(), &variables);
     for line in variables.unreadable_lines() {
         sheet.note(format!(".env line {line} is no KEY=VALUE and was passed over"));
     }
@@ -303,7 +303,7 @@ pub fn load(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
         log: check::log(&raw.log, &mut sheet)?,
         file: settings.as_ref().map(|file| file.path.clone()),
     };
-    keep_paths_apart(&config, &sheet)?;
+    check_path_conflicts(&config, &sheet)?;
     let (origins, notes) = sheet.finish();
     Ok(Loaded { config, origins, notes })
 }
@@ -345,7 +345,7 @@ pub fn logs_to_journal() -> bool {
         .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
-fn keep_paths_apart(config: &Config, sheet: &origin::Sheet<'_>) -> Result<(), ConfigError> {
+fn check_path_conflicts(config: &Config, sheet: &origin::Resolved<'_>) -> Result<(), ConfigError> {
     let all = [
         ("publish.index", config.publish.index.as_path()),
         ("source.database", &config.source.database),

@@ -6,7 +6,7 @@
 use super::raw::SECTIONS;
 
 /// Names that people bring along, and what they are called here.
-const CALLED_HERE: [(&str, &str); 13] = [
+const ALIASES: [(&str, &str); 13] = [
     ("api_key", "embedding.api_key_file; the key itself never stands in the settings"),
     ("key", "embedding.api_key_file; the key itself never stands in the settings"),
     ("database_url", "source.database"),
@@ -52,7 +52,7 @@ fn section_hint(name: &str) -> String {
 /// A key that is known in another section, or by another name.
 fn elsewhere(key: &str) -> Option<String> {
     let key = key.to_lowercase();
-    if let Some((_, here)) = CALLED_HERE.iter().find(|(name, _)| *name == key) {
+    if let Some((_, here)) = ALIASES.iter().find(|(name, _)| *name == key) {
         return Some(format!("here it is {here}"));
     }
     let (section, key) = SECTIONS

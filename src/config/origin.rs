@@ -1,6 +1,6 @@
 //! Where each setting came from, and the one place where layers are laid over each other.
 //!
-//! A [`Sheet`] is filled while the settings are checked, one line per key in
+//! A [`Resolved`] is filled while the settings are checked, one line per key in
 //! the order of the file. `reindexd config` prints it, and every complaint
 //! about a value takes its place from it.
 
@@ -27,7 +27,7 @@ pub struct Setting {
 
 /// Where a value came from.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) enum Origin {
+pub(super) enum ValueOrigin {
     Default,
     File { path: PathBuf, line: usize },
     Environment(&'static str),
@@ -36,7 +36,7 @@ pub(super) enum Origin {
     Credential,
 }
 
-impl fmt::Display for Origin {
+impl fmt::Display for ValueOrigin {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         match self {
             Self::Default => f.write_str("default"),
@@ -51,31 +51,31 @@ impl fmt::Display for Origin {
 
 /// A value that somebody gave, or the default.
 #[derive(Clone, Debug)]
-pub(super) struct Given<T> {
+pub(super) struct Sourced<T> {
     pub(super) value: T,
-    pub(super) origin: Origin,
+    pub(super) origin: ValueOrigin,
 }
 
-impl<T> Given<T> {
-    pub(super) fn default(value: T) -> Self {
-        Self { value, origin: Origin::Default }
+impl<T> Sourced<T> {
+    pub(super) fn from_default(value: T) -> Self {
+        Self { value, origin: ValueOrigin::Default }
     }
 
-    pub(super) fn map<U>(self, f: impl FnOnce(T) -> U) -> Given<U> {
-        Given { value: f(self.value), origin: self.origin }
+    pub(super) fn map<U>(self, f: impl FnOnce(T) -> U) -> Sourced<U> {
+        Sourced { value: f(self.value), origin: self.origin }
     }
 }
 
-impl<T: fmt::Debug> Given<T> {
+impl<T: fmt::Debug> Sourced<T> {
     /// The complaint that this value is not what `key` takes.
     pub(super) fn refused(&self, key: &str, expected: impl Into<String>) -> ConfigError {
-        const MOST: usize = 120;
+        const MAX_VALUE_CHARS: usize = 120;
         let mut value = format!("{:?}", self.value);
-        if value.chars().count() > MOST {
-            value = value.chars().take(MOST).chain(['…']).collect();
+        if value.chars().count() > MAX_VALUE_CHARS {
+            value = value.chars().take(MAX_VALUE_CHARS).chain(['…']).collect();
         }
         let origin = match &self.origin {
-            Origin::File { path, line } => format!("{} line {line}", path.display()),
+            ValueOrigin::File { path, line } => format!("{} line {line}", path.display()),
             other => other.to_string(),
         };
         ConfigError::Value { key: key.to_owned(), value, origin, expected: expected.into() }
@@ -83,35 +83,38 @@ impl<T: fmt::Debug> Given<T> {
 }
 
 /// The layers under a configuration, and what was settled from them so far.
-pub(super) struct Sheet<'a> {
+pub(super) struct Resolved<'a> {
     pub(super) variables: &'a Variables<'a>,
     file: Option<&'a Settings>,
-    settled: Vec<(String, String, Origin)>,
+    recorded: Vec<(String, String, ValueOrigin)>,
     notes: Vec<String>,
 }
 
-impl<'a> Sheet<'a> {
+impl<'a> Resolved<'a> {
     pub(super) fn new(file: Option<&'a Settings>, variables: &'a Variables<'a>) -> Self {
-        Self { variables, file, settled: Vec::new(), notes: Vec::new() }
+        Self { variables, file, recorded: Vec::new(), notes: Vec::new() }
     }
 
     /// What the settings file says of a key.
-    pub(super) fn written<T: Clone>(&self, raw: Option<&Spanned<T>>) -> Option<Given<T>> {
+    pub(super) fn written<T: Clone>(&self, raw: Option<&Spanned<T>>) -> Option<Sourced<T>> {
         let (raw, file) = raw.zip(self.file)?;
         let line = line_of(&file.text, raw.span().start);
-        Some(Given { value: raw.get_ref().clone(), origin: Origin::File { path: file.path.clone(), line } })
+        Some(Sourced {
+            value: raw.get_ref().clone(),
+            origin: ValueOrigin::File { path: file.path.clone(), line },
+        })
     }
 
     /// Writes down what a key's value is from now on.
-    pub(super) fn settle(&mut self, key: impl Into<String>, value: impl fmt::Display, origin: &Origin) {
-        self.settled.push((key.into(), value.to_string(), origin.clone()));
+    pub(super) fn record(&mut self, key: impl Into<String>, value: impl fmt::Display, origin: &ValueOrigin) {
+        self.recorded.push((key.into(), value.to_string(), origin.clone()));
     }
 
     /// The complaint that a path already settled is in the way of another.
     pub(super) fn refused(&self, key: &str, path: &Path, expected: String) -> ConfigError {
         let origin =
-            self.settled.iter().find(|(settled, ..)| settled == key).map(|(_, _, origin)| origin.clone());
-        Given { value: path, origin: origin.unwrap_or(Origin::Default) }.refused(key, expected)
+            self.recorded.iter().find(|(settled, ..)| settled == key).map(|(_, _, origin)| origin.clone());
+        Sourced { value: path, origin: origin.unwrap_or(ValueOrigin::Default) }.refused(key, expected)
     }
 
     /// Something the operator should be told that is no error.
@@ -122,7 +125,7 @@ impl<'a> Sheet<'a> {
     /// Everything settled, and everything to be told.
     pub(super) fn finish(self) -> (Vec<Setting>, Vec<String>) {
         let settings = self
-            .settled
+            .recorded
             .into_iter()
             .map(|(key, value, origin)| Setting { key, value, origin: origin.to_string() })
             .collect();
@@ -141,12 +144,12 @@ mod tests {
 
     #[test]
     fn a_complaint_gives_key_value_place_and_expectation() {
-        let given = |origin| Given { value: "soon".to_owned(), origin };
+        let given = |origin| Sourced { value: "soon".to_owned(), origin };
         for (origin, place) in [
-            (Origin::Default, "default"),
-            (Origin::Environment("X"), "environment X"),
-            (Origin::DotEnv("X"), ".env X"),
-            (Origin::File { path: "a.toml".into(), line: 4 }, "a.toml line 4"),
+            (ValueOrigin::Default, "default"),
+            (ValueOrigin::Environment("X"), "environment X"),
+            (ValueOrigin::DotEnv("X"), ".env X"),
+            (ValueOrigin::File { path: "a.toml".into(), line: 4 }, "a.toml line 4"),
         ] {
             let message = given(origin).refused("trigger.quiet", "later").to_string();
             assert_eq!(message, format!("trigger.quiet is \"soon\" ({place}), expected later"));
@@ -155,7 +158,7 @@ mod tests {
 
     #[test]
     fn a_long_or_hostile_value_cannot_flood_or_forge_a_line() {
-        let given = Given { value: format!("a\nb{}", "x".repeat(5000)), origin: Origin::Default };
+        let given = Sourced { value: format!("a\nb{}", "x".repeat(5000)), origin: ValueOrigin::Default };
         let message = given.refused("k", "less").to_string();
         assert!(message.len() < 300 && !message.contains('\n'), "{message}");
     }

@@ -7,7 +7,7 @@ use std::ffi::OsString;
 
 use super::ConfigError;
 use super::dotenv::DotEnv;
-use super::origin::{Given, Origin};
+use super::origin::{Sourced, ValueOrigin};
 
 /// Names the settings file.
 pub(super) const REINDEXD_CONFIG: &str = "REINDEXD_CONFIG";
@@ -48,12 +48,12 @@ impl<'a> Variables<'a> {
     }
 
     /// A variable's value with its origin; `None` if it is unset or blank.
-    pub(super) fn get(&self, name: &'static str) -> Result<Option<Given<String>>, ConfigError> {
+    pub(super) fn get(&self, name: &'static str) -> Result<Option<Sourced<String>>, ConfigError> {
         if let Some(value) = self.environment(name)? {
-            return Ok(Some(Given { value, origin: Origin::Environment(name) }));
+            return Ok(Some(Sourced { value, origin: ValueOrigin::Environment(name) }));
         }
         let value = self.dotenv(name).map(str::to_owned);
-        Ok(value.map(|value| Given { value, origin: Origin::DotEnv(name) }))
+        Ok(value.map(|value| Sourced { value, origin: ValueOrigin::DotEnv(name) }))
     }
 
     /// What `.env` says of a variable, whether or not the environment has it too.
@@ -66,7 +66,7 @@ impl<'a> Variables<'a> {
         match (self.env)(name).map(OsString::into_string) {
             None => Ok(None),
             Some(Ok(value)) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
-            Some(Err(_)) => Err(ConfigError::Variable { name, fault: "is not UTF-8".to_owned() }),
+            Some(Err(_)) => Err(ConfigError::Variable { name, message: "is not UTF-8".to_owned() }),
         }
     }
 

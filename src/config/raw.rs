@@ -37,24 +37,24 @@ macro_rules! section {
 
 section!(
     /// `[source]`
-    Source { database: String, }
+    RawSource { database: String, }
 );
 section!(
     /// `[trigger]`
-    Trigger {
+    RawTrigger {
         marker: String,
         on: Vec<String>,
-        quiet: Written,
-        max_wait: Written,
-        marker_quiet: Written,
-        resync: Written,
+        quiet: DurationText,
+        max_wait: DurationText,
+        marker_quiet: DurationText,
+        resync: DurationText,
         watch: String,
-        poll_interval: Written,
+        poll_interval: DurationText,
     }
 );
 section!(
     /// `[embedding]`
-    Embedding {
+    RawEmbedding {
         provider: String,
         model: String,
         dimension: i64,
@@ -64,79 +64,79 @@ section!(
         batch_size: i64,
         concurrency: i64,
         items_per_minute: i64,
-        request_timeout: Written,
-        retry_budget: Written,
+        request_timeout: DurationText,
+        retry_budget: DurationText,
     }
 );
 section!(
     /// `[publish]`
-    Publish { index: String, metadata: String, keep: i64, }
+    RawPublish { index: String, metadata: String, keep: i64, }
 );
 section!(
     /// `[guard]`
-    Guard { max_shrink: f64, max_texts: i64, quarantine: i64, }
+    RawGuard { max_shrink: f64, max_texts: i64, quarantine: i64, }
 );
 section!(
     /// One `[[announce]]`
-    Announce {
+    RawAnnounce {
         post: String,
         command: Vec<String>,
         confirm: String,
         token_file: String,
-        timeout: Written,
+        timeout: DurationText,
     }
 );
 section!(
     /// `[log]`
-    Log { level: String, format: String, }
+    RawLog { level: String, format: String, }
 );
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawConfig {
-    pub(super) source: Source,
-    pub(super) trigger: Trigger,
-    pub(super) embedding: Embedding,
-    pub(super) publish: Publish,
-    pub(super) guard: Guard,
-    pub(super) announce: Vec<Announce>,
-    pub(super) log: Log,
+    pub(super) source: RawSource,
+    pub(super) trigger: RawTrigger,
+    pub(super) embedding: RawEmbedding,
+    pub(super) publish: RawPublish,
+    pub(super) guard: RawGuard,
+    pub(super) announce: Vec<RawAnnounce>,
+    pub(super) log: RawLog,
 }
 
 /// Every section with its keys.
 pub(super) const SECTIONS: [(&str, &[&str]); 7] = [
-    ("source", Source::KEYS),
-    ("trigger", Trigger::KEYS),
-    ("embedding", Embedding::KEYS),
-    ("publish", Publish::KEYS),
-    ("guard", Guard::KEYS),
-    ("announce", Announce::KEYS),
-    ("log", Log::KEYS),
+    ("source", RawSource::KEYS),
+    ("trigger", RawTrigger::KEYS),
+    ("embedding", RawEmbedding::KEYS),
+    ("publish", RawPublish::KEYS),
+    ("guard", RawGuard::KEYS),
+    ("announce", RawAnnounce::KEYS),
+    ("log", RawLog::KEYS),
 ];
 
 /// A duration as it was written; a bare number is refused in words.
 #[derive(Clone)]
-pub(super) struct Written(pub(super) String);
+pub(super) struct DurationText(pub(super) String);
 
-impl fmt::Debug for Written {
+impl fmt::Debug for DurationText {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         fmt::Debug::fmt(&self.0, f)
     }
 }
 
-impl<'de> Deserialize<'de> for Written {
+impl<'de> Deserialize<'de> for DurationText {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
         struct Text;
         impl Visitor<'_> for Text {
-            type Value = Written;
+            type Value = DurationText;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-                f.write_str(duration::FORM)
+                f.write_str(duration::SYNTAX)
             }
 
-            fn visit_str<E: de::Error>(self, text: &str) -> Result<Written, E> {
-                Ok(Written(text.to_owned()))
+            fn visit_str<E: de::Error>(self, text: &str) -> Result<DurationText, E> {
+                Ok(DurationText(text.to_owned()))
             }
         }
         from.deserialize_str(Text)
@@ -152,7 +152,7 @@ pub(super) fn parse(file: &Settings) -> Result<RawConfig, ConfigError> {
     };
     let table =
         DeTable::parse(&file.text).map_err(|error| syntax(error.span(), one_line(error.message())))?;
-    if let Some(fault) = misshapen(table.get_ref()) {
+    if let Some(fault) = wrong_shape(table.get_ref()) {
         return Err(syntax(Some(fault.span), fault.message));
     }
     if let Some(unknown) = first_unknown(table.get_ref()) {
@@ -173,13 +173,13 @@ pub(super) fn parse(file: &Settings) -> Result<RawConfig, ConfigError> {
     })
 }
 
-struct Fault {
+struct ShapeError {
     span: Range<usize>,
     message: String,
 }
 
 /// A section that is no section: the parser's own words for it would speak of types in our code.
-fn misshapen(table: &DeTable<'_>) -> Option<Fault> {
+fn wrong_shape(table: &DeTable<'_>) -> Option<ShapeError> {
     table.iter().find_map(|(name, value)| {
         let section = name.get_ref().as_ref();
         let expected = match (section, value.get_ref()) {
@@ -195,23 +195,25 @@ fn misshapen(table: &DeTable<'_>) -> Option<Fault> {
             }
             _ => None,
         };
-        expected
-            .map(|expected| Fault { span: name.span(), message: format!("{section}: expected {expected}") })
+        expected.map(|expected| ShapeError {
+            span: name.span(),
+            message: format!("{section}: expected {expected}"),
+        })
     })
 }
 
-struct Unknown {
+struct UnknownKey {
     span: Range<usize>,
     key: String,
 }
 
 /// The unknown key that stands first in the file.
-fn first_unknown(table: &DeTable<'_>) -> Option<Unknown> {
+fn first_unknown(table: &DeTable<'_>) -> Option<UnknownKey> {
     let mut all = Vec::new();
     for (name, value) in table {
         let section = name.get_ref().as_ref();
         let Some((_, keys)) = SECTIONS.iter().find(|(known, _)| *known == section) else {
-            all.push(Unknown { span: name.span(), key: section.to_owned() });
+            all.push(UnknownKey { span: name.span(), key: section.to_owned() });
             continue;
         };
         let tables: Vec<&DeTable<'_>> = match value.get_ref() {
@@ -222,7 +224,7 @@ fn first_unknown(table: &DeTable<'_>) -> Option<Unknown> {
         };
         for key in tables.into_iter().flat_map(DeTable::keys) {
             if !keys.contains(&key.get_ref().as_ref()) {
-                all.push(Unknown { span: key.span(), key: format!("{section}.{}", key.get_ref()) });
+                all.push(UnknownKey { span: key.span(), key: format!("{section}.{}", key.get_ref()) });
             }
         }
     }

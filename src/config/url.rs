@@ -6,7 +6,7 @@
 use reqwest::Url;
 
 use super::ConfigError;
-use super::origin::Given;
+use super::origin::Sourced;
 
 /// Proves that a text is an address that can be requested. The error says what was expected.
 pub(super) fn checked(text: &str) -> Result<String, String> {
@@ -27,7 +27,7 @@ pub(super) fn checked_base(text: &str) -> Result<String, String> {
 }
 
 /// The complaint about an address, which shows no more of it than is safe.
-pub(super) fn refused(key: &str, given: &Given<String>, expected: String) -> ConfigError {
+pub(super) fn refused(key: &str, given: &Sourced<String>, expected: String) -> ConfigError {
     let shown = match given.value.split_once('?') {
         _ if given.value.contains('@') => "***".to_owned(),
         Some((address, _)) => format!("{address}?***"),
@@ -46,16 +46,16 @@ pub(super) fn is_open_to_others(base: &str) -> bool {
 }
 
 fn parsed(text: &str) -> Result<Url, String> {
-    const FORM: &str = "an address such as http://127.0.0.1:8000/path";
+    const SYNTAX: &str = "an address such as http://127.0.0.1:8000/path";
     // The parser would quietly drop line breaks and blanks.
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
-        return Err(format!("{FORM}, without white space"));
+        return Err(format!("{SYNTAX}, without white space"));
     }
-    let url = Url::parse(text).map_err(|error| format!("{FORM} ({error})"))?;
+    let url = Url::parse(text).map_err(|error| format!("{SYNTAX} ({error})"))?;
     if !matches!(url.scheme(), "http" | "https")
         || !text.to_lowercase().starts_with(&format!("{}://", url.scheme()))
     {
-        return Err(format!("{FORM}, with http:// or https:// before it"));
+        return Err(format!("{SYNTAX}, with http:// or https:// before it"));
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(

@@ -11,56 +11,66 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 use tokio_util::sync::CancellationToken;
 
-use super::{InForce, now_in_force};
+use super::{LiveConfig, current};
 use crate::adapters::builds::{Build, Builds};
 use crate::adapters::deliver;
 use crate::cli::announcing;
-use crate::config::Announce;
+use crate::config::AnnounceSettings;
 
 /// Says that a pass has ended, after which another build may be served or other settings in force.
 #[derive(Clone, Debug)]
-pub(super) struct News(watch::Sender<()>);
+pub(super) struct PassNotifier(watch::Sender<()>);
 
 /// Hears it.
-pub(super) type Heard = watch::Receiver<()>;
+pub(super) type PassNotices = watch::Receiver<()>;
 
-impl News {
-    pub(super) fn new() -> (Self, Heard) {
+impl PassNotifier {
+    pub(super) fn new() -> (Self, PassNotices) {
         let (news, heard) = watch::channel(());
         (Self(news), heard)
     }
 
-    pub(super) fn tell(&self) {
+    pub(super) fn notify(&self) {
         self.0.send_replace(());
     }
 }
 
 /// Tells every target that the settings in force name, until `stop`.
-pub(super) async fn keep_told(in_force: InForce, builds: Builds, heard: Heard, stop: CancellationToken) {
+pub(super) async fn run_deliveries(
+    in_force: LiveConfig,
+    builds: Builds,
+    heard: PassNotices,
+    stop: CancellationToken,
+) {
     while !stop.is_cancelled() {
-        let targets = now_in_force(&in_force).announce.clone();
-        announcing::forget_all_but(&targets, &builds);
+        let targets = current(&in_force).announce.clone();
+        announcing::retain_targets(&targets, &builds);
         let tell_all = async {
-            join_all(targets.iter().map(|target| keep_one(target, &builds, heard.clone(), &stop))).await;
+            join_all(targets.iter().map(|target| run_target(target, &builds, heard.clone(), &stop))).await;
             stop.cancelled().await;
         };
         tokio::select! {
             () = tell_all => {}
             // What is being told to the old ones is given up.
-            () = other_targets(&in_force, &targets, heard.clone()) => {}
+            () = targets_changed(&in_force, &targets, heard.clone()) => {}
         }
     }
 }
 
 /// Waits until the settings in force name others than these.
-async fn other_targets(in_force: &InForce, targets: &[Announce], mut heard: Heard) {
-    while now_in_force(in_force).announce == targets {
+async fn targets_changed(in_force: &LiveConfig, targets: &[AnnounceSettings], mut heard: PassNotices) {
+    while current(in_force).announce == targets {
         next(&mut heard).await;
     }
 }
 
 /// Tells one target, again and again until it knows or a newer build takes the place of the one it was told of.
-async fn keep_one(target: &Announce, builds: &Builds, mut heard: Heard, stop: &CancellationToken) {
+async fn run_target(
+    target: &AnnounceSettings,
+    builds: &Builds,
+    mut heard: PassNotices,
+    stop: &CancellationToken,
+) {
     let mut failures = 0;
     while !stop.is_cancelled() {
         heard.mark_unchanged();
@@ -69,7 +79,7 @@ async fn keep_one(target: &Announce, builds: &Builds, mut heard: Heard, stop: &C
         let told = match build {
             Some(build) => {
                 let replaced = another_build(builds, Some(build), heard.clone());
-                announcing::if_due(target, builds, build, stop, replaced).await
+                announcing::deliver_if_due(target, builds, build, stop, replaced).await
             }
             None => true,
         };
@@ -91,7 +101,7 @@ async fn keep_one(target: &Announce, builds: &Builds, mut heard: Heard, stop: &C
 }
 
 /// Waits until another build than this is served. A pass that changes nothing cuts no wait short.
-async fn another_build(builds: &Builds, than: Option<&Build>, mut heard: Heard) {
+async fn another_build(builds: &Builds, than: Option<&Build>, mut heard: PassNotices) {
     let id = |build: Option<&Build>| build.map(|build| build.manifest.id.clone());
     loop {
         next(&mut heard).await;
@@ -102,7 +112,7 @@ async fn another_build(builds: &Builds, than: Option<&Build>, mut heard: Heard) 
 }
 
 /// Waits for the end of a pass, or for other settings.
-async fn next(heard: &mut Heard) {
+async fn next(heard: &mut PassNotices) {
     if heard.changed().await.is_err() {
         // The agent is at its end.
         future::pending::<()>().await;

@@ -17,76 +17,76 @@ use std::time::Duration;
 use tokio_util::sync::CancellationToken;
 
 use crate::adapters::builds::state;
-use crate::adapters::builds::{Builds, Layout, Served, lock, promote, sweep, with_cause};
-use crate::adapters::embed::Sent;
+use crate::adapters::builds::{Builds, Layout, Served, error_chain, lock, promote, sweep};
+use crate::adapters::embed::SentLog;
 use crate::adapters::signals::Handlers;
-use crate::adapters::watch::{Aim, Sites, Watch};
-use crate::cli::{BUSY, Context, DONE, FAILED, USAGE, clock, embedder, fail, say_json, table};
+use crate::adapters::watch::{TrackedFiles, Watch, WatchSpec};
+use crate::cli::{BUSY, Context, DONE, FAILED, USAGE, clock, embedder, fail, print_json, table};
 use crate::config::{self as settings, Config};
-use crate::domain::file_stamp::Stamp;
+use crate::domain::file_stamp::FileStamp;
 use crate::domain::pass::{Built, PassOutcome, PassReport, PassRequest};
 use crate::domain::record::Space;
-use crate::flows::agent::{self, AgentWorld, ExitReason, MarkerMemory, PassFn, SweepFn};
-use crate::flows::reconcile::{Done, Job, Outcome, PassError, Verdict, World, reconcile};
-use deliveries::News;
+use crate::flows::agent::{self, AgentWorld, ExitReason, MarkerStore, PassFn, SweepFn};
+use crate::flows::reconcile::{Done, ExitKind, Outcome, PassContext, PassError, PassOptions, reconcile};
+use deliveries::PassNotifier;
 
 /// How long a second agent, or a `status` that looks just now, may keep the agent's lock.
-const LOCK_WAIT: Duration = Duration::from_secs(1);
+const AGENT_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
 
-use status_file::Ledger;
-use systemd::{Service, Vitals};
+use status_file::StatusFile;
+use systemd::{Liveness, SystemdObserver};
 
 /// How long the last note may take to be written before the process ends without it.
-const LAST_NOTE: Duration = Duration::from_millis(500);
+const FINAL_WRITE_TIMEOUT: Duration = Duration::from_millis(500);
 
 /// The settings in force, which SIGHUP replaces whole.
-type InForce = Arc<RwLock<Arc<Config>>>;
+type LiveConfig = Arc<RwLock<Arc<Config>>>;
 
 pub(crate) fn run(context: Context, flag: Option<&Path>, handlers: Handlers) -> u8 {
     let Context { config, space, json, runtime, stop, .. } = context;
     let builds = match Builds::at(&config.publish.index, &config.publish.metadata) {
         Ok(builds) => builds,
-        Err(error) => return fail(json, USAGE, &with_cause(&error)),
+        Err(error) => return fail(json, USAGE, &error_chain(&error)),
     };
     if let Err(error) = builds.lock() {
-        return fail(json, if error.is_settings() { USAGE } else { FAILED }, &with_cause(&error));
+        return fail(json, if error.is_settings() { USAGE } else { FAILED }, &error_chain(&error));
     }
-    let _alone = match only_agent(&builds.layout) {
+    let _alone = match lock_agent(&builds.layout) {
         Ok(lock) => lock,
         Err((code, words)) => return fail(json, code, &words),
     };
-    let in_force: InForce = Arc::new(RwLock::new(Arc::new(config)));
-    let ended = runtime.block_on(live(&in_force, space, &builds, flag, handlers, &stop));
+    let in_force: LiveConfig = Arc::new(RwLock::new(Arc::new(config)));
+    let ended = runtime.block_on(run_agent(&in_force, space, &builds, flag, handlers, &stop));
     stop.cancel();
     match ended {
-        Ok(ExitReason::Stopped) => runtime.shutdown_timeout(LAST_NOTE),
-        Ok(ExitReason::LeftBehind) => runtime.shutdown_background(),
+        Ok(ExitReason::Stopped) => runtime.shutdown_timeout(FINAL_WRITE_TIMEOUT),
+        Ok(ExitReason::StopTimedOut) => runtime.shutdown_background(),
         Err(error) => return fail(json, FAILED, &format!("the agent cannot start: {error}")),
     }
     tracing::info!("stopped");
     if json {
-        say_json(&serde_json::json!({ "outcome": "stopped" }));
+        print_json(&serde_json::json!({ "outcome": "stopped" }));
     }
     DONE
 }
 
-async fn live(
-    in_force: &InForce,
+async fn run_agent(
+    in_force: &LiveConfig,
     space: Space,
     builds: &Builds,
     flag: Option<&Path>,
     handlers: Handlers,
     stop: &CancellationToken,
 ) -> io::Result<ExitReason> {
-    let config = now_in_force(in_force);
-    let (watch, hints) = Watch::start(Aim::new(&config.source.database, &config.trigger))?;
-    let (news, heard) = News::new();
-    tokio::spawn(deliveries::keep_told(Arc::clone(in_force), builds.clone(), heard, stop.clone()));
-    let vitals = Arc::new(Vitals::default());
+    let config = current(in_force);
+    let (watch, hints) = Watch::start(WatchSpec::new(&config.source.database, &config.trigger))?;
+    let (news, heard) = PassNotifier::new();
+    tokio::spawn(deliveries::run_deliveries(Arc::clone(in_force), builds.clone(), heard, stop.clone()));
+    let vitals = Arc::new(Liveness::default());
     let layout = &builds.layout;
-    let ledger = Ledger::open(layout, watch.way(), stop.clone());
+    let ledger = StatusFile::open(layout, watch.backend(), stop.clone());
     let links = vec![layout.index.clone(), layout.metadata.clone(), layout.current.clone()];
-    let sites = Sites { database: config.source.database.clone(), links };
+    let sites = TrackedFiles { database: config.source.database.clone(), links };
     let world = AgentWorld {
         trigger: config.trigger.clone(),
         served: builds.served().build().is_some(),
@@ -94,16 +94,16 @@ async fn live(
         signals: handlers.stream()?,
         pass: pass(Arc::clone(in_force), space, news.clone(), Arc::clone(&vitals)),
         sweep: sweeper(builds.clone()),
-        sight: Box::new(move |marker| sites.sight(marker)),
+        sight: Box::new(move |marker| sites.stat(marker)),
         reload: reload(Arc::clone(in_force), flag.map(Path::to_owned), watch, news),
-        memory: Box::new(MarkerFile::open(layout)),
-        reporter: Box::new(reporter(&config, builds.clone(), ledger, vitals)),
+        marker_store: Box::new(MarkerFile::open(layout)),
+        observer: Box::new(observer(&config, builds.clone(), ledger, vitals)),
     };
     Ok(agent::run(world).await)
 }
 
 /// Tells log and service manager.
-fn reporter(config: &Config, builds: Builds, ledger: Ledger, vitals: Arc<Vitals>) -> Service {
+fn observer(config: &Config, builds: Builds, ledger: StatusFile, vitals: Arc<Liveness>) -> SystemdObserver {
     let served = move || match builds.served() {
         Served::Build(build) => {
             let age = promote::note(&builds.layout).filter(|note| note.build == build.manifest.id);
@@ -112,40 +112,40 @@ fn reporter(config: &Config, builds: Builds, ledger: Ledger, vitals: Arc<Vitals>
             format!("{} with {} records{age}", build.manifest.id, build.manifest.ntotal)
         }
         Served::Nothing => "nothing yet".to_owned(),
-        Served::Broken { why } => format!("a damaged build: {why}"),
+        Served::Damaged { why } => format!("a damaged build: {why}"),
     };
     let purchase = config.embedding.retry_budget + config.embedding.request_timeout;
     let managed = settings::is_managed();
-    Service::new(ledger, vitals, managed, sd_notify::watchdog_enabled(), Box::new(served), purchase)
+    SystemdObserver::new(ledger, vitals, managed, sd_notify::watchdog_enabled(), Box::new(served), purchase)
 }
 
-fn now_in_force(in_force: &InForce) -> Arc<Config> {
+fn current(in_force: &LiveConfig) -> Arc<Config> {
     Arc::clone(&in_force.read().unwrap_or_else(std::sync::PoisonError::into_inner))
 }
 
 /// One agent to a directory: two would undo each other's waits.
 #[allow(clippy::disallowed_methods, reason = "at the start, for a second at most")]
-fn only_agent(layout: &Layout) -> Result<lock::PassLock, (u8, String)> {
-    let until = std::time::Instant::now() + LOCK_WAIT;
+fn lock_agent(layout: &Layout) -> Result<lock::PassLock, (u8, String)> {
+    let until = std::time::Instant::now() + AGENT_LOCK_TIMEOUT;
     loop {
         match lock::try_lock_agent(layout) {
             Ok(Some(lock)) => return Ok(lock),
             Ok(None) if std::time::Instant::now() < until => std::thread::sleep(Duration::from_millis(20)),
             Ok(None) => return Err((BUSY, format!("another agent serves {}", layout.root.display()))),
-            Err(error) => return Err((FAILED, with_cause(&error))),
+            Err(error) => return Err((FAILED, error_chain(&error))),
         }
     }
 }
 
 /// A pass with the settings in force when it begins.
-fn pass(in_force: InForce, space: Space, news: News, vitals: Arc<Vitals>) -> PassFn {
+fn pass(in_force: LiveConfig, space: Space, news: PassNotifier, vitals: Arc<Liveness>) -> PassFn {
     let runtime = tokio::runtime::Handle::current();
-    let sent = Sent::default();
+    let sent = SentLog::default();
     Arc::new(move |request: PassRequest, stop: CancellationToken| {
-        let config = now_in_force(&in_force);
-        let told = progress_log::Told::default();
+        let config = current(&in_force);
+        let told = progress_log::ProgressLog::default();
         let life = Arc::clone(&vitals);
-        let world = World {
+        let world = PassContext {
             config: &config,
             space: space.clone(),
             embedder: &|| embedder(&config),
@@ -159,15 +159,18 @@ fn pass(in_force: InForce, space: Space, news: News, vitals: Arc<Vitals>) -> Pas
             },
             clock,
         };
-        let job =
-            Job { trigger: request.trigger.to_string(), full_check: request.full_check, ..Job::default() };
-        let report = report(reconcile(&world, &job));
-        news.tell();
+        let job = PassOptions {
+            trigger: request.trigger.to_string(),
+            full_check: request.full_check,
+            ..PassOptions::default()
+        };
+        let report = pass_report(reconcile(&world, &job));
+        news.notify();
         report
     })
 }
 
-fn report(result: Result<Done, PassError>) -> PassReport {
+fn pass_report(result: Result<Done, PassError>) -> PassReport {
     match result {
         Ok(done) => {
             let outcome = match done.outcome {
@@ -180,13 +183,13 @@ fn report(result: Result<Done, PassError>) -> PassReport {
             PassReport { outcome, message: summary(&done), built }
         }
         Err(error) => {
-            let outcome = match error.verdict() {
-                Verdict::Busy => PassOutcome::Busy,
-                Verdict::Stopped => PassOutcome::Stopped,
-                Verdict::Refused => PassOutcome::Refused,
-                Verdict::Failed | Verdict::Settings => PassOutcome::Failed(error.cure()),
+            let outcome = match error.exit_kind() {
+                ExitKind::Busy => PassOutcome::Busy,
+                ExitKind::Stopped => PassOutcome::Stopped,
+                ExitKind::Refused => PassOutcome::Refused,
+                ExitKind::Failed | ExitKind::Settings => PassOutcome::Failed(error.retry()),
             };
-            PassReport { outcome, message: error.words(), built: None }
+            PassReport { outcome, message: error.to_line(), built: None }
         }
     }
 }
@@ -213,8 +216,8 @@ fn summary(done: &Done) -> String {
 fn sweeper(builds: Builds) -> SweepFn {
     Arc::new(move || {
         // Whoever holds the lock sweeps for itself.
-        if let Some(_lock) = builds.lock().map_err(|error| with_cause(&error))? {
-            for path in sweep::sweep(&builds).map_err(|error| with_cause(&error))? {
+        if let Some(_lock) = builds.lock().map_err(|error| error_chain(&error))? {
+            for path in sweep::sweep(&builds).map_err(|error| error_chain(&error))? {
                 tracing::info!(path = %path.display(), "removed stale staging");
             }
         }
@@ -223,16 +226,16 @@ fn sweeper(builds: Builds) -> SweepFn {
 }
 
 /// Reads the settings again: what can change live does, what cannot is said.
-fn reload(in_force: InForce, flag: Option<PathBuf>, watch: Watch, news: News) -> agent::ReloadFn {
+fn reload(in_force: LiveConfig, flag: Option<PathBuf>, watch: Watch, news: PassNotifier) -> agent::ReloadFn {
     Box::new(move || {
         let loaded = match settings::from_process(flag.as_deref(), false, true) {
             Ok(loaded) => loaded,
             Err(error) => {
-                tracing::error!("settings refused, the old ones stay in force: {}", with_cause(&error));
+                tracing::error!("settings refused, the old ones stay in force: {}", error_chain(&error));
                 return None;
             }
         };
-        let old = now_in_force(&in_force);
+        let old = current(&in_force);
         let changes = settings::changes(&old, &loaded.config);
         if !changes.needs_restart.is_empty() {
             tracing::warn!(
@@ -245,12 +248,12 @@ fn reload(in_force: InForce, flag: Option<PathBuf>, watch: Watch, news: News) ->
         }
         tracing::info!("changed: {}", changes.live.join(", "));
         let new = settings::reloaded(&old, &loaded.config);
-        watch.aim(Aim::new(&new.source.database, &new.trigger));
-        crate::logging::change(&new.log);
+        watch.retarget(WatchSpec::new(&new.source.database, &new.trigger));
+        crate::logging::set_level(&new.log);
         let trigger = new.trigger.clone();
         *in_force.write().unwrap_or_else(std::sync::PoisonError::into_inner) = Arc::new(new);
         // No pass need follow, and there may be somebody else to tell.
-        news.tell();
+        news.notify();
         Some(trigger)
     })
 }
@@ -258,7 +261,7 @@ fn reload(in_force: InForce, flag: Option<PathBuf>, watch: Watch, news: News) ->
 /// Which touch of the marker was acted on, in a file of its own.
 struct MarkerFile {
     layout: Layout,
-    acted_on: Option<Stamp>,
+    last_handled: Option<FileStamp>,
 }
 
 impl MarkerFile {
@@ -267,19 +270,19 @@ impl MarkerFile {
         if let Some(words) = damaged {
             tracing::warn!("{words}");
         }
-        Self { layout: layout.clone(), acted_on }
+        Self { layout: layout.clone(), last_handled: acted_on }
     }
 }
 
-impl MarkerMemory for MarkerFile {
-    fn acted_on(&self) -> Option<Stamp> {
-        self.acted_on
+impl MarkerStore for MarkerFile {
+    fn last_handled(&self) -> Option<FileStamp> {
+        self.last_handled
     }
 
-    fn remember(&mut self, stamp: Stamp) -> io::Result<()> {
-        if self.acted_on != Some(stamp) {
+    fn save(&mut self, stamp: FileStamp) -> io::Result<()> {
+        if self.last_handled != Some(stamp) {
             state::save_note(&self.layout, "marker", &Some(stamp)).map_err(io::Error::other)?;
-            self.acted_on = Some(stamp);
+            self.last_handled = Some(stamp);
         }
         Ok(())
     }

@@ -7,41 +7,42 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::flows::reconcile::{Phase, Progress};
+use crate::flows::reconcile::{PassProgress, Stage};
 
 /// When the first line of a purchase is due.
-const FIRST: Duration = Duration::from_secs(2);
+const FIRST_LINE_AFTER: Duration = Duration::from_secs(2);
 /// The longest that a purchase goes on without a line.
-const RAREST: Duration = Duration::from_secs(300);
+const MAX_LINE_INTERVAL: Duration = Duration::from_secs(300);
 
 /// Tells the log of one pass.
 #[derive(Default)]
-pub(super) struct Told(Mutex<Option<Purchase>>);
+pub(super) struct ProgressLog(Mutex<Option<LineSchedule>>);
 
-struct Purchase {
-    began: Instant,
+struct LineSchedule {
+    started: Instant,
     next: Duration,
 }
 
-impl Told {
+impl ProgressLog {
     /// Takes what goes on.
-    pub(super) fn update(&self, now: Progress<'_>) {
+    pub(super) fn update(&self, now: PassProgress<'_>) {
         match now {
-            Progress::Phase(phase @ (Phase::Prepare | Phase::Snapshot)) => tracing::debug!(%phase, "pass"),
-            Progress::Phase(phase) => tracing::info!(%phase, "pass"),
-            Progress::Warning(words) => tracing::warn!("{words}"),
-            Progress::Embedded { done, total, waiting } => self.bought(done, total, waiting),
+            PassProgress::Stage(phase @ (Stage::Prepare | Stage::Scan)) => tracing::debug!(%phase, "pass"),
+            PassProgress::Stage(phase) => tracing::info!(%phase, "pass"),
+            PassProgress::Warning(words) => tracing::warn!("{words}"),
+            PassProgress::Embedded { done, total, waiting } => self.log_embedding(done, total, waiting),
         }
     }
 
-    fn bought(&self, done: u64, total: u64, waiting: Option<&str>) {
+    fn log_embedding(&self, done: u64, total: u64, waiting: Option<&str>) {
         let mut purchase = self.0.lock().unwrap_or_else(PoisonError::into_inner);
-        let purchase = purchase.get_or_insert_with(|| Purchase { began: Instant::now(), next: FIRST });
-        let spent = purchase.began.elapsed();
+        let purchase =
+            purchase.get_or_insert_with(|| LineSchedule { started: Instant::now(), next: FIRST_LINE_AFTER });
+        let spent = purchase.started.elapsed();
         if spent < purchase.next {
             return;
         }
-        purchase.next = spent + spent.min(RAREST);
+        purchase.next = spent + spent.min(MAX_LINE_INTERVAL);
         let left_s = seconds_left(done, total, spent);
         tracing::info!(done, total, left_s = left_s.filter(|_| waiting.is_none()), waiting, "embedding");
     }

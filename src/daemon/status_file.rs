@@ -11,24 +11,24 @@ use tokio::sync::watch;
 use tokio_util::sync::CancellationToken;
 
 use super::clock;
-use crate::adapters::builds::state::{self, AgentNote, LastPass};
-use crate::adapters::builds::{Layout, with_cause};
-use crate::adapters::watch::WayNow;
-use crate::decide::agent_state::Phase;
+use crate::adapters::builds::state::{self, AgentStatus, LastPass};
+use crate::adapters::builds::{Layout, error_chain};
+use crate::adapters::watch::CurrentBackend;
+use crate::decide::agent_state::AgentState;
 use crate::domain::pass::PassOutcome;
-use crate::flows::agent::News;
+use crate::flows::agent::AgentEvent;
 
 /// Keeps the agent's note.
-pub(super) struct Ledger {
-    note: AgentNote,
-    way: WayNow,
-    to_disk: watch::Sender<AgentNote>,
+pub(super) struct StatusFile {
+    status: AgentStatus,
+    backend: CurrentBackend,
+    to_disk: watch::Sender<AgentStatus>,
 }
 
-impl Ledger {
+impl StatusFile {
     /// Begins with what the agent before left: a failure is one until a pass has ended better.
-    pub(super) fn open(layout: &Layout, way: WayNow, stop: CancellationToken) -> Self {
-        let (mut note, damaged): (AgentNote, _) = state::load(&state::path(layout, "agent"));
+    pub(super) fn open(layout: &Layout, way: CurrentBackend, stop: CancellationToken) -> Self {
+        let (mut note, damaged): (AgentStatus, _) = state::load(&state::path(layout, "agent"));
         if let Some(words) = damaged {
             tracing::warn!("{words}");
         }
@@ -45,82 +45,82 @@ impl Ledger {
                 let layout = layout.clone();
                 let save = move || state::save_note(&layout, "agent", &note);
                 let saved = tokio::task::spawn_blocking(save).await;
-                let trouble = saved.ok().and_then(Result::err).map(|error| with_cause(&error));
+                let trouble = saved.ok().and_then(Result::err).map(|error| error_chain(&error));
                 if let Some(words) = trouble.as_ref().filter(|_| trouble != said) {
                     tracing::warn!("{words}");
                 }
                 said = trouble;
             }
         });
-        Self { note, way, to_disk }
+        Self { status: note, backend: way, to_disk }
     }
 
     /// Takes the agent's news, and has the note written where it changes.
-    pub(super) fn hear(&mut self, news: &News<'_>) {
+    pub(super) fn on_event(&mut self, news: &AgentEvent<'_>) {
         let now = clock();
         match news {
-            News::Phase { phase, wait } => self.entered(phase, *wait, now),
-            News::PassEnded { request, report, .. } => {
+            AgentEvent::StateEntered { state: phase, wait } => self.state_entered(phase, *wait, now),
+            AgentEvent::PassFinished { request, report, .. } => {
                 let ended = LastPass {
                     at: now,
                     trigger: request.trigger.to_string(),
                     outcome: report.outcome.to_string(),
                     message: report.message.clone(),
                 };
-                self.ended(ended, report.outcome);
+                self.pass_finished(ended, report.outcome);
             }
-            News::Up
-            | News::PassBegan { .. }
-            | News::Reloading
-            | News::Reloaded { .. }
-            | News::SweepFailed { .. }
-            | News::MarkerNotRemembered { .. }
-            | News::Alive { .. }
-            | News::Stopping
-            | News::LeftBehind => {}
+            AgentEvent::Started
+            | AgentEvent::PassStarted { .. }
+            | AgentEvent::Reloading
+            | AgentEvent::Reloaded { .. }
+            | AgentEvent::SweepFailed { .. }
+            | AgentEvent::MarkerNotSaved { .. }
+            | AgentEvent::Heartbeat { .. }
+            | AgentEvent::Stopping
+            | AgentEvent::StopTimedOut => {}
         }
-        self.note.watch = self.way.get().map(|way| way.to_string());
+        self.status.watch = self.backend.get().map(|way| way.to_string());
         self.to_disk.send_if_modified(|known| {
-            let is_news = *known != self.note;
-            known.clone_from(&self.note);
+            let is_news = *known != self.status;
+            known.clone_from(&self.status);
             is_news
         });
     }
 
-    fn entered(&mut self, phase: &Phase, wait: Option<Duration>, now: Timestamp) {
-        self.note.retry_at = None;
+    fn state_entered(&mut self, phase: &AgentState, wait: Option<Duration>, now: Timestamp) {
+        self.status.retry_at = None;
         match phase {
             // Passing states of a look that finds nothing: not worth a write.
-            Phase::Repeating { .. } | Phase::Building { .. } => return,
-            Phase::Idle { .. } | Phase::Stopping => {}
-            Phase::Settling { .. } => {
-                self.note.behind_since.get_or_insert(now);
+            AgentState::Rechecking { .. } | AgentState::Running { .. } => return,
+            AgentState::Idle { .. } | AgentState::Stopping => {}
+            AgentState::Settling { .. } => {
+                self.status.behind_since.get_or_insert(now);
             }
-            Phase::BackingOff { .. } => {
-                self.note.behind_since.get_or_insert(now);
+            AgentState::BackingOff { .. } => {
+                self.status.behind_since.get_or_insert(now);
                 let wait = wait.and_then(|wait| SignedDuration::try_from(wait).ok());
-                self.note.retry_at = wait.and_then(|wait| now.checked_add(wait).ok());
+                self.status.retry_at = wait.and_then(|wait| now.checked_add(wait).ok());
             }
         }
-        self.note.phase = phase.to_string();
+        self.status.state = phase.to_string();
     }
 
-    fn ended(&mut self, ended: LastPass, outcome: PassOutcome) {
+    fn pass_finished(&mut self, ended: LastPass, outcome: PassOutcome) {
         match outcome {
-            PassOutcome::Promoted => self.note.behind_since = None,
+            PassOutcome::Promoted => self.status.behind_since = None,
             PassOutcome::Unchanged => {
-                self.note.behind_since = None;
+                self.status.behind_since = None;
                 let was_well = |last: &LastPass| ["promoted", "unchanged"].contains(&last.outcome.as_str());
-                if self.note.last_pass.as_ref().is_some_and(was_well) {
+                if self.status.last_pass.as_ref().is_some_and(was_well) {
                     // A look that found nothing says nothing new.
                     return;
                 }
             }
             PassOutcome::Busy | PassOutcome::Stopped => return,
             PassOutcome::Refused | PassOutcome::Held | PassOutcome::Failed(_) => {
-                self.note.behind_since.get_or_insert(ended.at);
+                self.status.behind_since.get_or_insert(ended.at);
             }
         }
-        self.note.last_pass = Some(ended);
+        self.status.last_pass = Some(ended);
     }
 }

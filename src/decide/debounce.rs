@@ -40,8 +40,8 @@ pub struct Timing {
     pub marker_quiet: Duration,
 }
 
-impl From<&config::Trigger> for Timing {
-    fn from(settings: &config::Trigger) -> Self {
+impl From<&config::TriggerSettings> for Timing {
+    fn from(settings: &config::TriggerSettings) -> Self {
         Self {
             on_database: settings.on.database,
             on_marker: settings.on.marker,
@@ -55,11 +55,11 @@ impl From<&config::Trigger> for Timing {
 /// What came in since the last look, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
-    database: Option<Span>,
+    database: Option<HintSpan>,
     /// Whose word opened the database's part.
     cause: Option<Trigger>,
-    marker: Option<Span>,
-    asked: Option<Instant>,
+    marker: Option<HintSpan>,
+    requested: Option<Instant>,
     /// A marker that a failed pass did not get to the end of. It waits for the
     /// next pass, but is no reason for one.
     owed: bool,
@@ -69,7 +69,7 @@ pub struct Window {
 
 /// The first and the last of some hints.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-struct Span {
+struct HintSpan {
     first: Instant,
     last: Instant,
 }
@@ -77,31 +77,35 @@ struct Span {
 impl Window {
     /// A window without hints, with or without a marker still owed.
     #[must_use]
-    pub fn owing(owed: bool) -> Self {
+    pub fn with_owed_marker(owed: bool) -> Self {
         Self { owed, ..Self::default() }
     }
 
     /// Adds a change of the database, heard of through `cause`.
     #[must_use]
     pub fn database(self, cause: Trigger, now: Instant) -> Self {
-        Self { database: Some(Span::extended(self.database, now)), cause: self.cause.or(Some(cause)), ..self }
+        Self {
+            database: Some(HintSpan::extended(self.database, now)),
+            cause: self.cause.or(Some(cause)),
+            ..self
+        }
     }
 
     /// Adds a touch of the marker.
     #[must_use]
     pub fn marker(self, now: Instant) -> Self {
-        Self { marker: Some(Span::extended(self.marker, now)), ..self }
+        Self { marker: Some(HintSpan::extended(self.marker, now)), ..self }
     }
 
     /// Adds a wish to have a pass now.
     #[must_use]
-    pub fn asked(self, now: Instant) -> Self {
-        Self { asked: self.asked.or(Some(now)), ..self }
+    pub fn request_now(self, now: Instant) -> Self {
+        Self { requested: self.requested.or(Some(now)), ..self }
     }
 
     /// Leaves a marker owed, besides what the window holds.
     #[must_use]
-    pub fn and_owing(self, owed: bool) -> Self {
+    pub fn or_owed_marker(self, owed: bool) -> Self {
         Self { owed: self.owed || owed, ..self }
     }
 
@@ -121,13 +125,13 @@ impl Window {
     /// for a back-off to end: the marker, and SIGUSR1.
     #[must_use]
     pub fn urgent_due(&self, timing: &Timing) -> Option<Instant> {
-        [self.marker_due(timing), self.asked].into_iter().flatten().min()
+        [self.marker_due(timing), self.requested].into_iter().flatten().min()
     }
 
     /// The pass that answers everything in this window.
     #[must_use]
     pub fn request(&self) -> PassRequest {
-        let trigger = if self.asked.is_some() {
+        let trigger = if self.requested.is_some() {
             Trigger::Signal
         } else if self.marker.is_some() {
             Trigger::Marker
@@ -173,7 +177,7 @@ impl Window {
     }
 }
 
-impl Span {
+impl HintSpan {
     fn extended(span: Option<Self>, now: Instant) -> Self {
         Self { first: span.map_or(now, |span| span.first), last: now }
     }
@@ -182,8 +186,8 @@ impl Span {
 /// `at + wait`, or as good as never where the sum cannot be told.
 #[must_use]
 pub fn after(at: Instant, wait: Duration) -> Instant {
-    const FAR: Duration = Duration::from_secs(365 * 24 * 3600);
-    at.checked_add(wait).unwrap_or_else(|| at + FAR)
+    const FAR_FUTURE: Duration = Duration::from_secs(365 * 24 * 3600);
+    at.checked_add(wait).unwrap_or_else(|| at + FAR_FUTURE)
 }
 
 #[cfg(test)]
@@ -200,21 +204,21 @@ mod tests {
     };
 
     #[derive(Clone, Copy, Debug)]
-    enum Came {
+    enum Input {
         Database(u64),
         Marker(u64),
-        Asked(u64),
+        Requested(u64),
         BuildEnded(u64),
     }
-    use Came::{Asked, BuildEnded, Database, Marker};
+    use Input::{BuildEnded, Database, Marker, Requested};
 
     /// When the window that saw these, at these milliseconds, is due.
-    fn due(origin: Instant, came: &[Came]) -> Option<u64> {
+    fn due(origin: Instant, came: &[Input]) -> Option<u64> {
         let at = |ms| origin + Duration::from_millis(ms);
         let window = came.iter().fold(Window::default(), |window, &came| match came {
             Database(ms) => window.database(Trigger::Database, at(ms)),
             Marker(ms) => window.marker(at(ms)),
-            Asked(ms) => window.asked(at(ms)),
+            Requested(ms) => window.request_now(at(ms)),
             BuildEnded(ms) => window.after_build(at(ms)),
         });
         window.due(&TIMING).map(|due| u64::try_from((due - origin).as_millis()).unwrap())
@@ -222,9 +226,9 @@ mod tests {
 
     #[test]
     fn each_window_is_due_when_its_hints_say() {
-        let steady: Vec<Came> = (0..700).map(|second| Database(second * 1000)).collect();
-        let fumbled: Vec<Came> = (0..7000).map(|tenth| Marker(tenth * 100)).collect();
-        let table: &[(&str, &[Came], Option<u64>)] = &[
+        let steady: Vec<Input> = (0..700).map(|second| Database(second * 1000)).collect();
+        let fumbled: Vec<Input> = (0..7000).map(|tenth| Marker(tenth * 100)).collect();
+        let table: &[(&str, &[Input], Option<u64>)] = &[
             ("nothing came", &[], None),
             ("one hint", &[Database(5)], Some(30_005)),
             ("a second hint begins the quiet anew", &[Database(5), Database(20_000)], Some(50_000)),
@@ -234,7 +238,7 @@ mod tests {
             ("a marker that is touched for ever", &fumbled, Some(600_000)),
             ("a marker cuts a window short", &[Database(5), Marker(1000)], Some(1250)),
             ("a hint does not put a marker off", &[Marker(1000), Database(1100)], Some(1250)),
-            ("a wish is due at once", &[Database(5), Asked(7), Asked(9)], Some(7)),
+            ("a wish is due at once", &[Database(5), Requested(7), Requested(9)], Some(7)),
             ("a hint long before the build's end", &[Database(5), BuildEnded(100_000)], Some(30_005)),
             (
                 "a hint shortly before it",
@@ -252,7 +256,7 @@ mod tests {
                 Some(1_030_000),
             ),
             ("a marker during a build", &[Marker(5), BuildEnded(100_000)], Some(100_250)),
-            ("a wish during a build", &[Asked(5), BuildEnded(100_000)], Some(5)),
+            ("a wish during a build", &[Requested(5), BuildEnded(100_000)], Some(5)),
         ];
         let origin = Instant::now();
         for &(what, came, expected) in table {
@@ -270,8 +274,8 @@ mod tests {
             (database.database(Trigger::Reload, now), request(Trigger::Database, false)),
             (Window::default().database(Trigger::Reload, now), request(Trigger::Reload, false)),
             (database.marker(now), request(Trigger::Marker, true)),
-            (database.marker(now).asked(now), request(Trigger::Signal, true)),
-            (database.and_owing(true), request(Trigger::Database, true)),
+            (database.marker(now).request_now(now), request(Trigger::Signal, true)),
+            (database.or_owed_marker(true), request(Trigger::Database, true)),
         ];
         for (window, expected) in table {
             assert_eq!(window.request(), expected, "{window:?}");
@@ -279,12 +283,12 @@ mod tests {
     }
 
     #[test]
-    fn a_marker_still_owed_is_no_reason_to_act() {
-        assert_eq!(Window::owing(true).due(&TIMING), None);
+    fn an_owed_marker_alone_does_not_start_a_pass() {
+        assert_eq!(Window::with_owed_marker(true).due(&TIMING), None);
     }
 
     #[test]
-    fn settings_beyond_what_the_clock_can_tell_mean_never() {
+    fn settings_beyond_the_range_of_the_clock_mean_never() {
         let timing = Timing { quiet: Duration::MAX, max_wait: Duration::MAX, ..TIMING };
         let now = Instant::now();
         let due = Window::default().database(Trigger::Database, now).due(&timing);
@@ -297,14 +301,14 @@ mod tests {
             gaps in prop::collection::vec((0_u64..60_000, any::<bool>()), 1..80)
         ) {
             let mut at = 0;
-            let came: Vec<Came> = gaps
+            let came: Vec<Input> = gaps
                 .into_iter()
                 .map(|(gap, marker)| {
                     at += gap;
                     if marker { Marker(at) } else { Database(at) }
                 })
                 .collect();
-            let (Database(first) | Marker(first) | Asked(first) | BuildEnded(first)) = came[0];
+            let (Database(first) | Marker(first) | Requested(first) | BuildEnded(first)) = came[0];
             let due = due(Instant::now(), &came).expect("a hint came");
             prop_assert!(due <= first + 600_000);
         }

@@ -10,10 +10,10 @@
 use thiserror::Error;
 
 use crate::domain::manifest::Counts;
-use crate::domain::record::RowFault;
+use crate::domain::record::RowError;
 
 /// Faults that a message names one by one; the rest are counted.
-pub const FAULTS_NAMED: usize = 10;
+pub const MAX_NAMED_FAULTS: usize = 10;
 
 /// What an operator allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
@@ -30,13 +30,13 @@ pub struct Limits {
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum Refusal {
     /// Nothing to index.
-    #[error("no tagged rows{} that can be indexed: {tagged} tagged, {left_out} left out; run the tagging first", 
-        if *.left_out > 0 { " left" } else { "" })]
+    #[error("no tagged rows{} that can be indexed: {tagged} tagged, {quarantined} left out; run the tagging first", 
+        if *.quarantined > 0 { " left" } else { "" })]
     Empty {
         /// Rows with tags.
         tagged: u64,
         /// Of these, rows that quarantine keeps out.
-        left_out: u64,
+        quarantined: u64,
     },
     /// Too many records are gone.
     #[error(
@@ -54,11 +54,11 @@ pub enum Refusal {
     },
     /// Too many texts would be bought.
     #[error(
-        "{to_buy} texts would be bought, more than guard.max_texts = {max_texts} allows; raise it if that is right"
+        "{to_embed} texts would be bought, more than guard.max_texts = {max_texts} allows; raise it if that is right"
     )]
     TooManyTexts {
         /// Texts of the plan.
-        to_buy: u64,
+        to_embed: u64,
         /// The limit.
         max_texts: u64,
     },
@@ -72,7 +72,7 @@ pub struct UnfitRows {
     /// How many quarantine allows.
     pub allowed: u64,
     /// The first of them.
-    pub named: Vec<RowFault>,
+    pub named: Vec<RowError>,
 }
 
 impl std::fmt::Display for UnfitRows {
@@ -105,7 +105,7 @@ pub fn check(
     limits: &Limits,
 ) -> Result<(), Refusal> {
     if plan.records == 0 {
-        return Err(Refusal::Empty { tagged, left_out });
+        return Err(Refusal::Empty { tagged, quarantined: left_out });
     }
     if let Some(served) = served.filter(|_| !limits.accept_shrink) {
         let missing = served.saturating_sub(plan.records);
@@ -119,7 +119,7 @@ pub fn check(
         }
     }
     if limits.max_texts > 0 && plan.embedded > limits.max_texts {
-        return Err(Refusal::TooManyTexts { to_buy: plan.embedded, max_texts: limits.max_texts });
+        return Err(Refusal::TooManyTexts { to_embed: plan.embedded, max_texts: limits.max_texts });
     }
     Ok(())
 }

@@ -16,7 +16,7 @@ use crate::domain::record::{IdHash, TextHash};
 
 /// Where a row's vector comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Origin {
+pub enum VectorOrigin {
     /// Row `row` of the build at `build` in the list that the planner was given.
     Build {
         /// Which build.
@@ -29,13 +29,13 @@ pub enum Origin {
 }
 
 /// Vectors that need not be bought, all of the space in force.
-pub struct Held<'a> {
+pub struct Reusable<'a> {
     /// Rows of kept builds, the likeliest first.
     pub builds: Vec<&'a [RowHashes]>,
     /// Texts whose vector is in the cache.
     pub cached: &'a HashSet<TextHash>,
     /// Of these, texts that this pass has bought: it had to look again, and they count as bought.
-    pub bought: &'a HashSet<TextHash>,
+    pub embedded: &'a HashSet<TextHash>,
 }
 
 /// What a pass would do.
@@ -44,28 +44,28 @@ pub struct Plan {
     /// In rows and texts.
     pub counts: Counts,
     /// For each row of the snapshot, in index order.
-    pub origins: Vec<Origin>,
-    /// The builds that vectors are taken from, by their place in [`Held::builds`].
+    pub origins: Vec<VectorOrigin>,
+    /// The builds that vectors are taken from, by their place in [`Reusable::builds`].
     pub builds_used: Vec<u16>,
 }
 
 /// Whether a row's text must be set aside for buying.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum Need {
     /// The vector is at hand, or an earlier row asked for it.
-    Keep,
+    Reuse,
     /// The first row with a text that nothing holds.
-    Buy,
+    Embed,
     /// The first row with a text that this pass has bought already.
-    Bought,
+    Embedded,
 }
 
 /// Plans a snapshot row by row.
 pub struct Planner<'a> {
     served: &'a [RowHashes],
-    held: Held<'a>,
+    reusable: Reusable<'a>,
     /// Rows of each held build by text.
-    by_text: Vec<Finder<TextHash>>,
+    by_text: Vec<LazyLookup<TextHash>>,
     /// Where the next vector is expected in the first held build.
     cursor: usize,
     ids: IdWalk<'a>,
@@ -76,14 +76,14 @@ pub struct Planner<'a> {
 impl<'a> Planner<'a> {
     /// Begins a plan against the served build's rows and what is held.
     #[must_use]
-    pub fn new(served: &'a [RowHashes], held: Held<'a>) -> Self {
-        let by_text = held.builds.iter().map(|_| Finder::default()).collect();
+    pub fn new(served: &'a [RowHashes], held: Reusable<'a>) -> Self {
+        let by_text = held.builds.iter().map(|_| LazyLookup::default()).collect();
         Self {
             served,
-            held,
+            reusable: held,
             by_text,
             cursor: 0,
-            ids: IdWalk { served, by_id: Finder::default(), cursor: 0, met: 0 },
+            ids: IdWalk { served, by_id: LazyLookup::default(), cursor: 0, found: 0 },
             wanted: HashSet::new(),
             plan: Plan::default(),
         }
@@ -94,20 +94,20 @@ impl<'a> Planner<'a> {
     /// # Panics
     ///
     /// Past 4,294,967,295 rows, which `snapshot` refuses.
-    pub fn row(&mut self, row: &RowHashes) -> Verdict {
+    pub fn row(&mut self, row: &RowHashes) -> Need {
         let (origin, verdict) = self.origin(row.text);
         let before = self.ids.find(row.id).map(|at| self.served[at]);
         let counts = &mut self.plan.counts;
         counts.records += 1;
         match verdict {
-            Verdict::Buy | Verdict::Bought => counts.embedded += 1,
-            Verdict::Keep => {
+            Need::Embed | Need::Embedded => counts.embedded += 1,
+            Need::Reuse => {
                 counts.kept += 1;
                 let differs = before.is_some_and(|served| served.record != row.record);
                 counts.metadata_only += u64::from(differs && !self.wanted.contains(&row.text));
             }
         }
-        if let Origin::Build { build, .. } = origin
+        if let VectorOrigin::Build { build, .. } = origin
             && !self.plan.builds_used.contains(&build)
         {
             self.plan.builds_used.push(build);
@@ -119,32 +119,32 @@ impl<'a> Planner<'a> {
     /// The plan for all rows seen.
     #[must_use]
     pub fn finish(mut self) -> Plan {
-        self.plan.counts.removed = self.served.len() as u64 - self.ids.met;
+        self.plan.counts.removed = self.served.len() as u64 - self.ids.found;
         self.plan
     }
 
-    fn origin(&mut self, text: TextHash) -> (Origin, Verdict) {
-        for build in 0..self.held.builds.len() {
+    fn origin(&mut self, text: TextHash) -> (VectorOrigin, Need) {
+        for build in 0..self.reusable.builds.len() {
             if let Some(row) = self.find(build, text) {
                 let build = u16::try_from(build).expect("kept builds are few");
-                return (Origin::Build { build, row }, Verdict::Keep);
+                return (VectorOrigin::Build { build, row }, Need::Reuse);
             }
         }
-        let cached = self.held.cached.contains(&text);
-        let bought = cached && self.held.bought.contains(&text);
+        let cached = self.reusable.cached.contains(&text);
+        let bought = cached && self.reusable.embedded.contains(&text);
         let verdict = if (cached && !bought) || !self.wanted.insert(text) {
-            Verdict::Keep
+            Need::Reuse
         } else if bought {
-            Verdict::Bought
+            Need::Embedded
         } else {
-            Verdict::Buy
+            Need::Embed
         };
-        (Origin::Cache, verdict)
+        (VectorOrigin::Cache, verdict)
     }
 
     fn find(&mut self, build: usize, text: TextHash) -> Option<u32> {
         let near = if build == 0 { self.cursor } else { usize::MAX };
-        let found = self.by_text[build].find(self.held.builds[build], near, &text, |row| row.text);
+        let found = self.by_text[build].find(self.reusable.builds[build], near, &text, |row| row.text);
         if let (0, Some(row)) = (build, found) {
             self.cursor = row as usize + 1;
         }
@@ -157,19 +157,19 @@ impl<'a> Planner<'a> {
 /// Mostly the next row is asked for, or one a little further on. A few others
 /// are looked for from end to end, which for a million rows takes some
 /// milliseconds and no memory; only where they are many a map pays for itself.
-struct Finder<K> {
+struct LazyLookup<K> {
     walks_left: u32,
     map: Option<HashMap<K, u32>>,
 }
 
-impl<K> Default for Finder<K> {
+impl<K> Default for LazyLookup<K> {
     fn default() -> Self {
         // A map costs about as much time as so many walks.
         Self { walks_left: 16, map: None }
     }
 }
 
-impl<K: Copy + Eq + std::hash::Hash> Finder<K> {
+impl<K: Copy + Eq + std::hash::Hash> LazyLookup<K> {
     /// Rows looked at from the expected one on.
     const NEAR: usize = 8;
 
@@ -194,9 +194,9 @@ fn index_of(row: usize) -> u32 {
 /// Finds served rows by id, in the order in which both tables are sorted.
 struct IdWalk<'a> {
     served: &'a [RowHashes],
-    by_id: Finder<IdHash>,
+    by_id: LazyLookup<IdHash>,
     cursor: usize,
-    met: u64,
+    found: u64,
 }
 
 impl IdWalk<'_> {
@@ -204,7 +204,7 @@ impl IdWalk<'_> {
         let at = self.by_id.find(self.served, self.cursor, &id, |row| row.id).map(|at| at as usize);
         if let Some(at) = at {
             self.cursor = at + 1;
-            self.met += 1;
+            self.found += 1;
         }
         at
     }
@@ -233,18 +233,18 @@ mod tests {
     fn plan(now: &str, served: &str, older: &str, cached: &str) -> (Plan, String) {
         let (now, served, older) = (rows(now), rows(served), rows(older));
         let cached: HashSet<_> = cached.bytes().map(|text| TextHash([text; 16])).collect();
-        let held = Held { builds: vec![&served, &older], cached: &cached, bought: &HashSet::new() };
+        let held = Reusable { builds: vec![&served, &older], cached: &cached, embedded: &HashSet::new() };
         let mut planner = Planner::new(&served, held);
         let bought = now
             .iter()
-            .filter(|row| planner.row(row) == Verdict::Buy)
+            .filter(|row| planner.row(row) == Need::Embed)
             .map(|row| char::from(row.text.0[0]))
             .collect();
         (planner.finish(), bought)
     }
 
     #[test]
-    fn only_texts_that_nothing_holds_are_bought() {
+    fn only_texts_without_a_vector_are_embedded() {
         let cases = [
             // what, now, served, older, cached, bought, kept, metadata only, removed
             ("first build", "1aA 2bB", "", "", "", "ab", 0, 0, 0),
@@ -285,8 +285,11 @@ mod tests {
     fn the_served_build_is_asked_before_older_ones_and_these_before_the_cache() {
         let (plan, _) = plan("1aA 2bB 3cC", "1aA", "1aA 2bB", "abc");
 
-        let expected =
-            [Origin::Build { build: 0, row: 0 }, Origin::Build { build: 1, row: 1 }, Origin::Cache];
+        let expected = [
+            VectorOrigin::Build { build: 0, row: 0 },
+            VectorOrigin::Build { build: 1, row: 1 },
+            VectorOrigin::Cache,
+        ];
         assert_eq!(plan.origins, expected);
         assert_eq!(plan.builds_used, [0, 1]);
     }
@@ -296,7 +299,7 @@ mod tests {
         let served: Vec<RowHashes> = (0..100)
             .map(|n| RowHashes { id: IdHash([n; 8]), text: TextHash([n; 16]), record: RecordHash([n; 16]) })
             .collect();
-        let mut finder = Finder::default();
+        let mut finder = LazyLookup::default();
         for turn in 0..100_u8 {
             let (key, near) = (turn.wrapping_mul(37) % 120, usize::from(turn) * 2);
 
@@ -308,15 +311,15 @@ mod tests {
     }
 
     #[test]
-    fn texts_that_this_pass_bought_before_it_looked_again_count_as_bought_once() {
+    fn texts_embedded_before_a_second_scan_of_a_pass_count_as_embedded_once() {
         let (now, served) = (rows("1aA 2cC 3cD 4dD"), rows("1aA 2bB"));
         let bought = HashSet::from([TextHash(*b"cccccccccccccccc")]);
-        let held = Held { builds: vec![&served], cached: &bought, bought: &bought };
+        let held = Reusable { builds: vec![&served], cached: &bought, embedded: &bought };
         let mut planner = Planner::new(&served, held);
 
         let verdicts: Vec<_> = now.iter().map(|row| planner.row(row)).collect();
 
-        assert_eq!(verdicts, [Verdict::Keep, Verdict::Bought, Verdict::Keep, Verdict::Buy]);
+        assert_eq!(verdicts, [Need::Reuse, Need::Embedded, Need::Reuse, Need::Embed]);
         let counts = planner.finish().counts;
         assert_eq!((counts.embedded, counts.kept, counts.metadata_only), (2, 2, 0));
     }

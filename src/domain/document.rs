@@ -46,7 +46,7 @@ pub fn text(record: &Record<'_>, out: &mut String) {
         }
         parts.extend(&["."]);
     }
-    if parts.none() {
+    if parts.is_empty() {
         // Neither stripped nor, if it is the number zero, empty: nothing else stands for this row.
         parts.push(&[&printed(record.values[column::USERNAME])]);
     }
@@ -66,12 +66,12 @@ struct Parts<'a> {
 }
 
 impl Parts<'_> {
-    fn none(&self) -> bool {
+    fn is_empty(&self) -> bool {
         self.out.len() == self.start
     }
 
     fn push(&mut self, pieces: &[&str]) {
-        if !self.none() {
+        if !self.is_empty() {
             self.out.push(' ');
         }
         self.extend(pieces);
@@ -107,7 +107,7 @@ mod tests {
     use super::*;
 
     /// First and last name, job title, company, bio, username; then the tags.
-    type Row<'a> = ([Value<'a>; 6], Option<&'a [&'a str]>);
+    type TextCase<'a> = ([Value<'a>; 6], Option<&'a [&'a str]>);
 
     const NO: Value<'_> = Value::Null;
 
@@ -115,7 +115,7 @@ mod tests {
         Value::Text(text)
     }
 
-    fn text_of(([first, last, title, company, bio, username], tags): Row<'_>) -> String {
+    fn text_of(([first, last, title, company, bio, username], tags): TextCase<'_>) -> String {
         let mut values = [Value::Null; 14];
         values[column::ID] = Value::Integer(1);
         values[column::USERNAME] = username;
@@ -132,7 +132,7 @@ mod tests {
 
     #[test]
     fn every_part_stands_in_its_place_and_an_empty_one_leaves_no_trace() {
-        let cases: [(Row<'_>, &str); 18] = [
+        let cases: [(TextCase<'_>, &str); 18] = [
             (
                 (
                     [t("Ada"), t("Byron"), t("Analyst"), t("Engine Co"), t("Writes notes"), t("ada")],
@@ -166,7 +166,7 @@ mod tests {
     #[test]
     fn a_number_in_a_text_column_counts_as_its_digits_and_zero_as_empty() {
         let (zero, none, minus) = (Value::Integer(0), Value::Real(0.0), Value::Real(-0.0));
-        let cases: [(Row<'_>, &str); 4] = [
+        let cases: [(TextCase<'_>, &str); 4] = [
             (([NO, NO, NO, Value::Integer(42), NO, NO], None), "Works at 42."),
             (([Value::Real(1e16), Value::Real(1.0), NO, NO, Value::Integer(i64::MIN), NO], None), {
                 "1e+16 1.0. -9223372036854775808"

@@ -10,7 +10,7 @@ use serde::{Deserialize, Serialize};
 
 /// A file's identity and state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Stamp {
+pub struct FileStamp {
     /// The inode: another one after a replacement.
     pub inode: u64,
     /// The size in bytes.

@@ -39,7 +39,7 @@ const ROW_BYTES_U32: u32 = 40;
 /// What stands before the manifest's digest of its own beginning, and after it.
 const CHECKSUM: [&str; 2] = [",\n  \"checksum\": \"", "\"\n}\n"];
 /// More floats than the settings allow a vector.
-const MOST_DIMENSIONS: usize = 65_536;
+const MAX_DIMENSIONS: usize = 65_536;
 
 /// What a build says of itself.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
@@ -61,7 +61,7 @@ pub struct Manifest {
     /// Version of Faiss that wrote the index.
     pub faiss: String,
     /// Where the rows came from.
-    pub source: Source,
+    pub source: SourceFacts,
     /// The space of its vectors; unknown for an adopted build.
     pub space: Option<Space>,
     /// Digest of the raw values of the scan it was made from.
@@ -69,7 +69,8 @@ pub struct Manifest {
     /// Digest of its records and left-out rows.
     pub content_hash: Option<ContentHash>,
     /// Rows that quarantine kept out.
-    pub left_out: Vec<LeftOut>,
+    #[serde(rename = "left_out")]
+    pub quarantined: Vec<QuarantinedRow>,
     /// Size and digest of the files beside the manifest.
     pub files: Files,
     /// Vectors in the index, as Faiss counts them.
@@ -89,7 +90,7 @@ pub struct Manifest {
 
 /// Where the rows of a build came from.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Source {
+pub struct SourceFacts {
     /// The database file.
     pub database: String,
     /// Its tagged rows at the time.
@@ -98,7 +99,7 @@ pub struct Source {
 
 /// A row that quarantine kept out of a build.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct LeftOut {
+pub struct QuarantinedRow {
     /// The row's id, as far as it can be printed.
     pub id: String,
     /// Digest of its raw values.
@@ -234,7 +235,7 @@ pub enum ManifestError {
     #[error("manifest is not as it was written: its checksum is another's")]
     Checksum,
     /// A number that no build can have.
-    #[error("manifest has vectors of {found} floats, expected at most {MOST_DIMENSIONS}")]
+    #[error("manifest has vectors of {found} floats, expected at most {MAX_DIMENSIONS}")]
     Dimension {
         /// The number.
         found: usize,
@@ -257,21 +258,21 @@ impl Manifest {
     /// [`ManifestError`] where the bytes are no manifest of this format.
     pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
         #[derive(Deserialize)]
-        struct Head {
+        struct ManifestHead {
             format: u32,
             checksum: Option<IgnoredAny>,
         }
-        let head: Head = serde_json::from_slice(bytes)?;
+        let head: ManifestHead = serde_json::from_slice(bytes)?;
         if head.format != MANIFEST_FORMAT {
             return Err(ManifestError::Format { found: head.format });
         }
         // Programs before this one wrote none.
-        if head.checksum.is_some() && !is_as_written(bytes) {
+        if head.checksum.is_some() && !checksum_matches(bytes) {
             return Err(ManifestError::Checksum);
         }
         let manifest: Self = serde_json::from_slice(bytes)?;
         match manifest.dimension {
-            0..=MOST_DIMENSIONS => Ok(manifest),
+            0..=MAX_DIMENSIONS => Ok(manifest),
             found => Err(ManifestError::Dimension { found }),
         }
     }
@@ -281,22 +282,22 @@ impl Manifest {
     pub fn print(&self) -> Vec<u8> {
         let mut out = serde_json::to_vec_pretty(self).expect("a manifest has string keys only");
         out.truncate(out.len() - "\n}".len());
-        let ending = ending(&out);
+        let ending = checksum_suffix(&out);
         out.extend_from_slice(ending.as_bytes());
         out
     }
 }
 
 /// What follows these bytes in a manifest.
-fn ending(beginning: &[u8]) -> String {
+fn checksum_suffix(beginning: &[u8]) -> String {
     CHECKSUM.join(blake3::hash(beginning).to_hex().as_str())
 }
 
 /// Whether a manifest ends with the digest of the rest of it.
-fn is_as_written(bytes: &[u8]) -> bool {
-    let beginning = bytes.len().saturating_sub(ending(b"").len());
+fn checksum_matches(bytes: &[u8]) -> bool {
+    let beginning = bytes.len().saturating_sub(checksum_suffix(b"").len());
     let (beginning, end) = bytes.split_at(beginning);
-    end == ending(beginning).as_bytes()
+    end == checksum_suffix(beginning).as_bytes()
 }
 
 /// The bytes of `hashes.bin`'s header for these rows.

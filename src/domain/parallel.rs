@@ -3,10 +3,10 @@
 use std::sync::{Mutex, PoisonError};
 
 /// Bytes that take longer to read or to hash than a thread takes to begin.
-const WORTH_A_THREAD: u64 = 512 << 10;
+const MIN_BYTES_FOR_THREAD: u64 = 512 << 10;
 
 /// Does both, and gives what each came to. `bytes` are what the smaller of the two works on.
-pub(crate) fn both<A: Send, B>(
+pub(crate) fn join<A: Send, B>(
     bytes: u64,
     beside: impl FnOnce() -> A + Send,
     here: impl FnOnce() -> B,
@@ -18,7 +18,7 @@ pub(crate) fn both<A: Send, B>(
     };
     std::thread::scope(|scope| {
         let builder = std::thread::Builder::new().name("beside".to_owned());
-        let thread = if bytes < WORTH_A_THREAD { None } else { builder.spawn_scoped(scope, work).ok() };
+        let thread = if bytes < MIN_BYTES_FOR_THREAD { None } else { builder.spawn_scoped(scope, work).ok() };
         let done = here();
         let other = match thread {
             // A panic there is our own bug and goes on here.
@@ -35,9 +35,9 @@ mod tests {
 
     #[test]
     fn both_are_done_and_each_gives_its_own() {
-        for bytes in [0, WORTH_A_THREAD] {
+        for bytes in [0, MIN_BYTES_FOR_THREAD] {
             let mut list = vec![1];
-            assert_eq!(both(bytes, || list.push(2), || "here"), ((), "here"));
+            assert_eq!(join(bytes, || list.push(2), || "here"), ((), "here"));
             assert_eq!(list, [1, 2]);
         }
     }

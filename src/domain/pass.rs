@@ -88,7 +88,7 @@ pub enum Cure {
     /// A quota that comes back some time today or tomorrow.
     Hourly,
     /// Nothing but a change: of the rows, the settings or the files.
-    WhenChanged,
+    OnChange,
 }
 
 impl fmt::Display for Trigger {
@@ -108,7 +108,7 @@ impl fmt::Display for Trigger {
 impl PassOutcome {
     /// Whether the pass got to its end: whoever asked for it has an answer.
     #[must_use]
-    pub fn is_answer(self) -> bool {
+    pub fn is_final(self) -> bool {
         match self {
             Self::Promoted | Self::Unchanged | Self::Refused | Self::Held => true,
             Self::Failed(_) | Self::Busy | Self::Stopped => false,

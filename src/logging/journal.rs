@@ -40,21 +40,21 @@ impl Journal {
         Ok(Self { socket, path: path.as_ref().to_owned() })
     }
 
-    fn send(&self, entry: &Entry) {
+    fn send(&self, entry: &JournalEntry) {
         let whole = self.socket.send_to(&entry.bytes(usize::MAX), &self.path);
         if whole.is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error())) {
             // Words of a stranger that are longer than a datagram.
-            self.socket.send_to(&entry.bytes(LONGEST_CUT), &self.path).ok();
+            self.socket.send_to(&entry.bytes(MAX_FIELD_BYTES), &self.path).ok();
         }
     }
 }
 
 /// How much of a value is kept where an entry is too large as a whole.
-const LONGEST_CUT: usize = 4 * 1024;
+const MAX_FIELD_BYTES: usize = 4 * 1024;
 
 impl<S: Subscriber> Layer<S> for Journal {
     fn on_event(&self, event: &Event<'_>, _: Context<'_, S>) {
-        let mut entry = Entry::default();
+        let mut entry = JournalEntry::default();
         entry.put("PRIORITY", priority(*event.metadata().level()));
         entry.put("SYSLOG_IDENTIFIER", env!("CARGO_PKG_NAME"));
         entry.put("TARGET", event.metadata().target());
@@ -74,17 +74,17 @@ fn priority(level: Level) -> &'static str {
 
 /// What is sent of an event.
 #[derive(Default)]
-struct Entry {
+struct JournalEntry {
     line: String,
     fields: Vec<(String, String)>,
 }
 
-impl Entry {
+impl JournalEntry {
     fn put(&mut self, name: &str, value: impl Into<String>) {
         self.fields.push((name.to_owned(), value.into()));
     }
 
-    fn say(&mut self, field: &Field, value: &dyn Debug) {
+    fn append(&mut self, field: &Field, value: &dyn Debug) {
         super::write_field(&mut Writer::new(&mut self.line), field, value)
             .expect("a string takes all that is written");
     }
@@ -108,16 +108,16 @@ impl Entry {
     }
 }
 
-impl Visit for Entry {
+impl Visit for JournalEntry {
     fn record_str(&mut self, field: &Field, value: &str) {
-        self.say(field, &value);
+        self.append(field, &value);
         if field.name() != "message" {
             self.put(&journal_name(field.name()), value);
         }
     }
 
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
-        self.say(field, value);
+        self.append(field, value);
         if field.name() != "message" {
             self.put(&journal_name(field.name()), format!("{value:?}"));
         }
@@ -204,11 +204,11 @@ mod tests {
     fn an_entry_too_large_for_a_datagram_is_cut_and_not_lost() {
         let entries = logged(|| tracing::warn!(said = "ä".repeat(1 << 20), "much was said"));
         assert!(entries[0]["MESSAGE"].starts_with("much was said"));
-        assert_eq!(entries[0]["SAID"].len(), LONGEST_CUT);
+        assert_eq!(entries[0]["SAID"].len(), MAX_FIELD_BYTES);
     }
 
     #[test]
-    fn where_nobody_listens_there_is_no_journal() {
+    fn missing_journal_socket_is_an_error() {
         let folder = tempfile::tempdir().unwrap();
         assert!(Journal::at(folder.path().join("socket")).is_err());
     }

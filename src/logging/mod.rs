@@ -10,18 +10,18 @@ use tracing_subscriber::layer::SubscriberExt;
 use tracing_subscriber::util::SubscriberInitExt;
 use tracing_subscriber::{EnvFilter, Layer, Registry, reload};
 
-use crate::config::{Log, LogFormat};
+use crate::config::{LogFormat, LogSettings};
 use journal::Journal;
 
 /// Sets another filter; the form of the lines stays as it began.
-static CHANGE: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
+static SET_FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 
 /// Begins to log. The agent tells its story; a command only what is worth a look.
-pub(crate) fn begin(settings: &Log, agent: bool) {
+pub(crate) fn start(settings: &LogSettings, agent: bool) {
     let level = if agent || settings.level != "info" { settings.level.as_str() } else { "warn" };
     let (filter, handle) = reload::Layer::new(filter(level));
     // Begun once, at the start of the process.
-    CHANGE.get_or_init(|| {
+    SET_FILTER.get_or_init(|| {
         Box::new(move |filter| {
             if handle.reload(filter).is_err() {
                 tracing::warn!("the log level stays as it is");
@@ -75,8 +75,8 @@ pub(crate) fn write_field(
 }
 
 /// Puts another level in force.
-pub(crate) fn change(settings: &Log) {
-    if let Some(change) = CHANGE.get() {
+pub(crate) fn set_level(settings: &LogSettings) {
+    if let Some(change) = SET_FILTER.get() {
         change(filter(&settings.level));
     }
 }

@@ -5,7 +5,7 @@ use std::os::unix::process::CommandExt;
 use std::path::Path;
 
 use crate::support::provider::Fault;
-use crate::support::standing::{NAMES, Pair};
+use crate::support::served_before::{NAMES, Pair};
 use crate::support::{DIMENSION, Ran, SOON, World, not_run, run};
 
 /// A host on which ingest.py has run, with a provider that is asked for nothing yet.
@@ -45,7 +45,7 @@ fn the_files_of_ingest_py_become_a_build_and_are_served_as_they_were() {
 }
 
 #[test]
-fn the_first_reconcile_buys_every_vector_since_nothing_proves_the_adopted_ones() {
+fn the_first_pass_embeds_every_text_since_nothing_proves_adopted_vectors() {
     let world = host(12);
 
     let first = world.build();
@@ -64,7 +64,7 @@ fn the_first_reconcile_buys_every_vector_since_nothing_proves_the_adopted_ones()
 }
 
 #[test]
-fn the_adopted_pair_is_served_while_the_first_vectors_are_bought() {
+fn the_adopted_pair_is_served_while_the_first_texts_are_embedded() {
     let world = host(12);
     let before = world.pair();
     world.provider.hold();
@@ -124,7 +124,7 @@ fn the_group_of_the_old_files_is_kept_and_given_to_later_builds() {
 
 #[test]
 fn files_that_only_a_group_may_read_are_left_alone_where_that_group_cannot_be_given() {
-    const NOBODY: u32 = 65_534;
+    const UNPRIVILEGED_UID: u32 = 65_534;
     const GROUP: u32 = 54_321;
     if !rustix::process::geteuid().is_root() {
         return not_run("only root can give a file to a group that it is not in");
@@ -135,15 +135,15 @@ fn files_that_only_a_group_may_read_are_left_alone_where_that_group_cannot_be_gi
         let mut paths = NAMES.map(|name| world.path("data").join(name)).to_vec();
         for path in &paths {
             chmod(path, bits);
-            std::os::unix::fs::chown(path, Some(NOBODY), Some(GROUP)).unwrap();
+            std::os::unix::fs::chown(path, Some(UNPRIVILEGED_UID), Some(GROUP)).unwrap();
         }
         paths = vec![world.path("data"), world.database()];
         for path in &paths {
-            std::os::unix::fs::chown(path, Some(NOBODY), Some(NOBODY)).unwrap();
+            std::os::unix::fs::chown(path, Some(UNPRIVILEGED_UID), Some(UNPRIVILEGED_UID)).unwrap();
         }
         let before = world.pair();
 
-        let ran = run(world.command(&["build", "--json"]).uid(NOBODY).gid(NOBODY));
+        let ran = run(world.command(&["build", "--json"]).uid(UNPRIVILEGED_UID).gid(UNPRIVILEGED_UID));
 
         assert_eq!(ran.code == 0, adopts, "{bits:o}: {ran:?}");
         if !adopts {
@@ -181,7 +181,7 @@ fn metadata_in_another_directory_are_adopted_too() {
     assert_eq!(own.number("embedded"), 5, "{own:?}");
     assert_eq!(std::fs::read_link(&index).unwrap(), Path::new("current/faiss.index"));
     assert_eq!(std::fs::read_link(&metadata).unwrap(), Path::new("../../index/current/metadata.json"));
-    assert_eq!(std::fs::read(&metadata).unwrap(), world.oracle().metadata);
+    assert_eq!(std::fs::read(&metadata).unwrap(), world.reference().metadata);
 }
 
 #[test]
@@ -205,7 +205,7 @@ fn a_pair_that_does_not_belong_together_is_adopted_as_found_and_said_to_be_so() 
 }
 
 #[test]
-fn a_file_that_is_no_index_is_adopted_as_found_and_replaced() {
+fn a_file_that_is_not_an_index_is_adopted_as_found_and_replaced() {
     let world = host(4);
     std::fs::write(world.path("data/faiss.index"), b"not an index").unwrap();
 
@@ -235,7 +235,7 @@ fn a_table_that_shrank_since_ingest_py_ran_is_held_against_its_count() {
 }
 
 #[test]
-fn names_that_are_links_of_somebody_else_are_adopted_with_what_they_lead_to() {
+fn names_that_are_foreign_links_are_adopted_with_what_they_lead_to() {
     let world = host(4);
     std::fs::create_dir(world.path("theirs")).unwrap();
     for name in NAMES {

@@ -24,7 +24,7 @@ fn a_host_where_nothing_is_served_is_served_as_soon_as_the_agent_starts() {
 }
 
 #[test]
-fn an_agent_that_starts_where_all_is_true_already_buys_and_writes_nothing() {
+fn an_agent_started_on_a_current_build_embeds_and_writes_nothing() {
     let world = World::with_people(3);
     let build = world.build().text("build");
     world.provider.forget();
@@ -94,7 +94,7 @@ fn commits_that_follow_each_other_closely_make_one_build() {
 }
 
 #[test]
-fn a_writer_that_never_rests_does_not_put_the_build_off_for_ever() {
+fn a_writer_that_never_pauses_does_not_delay_the_build_indefinitely() {
     let world = World::with_people(1);
     let agent = world.agent_with("quiet = \"1500ms\"\nmax_wait = \"1500ms\"\nresync = \"1h\"\n");
     agent.wait_for_promotions(1);
@@ -130,7 +130,7 @@ fn a_commit_during_a_build_is_served_by_a_build_of_its_own_afterwards() {
     assert_eq!(world.records().len(), 4);
     let bought: Vec<usize> = world.provider.requests().iter().map(|request| request.texts.len()).collect();
     assert_eq!(bought, [1, 1], "a build for each of the two");
-    assert_eq!(world.provider.paid_twice().len(), 0);
+    assert_eq!(world.provider.answered_twice().len(), 0);
     // The window of the second opened when its commit was seen, and was waited out.
     let log = agent.log();
     let windows: Vec<_> = log.match_indices("settling").map(|(at, _)| at).collect();
@@ -140,7 +140,7 @@ fn a_commit_during_a_build_is_served_by_a_build_of_its_own_afterwards() {
 }
 
 #[test]
-fn an_idle_agent_neither_looks_nor_asks_again_because_of_its_own_reading() {
+fn an_idle_agent_does_not_scan_again_because_of_its_own_reads() {
     let worlds = ["DELETE", "WAL"].map(|journal| {
         let world = World::with_people(3);
         world.sql(&format!("PRAGMA journal_mode = {journal}"));
@@ -185,7 +185,7 @@ fn wait_until_quiet(agent: &Agent, quiet: Duration) {
 }
 
 #[test]
-fn the_slow_round_finds_what_no_event_tells_of() {
+fn the_slow_check_finds_what_no_event_reports() {
     let world = World::with_people(3);
     let agent = world.agent_with("resync = \"200ms\"\n");
     agent.wait_for_promotions(1);

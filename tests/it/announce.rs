@@ -10,27 +10,27 @@ use crate::support::api::Api;
 
 const TRIGGERS: &str = "quiet = \"200ms\"\nmax_wait = \"2s\"\nresync = \"1h\"\n";
 
-fn told_by_post(api: &Api) -> String {
+fn webhook_settings(api: &Api) -> String {
     format!("[[announce]]\npost = \"{}\"\n", api.url())
 }
 
 /// Waits until an agent that has just been started has nothing more to say, adds a person, and
 /// gives the build that is told next: if another had been told again, it would stand before it.
 #[track_caller]
-fn served_and_told_next(world: &World, agent: &Agent, api: &Api, person: u32) -> String {
+fn next_delivered_build(world: &World, agent: &Agent, api: &Api, person: u32) -> String {
     agent.wait_for_log("outcome=unchanged");
     let before = world.served();
     world.add_people([person]);
     agent.wait_for("a newer build is served", || world.served() != before);
     let next = world.served().unwrap();
-    agent.wait_for("it is told", || api.told().contains(&next));
+    agent.wait_for("it is told", || api.received().contains(&next));
     next
 }
 
 #[test]
-fn the_agent_tells_each_new_build_once_by_post_and_by_command() {
+fn the_agent_delivers_each_new_build_once_by_webhook_and_by_command() {
     let (world, api) = (World::with_people(2), Api::start());
-    let targets = format!("{}{}", told_by_post(&api), world.told_by_command(""));
+    let targets = format!("{}{}", webhook_settings(&api), world.command_log_settings(""));
     let agent = world.agent_with(&format!("{TRIGGERS}{targets}"));
     agent.wait_for("the first build is told of twice", || agent.logged("INFO announced") == 2);
     let first = world.served().unwrap();
@@ -40,48 +40,48 @@ fn the_agent_tells_each_new_build_once_by_post_and_by_command() {
     let second = world.served().unwrap();
     agent.stop();
     let agent = world.agent_with(&format!("{TRIGGERS}{targets}"));
-    let third = served_and_told_next(&world, &agent, &api, 4);
+    let third = next_delivered_build(&world, &agent, &api, 4);
     agent.wait_for("the command is run for it", || world.lines("told").contains(&third));
     agent.stop();
 
-    assert_eq!(api.told(), [first.clone(), second.clone(), third.clone()]);
+    assert_eq!(api.received(), [first.clone(), second.clone(), third.clone()]);
     assert_eq!(world.lines("told"), [first, second, third]);
     let body = &api.requests()[1].body;
     assert_eq!((&body["records"], &body["embedded"]), (&3.into(), &1.into()));
 }
 
 #[test]
-fn the_command_line_tells_a_build_once_and_leaves_the_agent_nothing_to_tell() {
+fn the_command_line_delivers_a_build_once_and_the_agent_not_again() {
     let (world, api) = (World::with_people(2), Api::start());
-    world.settings(&format!("[trigger]\n{TRIGGERS}{}", told_by_post(&api)));
+    world.settings(&format!("[trigger]\n{TRIGGERS}{}", webhook_settings(&api)));
 
     let build = world.build().text("build");
     world.build();
     let agent = Agent::start(&mut world.command(&["run"]));
-    let next = served_and_told_next(&world, &agent, &api, 3);
+    let next = next_delivered_build(&world, &agent, &api, 3);
     agent.stop();
 
-    assert_eq!(api.told(), [build, next]);
+    assert_eq!(api.received(), [build, next]);
 }
 
 #[test]
-fn a_build_that_the_api_would_not_hear_of_is_served_and_told_again_until_it_does() {
+fn failed_announcement_is_retried_and_never_blocks_serving() {
     let (world, api) = (World::with_people(2), Api::start());
-    world.settings(&format!("[trigger]\n{TRIGGERS}{}", told_by_post(&api)));
+    world.settings(&format!("[trigger]\n{TRIGGERS}{}", webhook_settings(&api)));
     api.refuse(true);
 
     let ran = world.build();
-    assert_eq!((ran.text("outcome").as_str(), api.told().len()), ("promoted", 1), "once: {ran:?}");
+    assert_eq!((ran.text("outcome").as_str(), api.received().len()), ("promoted", 1), "once: {ran:?}");
     assert!(ran.stderr.contains("503"), "{ran:?}");
     let agent = Agent::start(&mut world.command(&["run"]));
-    agent.wait_for("the agent tells it twice", || api.told().len() >= 3);
+    agent.wait_for("the agent tells it twice", || api.received().len() >= 3);
     api.refuse(false);
     agent.wait_for("it is heard", || agent.logged("INFO announced") == 1);
-    let times = api.told().len();
+    let times = api.received().len();
     agent.stop();
     world.build();
 
-    assert_eq!(api.told(), vec![ran.text("build"); times], "nothing is told that was heard");
+    assert_eq!(api.received(), vec![ran.text("build"); times], "nothing is told that was heard");
 }
 
 #[test]
@@ -92,72 +92,72 @@ fn an_api_that_does_not_answer_delays_no_build_and_no_other_target() {
     let targets = format!(
         "[[announce]]\npost = \"http://{}/\"\ntimeout = \"10m\"\n{}",
         deaf.local_addr().unwrap(),
-        told_by_post(&api)
+        webhook_settings(&api)
     );
     let agent = world.agent_with(&format!("{TRIGGERS}{targets}"));
-    agent.wait_for("the other target is told", || api.told().len() == 1);
+    agent.wait_for("the other target is told", || api.received().len() == 1);
     let first = world.served().unwrap();
 
     world.add_people([3]);
-    agent.wait_for("the other target is told again", || api.told().len() == 2);
+    agent.wait_for("the other target is told again", || api.received().len() == 2);
 
-    assert_eq!(api.told(), [first, world.served().unwrap()]);
+    assert_eq!(api.received(), [first, world.served().unwrap()]);
     agent.stop();
 }
 
 #[test]
-fn a_target_named_while_the_agent_runs_is_told_of_what_is_served() {
+fn a_target_added_while_the_agent_runs_receives_the_served_build() {
     let (world, api) = (World::with_people(2), Api::start());
     let agent = world.agent_with(TRIGGERS);
     agent.wait_for_promotions(1);
 
-    world.settings(&format!("[trigger]\n{TRIGGERS}{}", told_by_post(&api)));
+    world.settings(&format!("[trigger]\n{TRIGGERS}{}", webhook_settings(&api)));
     agent.signal(Signal::HUP);
-    agent.wait_for("it is told", || api.told().len() == 1);
+    agent.wait_for("it is told", || api.received().len() == 1);
 
-    assert_eq!(api.told(), [world.served().unwrap()]);
+    assert_eq!(api.received(), [world.served().unwrap()]);
     agent.stop();
 }
 
 #[test]
-fn a_target_is_told_as_soon_as_it_is_named_though_nothing_asks_for_a_pass() {
+fn a_target_is_notified_as_soon_as_it_is_added_without_a_pass() {
     let (world, api) = (World::with_people(2), Api::start());
     let by_marker = format!("{TRIGGERS}on = [\"marker\"]\n");
     let agent = world.agent_with(&by_marker);
     agent.wait_for_promotions(1);
     let passes = agent.passes();
 
-    world.settings(&format!("[trigger]\n{by_marker}{}", told_by_post(&api)));
+    world.settings(&format!("[trigger]\n{by_marker}{}", webhook_settings(&api)));
     agent.signal(Signal::HUP);
-    agent.wait_for("it is told", || api.told().len() == 1);
+    agent.wait_for("it is told", || api.received().len() == 1);
 
     assert_eq!(agent.passes(), passes, "{}", agent.log());
     agent.stop();
 }
 
 #[test]
-fn a_build_that_nobody_heard_of_gives_way_to_a_newer_one() {
+fn an_undelivered_build_is_superseded_by_a_newer_one() {
     let (world, api) = (World::with_people(2), Api::start());
     api.refuse(true);
-    let agent = world.agent_with(&format!("{TRIGGERS}{}", told_by_post(&api)));
-    agent.wait_for("the first build is told of in vain", || api.told().len() == 1);
+    let agent = world.agent_with(&format!("{TRIGGERS}{}", webhook_settings(&api)));
+    agent.wait_for("the first build is told of in vain", || api.received().len() == 1);
     let first = world.served().unwrap();
 
     world.add_people([3]);
-    agent.wait_for("the second build is told of", || api.told().iter().any(|build| *build != first));
+    agent.wait_for("the second build is told of", || api.received().iter().any(|build| *build != first));
     api.refuse(false);
     agent.wait_for("it is heard", || agent.logged("INFO announced") == 1);
 
-    assert_eq!(api.took(), [world.served().unwrap()]);
+    assert_eq!(api.accepted(), [world.served().unwrap()]);
     agent.stop();
 }
 
 #[test]
-fn passes_that_change_nothing_make_nobody_be_told_sooner() {
+fn passes_that_change_nothing_deliver_nothing_sooner() {
     let (world, api) = (World::with_people(2), Api::start());
     api.refuse(true);
-    let agent = world.agent_with(&format!("{TRIGGERS}{}", told_by_post(&api)));
-    agent.wait_for("it is told in vain", || api.told().len() == 1);
+    let agent = world.agent_with(&format!("{TRIGGERS}{}", webhook_settings(&api)));
+    agent.wait_for("it is told in vain", || api.received().len() == 1);
     let began = Instant::now();
 
     for nth in 1..=10 {
@@ -168,15 +168,15 @@ fn passes_that_change_nothing_make_nobody_be_told_sooner() {
     // At once, and then after waits of 1, 2, 4, 8 and 16 seconds.
     let due =
         [1, 3, 7, 15, 31].iter().filter(|&&second| began.elapsed() >= Duration::from_secs(second)).count();
-    let told = api.told().len();
+    let told = api.received().len();
     assert!(told <= 1 + due, "told {told} times in {:?}", began.elapsed());
     agent.stop();
 }
 
 #[test]
-fn a_command_with_other_settings_makes_the_agent_tell_nobody_again() {
+fn a_command_with_other_settings_makes_the_agent_deliver_nothing_again() {
     let (world, api) = (World::with_people(2), Api::start());
-    let targets = format!("{TRIGGERS}{}", told_by_post(&api));
+    let targets = format!("{TRIGGERS}{}", webhook_settings(&api));
     let agent = world.agent_with(&targets);
     agent.wait_for("it is told", || agent.logged("INFO announced") == 1);
     let first = world.served().unwrap();
@@ -186,31 +186,31 @@ fn a_command_with_other_settings_makes_the_agent_tell_nobody_again() {
     assert_eq!((ran.code, ran.text("outcome").as_str()), (0, "unchanged"), "{ran:?}");
     agent.stop();
     let agent = world.agent_with(&targets);
-    let next = served_and_told_next(&world, &agent, &api, 3);
+    let next = next_delivered_build(&world, &agent, &api, 3);
     agent.stop();
 
-    assert_eq!(api.told(), [first, next]);
+    assert_eq!(api.received(), [first, next]);
 }
 
 #[test]
-fn what_a_command_could_not_tell_the_agent_does() {
+fn a_delivery_that_failed_in_a_command_is_made_by_the_agent() {
     let (world, api) = (World::with_people(2), Api::start());
     let first = world.build().text("build");
     world.add_people([3]);
-    let agent = world.agent_with(&format!("{}{}", TRIGGERS.replace("1h", "500ms"), told_by_post(&api)));
+    let agent = world.agent_with(&format!("{}{}", TRIGGERS.replace("1h", "500ms"), webhook_settings(&api)));
     agent.wait_for("the second build is told of", || agent.logged("INFO announced") == 1);
     api.refuse(true);
 
     agent.wait_for("a rollback between two passes", || world.run(&["rollback"]).code != 75);
     assert_eq!(world.served().as_ref(), Some(&first));
     api.refuse(false);
-    agent.wait_for("the agent tells what is served", || api.took().last() == Some(&first));
+    agent.wait_for("the agent tells what is served", || api.accepted().last() == Some(&first));
 
     agent.stop();
 }
 
 #[test]
-fn addresses_that_differ_in_their_query_are_told_each() {
+fn addresses_that_differ_in_their_query_are_each_notified() {
     let (world, api) = (World::with_people(2), Api::start());
     let worker = |nth: u32| format!("[[announce]]\npost = \"{}?worker={nth}\"\n", api.url());
     world.settings(&worker(1));
@@ -222,20 +222,21 @@ fn addresses_that_differ_in_their_query_are_told_each() {
     world.settings(&format!("{}{}", worker(1), worker(2)));
     world.build();
 
-    let paths: Vec<_> = api.requests().into_iter().filter(|told| told.taken).map(|told| told.path).collect();
+    let paths: Vec<_> =
+        api.requests().into_iter().filter(|told| told.accepted).map(|told| told.path).collect();
     assert_eq!(paths, ["/admin/reload?worker=1", "/admin/reload?worker=2"]);
     assert!(refused.stderr.contains("/admin/reload: expected a status"), "{refused:?}");
     assert!(!refused.stderr.contains("worker="), "a query may hold a secret: {refused:?}");
 }
 
 #[test]
-fn a_token_is_read_anew_for_each_request_and_shown_nowhere() {
+fn a_token_is_read_again_for_each_request_and_shown_nowhere() {
     let (world, api) = (World::with_people(2), Api::start());
     api.refuse(true);
     std::fs::write(world.path("token"), "first-secret\n").unwrap();
-    let target = format!("{}token_file = \"token\"\n", told_by_post(&api));
+    let target = format!("{}token_file = \"token\"\n", webhook_settings(&api));
     let agent = world.agent_with(&format!("{TRIGGERS}{target}[log]\nlevel = \"trace\"\n"));
-    agent.wait_for("it is told in vain", || api.told().len() == 1);
+    agent.wait_for("it is told in vain", || api.received().len() == 1);
 
     std::fs::write(world.path("token"), "second-secret\n").unwrap();
     api.refuse(false);

@@ -18,7 +18,7 @@ const ASKED: std::ops::Range<u32> = 1000..1012;
 const ASKING: usize = 4;
 
 #[test]
-fn an_api_that_is_told_of_a_hundred_changes_under_load_fails_no_request_and_mixes_no_builds() {
+fn an_api_reloading_a_hundred_builds_under_load_fails_no_request_and_mixes_none() {
     let world = World::new();
     world.add_people(ASKED);
     let first = world.build().text("build");
@@ -58,7 +58,7 @@ fn an_api_that_is_told_of_a_hundred_changes_under_load_fails_no_request_and_mixe
 }
 
 #[test]
-fn an_api_that_was_started_before_the_first_build_serves_it_once_it_is_told() {
+fn an_api_started_before_the_first_build_serves_it_once_notified() {
     let world = World::with_people(3);
     let api = SearchApi::start(&world, None);
     assert_eq!(api.client().post("/search", &serde_json::json!({ "row": 0 })).unwrap().0, 503);

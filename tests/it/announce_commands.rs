@@ -18,7 +18,7 @@ fn is_alive(pid: &str) -> bool {
 #[test]
 fn a_command_sees_the_build_and_a_clean_environment() {
     let world = World::with_people(2);
-    world.settings(&format!("[trigger]\n{TRIGGERS}{}", world.told_by_command("/usr/bin/env > env")));
+    world.settings(&format!("[trigger]\n{TRIGGERS}{}", world.command_log_settings("/usr/bin/env > env")));
     let secrets = ["OPENAI_API_KEY", "GEMINI_API_KEY", "CREDENTIALS_DIRECTORY", "OTHER_SECRET"];
     let mut command = world.command(&["run"]);
     command.env("PATH", "/usr/bin:/bin").env("LC_TIME", "C");
@@ -61,7 +61,7 @@ fn no_shell_stands_between_the_settings_and_a_command() {
 fn what_a_command_prints_is_in_the_log_and_one_that_fails_is_run_again() {
     let world = World::with_people(2);
     let script = "test -f ready || { echo loading; echo busy >&2; exit 3; }; echo reloaded";
-    let agent = world.agent_with(&format!("{TRIGGERS}{}", world.told_by_command(script)));
+    let agent = world.agent_with(&format!("{TRIGGERS}{}", world.command_log_settings(script)));
     agent.wait_for_log(r"expected exit status 0, found exit status: 3; it said: loading\nbusy");
 
     std::fs::write(world.path("ready"), "").unwrap();
@@ -77,7 +77,7 @@ fn what_a_command_prints_is_in_the_log_and_one_that_fails_is_run_again() {
 fn a_command_that_overruns_is_killed_with_all_it_started_and_delays_no_build() {
     let world = World::with_people(2);
     let script = "sleep 600 & echo $! >> sleepers; echo begun; wait";
-    let target = format!("{}timeout = \"300ms\"\n", world.told_by_command(script));
+    let target = format!("{}timeout = \"300ms\"\n", world.command_log_settings(script));
     let agent = world.agent_with(&format!("{TRIGGERS}{target}"));
     agent.wait_for_log("expected to end within 300ms, found it running and killed it; it said: begun");
 
@@ -109,7 +109,7 @@ fn a_program_that_is_not_there_is_named_and_fails_no_build() {
 #[test]
 fn a_command_that_runs_on_ends_with_the_agent() {
     let world = World::with_people(1);
-    let target = world.told_by_command("echo $$ > pid; exec sleep 600");
+    let target = world.command_log_settings("echo $$ > pid; exec sleep 600");
     let mut agent = world.agent_with(&format!("{TRIGGERS}{target}"));
     agent.wait_for("the command runs", || !world.lines("pid").is_empty());
     let command = world.lines("pid")[0].clone();

@@ -8,7 +8,7 @@ use crate::support::api::Api;
 
 const TRIGGERS: &str = "[trigger]\nquiet = \"200ms\"\nmax_wait = \"2s\"\nresync = \"1h\"\n";
 
-fn told_by_post(api: &Api) -> String {
+fn webhook_settings(api: &Api) -> String {
     format!("[[announce]]\npost = \"{}\"\n", api.url())
 }
 
@@ -23,10 +23,10 @@ fn announced(world: &World) -> (Vec<Value>, Vec<String>) {
 }
 
 #[test]
-fn a_target_is_up_to_date_once_it_was_told() {
+fn a_target_is_up_to_date_once_it_was_notified() {
     let (world, api) = (World::with_people(2), Api::start());
     let name = format!("post {}", api.url());
-    world.settings(&told_by_post(&api));
+    world.settings(&webhook_settings(&api));
     let (before, words) = announced(&world);
     assert_eq!((&before[0]["up_to_date"], &before[0]["build"]), (&Value::Null, &Value::Null));
     assert_eq!(words, [format!("{name}: nothing to tell yet")]);
@@ -44,9 +44,9 @@ fn a_target_is_up_to_date_once_it_was_told() {
 }
 
 #[test]
-fn a_target_is_stale_since_the_build_it_knows_of_was_replaced_and_a_monitor_is_called() {
+fn a_target_is_stale_since_its_build_was_replaced_and_a_monitor_sees_it() {
     let (world, api) = (World::with_people(2), Api::start());
-    world.settings(&format!("{}{}", told_by_post(&api), world.told_by_command("")));
+    world.settings(&format!("{}{}", webhook_settings(&api), world.command_log_settings("")));
     let first = world.build().text("build");
     api.refuse(true);
     world.add_people([3]);
@@ -81,17 +81,17 @@ fn a_target_is_stale_since_the_build_it_knows_of_was_replaced_and_a_monitor_is_c
 
     api.refuse(false);
     world.run(&["rollback", &second]);
-    assert_eq!((&announced(&world).0[0]["up_to_date"], api.took()), (&true.into(), vec![first, second]));
+    assert_eq!((&announced(&world).0[0]["up_to_date"], api.accepted()), (&true.into(), vec![first, second]));
 }
 
 #[test]
-fn an_api_that_takes_the_news_and_never_shows_the_build_is_stale() {
+fn an_api_that_accepts_the_notice_and_never_shows_the_build_is_stale() {
     let (world, api) = (World::with_people(2), Api::start());
     api.show("{\"build\": \"20200101T000000Z-000000\"}");
     let confirm = format!("confirm = \"{0}\"\ntimeout = \"300ms\"\n", api.url());
-    world.settings(&format!("{TRIGGERS}{}{confirm}", told_by_post(&api)));
+    world.settings(&format!("{TRIGGERS}{}{confirm}", webhook_settings(&api)));
     let agent = Agent::start(&mut world.command(&["run"]));
-    agent.wait_for("it was told twice", || api.took().len() >= 2);
+    agent.wait_for("it was told twice", || api.accepted().len() >= 2);
 
     let (told, words) = announced(&world);
     assert_eq!((&told[0]["up_to_date"], &told[0]["build"]), (&false.into(), &Value::Null), "{told:?}");
@@ -110,15 +110,15 @@ fn an_api_that_takes_the_news_and_never_shows_the_build_is_stale() {
 }
 
 #[test]
-fn an_api_that_is_ahead_of_a_confirmation_is_told_of_the_newer_build_without_waiting() {
+fn a_newer_build_is_delivered_without_waiting_for_a_confirmation() {
     let (world, api) = (World::with_people(2), Api::start());
     let confirm = format!("confirm = \"{0}\"\ntimeout = \"10m\"\n", api.url());
-    world.settings(&format!("{TRIGGERS}{}{confirm}", told_by_post(&api)));
+    world.settings(&format!("{TRIGGERS}{}{confirm}", webhook_settings(&api)));
     let agent = Agent::start(&mut world.command(&["run"]));
-    agent.wait_for("the first build is told of", || api.told().len() == 1);
+    agent.wait_for("the first build is told of", || api.received().len() == 1);
 
     world.add_people([3]);
-    agent.wait_for("the second build is told of", || api.told().len() == 2);
+    agent.wait_for("the second build is told of", || api.received().len() == 2);
     api.show(&world.served().unwrap());
 
     agent.wait_for("it is confirmed", || announced(&world).0[0]["up_to_date"] == true);
@@ -127,9 +127,9 @@ fn an_api_that_is_ahead_of_a_confirmation_is_told_of_the_newer_build_without_wai
 }
 
 #[test]
-fn settings_that_name_nobody_show_nobody() {
+fn settings_without_a_target_show_none() {
     let (world, api) = (World::with_people(2), Api::start());
-    world.settings(&told_by_post(&api));
+    world.settings(&webhook_settings(&api));
     world.build();
 
     world.settings("");

@@ -47,7 +47,7 @@ const FIELDS: [(&str, &[&str]); 10] = [
 ];
 
 #[test]
-fn every_command_prints_one_object_with_its_fields_and_nothing_else_on_standard_output() {
+fn every_command_prints_only_one_object_with_its_fields() {
     let world = World::with_people(5);
     world.build();
     world.add_people([6]);
@@ -131,7 +131,7 @@ fn every_outcome_of_a_build_has_its_exit_code_and_its_word() {
 }
 
 #[test]
-fn while_another_pass_runs_what_needs_the_lock_ends_with_75_and_what_does_not_goes_on() {
+fn during_another_pass_commands_that_need_the_lock_exit_with_75() {
     let world = World::with_people(5);
     world.build();
     world.add_people([6]);
@@ -178,7 +178,7 @@ fn a_signal_ends_a_command_with_128_and_its_number_and_an_object_all_the_same() 
 }
 
 #[test]
-fn unknown_keys_and_sections_are_refused_by_name_with_the_line_and_the_nearest_known_one() {
+fn unknown_keys_and_sections_are_refused_with_line_and_nearest_known_one() {
     let world = World::with_people(1);
     for (toml, words) in [
         ("[embedding]\nbatchsize = 10\n", ["line 2", "embedding.batchsize", "batch_size"]),
@@ -267,7 +267,7 @@ fn help_and_version_are_answers_and_anything_unknown_is_not() {
 }
 
 #[test]
-fn a_reader_of_the_output_that_goes_away_is_no_failure() {
+fn a_closed_standard_output_is_not_a_failure() {
     let world = World::with_people(3);
     world.build();
     for command in ["status", "history --json", "config"] {

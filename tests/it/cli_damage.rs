@@ -33,7 +33,7 @@ const DAMAGES: [Damage; 7] = [
 ];
 
 #[test]
-fn every_damage_to_every_file_is_found_and_cured_by_a_full_build() {
+fn every_damage_to_every_file_is_found_and_repaired_by_a_full_build() {
     for file in FILES {
         for (what, damage) in DAMAGES {
             let (world, served) = world_of_two_builds();
@@ -82,7 +82,7 @@ fn a_manifest_that_is_not_this_builds_or_cannot_be_read_is_replaced_by_any_build
 }
 
 #[test]
-fn a_touched_marker_has_damaged_files_built_anew_and_leaves_whole_ones_alone() {
+fn a_touched_marker_rebuilds_damaged_files_and_leaves_whole_ones_alone() {
     let (world, mut served) = world_of_two_builds();
     let agent = world.agent();
     for file in ["faiss.index", "metadata.json", "hashes.bin"] {
@@ -104,7 +104,7 @@ fn a_touched_marker_has_damaged_files_built_anew_and_leaves_whole_ones_alone() {
 }
 
 #[test]
-fn a_proven_build_is_told_check_by_check() {
+fn a_verified_build_is_reported_check_by_check() {
     let (world, served) = world_of_two_builds();
 
     let ran = world.run(&["verify", "--json"]);

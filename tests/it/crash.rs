@@ -11,7 +11,7 @@ use crate::support::{Ran, SOON, World, not_run, run};
 const KILLED: i32 = 137;
 
 #[test]
-fn killed_in_the_middle_of_a_purchase_it_buys_again_only_what_was_not_answered() {
+fn kill_while_embedding_repeats_only_unanswered_requests() {
     for command in ["run", "build"] {
         let world = World::with_people(50);
         world.settings("[embedding]\nbatch_size = 10\nconcurrency = 1\n");
@@ -30,14 +30,14 @@ fn killed_in_the_middle_of_a_purchase_it_buys_again_only_what_was_not_answered()
         assert_eq!(world.records().len(), 50);
         assert_eq!(agent.logged("removed stale staging path=data/builds"), 1, "{}", agent.log());
         assert_eq!(world.drafts().len(), 0);
-        assert_eq!(world.provider.paid_twice(), Vec::<String>::new());
+        assert_eq!(world.provider.answered_twice(), Vec::<String>::new());
         world.assert_proven();
         agent.stop();
     }
 }
 
 #[test]
-fn killed_wherever_a_look_finds_it_it_serves_the_old_build_or_the_new_one() {
+fn killed_at_any_moment_it_serves_the_old_build_or_the_new_one() {
     let steps: [(&str, fn(&World, &str) -> bool); 6] = [
         ("staging is there", |world, _| !world.staging().is_empty()),
         ("the metadata are begun", |world, _| in_staging(world, "metadata.json")),

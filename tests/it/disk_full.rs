@@ -59,7 +59,7 @@ fn filler(world: &World) -> PathBuf {
 }
 
 #[test]
-fn too_little_room_is_refused_before_anything_is_bought() {
+fn too_little_disk_space_is_refused_before_anything_is_embedded() {
     on_a_small_disk(|world| {
         world.add_people(1..=100);
         let old = world.build().text("build");
@@ -67,7 +67,7 @@ fn too_little_room_is_refused_before_anything_is_bought() {
         world.provider.forget();
 
         for leave in [0, 16 << 10, 64 << 10, 1 << 20] {
-            make_room(world);
+            free_disk_space(world);
             fill(world, leave);
             let ran = world.run(&["build", "--json"]);
 
@@ -79,13 +79,13 @@ fn too_little_room_is_refused_before_anything_is_bought() {
         }
         assert_eq!(world.provider.request_count(), 0);
 
-        make_room(world);
+        free_disk_space(world);
         assert_eq!(world.build().number("records"), 200);
     });
 }
 
 #[test]
-fn a_disk_that_fills_while_texts_are_bought_leaves_a_whole_build_and_the_next_attempt_succeeds() {
+fn disk_full_while_embedding_leaves_a_whole_build_and_the_next_pass_succeeds() {
     on_a_small_disk(|world| {
         let mut people = 100;
         world.add_people(1..=people);
@@ -106,7 +106,7 @@ fn a_disk_that_fills_while_texts_are_bought_leaves_a_whole_build_and_the_next_at
             let log = build.log();
 
             world.assert_proven();
-            make_room(world);
+            free_disk_space(world);
             if code == 0 {
                 break;
             }
@@ -116,7 +116,7 @@ fn a_disk_that_fills_while_texts_are_bought_leaves_a_whole_build_and_the_next_at
             assert_eq!(world.staging(), Vec::<PathBuf>::new(), "{log}");
             assert_eq!(world.build().number("records"), u64::from(people));
             let lost = log.contains("bought vectors could not be kept");
-            assert_eq!(world.provider.paid_twice().len(), if lost { 10 } else { 0 }, "{log}");
+            assert_eq!(world.provider.answered_twice().len(), if lost { 10 } else { 0 }, "{log}");
             words += &log;
         }
         for file in ["embeddings.sqlite", "faiss.index", "hashes.bin", "served.json"] {
@@ -126,7 +126,7 @@ fn a_disk_that_fills_while_texts_are_bought_leaves_a_whole_build_and_the_next_at
 }
 
 #[test]
-fn an_agent_whose_disk_was_full_goes_on_when_there_is_room() {
+fn an_agent_whose_disk_was_full_continues_when_there_is_space() {
     on_a_small_disk(|world| {
         world.add_people(1..=100);
         let agent = world.agent_with("quiet = \"10m\"\nmax_wait = \"20m\"\n");
@@ -136,7 +136,7 @@ fn an_agent_whose_disk_was_full_goes_on_when_there_is_room() {
         fill(world, 0);
         agent.signal(Signal::USR1);
         agent.wait_for_log("outcome=failed");
-        make_room(world);
+        free_disk_space(world);
         agent.signal(Signal::USR1);
 
         agent.wait_for_records(world, 101);
@@ -144,7 +144,7 @@ fn an_agent_whose_disk_was_full_goes_on_when_there_is_room() {
     });
 }
 
-fn make_room(world: &World) {
+fn free_disk_space(world: &World) {
     // At first there is nothing to remove.
     std::fs::remove_file(filler(world)).ok();
 }

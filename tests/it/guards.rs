@@ -71,7 +71,7 @@ fn a_shrunken_table_is_refused_too_where_the_served_build_cannot_be_read() {
 }
 
 #[test]
-fn more_texts_than_allowed_are_refused_and_none_of_them_is_bought() {
+fn more_texts_than_allowed_are_refused_and_none_is_embedded() {
     let world = World::with_people(10);
     world.build();
     world.settings("[guard]\nmax_texts = 3\n");
@@ -87,7 +87,7 @@ fn more_texts_than_allowed_are_refused_and_none_of_them_is_bought() {
 }
 
 #[test]
-fn a_row_that_cannot_be_indexed_fails_the_build_by_its_name_before_anything_is_bought() {
+fn a_row_that_cannot_be_indexed_fails_the_build_before_anything_is_embedded() {
     let unfit = [
         ("tags = 'no list'", "tags"),
         ("tags = '{\"a\": 1}'", "tags"),
@@ -117,7 +117,7 @@ fn a_row_that_cannot_be_indexed_fails_the_build_by_its_name_before_anything_is_b
 }
 
 #[test]
-fn quarantined_rows_are_left_out_of_everything_and_listed_until_they_are_mended() {
+fn quarantined_rows_are_excluded_everywhere_and_listed_until_they_are_fixed() {
     let world = World::with_people(6);
     world.settings("[guard]\nquarantine = 2\n");
     world
@@ -131,7 +131,7 @@ fn quarantined_rows_are_left_out_of_everything_and_listed_until_they_are_mended(
     world.assert_proven();
     let hashes = world.published("current/hashes.bin");
     assert_eq!(u64::from_le_bytes(hashes[16..24].try_into().unwrap()), 4, "rows of the hashes");
-    let left_out = left_out(&world);
+    let left_out = quarantined(&world);
     assert_eq!(left_out.iter().map(|row| &row["id"]).collect::<Vec<_>>(), ["3", "5"]);
     assert_eq!(left_out.iter().map(|row| &row["column"]).collect::<Vec<_>>(), ["tags", "bio"]);
     assert_eq!(world.run(&["status", "--json"]).json()["served"]["left_out"], 2);
@@ -153,7 +153,7 @@ fn quarantined_rows_are_left_out_of_everything_and_listed_until_they_are_mended(
 #[test]
 fn a_text_that_the_provider_refuses_fails_the_build_and_names_its_row() {
     let world = World::with_people(40);
-    world.provider.poison("person 17.");
+    world.provider.fail_text("person 17.");
 
     let failed = world.run(&["build", "--json"]);
 
@@ -167,7 +167,7 @@ fn a_text_that_the_provider_refuses_fails_the_build_and_names_its_row() {
     assert_eq!(failed.number("requests"), world.provider.request_count() as u64);
 
     // What was bought on the way is kept, so mending the row costs only what is missing.
-    let paid = paid(&world);
+    let paid = answered_texts(&world);
     assert_eq!(failed.number("embedded"), paid as u64, "{failed:?}");
     world.provider.forget();
     world.sql("UPDATE experts SET bio = 'Mended.' WHERE id = 17");
@@ -178,11 +178,11 @@ fn a_text_that_the_provider_refuses_fails_the_build_and_names_its_row() {
 }
 
 #[test]
-fn a_refused_text_is_left_out_under_quarantine_and_not_sent_again_until_it_changes() {
+fn a_refused_text_is_quarantined_and_not_sent_again_until_it_changes() {
     const REFUSED: &str = "First17 Last17. Title at Company. Bio of person 17. Domains: tag, other.";
     let world = World::with_people(40);
     world.settings("[guard]\nquarantine = 1\n");
-    world.provider.poison("person 17.");
+    world.provider.fail_text("person 17.");
 
     let built = world.build();
 
@@ -190,10 +190,10 @@ fn a_refused_text_is_left_out_under_quarantine_and_not_sent_again_until_it_chang
     assert_eq!((built.number("records"), built.number("embedded")), (39, 39), "{built:?}");
     assert_eq!((built.number("kept"), built.number("metadata_only")), (0, 0), "{built:?}");
     assert_eq!(built.number("requests"), sent as u64, "refused requests count too");
-    assert_eq!(world.provider.paid_twice(), [""; 0]);
+    assert_eq!(world.provider.answered_twice(), [""; 0]);
     assert!(!ids(&world).contains(&17));
     world.assert_true(MODEL);
-    let left_out = left_out(&world);
+    let left_out = quarantined(&world);
     assert_eq!((left_out.len(), &left_out[0]["id"]), (1, &json!("17")));
     assert!(left_out[0]["reason"].as_str().unwrap().contains("invalid argument"), "{left_out:?}");
 
@@ -214,11 +214,11 @@ fn a_refused_text_is_left_out_under_quarantine_and_not_sent_again_until_it_chang
 }
 
 #[test]
-fn a_row_whose_text_changed_is_counted_as_embedded_beside_a_refused_one() {
+fn a_changed_row_is_counted_as_embedded_when_another_is_refused() {
     let world = World::with_people(10);
     world.settings("[guard]\nquarantine = 1\n");
     world.build();
-    world.provider.poison("poison");
+    world.provider.fail_text("poison");
     world.provider.forget();
     world.sql(
         "UPDATE experts SET bio = 'New.' WHERE id IN (2, 3); UPDATE experts SET bio = 'poison' WHERE id = 7",
@@ -232,18 +232,18 @@ fn a_row_whose_text_changed_is_counted_as_embedded_beside_a_refused_one() {
 }
 
 #[test]
-fn rebuy_beside_a_refused_text_pays_for_every_other_text_once() {
+fn rebuy_with_a_refused_text_embeds_every_other_text_once() {
     let world = World::with_people(10);
     world.settings("[guard]\nquarantine = 1\n");
-    world.provider.poison("person 7.");
+    world.provider.fail_text("person 7.");
     world.build();
     world.provider.forget();
 
     let built = world.run(&["build", "--rebuy", "--json"]);
 
     assert_eq!((built.code, built.number("embedded"), built.number("kept")), (0, 9, 0), "{built:?}");
-    assert_eq!(world.provider.paid_twice(), [""; 0]);
-    assert_eq!(paid(&world), 9);
+    assert_eq!(world.provider.answered_twice(), [""; 0]);
+    assert_eq!(answered_texts(&world), 9);
     assert!(
         world.provider.times_sent("First7 Last7. Title at Company. Bio of person 7. Domains: tag, other.")
             > 0
@@ -263,13 +263,13 @@ fn ids(world: &World) -> Vec<u64> {
 }
 
 /// The rows that the served build's manifest says were left out.
-fn left_out(world: &World) -> Vec<Value> {
+fn quarantined(world: &World) -> Vec<Value> {
     let manifest: Value = serde_json::from_slice(&world.published("current/manifest.json")).unwrap();
     manifest["left_out"].as_array().unwrap().clone()
 }
 
 /// Texts that were answered with their vectors.
-fn paid(world: &World) -> usize {
+fn answered_texts(world: &World) -> usize {
     let requests = world.provider.requests();
-    requests.iter().filter(|request| request.is_paid()).map(|request| request.texts.len()).sum()
+    requests.iter().filter(|request| request.is_answered()).map(|request| request.texts.len()).sum()
 }

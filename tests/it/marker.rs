@@ -95,7 +95,7 @@ fn a_marker_touched_during_a_build_is_answered_after_it() {
 
     assert_eq!(world.records().len(), 2);
     assert!(agent.log().contains("outcome=promoted trigger=marker"), "{}", agent.log());
-    assert_eq!(world.provider.paid_twice().len(), 0);
+    assert_eq!(world.provider.answered_twice().len(), 0);
     agent.stop();
 }
 
@@ -161,7 +161,7 @@ fn a_marker_whose_pass_failed_is_owed_across_a_restart() {
 }
 
 #[test]
-fn a_marker_has_the_served_files_proven_and_a_damaged_one_built_anew() {
+fn a_marker_verifies_the_served_files_and_rebuilds_a_damaged_one() {
     let world = World::with_people(3);
     let agent = world.agent_with(MARKER_ONLY);
     agent.wait_for_promotions(1);

@@ -6,14 +6,14 @@
 
 use std::path::Path;
 
-use crate::support::host::Oracle;
+use crate::support::host::IngestReference;
 use crate::support::{DIMENSION, MODEL, World, run};
 
 #[test]
 fn the_sample_becomes_the_files_that_ingest_py_makes_of_it() {
     let world = World::new();
     load_sample(&world);
-    let oracle = world.oracle();
+    let oracle = world.reference();
     let (index, metadata) = (world.path("ingest.index"), world.path("ingest.json"));
     world.ingest_to(&index, &metadata, 768);
 
@@ -34,13 +34,13 @@ fn odd_rows_become_the_files_that_ingest_py_makes_of_them() {
     let world = World::new();
     world.sql(ODD_ROWS);
     world.sql("CREATE INDEX ix_experts_tags ON experts (tags); ANALYZE");
-    let oracle = world.oracle();
+    let oracle = world.reference();
     let index = world.path("ingest.index");
     world.ingest_to(&index, &world.path("ingest.json"), DIMENSION);
 
     let built = world.build();
 
-    assert_eq!(oracle.left_out, "", "every odd row is one that ingest.py took");
+    assert_eq!(oracle.quarantined, "", "every odd row is one that ingest.py took");
     assert_eq!(built.number("records"), oracle.texts.len() as u64);
     assert_same_metadata(&world, &oracle);
     world.compared(&world.path("data/faiss.index"), &index).assert_same(oracle.texts.len(), DIMENSION);
@@ -60,11 +60,11 @@ fn values_keep_their_storage_class_in_a_table_without_declared_types() {
                 (2, 'Float', '0', NULL, 'Bio', 100.0, 1e15, 1e16, '[\"a\"]'),
                 (3, 'Text', NULL, '', 'Bio', '100', '1e16', 'n/a', '[\"a\"]')"
     ));
-    let oracle = world.oracle();
+    let oracle = world.reference();
 
     world.build();
 
-    assert_eq!((oracle.texts.len(), oracle.left_out.as_str()), (3, ""));
+    assert_eq!((oracle.texts.len(), oracle.quarantined.as_str()), (3, ""));
     assert_same_metadata(&world, &oracle);
     assert_same_requests(&world, &oracle, 100);
 }
@@ -78,7 +78,7 @@ fn a_row_that_is_not_tagged_is_neither_indexed_nor_sent() {
 
     let ids: Vec<_> = world.records().iter().map(|record| record["id"].as_u64().unwrap()).collect();
     assert_eq!(ids, [1, 3, 5]);
-    assert_same_requests(&world, &world.oracle(), 100);
+    assert_same_requests(&world, &world.reference(), 100);
 }
 
 #[test]
@@ -150,7 +150,7 @@ fn load_sample(world: &World) {
 }
 
 #[track_caller]
-fn assert_same_metadata(world: &World, oracle: &Oracle) {
+fn assert_same_metadata(world: &World, oracle: &IngestReference) {
     let ours = world.published("metadata.json");
     let at = ours.iter().zip(&oracle.metadata).take_while(|(a, b)| a == b).count();
     let around = |bytes: &[u8]| {
@@ -169,12 +169,12 @@ fn assert_same_metadata(world: &World, oracle: &Oracle) {
 ///
 /// ingest.py sent twins twice; batches may arrive in any order, since several are on their way at a time.
 #[track_caller]
-fn assert_same_requests(world: &World, oracle: &Oracle, batch: usize) {
+fn assert_same_requests(world: &World, oracle: &IngestReference, batch: usize) {
     let distinct = oracle.distinct_texts();
     let mut expected: Vec<_> = distinct.chunks(batch).map(<[String]>::to_vec).collect();
     let mut sent: Vec<_> = world.provider.requests().iter().map(|seen| seen.texts.clone()).collect();
     expected.sort();
     sent.sort();
     assert_eq!(sent, expected);
-    assert!(world.provider.requests().iter().all(|seen| seen.model == MODEL && seen.is_paid()));
+    assert!(world.provider.requests().iter().all(|seen| seen.model == MODEL && seen.is_answered()));
 }

@@ -131,7 +131,7 @@ fn the_key_is_google_api_key_before_gemini_api_key() {
 }
 
 #[test]
-fn without_a_key_the_build_says_which_variables_it_looked_at() {
+fn without_a_key_the_build_says_which_variables_it_read() {
     let world = World::with_people(1);
 
     let ran = run(world.command(&["build"]).env_remove("GOOGLE_API_KEY"));
@@ -231,7 +231,7 @@ fn dotenv_fills_in_what_the_environment_does_not_set() {
 }
 
 #[test]
-fn dotenv_is_not_read_beside_a_settings_file() {
+fn dotenv_is_not_read_with_a_settings_file() {
     let world = World::with_people(9);
     dotenv(&world, "INGEST_BATCH_SIZE=4\n");
     world.settings("[publish]\nkeep = 2\n");

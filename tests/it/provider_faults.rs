@@ -7,7 +7,7 @@ use crate::support::provider::Fault;
 use crate::support::{MODEL, OPENAI_MODEL, Ran, World};
 
 #[test]
-fn what_time_cures_costs_one_more_request_and_never_a_wrong_vector() {
+fn a_transient_fault_costs_one_more_request_and_never_a_wrong_vector() {
     let faults = passing_faults();
     let count = u32::try_from(faults.len()).unwrap();
     let world = World::with_people(count);
@@ -25,7 +25,7 @@ fn what_time_cures_costs_one_more_request_and_never_a_wrong_vector() {
 }
 
 #[test]
-fn a_fault_that_lasts_ends_the_attempt_with_its_words_once_the_budget_is_over() {
+fn a_lasting_fault_ends_the_attempt_with_its_message_after_the_budget() {
     let rate_limited = Fault::RateLimited { retry_info: Some("0.05s"), retry_after: None };
     let cases = vec![
         (rate_limited, "status 429: You exceeded your current quota"),
@@ -69,7 +69,7 @@ fn a_fault_that_lasts_ends_the_attempt_with_its_words_once_the_budget_is_over() 
 }
 
 #[test]
-fn what_no_time_cures_ends_the_attempt_at_the_first_request_with_the_providers_words() {
+fn a_permanent_error_ends_the_attempt_at_the_first_request_with_its_message() {
     let elsewhere = World::new();
     let there = elsewhere.provider.base_url();
     let cases = [

@@ -64,7 +64,7 @@ fn as_many_requests_are_on_their_way_as_the_setting_says_and_no_more() {
 }
 
 #[test]
-fn a_limit_of_texts_a_minute_is_kept_and_what_was_bought_before_a_stop_is_kept_too() {
+fn a_limit_of_texts_per_minute_is_kept_and_a_stop_keeps_what_was_embedded() {
     let world = World::with_people(8);
     // One at a time, or the smaller batch may be the first to ask.
     world.settings("[embedding]\nitems_per_minute = 5\nconcurrency = 1\n[log]\nlevel = \"debug\"\n");
@@ -78,7 +78,7 @@ fn a_limit_of_texts_a_minute_is_kept_and_what_was_bought_before_a_stop_is_kept_t
 
     assert_eq!(sizes, [5], "no batch is larger than the limit, and the next one waits");
     assert_eq!((ran.number("records"), ran.number("embedded"), world.provider.text_count()), (8, 3, 8));
-    assert_eq!(world.provider.paid_twice(), Vec::<String>::new());
+    assert_eq!(world.provider.answered_twice(), Vec::<String>::new());
 }
 
 #[test]
@@ -139,7 +139,7 @@ fn a_wait_longer_than_the_budget_is_not_waited_for() {
 }
 
 #[test]
-fn the_budget_begins_anew_with_every_success() {
+fn the_budget_starts_again_with_every_success() {
     let world = World::with_people(3);
     world.settings("[embedding]\nbatch_size = 1\nconcurrency = 1\nretry_budget = \"2s\"\n");
     // Two failures cost three quarters of a second at the least: for three texts more than the budget.

@@ -88,7 +88,7 @@ fn a_server_on_this_host_needs_no_key_and_the_service_itself_does() {
 }
 
 #[test]
-fn a_model_with_longer_vectors_of_its_own_is_asked_for_ours_from_its_first_answer_on() {
+fn a_model_with_longer_vectors_is_asked_for_ours_after_its_first_answer() {
     let world = World::with_people(9);
     world.ask_openai("batch_size = 3\nconcurrency = 1\n");
     let settings = std::fs::read_to_string(world.path("reindexd.toml")).unwrap();

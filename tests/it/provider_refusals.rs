@@ -4,13 +4,13 @@ use crate::support::World;
 use crate::support::provider::Fault;
 
 #[test]
-fn one_bad_text_is_named_by_its_row_and_the_others_are_bought_once() {
+fn one_bad_text_is_named_by_its_row_and_the_others_are_embedded_once() {
     let world = World::with_people(16);
-    world.provider.poison("Bio of person 5.");
+    world.provider.fail_text("Bio of person 5.");
 
     let failed = world.run(&["build", "--json"]);
     let requests = world.provider.request_count();
-    world.provider.cure();
+    world.provider.clear_fault();
     world.provider.forget();
     let built = world.build();
 
@@ -24,10 +24,10 @@ fn one_bad_text_is_named_by_its_row_and_the_others_are_bought_once() {
 }
 
 #[test]
-fn within_quarantine_a_refused_row_is_left_out_and_not_sent_again_until_it_changes() {
+fn within_quarantine_a_refused_row_is_excluded_and_not_sent_until_it_changes() {
     let world = World::with_people(10);
     world.settings("[guard]\nquarantine = 1\n");
-    world.provider.poison("person 5.");
+    world.provider.fail_text("person 5.");
 
     let first = world.build();
     let served_without: Vec<_> = world.records().into_iter().map(|record| record["id"].clone()).collect();
@@ -37,7 +37,7 @@ fn within_quarantine_a_refused_row_is_left_out_and_not_sent_again_until_it_chang
     world.add_people([11]);
     let third = world.build();
     let sent_again = world.provider.texts_seen();
-    world.provider.cure();
+    world.provider.clear_fault();
     world.sql("UPDATE experts SET bio = 'A better one.' WHERE id = 5");
     let fourth = world.build();
 
@@ -54,8 +54,8 @@ fn within_quarantine_a_refused_row_is_left_out_and_not_sent_again_until_it_chang
 fn one_more_bad_text_than_quarantine_allows_fails_the_build() {
     let world = World::with_people(10);
     world.settings("[guard]\nquarantine = 1\n");
-    world.provider.poison("person 3.");
-    world.provider.poison("person 4.");
+    world.provider.fail_text("person 3.");
+    world.provider.fail_text("person 4.");
 
     let ran = world.run(&["build", "--json"]);
 

@@ -40,7 +40,7 @@ fn names_are_never_missing_while_the_files_of_ingest_py_are_adopted_and_replaced
     let world = World::with_people(PEOPLE);
     world.ingest(DIMENSION);
     let mut reader = Loop::start(&world);
-    let witness = Witness::start(&world);
+    let witness = RemovalWatcher::start(&world);
 
     for nth in 0..5 {
         promote_another(&world, nth);
@@ -118,12 +118,13 @@ fn the_lines_of_python_in_readme_are_those_that_the_reader_is_tested_with() {
     assert_eq!(readme_lines(), tested);
 }
 
-/// The block of Python in README that resolves `current`.
+/// The block of Python in docs/migrating-from-ingest.md that resolves `current`.
 fn readme_lines() -> Vec<String> {
-    let readme = std::fs::read_to_string(Path::new(env!("CARGO_MANIFEST_DIR")).join("README.md")).unwrap();
+    let document = Path::new(env!("CARGO_MANIFEST_DIR")).join("docs/migrating-from-ingest.md");
+    let readme = std::fs::read_to_string(document).unwrap();
     let blocks = readme.split("```python\n").skip(1).map(|block| block.split("```").next().unwrap());
     let mut blocks = blocks.filter(|block| block.contains("os.path.realpath("));
-    let block = blocks.next().expect("README shows how to load the pair");
+    let block = blocks.next().expect("docs/migrating-from-ingest.md shows how to load the pair");
     assert_eq!(blocks.next(), None, "one way to load the pair is enough");
     block.lines().map(str::to_owned).collect()
 }
@@ -140,12 +141,12 @@ fn promote_another(world: &World, nth: u32) {
 }
 
 /// Hears from the kernel of every name that is taken away from the data directory.
-struct Witness {
+struct RemovalWatcher {
     _watcher: RecommendedWatcher,
-    heard: Receiver<notify::Event>,
+    events: Receiver<notify::Event>,
 }
 
-impl Witness {
+impl RemovalWatcher {
     fn start(world: &World) -> Self {
         let (tell, heard) = channel();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
@@ -154,7 +155,7 @@ impl Witness {
         })
         .unwrap();
         watcher.watch(&world.path("data"), RecursiveMode::NonRecursive).unwrap();
-        Self { _watcher: watcher, heard }
+        Self { _watcher: watcher, events: heard }
     }
 
     /// The public names that were removed or moved away; one that is renamed over is neither.
@@ -168,7 +169,7 @@ impl Witness {
         let mut removed = Vec::new();
         let mut heard_of = 0;
         loop {
-            let event = self.heard.recv_timeout(SOON).unwrap();
+            let event = self.events.recv_timeout(SOON).unwrap();
             assert!(!event.need_rescan(), "events were lost");
             if event.paths.contains(&last) {
                 assert!(heard_of > 0, "nothing was heard of the names at all");

@@ -105,7 +105,7 @@ fn a_rollback_leads_away_from_a_build_whose_manifest_cannot_be_read() {
 }
 
 #[test]
-fn an_agent_does_not_build_what_a_rollback_set_aside_until_the_table_changes() {
+fn an_agent_does_not_build_what_was_rolled_back_until_the_table_changes() {
     let (world, made) = with_builds(2);
     world.run(&["rollback"]);
     world.provider.forget();
@@ -153,7 +153,7 @@ fn a_hold_has_ended_for_good_once_the_table_had_other_content() {
 }
 
 #[test]
-fn a_release_ends_the_hold_and_the_agents_next_look_builds() {
+fn a_release_ends_the_hold_and_the_agents_next_scan_builds() {
     let (world, made) = with_builds(2);
     world.run(&["rollback"]);
     let agent = world.agent_with(HASTY);
@@ -215,7 +215,7 @@ fn history_lists_the_builds_that_are_kept_and_what_was_tried() {
 }
 
 #[test]
-fn a_rollback_beside_a_running_pass_ends_at_once_and_changes_nothing() {
+fn a_rollback_during_a_running_pass_ends_at_once_and_changes_nothing() {
     let (world, made) = with_builds(2);
     world.add_people([7]);
     world.provider.hold();

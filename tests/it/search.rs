@@ -56,7 +56,7 @@ fn answers_have_rank_score_and_the_whole_record_best_first() {
 #[test]
 fn a_question_that_is_a_row_s_own_text_finds_that_row_with_score_one() {
     let world = world(30);
-    let text = world.oracle().texts.swap_remove(16);
+    let text = world.reference().texts.swap_remove(16);
 
     let ran = world.run(&["search", &text, "-k", "1", "--json"]);
 
@@ -148,7 +148,7 @@ fn an_adopted_build_is_asked_if_its_vectors_are_as_long_as_the_question() {
 }
 
 #[test]
-fn a_provider_that_is_down_ends_the_question_in_time_with_its_words() {
+fn a_provider_that_is_down_ends_the_question_in_time_with_its_message() {
     let world = world(3);
     world.settings("[embedding]\nrequest_timeout = \"1s\"\n");
     let down = [
@@ -201,7 +201,7 @@ fn where_nothing_is_served_the_question_is_not_paid_for() {
 }
 
 #[test]
-fn a_damaged_index_is_told_and_not_searched() {
+fn a_damaged_index_is_reported_and_not_searched() {
     let world = world(3);
     let index = std::fs::canonicalize(world.path("data/faiss.index")).unwrap();
     let bytes = world.published("faiss.index");
@@ -230,7 +230,7 @@ fn a_question_is_answered_while_a_build_goes_on_and_writes_nothing() {
 }
 
 #[test]
-fn an_index_of_another_dimension_than_its_manifest_says_is_told_and_not_searched() {
+fn an_index_of_another_dimension_than_its_manifest_is_reported_not_searched() {
     let world = world(4);
     let index = std::fs::canonicalize(world.path("data/faiss.index")).unwrap();
     let mut bytes = world.published("faiss.index");

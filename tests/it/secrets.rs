@@ -83,7 +83,7 @@ fn the_agent_at_log_level_trace_writes_neither_the_key_nor_a_text_nor_a_vector()
 }
 
 #[test]
-fn a_provider_that_repeats_the_key_in_its_words_is_quoted_without_it() {
+fn a_provider_that_repeats_the_key_in_its_message_is_quoted_without_it() {
     let world = World::with_people(3);
     let set = with_key(&world, "gemini");
     world.provider.always(Some(Fault::KeyEchoed));
@@ -135,7 +135,7 @@ fn the_key_comes_from_the_file_before_the_credential_before_the_environment() {
 }
 
 #[test]
-fn a_pass_that_buys_nothing_needs_no_key_and_one_that_buys_says_where_it_looked() {
+fn a_pass_that_embeds_nothing_needs_no_key_and_others_say_where_they_searched() {
     let world = World::with_people(3);
     world.build();
     let without = |arguments: &[&str]| support::run(world.command(arguments).env_remove("GOOGLE_API_KEY"));

@@ -12,7 +12,7 @@ const FIVE_SECONDS: Duration = Duration::from_secs(5);
 /// Ten texts a request and one request at a time, so that a test knows which were answered.
 const BY_TENS: &str = "[embedding]\nbatch_size = 10\nconcurrency = 1\n[trigger]\nquiet = \"100ms\"\n";
 
-fn in_the_middle_of_a_purchase(command: &str) -> (World, Agent) {
+fn stopped_while_embedding(command: &str) -> (World, Agent) {
     let world = World::with_people(50);
     world.settings(BY_TENS);
     world.provider.hold_after(2);
@@ -24,44 +24,44 @@ fn in_the_middle_of_a_purchase(command: &str) -> (World, Agent) {
 
 /// What follows must buy only what was not answered before.
 #[track_caller]
-fn assert_nothing_paid_for_is_lost(world: &World) {
+fn assert_no_answer_is_lost(world: &World) {
     assert_eq!(world.staging().len(), 0);
     world.provider.release();
     world.provider.always(None);
     let build = world.build();
     assert_eq!((build.number("records"), build.number("embedded")), (50, 30), "{build:?}");
-    assert_eq!(world.provider.paid_twice().len(), 0);
+    assert_eq!(world.provider.answered_twice().len(), 0);
 }
 
 #[test]
-fn an_agent_told_to_stop_in_the_middle_of_a_purchase_keeps_what_it_bought() {
+fn an_agent_stopped_while_embedding_keeps_what_it_embedded() {
     for signal in [Signal::TERM, Signal::INT] {
-        let (world, mut agent) = in_the_middle_of_a_purchase("run");
+        let (world, mut agent) = stopped_while_embedding("run");
 
         agent.signal(signal);
         let code = agent.ended(FIVE_SECONDS);
 
         assert_eq!(code, 0, "{signal:?}: {}", agent.log());
-        assert_nothing_paid_for_is_lost(&world);
+        assert_no_answer_is_lost(&world);
     }
 }
 
 #[test]
-fn a_build_told_to_stop_says_by_which_signal_and_keeps_what_it_bought() {
+fn a_stopped_build_names_its_signal_and_keeps_what_it_embedded() {
     for (signal, expected) in [(Signal::TERM, 143), (Signal::INT, 130)] {
-        let (world, mut build) = in_the_middle_of_a_purchase("build");
+        let (world, mut build) = stopped_while_embedding("build");
 
         build.signal(signal);
         let code = build.ended(FIVE_SECONDS);
 
         assert_eq!(code, expected, "{}", build.log());
         assert!(build.log().contains("what was paid for is in the cache"), "{}", build.log());
-        assert_nothing_paid_for_is_lost(&world);
+        assert_no_answer_is_lost(&world);
     }
 }
 
 #[test]
-fn a_provider_that_hangs_or_dribbles_holds_nobody_up() {
+fn a_provider_that_hangs_or_answers_slowly_does_not_delay_a_stop() {
     let dribbles = Fault::SlowDrip { bytes: 1, every: Duration::from_millis(100) };
     for fault in [Fault::Hang, Fault::StallInBody, dribbles] {
         for (command, expected) in [("run", 0), ("build", 143)] {
@@ -80,7 +80,7 @@ fn a_provider_that_hangs_or_dribbles_holds_nobody_up() {
 }
 
 #[test]
-fn a_wait_between_two_tries_holds_nobody_up() {
+fn a_wait_between_two_tries_does_not_delay_a_stop() {
     let world = World::with_people(20);
     world.provider.always(Some(Fault::RateLimited { retry_info: Some("300s"), retry_after: None }));
     let mut build = Agent::start(&mut world.command(&["build"]));
@@ -93,7 +93,7 @@ fn a_wait_between_two_tries_holds_nobody_up() {
 }
 
 #[test]
-fn an_agent_stops_from_every_phase_that_waits() {
+fn an_agent_stops_from_every_state_that_waits() {
     let idle = |_: &World| {};
     let settling = |world: &World| world.add_people([2]);
     let backing_off = |world: &World| {
@@ -123,7 +123,7 @@ fn an_agent_stops_from_every_phase_that_waits() {
 }
 
 #[test]
-fn a_locked_database_holds_nobody_up() {
+fn a_locked_database_does_not_delay_a_stop() {
     for (command, expected) in [("run", 0), ("build", 143)] {
         let world = World::with_people(1);
         let writer = world.connect();
@@ -139,7 +139,7 @@ fn a_locked_database_holds_nobody_up() {
 
 #[test]
 fn a_build_that_waits_for_another_one_stops_and_leaves_that_its_staging() {
-    let (world, first) = in_the_middle_of_a_purchase("build");
+    let (world, first) = stopped_while_embedding("build");
     let mut waiting = Agent::start(&mut world.command(&["build", "--wait"]));
     eventually("it has settings and threads, and turns to the lock", || threads(&waiting) > 1);
 
@@ -150,7 +150,7 @@ fn a_build_that_waits_for_another_one_stops_and_leaves_that_its_staging() {
     world.provider.release();
     let mut first = first;
     assert_eq!(first.ended(SOON), 0, "{}", first.log());
-    assert_eq!(world.provider.paid_twice().len(), 0);
+    assert_eq!(world.provider.answered_twice().len(), 0);
 }
 
 #[test]
@@ -195,7 +195,7 @@ fn ended_by_two_signals(command: &str) -> (World, Agent, i32) {
 }
 
 fn try_two_signals(command: &str) -> (World, Agent, i32) {
-    let (world, mut running) = in_the_middle_of_a_purchase(command);
+    let (world, mut running) = stopped_while_embedding(command);
     // Stopped, it can answer the first in no way before the second is there.
     running.signal(Signal::STOP);
     running.signal(Signal::TERM);

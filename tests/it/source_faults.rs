@@ -8,12 +8,12 @@ use rusqlite::Connection;
 use rustix::fs::{CWD, FileType, Mode, mknodat};
 use rustix::process::Pid;
 
-use crate::source::leave_a_hot_journal;
-use crate::source_reader::Reader;
+use crate::source_owner::leave_a_hot_journal;
+use crate::source_read_only::Reader;
 use crate::support::{self, Ran, World, eventually};
 
 #[test]
-fn every_state_of_the_file_has_words_of_its_own_and_the_old_build_is_served_still() {
+fn every_state_of_the_file_has_its_message_and_the_old_build_is_still_served() {
     let cases: [(&str, fn(&Path)); 13] = [
         ("does not exist", |_| ()),
         ("does not exist", |db| symlink("nowhere", db).unwrap()),
@@ -61,7 +61,7 @@ fn every_state_of_the_file_has_words_of_its_own_and_the_old_build_is_served_stil
 }
 
 #[test]
-fn a_state_that_a_writer_may_end_is_waited_for_and_then_told_within_a_bounded_time() {
+fn a_state_that_a_writer_may_end_is_reported_after_a_bounded_wait() {
     let locked = World::with_people(3);
     let writer = locked.connect();
     writer.execute_batch("PRAGMA locking_mode = EXCLUSIVE; BEGIN EXCLUSIVE").unwrap();
@@ -112,7 +112,7 @@ fn a_lock_that_ends_in_time_is_waited_for() {
 }
 
 #[test]
-fn a_database_that_may_not_be_read_is_told_with_the_systems_words() {
+fn a_database_that_may_not_be_read_is_reported_with_the_systems_message() {
     let reader = Reader::of(3, "delete");
     std::fs::set_permissions(reader.database(), std::fs::Permissions::from_mode(0o000)).unwrap();
 

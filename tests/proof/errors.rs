@@ -5,20 +5,20 @@ use std::time::Instant;
 
 use rustix::process::Signal;
 
-use crate::report::tell;
-use crate::scale;
+use crate::fault_injection::{
+    ADOPTION, COLLECTION, FIRST_BUILD, Harness, Injected, Kind, RECONCILE, ROLLBACK, Scenario, Served,
+    SyscallSite, signal_traced,
+};
+use crate::report::report_line;
+use crate::sampling;
+use crate::strace;
 use crate::support::SOON;
 use crate::support::agent::Agent;
-use crate::sweep::{
-    ADOPTION, COLLECTION, FIRST_BUILD, Field, Kind, RECONCILE, ROLLBACK, Scenario, Served, Site, Struck,
-    signal_traced,
-};
-use crate::trace;
 
 /// Cases of each scenario in the gate.
 const THINNED: usize = 8;
 /// Threads on which an agent may run its passes.
-const MOST_THREADS: usize = 6;
+const MAX_THREADS: usize = 6;
 
 #[test]
 fn a_reconcile_that_meets_an_error_at_any_call_leaves_the_old_build_and_says_where() {
@@ -31,12 +31,12 @@ fn a_first_build_that_meets_an_error_at_any_call_serves_nothing_half_and_says_wh
 }
 
 #[test]
-fn an_adoption_that_meets_an_error_at_any_call_leaves_no_name_missing_and_says_where() {
+fn error_at_any_call_of_an_adoption_leaves_no_name_missing() {
     met_at_every_call_of(&ADOPTION);
 }
 
 #[test]
-fn a_rollback_that_meets_an_error_at_any_call_serves_one_of_its_two_builds_and_says_where() {
+fn error_at_any_call_of_a_rollback_serves_one_of_its_two_builds() {
     met_at_every_call_of(&ROLLBACK);
 }
 
@@ -47,17 +47,17 @@ fn a_collection_that_meets_an_error_at_any_call_removes_nothing_that_is_served()
 
 #[test]
 fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges() {
-    let Some(field) = Field::of(&RECONCILE) else { return };
+    let Some(field) = Harness::of(&RECONCILE) else { return };
     let begun = Instant::now();
     let sites = field.of_an_agent().into_iter().filter(|site| site.kind != Kind::Wire);
-    let cases: Vec<(Site, &str)> = sites
+    let cases: Vec<(SyscallSite, &str)> = sites
         .enumerate()
         .map(|(nth, site)| {
             let errors = errors_of(&site);
             (site, errors[nth % errors.len()])
         })
         .collect();
-    let cases = scale::thinned(cases, THINNED);
+    let cases = sampling::thinned(cases, THINNED);
     let (mut unharmed, mut tried_again, mut ended, mut missed) = (0, 0, 0, Vec::new());
     for (site, error) in &cases {
         let at = format!("agent, {error} at {site}");
@@ -67,12 +67,12 @@ fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges(
             continue;
         };
         match met {
-            Met::Unharmed => unharmed += 1,
-            Met::TriedAgain => tried_again += 1,
-            Met::Ended => ended += 1,
+            FailedCall::Unharmed => unharmed += 1,
+            FailedCall::TriedAgain => tried_again += 1,
+            FailedCall::Ended => ended += 1,
         }
         let served = field.whole(&at);
-        assert!(met == Met::Ended || served == Served::New, "{at}");
+        assert!(met == FailedCall::Ended || served == Served::New, "{at}");
         field.converges(&at, served);
     }
     let line = format!(
@@ -82,14 +82,14 @@ fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges(
         missed.len(),
         begun.elapsed().as_secs_f64(),
     );
-    tell("errors", &line);
+    report_line("errors", &line);
     assert!(missed.len() <= 1 + cases.len() / 8, "not reached: {missed:#?}");
     assert!(unharmed > 0 && tried_again > 0, "{line}");
 }
 
 /// What an error did to an agent.
 #[derive(PartialEq)]
-enum Met {
+enum FailedCall {
     Unharmed,
     TriedAgain,
     /// It exited before its first pass, for the service manager to start it again.
@@ -97,7 +97,7 @@ enum Met {
 }
 
 /// An agent whose first pass meets an error, until it has converged; `None` where the error was not met.
-fn agent_meets(field: &Field, site: &Site, error: &str, at: &str) -> Option<Met> {
+fn agent_meets(field: &Harness, site: &SyscallSite, error: &str, at: &str) -> Option<FailedCall> {
     field.restore();
     let log = field.case_log();
     let mut agent =
@@ -107,12 +107,12 @@ fn agent_meets(field: &Field, site: &Site, error: &str, at: &str) -> Option<Met>
     });
     let met = if gave_up(&agent) {
         assert_eq!((agent.ended(SOON), agent.passes()), (1, 0), "{at}: {}", agent.log());
-        Met::Ended
+        FailedCall::Ended
     } else {
         let failed = agent.promotions() == 0;
         // A pass on another thread meets the error too: strace counts for each thread.
         let converged = || agent.promotions() > 0 || agent.logged("outcome=unchanged") > 0;
-        for again in 1..=MOST_THREADS {
+        for again in 1..=MAX_THREADS {
             if converged() {
                 break;
             }
@@ -122,10 +122,10 @@ fn agent_meets(field: &Field, site: &Site, error: &str, at: &str) -> Option<Met>
         assert!(converged(), "{at}: {}", agent.log());
         signal_traced(&agent, Signal::TERM);
         assert_eq!(agent.ended(SOON), 0, "{at}: {}", agent.log());
-        if failed { Met::TriedAgain } else { Met::Unharmed }
+        if failed { FailedCall::TriedAgain } else { FailedCall::Unharmed }
     };
     // An error at some descriptor of the runtime's own is another case, and none of ours.
-    let struck = field.is_struck_at(site, &trace::calls(&log));
+    let struck = field.injected_at(site, &strace::calls(&log));
     assert!(!struck || !agent.log().contains("panicked"), "{at}: {}", agent.log());
     struck.then_some(met)
 }
@@ -136,7 +136,7 @@ fn gave_up(agent: &Agent) -> bool {
 }
 
 /// The errors that a call can meet.
-pub fn errors_of(site: &Site) -> &'static [&'static str] {
+pub fn errors_of(site: &SyscallSite) -> &'static [&'static str] {
     match (site.name.as_str(), site.kind) {
         ("openat", Kind::Change) => &["ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "EDQUOT", "EINTR"],
         ("openat", _) => &["EIO", "EACCES", "EMFILE", "EINTR"],
@@ -159,7 +159,7 @@ pub fn errors_of(site: &Site) -> &'static [&'static str] {
 }
 
 /// Whether this error must not matter at all.
-fn is_nothing(site: &Site, error: &str) -> bool {
+fn is_nothing(site: &SyscallSite, error: &str) -> bool {
     // SQLite takes an interrupted flush for a broken disk, Faiss's own file is the C library's, and a
     // folder's listing is not begun again: no local disk interrupts any of them, and all are said.
     let by_others = ["sqlite", ".staging/faiss.index"].iter().any(|name| site.place.contains(name));
@@ -168,17 +168,17 @@ fn is_nothing(site: &Site, error: &str) -> bool {
 }
 
 fn met_at_every_call_of(scenario: &'static Scenario) {
-    let Some(field) = Field::of(scenario) else { return };
+    let Some(field) = Harness::of(scenario) else { return };
     let begun = Instant::now();
     let cases = cases(&field);
     let (mut failed, mut unharmed, mut missed) = (0, 0, Vec::new());
     let mut each: BTreeMap<&str, usize> = BTreeMap::new();
     let mut faults = Vec::new();
     for (site, error) in &cases {
-        let struck = field.strike(site, &format!("error={error}"));
+        let struck = field.inject(site, &format!("error={error}"));
         let at = format!("{}, {error} at {site}", scenario.name);
         let once = struck.calls.iter().filter(|call| call.was_injected()).count() == 1;
-        if !once || !field.is_struck_at(site, &struck.calls) {
+        if !once || !field.injected_at(site, &struck.calls) {
             missed.push(at);
             continue;
         }
@@ -188,7 +188,9 @@ fn met_at_every_call_of(scenario: &'static Scenario) {
             0 => unharmed += 1,
             _ => failed += 1,
         }
-        faults.extend(unfair(&field, (site, error), &struck, served).map(|fault| format!("{at}: {fault}")));
+        faults.extend(
+            wrong_outcome(&field, (site, error), &struck, served).map(|fault| format!("{at}: {fault}")),
+        );
         field.converges(&at, served);
     }
     let each: Vec<String> = each.iter().map(|(error, times)| format!("{times} {error}")).collect();
@@ -200,29 +202,34 @@ fn met_at_every_call_of(scenario: &'static Scenario) {
         missed.len(),
         begun.elapsed().as_secs_f64(),
     );
-    tell("errors", &line);
+    report_line("errors", &line);
     assert!(faults.is_empty(), "{} faults:\n{}", faults.len(), faults.join("\n"));
     assert!(missed.len() <= 1 + cases.len() / 20, "not reached: {missed:#?}");
     assert!(failed > 0 && unharmed > 0, "{line}");
 }
 
 /// In full every error of every call of a reconcile; of the other runs, and in the gate, one error a call in turn.
-fn cases(field: &Field) -> Vec<(Site, &'static str)> {
+fn cases(field: &Harness) -> Vec<(SyscallSite, &'static str)> {
     let sites = field.sites.iter().filter(|site| site.kind != Kind::Wire && site.alone);
     let mut cases = Vec::new();
     for (nth, site) in sites.enumerate() {
         let errors = errors_of(site);
-        if scale::is_full() && field.scenario.name == RECONCILE.name {
+        if sampling::is_full() && field.scenario.name == RECONCILE.name {
             cases.extend(errors.iter().map(|&error| (site.clone(), error)));
         } else {
             cases.push((site.clone(), errors[nth % errors.len()]));
         }
     }
-    scale::thinned(cases, THINNED)
+    sampling::thinned(cases, THINNED)
 }
 
 /// What is wrong with how the run ended, if anything is.
-fn unfair(field: &Field, (site, error): (&Site, &str), struck: &Struck, served: Served) -> Option<String> {
+fn wrong_outcome(
+    field: &Harness,
+    (site, error): (&SyscallSite, &str),
+    struck: &Injected,
+    served: Served,
+) -> Option<String> {
     let words = &struck.log;
     // Faiss says things of its own, without ending its line; a folder of ours has the same name with a dot.
     let words_of_others = words.replace(".reindexd: ", ".reindexd : ");

@@ -3,24 +3,25 @@
 use std::collections::HashSet;
 use std::time::Instant;
 
-use crate::report::tell;
-use crate::scale;
-use crate::sweep::place;
-use crate::sweep::{
-    ADOPTION, COLLECTION, FIRST_BUILD, Field, Kind, RECONCILE, ROLLBACK, Scenario, Served, Site, Struck,
+use crate::fault_injection::place;
+use crate::fault_injection::{
+    ADOPTION, COLLECTION, FIRST_BUILD, Harness, Injected, Kind, RECONCILE, ROLLBACK, Scenario, Served,
+    SyscallSite,
 };
+use crate::report::report_line;
+use crate::sampling;
 
 const KILLED: i32 = 137;
 /// Cases of each scenario in the gate.
 const THINNED: usize = 8;
 
 #[test]
-fn a_reconcile_killed_at_any_call_leaves_a_whole_build_and_buys_nothing_twice() {
+fn kill_at_any_call_of_a_pass_leaves_a_whole_build() {
     killed_at_every_call_of(&RECONCILE);
 }
 
 #[test]
-fn a_first_build_killed_at_any_call_leaves_nothing_or_a_whole_build_and_buys_nothing_twice() {
+fn kill_at_any_call_of_a_first_build_leaves_nothing_or_a_whole_build() {
     killed_at_every_call_of(&FIRST_BUILD);
 }
 
@@ -40,10 +41,10 @@ fn a_collection_killed_at_any_call_removes_nothing_that_is_served() {
 }
 
 fn killed_at_every_call_of(scenario: &'static Scenario) {
-    let Some(field) = Field::of(scenario) else { return };
+    let Some(field) = Harness::of(scenario) else { return };
     let begun = Instant::now();
     let listed = field.sites.len();
-    let cases = scale::thinned(field.sites.clone(), THINNED);
+    let cases = sampling::thinned(field.sites.clone(), THINNED);
     let (mut old, mut new, mut there, mut missed) = (0, 0, 0, Vec::new());
     let mut names = HashSet::new();
     for site in &cases {
@@ -70,19 +71,19 @@ fn killed_at_every_call_of(scenario: &'static Scenario) {
         missed.len(),
         begun.elapsed().as_secs_f64(),
     );
-    tell("kills", &line);
+    report_line("kills", &line);
     assert!(missed.len() <= 1 + cases.len() / 20, "not reached: {missed:#?}");
     assert!(old > 0 && new > 0, "a sweep that only ever finds one of the two proves little: {line}");
 }
 
 /// A run that was killed at a call, or at one of the same name and a number that another thread may have reached.
-fn killed(field: &Field, site: &Site) -> Option<Struck> {
+fn killed(field: &Harness, site: &SyscallSite) -> Option<Injected> {
     let numbers = match site.kind {
         Kind::Wire => vec![site.nth, site.nth, site.nth.saturating_sub(1).max(1), 1],
-        Kind::Look | Kind::Change => vec![site.nth, site.nth],
+        Kind::Read | Kind::Change => vec![site.nth, site.nth],
     };
     numbers.into_iter().find_map(|nth| {
-        let struck = field.strike(&Site { nth, ..site.clone() }, "signal=KILL");
+        let struck = field.inject(&SyscallSite { nth, ..site.clone() }, "signal=KILL");
         assert!([0, KILLED].contains(&struck.code), "{site}: {}", struck.log);
         // A run that was killed says so itself; the trace tells that it was we who did it.
         (struck.code == KILLED && struck.traced.contains("killed by SIGKILL")).then_some(struck)
@@ -90,7 +91,7 @@ fn killed(field: &Field, site: &Site) -> Option<Struck> {
 }
 
 /// Whether the call that never returned is the one that was listed.
-fn was_there(field: &Field, site: &Site, struck: &Struck) -> bool {
+fn was_there(field: &Harness, site: &SyscallSite, struck: &Injected) -> bool {
     let unreturned = struck.calls.iter().filter(|call| call.returned.is_none());
     let mut places = unreturned.filter_map(|call| place(call, &field.world.path("")));
     places.any(|(place, _)| place == site.place)

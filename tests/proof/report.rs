@@ -7,7 +7,7 @@
 use std::io::Write;
 
 /// Says a line of the report, under the name of the chapter that it belongs to.
-pub fn tell(chapter: &str, line: &str) {
+pub fn report_line(chapter: &str, line: &str) {
     // Not by a macro, since the harness listens to those.
     let said = format!("PROOF {chapter}: {line}\n");
     std::io::stderr().write_all(said.as_bytes()).unwrap();

@@ -25,7 +25,7 @@ pub struct Pair {
 
 /// The vectors that a model owes its texts, computed once each.
 #[derive(Default)]
-pub struct Owed(HashMap<String, Vec<f32>>);
+pub struct Pending(HashMap<String, Vec<f32>>);
 
 impl Pair {
     /// What `current` in a data folder leads to; `None` where nothing is served.
@@ -69,7 +69,7 @@ impl Pair {
     /// # Errors
     ///
     /// The first record that has another vector, or that stands where it should not.
-    pub fn judge(&self, model: &str, owed: &mut Owed) -> Result<(), String> {
+    pub fn check(&self, model: &str, owed: &mut Pending) -> Result<(), String> {
         let build = &self.build;
         if self.records.len() != self.vectors.len() {
             return Err(format!(
@@ -93,7 +93,7 @@ impl Pair {
     }
 }
 
-impl Owed {
+impl Pending {
     fn vector(&mut self, model: &str, text: String, dimension: usize) -> &[f32] {
         let made = |text: &String| unit(&provider::vector(model, text, dimension));
         self.0.entry(text).or_insert_with_key(made)

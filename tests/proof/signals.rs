@@ -6,12 +6,13 @@ use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
 
-use crate::report::tell;
-use crate::scale;
-use crate::support::agent::Agent;
-use crate::sweep::{
-    ADOPTION, COLLECTION, FIRST_BUILD, Field, RECONCILE, ROLLBACK, Scenario, Served, Site, signal_traced,
+use crate::fault_injection::{
+    ADOPTION, COLLECTION, FIRST_BUILD, Harness, RECONCILE, ROLLBACK, Scenario, Served, SyscallSite,
+    signal_traced,
 };
+use crate::report::report_line;
+use crate::sampling;
+use crate::support::agent::Agent;
 
 /// Within this time whoever was told to end has ended.
 const IN_TIME: Duration = Duration::from_secs(5);
@@ -46,27 +47,27 @@ fn a_collection_stopped_at_any_call_ends_with_143_or_its_build() {
 }
 
 #[test]
-fn an_agent_stopped_at_any_call_of_a_pass_exits_with_0_in_five_seconds_and_leaves_no_staging() {
-    let Some(field) = Field::of(&RECONCILE) else { return };
+fn stop_at_any_call_of_a_pass_exits_with_0_in_five_seconds_without_staging() {
+    let Some(field) = Harness::of(&RECONCILE) else { return };
     let sites = field.of_an_agent();
-    let mut told = Told::default();
-    for site in &scale::thinned(sites, 2 * THINNED) {
+    let mut told = StopReport::default();
+    for site in &sampling::thinned(sites, 2 * THINNED) {
         let at = format!("agent, SIGTERM at {site}");
         // The agent writes notes of its own meanwhile, of one phase more or less.
         let numbers =
-            [0, 1, 2].map(|less| Site { nth: site.nth.saturating_sub(less).max(1), ..site.clone() });
+            [0, 1, 2].map(|less| SyscallSite { nth: site.nth.saturating_sub(less).max(1), ..site.clone() });
         let Some((code, words)) = numbers.iter().find_map(|site| agent_stopped_at(&field, site, &mut told))
         else {
             told.missed.push(at);
             continue;
         };
-        told.judge(&field, &at, code, &[0], &words);
+        told.check(&field, &at, code, &[0], &words);
     }
     told.end("agent");
 }
 
 /// Exit code and log of an agent whose first pass made this call; `None` where it did not.
-fn agent_stopped_at(field: &Field, site: &Site, told: &mut Told) -> Option<(i32, String)> {
+fn agent_stopped_at(field: &Harness, site: &SyscallSite, told: &mut StopReport) -> Option<(i32, String)> {
     field.restore();
     let log = field.case_log();
     let mut agent = Agent::start(&mut field.broken(site, &field.one_threaded(&["run"]), "signal=TERM"));
@@ -81,9 +82,9 @@ fn agent_stopped_at(field: &Field, site: &Site, told: &mut Told) -> Option<(i32,
 }
 
 fn stopped_at_every_call_of(scenario: &'static Scenario) {
-    let Some(field) = Field::of(scenario) else { return };
-    let mut told = Told::default();
-    for site in &scale::thinned(field.handled(), THINNED) {
+    let Some(field) = Harness::of(scenario) else { return };
+    let mut told = StopReport::default();
+    for site in &sampling::thinned(field.handled(), THINNED) {
         let at = format!("{}, SIGTERM at {site}", scenario.name);
         field.restore();
         let log = field.case_log();
@@ -91,7 +92,7 @@ fn stopped_at_every_call_of(scenario: &'static Scenario) {
         let asked = until_asked(&mut running, &log);
         let code = running.ended(IN_TIME);
         told.longest = told.longest.max(asked.elapsed());
-        told.judge(&field, &at, code, &[0, STOPPED], &running.log());
+        told.check(&field, &at, code, &[0, STOPPED], &running.log());
     }
     told.end(scenario.name);
 }
@@ -114,15 +115,15 @@ fn signals_in(log: &Path) -> usize {
 
 /// What all cases of a scenario came to.
 #[derive(Default)]
-struct Told {
+struct StopReport {
     ends: BTreeMap<(i32, &'static str), usize>,
     missed: Vec<String>,
     longest: Duration,
 }
 
-impl Told {
+impl StopReport {
     /// One case: `code` must be one of `allowed`, and tell the truth.
-    fn judge(&mut self, field: &Field, at: &str, code: i32, allowed: &[i32], words: &str) {
+    fn check(&mut self, field: &Harness, at: &str, code: i32, allowed: &[i32], words: &str) {
         if signals_in(&field.case_log()) != 1 {
             self.missed.push(at.to_owned());
             return;
@@ -153,7 +154,7 @@ impl Told {
             self.missed.len(),
             self.longest.as_millis(),
         );
-        tell("signals", &line);
+        report_line("signals", &line);
         assert!(self.missed.len() <= 1 + cases / 20, "not reached: {:#?}", self.missed);
     }
 }

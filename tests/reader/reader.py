@@ -18,7 +18,7 @@ NEIGHBOURS = 5
 
 
 def load_pair(data):
-    """The five lines of README: resolve `current` once, open both files below what it found."""
+    """As docs/migrating-from-ingest.md shows: resolve `current` once, open both files below it."""
     build = os.path.realpath(os.path.join(data, "current"))
     index = faiss.read_index(os.path.join(build, "faiss.index"))
     with open(os.path.join(build, "metadata.json"), encoding="utf-8") as file:

@@ -20,9 +20,9 @@ use super::index;
 use super::layout::{HASHES, INDEX, MANIFEST, METADATA};
 use super::promote::{self, PromoteError, leads_to, link_public_names};
 use super::staging::{self, Staging};
-use super::{Build, Builds, BuildsError, Served, with_cause};
+use super::{Build, Builds, BuildsError, Served, error_chain};
 use crate::domain::manifest::{
-    Counts, FileFact, Files, MANIFEST_FORMAT, Manifest, Source, Took, hashes_header,
+    Counts, FileFact, Files, MANIFEST_FORMAT, Manifest, SourceFacts, Took, hashes_header,
 };
 
 /// What stood under the public names.
@@ -95,7 +95,7 @@ pub fn adopt(
             Ok(meta) if meta.is_file() => plain.push((link.clone(), *name)),
             Ok(meta) => {
                 let found = if meta.is_dir() { "a directory" } else { "a device, fifo or socket" };
-                return Err(BuildsError::InTheWay { path: link.clone(), found }.into());
+                return Err(BuildsError::NotFileOrLink { path: link.clone(), found }.into());
             }
             // Missing, or a link that leads nowhere: a promotion puts ours there.
             Err(_) => {}
@@ -145,8 +145,9 @@ fn take_over(
         let bits = if name == INDEX { stat.mode() & 0o777 } else { metadata_bits(layout)? };
         disk::seal_file(&staging.path(name), Mode { file: bits, ..mode })?;
     }
-    let (index, metadata) = (fact(&staging.path(INDEX), go_on)?, fact(&staging.path(METADATA), go_on)?);
-    let (header, mismatch) = judge(&staging, go_on)?;
+    let (index, metadata) =
+        (file_fact(&staging.path(INDEX), go_on)?, file_fact(&staging.path(METADATA), go_on)?);
+    let (header, mismatch) = classify(&staging, go_on)?;
     let files = Files { index, metadata, hashes };
     let manifest = manifest_of(&staging.id, sequence, now, files, header);
     let mut writer = Writer::create(&staging.path(MANIFEST))?;
@@ -165,10 +166,13 @@ fn metadata_bits(layout: &super::Layout) -> Result<u32, DiskError> {
 }
 
 /// Whether the pair belongs together, as far as the two files can tell.
-fn judge(staging: &Staging, go_on: GoOn<'_>) -> Result<(Option<index::Header>, Option<String>), AdoptError> {
+fn classify(
+    staging: &Staging,
+    go_on: GoOn<'_>,
+) -> Result<(Option<index::IndexHeader>, Option<String>), AdoptError> {
     let header = match index::header(&staging.path(INDEX)) {
         Ok(header) => header,
-        Err(error) => return Ok((None, Some(with_cause(&error)))),
+        Err(error) => return Ok((None, Some(error_chain(&error)))),
     };
     let mut counter = super::verify::RecordCounter::default();
     read_through(&staging.path(METADATA), &mut |piece| counter.bytes(piece), go_on)?;
@@ -183,7 +187,7 @@ fn manifest_of(
     sequence: u64,
     now: Timestamp,
     files: Files,
-    header: Option<index::Header>,
+    header: Option<index::IndexHeader>,
 ) -> Manifest {
     let ntotal = header.map_or(0, |header| header.ntotal);
     Manifest {
@@ -195,11 +199,11 @@ fn manifest_of(
         adopted: true,
         program: crate::PROGRAM.to_owned(),
         faiss: "unknown".to_owned(),
-        source: Source { database: "unknown".to_owned(), tagged: ntotal },
+        source: SourceFacts { database: "unknown".to_owned(), tagged: ntotal },
         space: None,
         scan_hash: None,
         content_hash: None,
-        left_out: Vec::new(),
+        quarantined: Vec::new(),
         files,
         ntotal,
         dimension: header.map_or(0, |header| header.dimension),
@@ -225,10 +229,10 @@ fn are_of(build: &Build, plain: &[(PathBuf, &str)], go_on: GoOn<'_>) -> Result<b
 fn same_bytes(one: &Path, other: &Path, go_on: GoOn<'_>) -> Result<bool, AdoptError> {
     let inode = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino(), meta.len()));
     let (Some(a), Some(b)) = (inode(one), inode(other)) else { return Ok(false) };
-    Ok(a == b || (a.2 == b.2 && fact(one, go_on)? == fact(other, go_on)?))
+    Ok(a == b || (a.2 == b.2 && file_fact(one, go_on)? == file_fact(other, go_on)?))
 }
 
-fn fact(path: &Path, go_on: GoOn<'_>) -> Result<FileFact, AdoptError> {
+fn file_fact(path: &Path, go_on: GoOn<'_>) -> Result<FileFact, AdoptError> {
     let mut hasher = blake3::Hasher::new();
     let mut digest = |piece: &[u8]| {
         hasher.update(piece);
@@ -263,7 +267,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn an_adoption_that_is_stopped_at_any_piece_leaves_both_names_as_they_were_found() {
+    fn an_adoption_that_is_stopped_at_any_chunk_leaves_both_names_as_they_were_found() {
         for pieces in 0.. {
             let folder = tempfile::tempdir().unwrap();
             let names = ["faiss.index", "metadata.json"].map(|name| folder.path().join(name));

@@ -10,14 +10,14 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
-use super::state::{Hold, State};
+use super::state::{History, Hold};
 use super::{Build, Builds, DiskError, STAGING, disk};
 
 /// How long a build that was promoted away stays for readers that resolved it.
-pub const GRACE: Duration = Duration::from_secs(600);
+pub const READER_GRACE: Duration = Duration::from_secs(600);
 
 /// What the choice depends on.
-pub struct Keep<'a> {
+pub struct RetentionRules<'a> {
     /// How many of the newest builds stay.
     pub newest: usize,
     /// How long a replaced build stays; zero when space is short.
@@ -27,7 +27,7 @@ pub struct Keep<'a> {
     /// Builds that a pass is about to take vectors from.
     pub used: &'a [&'a str],
     /// Promotions so far.
-    pub state: &'a State,
+    pub state: &'a History,
     /// The hold in force.
     pub hold: Option<&'a Hold>,
     /// The present.
@@ -36,9 +36,10 @@ pub struct Keep<'a> {
 
 /// The ids to be removed, of all names in `builds/` (`ids`) and those that can be read (`kept`, newest first).
 #[must_use]
-pub fn surplus(ids: &[String], kept: &[Build], keep: &Keep<'_>) -> Vec<String> {
-    let before =
-        keep.served.and_then(|served| keep.state.before(served, &|id| ids.iter().any(|other| other == id)));
+pub fn surplus(ids: &[String], kept: &[Build], keep: &RetentionRules<'_>) -> Vec<String> {
+    let before = keep
+        .served
+        .and_then(|served| keep.state.previous_to(served, &|id| ids.iter().any(|other| other == id)));
     let held = keep
         .hold
         .map(|hold| [Some(hold.build.as_str()), hold.from.as_deref()])

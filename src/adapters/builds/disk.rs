@@ -37,13 +37,13 @@ impl DiskError {
     /// Whether the system had too little of something, which says nothing of the file.
     #[must_use]
     pub fn is_shortage(&self) -> bool {
-        const SHORT_OF: [rustix::io::Errno; 4] = [
+        const SHORTAGE_ERRNOS: [rustix::io::Errno; 4] = [
             rustix::io::Errno::MFILE,
             rustix::io::Errno::NFILE,
             rustix::io::Errno::NOMEM,
             rustix::io::Errno::AGAIN,
         ];
-        rustix::io::Errno::from_io_error(&self.source).is_some_and(|errno| SHORT_OF.contains(&errno))
+        rustix::io::Errno::from_io_error(&self.source).is_some_and(|errno| SHORTAGE_ERRNOS.contains(&errno))
     }
 }
 
@@ -59,15 +59,15 @@ pub struct Writer {
     hasher: blake3::Hasher,
     bytes: u64,
     /// Bytes written since the disk was last asked to begin.
-    waiting: usize,
-    ahead: Option<Ahead>,
+    unflushed: usize,
+    background_flush: Option<BackgroundFlush>,
 }
 
 impl Writer {
     /// Pieces of this size are hashed by wide instructions, and by a thread beside the one that writes.
-    const BUFFER: usize = 1 << 20;
+    const BUFFER_BYTES: usize = 1 << 20;
     /// So much at a time goes to the disk ahead of the end: some tenths of a second for most.
-    const AHEAD: usize = 64 << 20;
+    const FLUSH_BYTES: usize = 64 << 20;
 
     /// Makes a new file, readable by its owner alone until it is sealed.
     ///
@@ -82,7 +82,7 @@ impl Writer {
             .open(path)
             .map_err(DiskError::at("create", path))?;
         let (path, hasher) = (path.to_owned(), blake3::Hasher::new());
-        Ok(Self { path, file, buffer: Vec::new(), hasher, bytes: 0, waiting: 0, ahead: None })
+        Ok(Self { path, file, buffer: Vec::new(), hasher, bytes: 0, unflushed: 0, background_flush: None })
     }
 
     /// Appends.
@@ -91,12 +91,12 @@ impl Writer {
     ///
     /// [`DiskError`], as on a full disk.
     pub fn write(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
-        let is_long = bytes.len() >= Self::BUFFER / 2;
-        if is_long || self.buffer.len() + bytes.len() > Self::BUFFER {
+        let is_long = bytes.len() >= Self::BUFFER_BYTES / 2;
+        if is_long || self.buffer.len() + bytes.len() > Self::BUFFER_BYTES {
             self.empty_buffer()?;
         }
         if is_long {
-            return self.pass_on(bytes);
+            return self.hand_over(bytes);
         }
         self.buffer.extend_from_slice(bytes);
         Ok(())
@@ -109,10 +109,10 @@ impl Writer {
     /// [`DiskError`]: the file is then worth nothing.
     pub fn finish(mut self, mode: Mode) -> Result<FileFact, DiskError> {
         self.empty_buffer()?;
-        let Self { path, file, hasher, bytes, ahead, .. } = self;
+        let Self { path, file, hasher, bytes, background_flush: ahead, .. } = self;
         mode.apply(&file, mode.file, &path)?;
         // The system tells of a failed write once: what failed ahead would not fail again.
-        ahead.map_or(Ok(()), Ahead::end).map_err(DiskError::at("fsync", &path))?;
+        ahead.map_or(Ok(()), BackgroundFlush::finish).map_err(DiskError::at("fsync", &path))?;
         file.sync_all().map_err(DiskError::at("fsync", &path))?;
         Ok(FileFact { bytes, blake3: hasher.finalize().to_string() })
     }
@@ -131,26 +131,26 @@ impl Writer {
             return Ok(());
         }
         let mut buffer = std::mem::take(&mut self.buffer);
-        let passed_on = self.pass_on(&buffer);
+        let passed_on = self.hand_over(&buffer);
         buffer.clear();
         self.buffer = buffer;
         passed_on
     }
 
-    fn pass_on(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
+    fn hand_over(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         let Self { file, hasher, .. } = self;
         let length = bytes.len() as u64;
-        let ((), written) = parallel::both(length, || _ = hasher.update(bytes), || file.write_all(bytes));
+        let ((), written) = parallel::join(length, || _ = hasher.update(bytes), || file.write_all(bytes));
         written.map_err(DiskError::at("write", &self.path))?;
         self.bytes += bytes.len() as u64;
-        self.waiting += bytes.len();
-        if self.waiting >= Self::AHEAD {
-            self.waiting = 0;
-            if self.ahead.is_none() {
+        self.unflushed += bytes.len();
+        if self.unflushed >= Self::FLUSH_BYTES {
+            self.unflushed = 0;
+            if self.background_flush.is_none() {
                 // Without a thread for it everything waits for the flush at the end.
-                self.ahead = Ahead::begin(&self.file).ok();
+                self.background_flush = BackgroundFlush::start(&self.file).ok();
             }
-            if let Some(ahead) = &self.ahead {
+            if let Some(ahead) = &self.background_flush {
                 ahead.wake();
             }
         }
@@ -159,13 +159,13 @@ impl Writer {
 }
 
 /// A thread that flushes a file which is still being written.
-struct Ahead {
+struct BackgroundFlush {
     wake: SyncSender<()>,
     thread: JoinHandle<io::Result<()>>,
 }
 
-impl Ahead {
-    fn begin(file: &File) -> io::Result<Self> {
+impl BackgroundFlush {
+    fn start(file: &File) -> io::Result<Self> {
         let file = file.try_clone()?;
         let (wake, woken) = sync_channel(1);
         let flush = move || woken.iter().try_for_each(|()| file.sync_data());
@@ -178,7 +178,7 @@ impl Ahead {
         self.wake.try_send(()).ok();
     }
 
-    fn end(self) -> io::Result<()> {
+    fn finish(self) -> io::Result<()> {
         drop(self.wake);
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
@@ -308,12 +308,12 @@ pub fn replace_file(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), DiskErr
 /// [`DiskError`]; the old file then stands.
 pub fn switch_file(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), DiskError> {
     let fresh = staging_name(path);
-    remove_if_there(&fresh)?;
+    remove_if_exists(&fresh)?;
     let mut writer = Writer::create(&fresh)?;
     let written = writer.write(bytes).and_then(|()| writer.finish(mode)).and_then(|_| rename(&fresh, path));
     if written.is_err() {
         // On a full disk half a file would only take up room; what failed first is what is told.
-        remove_if_there(&fresh).ok();
+        remove_if_exists(&fresh).ok();
     }
     written
 }
@@ -326,11 +326,11 @@ pub fn switch_file(path: &Path, bytes: &[u8], mode: Mode) -> Result<(), DiskErro
 /// [`DiskError`]; the old name then stands.
 pub fn switch_link(path: &Path, target: &Path) -> Result<(), DiskError> {
     let fresh = staging_name(path);
-    remove_if_there(&fresh)?;
+    remove_if_exists(&fresh)?;
     std::os::unix::fs::symlink(target, &fresh).map_err(DiskError::at("link", &fresh))?;
     rename(&fresh, path).inspect_err(|_| {
         // What failed first is what is told.
-        remove_if_there(&fresh).ok();
+        remove_if_exists(&fresh).ok();
     })
 }
 
@@ -366,7 +366,7 @@ pub fn link_or_copy<E: From<DiskError>>(
 ///
 /// [`DiskError`], or what `go_on` says.
 pub fn copy<E: From<DiskError>>(from: &Path, to: &Path, go_on: &dyn Fn() -> Result<(), E>) -> Result<(), E> {
-    const PIECE: u64 = 16 << 20;
+    const CHUNK_BYTES: u64 = 16 << 20;
     let source = open_file(from)?;
     let mut target = OpenOptions::new()
         .write(true)
@@ -376,8 +376,8 @@ pub fn copy<E: From<DiskError>>(from: &Path, to: &Path, go_on: &dyn Fn() -> Resu
         .map_err(DiskError::at("create", to))?;
     loop {
         go_on()?;
-        let copied = io::copy(&mut (&source).take(PIECE), &mut target);
-        if copied.map_err(DiskError::at("copy", from))? < PIECE {
+        let copied = io::copy(&mut (&source).take(CHUNK_BYTES), &mut target);
+        if copied.map_err(DiskError::at("copy", from))? < CHUNK_BYTES {
             return Ok(());
         }
     }
@@ -389,7 +389,7 @@ pub fn copy<E: From<DiskError>>(from: &Path, to: &Path, go_on: &dyn Fn() -> Resu
 ///
 /// [`DiskError`].
 #[allow(clippy::disallowed_methods, reason = "the one place that removes")]
-pub fn remove_if_there(path: &Path) -> Result<(), DiskError> {
+pub fn remove_if_exists(path: &Path) -> Result<(), DiskError> {
     match std::fs::remove_file(path) {
         Err(error) if error.kind() != io::ErrorKind::NotFound => Err(DiskError::at("remove", path)(error)),
         _ => Ok(()),
@@ -492,7 +492,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_link_that_cannot_be_put_in_its_place_is_not_left_beside_it() {
+    fn a_link_that_cannot_be_put_in_its_place_leaves_no_staging_name() {
         let folder = tempfile::tempdir().unwrap();
         let current = folder.path().join("current");
         std::fs::create_dir(&current).unwrap();
@@ -505,10 +505,19 @@ mod tests {
     }
 
     #[test]
-    fn what_is_written_in_pieces_of_any_size_is_there_in_order_and_in_the_digest() {
+    fn what_is_written_in_chunks_of_any_size_is_in_the_file_in_order_and_in_the_digest() {
         let folder = tempfile::tempdir().unwrap();
         let mode = Mode { file: 0o600, directory: 0o700, group: None };
-        let sizes = [45, Writer::BUFFER - 60, 1, Writer::BUFFER, 3, Writer::BUFFER / 2, 2 * Writer::AHEAD, 7];
+        let sizes = [
+            45,
+            Writer::BUFFER_BYTES - 60,
+            1,
+            Writer::BUFFER_BYTES,
+            3,
+            Writer::BUFFER_BYTES / 2,
+            2 * Writer::FLUSH_BYTES,
+            7,
+        ];
         let path = folder.path().join("file");
         let mut writer = Writer::create(&path).unwrap();
         let mut expected = Vec::new();

@@ -56,20 +56,20 @@ pub enum IndexError {
         found: String,
     },
     /// Faiss refused.
-    #[error("faiss cannot {act} {path}: {words}")]
+    #[error("faiss cannot {act} {path}: {message}")]
     Faiss {
         /// What was tried.
         act: &'static str,
         /// The file.
         path: PathBuf,
         /// Its words, shortened.
-        words: String,
+        message: String,
     },
 }
 
 /// What the header of a flat index says, checked against the file's size.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Header {
+pub struct IndexHeader {
     /// Floats in a vector.
     pub dimension: usize,
     /// Vectors.
@@ -119,7 +119,7 @@ pub fn header_for(empty: &[u8], rows: u64, path: &Path) -> Result<[u8; HEADER_BY
 /// # Errors
 ///
 /// [`IndexError`] where the file cannot be read or is no flat index of that size.
-pub fn header(path: &Path) -> Result<Header, IndexError> {
+pub fn header(path: &Path) -> Result<IndexHeader, IndexError> {
     let file = disk::open_file(path)?;
     let bytes = file.metadata().map_err(DiskError::at("stat", path))?.len();
     let mut head = Vec::with_capacity(HEADER_BYTES);
@@ -127,7 +127,7 @@ pub fn header(path: &Path) -> Result<Header, IndexError> {
     parse(&head, bytes, path)
 }
 
-fn parse(head: &[u8], bytes: u64, path: &Path) -> Result<Header, IndexError> {
+fn parse(head: &[u8], bytes: u64, path: &Path) -> Result<IndexHeader, IndexError> {
     let shape =
         |expected: String, found: String| IndexError::Shape { path: path.to_owned(), expected, found };
     if head.len() < HEADER_BYTES {
@@ -152,17 +152,17 @@ fn parse(head: &[u8], bytes: u64, path: &Path) -> Result<Header, IndexError> {
         ));
     }
     let metric = i32::from_le_bytes(head[33..37].try_into().expect("four bytes"));
-    Ok(Header { dimension: dimension as usize, ntotal, inner_product: metric == 0 })
+    Ok(IndexHeader { dimension: dimension as usize, ntotal, inner_product: metric == 0 })
 }
 
 /// An index that Faiss has opened. Its rows are mapped: they take no memory of their own.
-pub struct Opened {
+pub struct MappedIndex {
     index: FlatIndexImpl,
     /// What Faiss says of it.
-    pub header: Header,
+    pub header: IndexHeader,
 }
 
-impl Opened {
+impl MappedIndex {
     /// Opens a flat index, its size checked first.
     ///
     /// # Errors
@@ -175,7 +175,7 @@ impl Opened {
         let index = faiss::index::io::read_index_with_flags(utf8(path), IoFlags::from(MAP_FLAT))
             .and_then(faiss::index::IndexImpl::into_flat)
             .map_err(failed)?;
-        let header = Header {
+        let header = IndexHeader {
             dimension: index.d() as usize,
             ntotal: index.ntotal(),
             inner_product: index.metric_type() == MetricType::InnerProduct,
@@ -254,7 +254,7 @@ fn faiss_error(act: &'static str, path: &Path, error: &faiss::error::Error) -> I
     let words = error.to_string();
     let words = words.rsplit(" at ").next().unwrap_or(&words);
     let words: String = words.chars().filter(|c| !c.is_control()).take(200).collect();
-    IndexError::Faiss { act, path: path.to_owned(), words }
+    IndexError::Faiss { act, path: path.to_owned(), message: words }
 }
 
 #[cfg(test)]
@@ -302,9 +302,9 @@ mod tests {
         let vectors: Vec<_> = (0..20).map(|row| unit(row, 33)).collect();
         streamed(&path, &vectors, 33);
 
-        let index = Opened::map(&path).unwrap();
+        let index = MappedIndex::map(&path).unwrap();
 
-        assert_eq!(index.header, Header { dimension: 33, ntotal: 20, inner_product: true });
+        assert_eq!(index.header, IndexHeader { dimension: 33, ntotal: 20, inner_product: true });
         for (row, vector) in vectors.iter().enumerate() {
             assert_eq!(index.search(vector, 3, &path).unwrap()[0].row, row);
         }
@@ -312,7 +312,7 @@ mod tests {
     }
 
     #[test]
-    fn files_that_are_no_flat_index_are_refused_before_faiss_reads_them() {
+    fn non_flat_index_is_refused_before_faiss_reads_it() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("index");
         streamed(&path, &[unit(1, 4), unit(2, 4)], 4);
@@ -333,7 +333,7 @@ mod tests {
         ];
         for (what, bytes) in cases {
             std::fs::write(&path, bytes).unwrap();
-            assert!(matches!(Opened::map(&path), Err(IndexError::Shape { .. })), "{what}");
+            assert!(matches!(MappedIndex::map(&path), Err(IndexError::Shape { .. })), "{what}");
         }
     }
 

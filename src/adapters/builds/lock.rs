@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize};
 use super::{BuildsError, DiskError, Layout, Mode, disk};
 
 /// How a lock is opened: what a link leads to is no lock of ours, and a fifo is not waited for.
-const NEVER_ELSEWHERE_NEVER_WAITING: i32 =
+const LOCK_OPEN_FLAGS: i32 =
     rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
 
 /// The right to change what is published. Dropping it lets the next one in.
@@ -47,11 +47,11 @@ pub fn try_lock_agent(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
 }
 
 /// How long a note waits for another one, which takes milliseconds.
-const NOTE_WAIT: Duration = Duration::from_secs(2);
+const NOTES_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The right to replace a note, or to sweep where notes are made.
 #[derive(Debug)]
-pub struct NoteLock {
+pub struct NotesLock {
     _lock: PassLock,
 }
 
@@ -60,8 +60,8 @@ pub struct NoteLock {
 /// # Errors
 ///
 /// [`DiskError`] where the lock file cannot be opened.
-pub fn try_lock_notes(layout: &Layout) -> Result<Option<NoteLock>, DiskError> {
-    Ok(try_lock_file(layout.private.join("notes.lock"))?.map(|lock| NoteLock { _lock: lock }))
+pub fn try_lock_notes(layout: &Layout) -> Result<Option<NotesLock>, DiskError> {
+    Ok(try_lock_file(layout.private.join("notes.lock"))?.map(|lock| NotesLock { _lock: lock }))
 }
 
 /// Takes the lock of the notes, and waits for it.
@@ -70,8 +70,8 @@ pub fn try_lock_notes(layout: &Layout) -> Result<Option<NoteLock>, DiskError> {
 ///
 /// [`DiskError`] where the lock file cannot be opened, or somebody keeps the lock.
 #[allow(clippy::disallowed_methods, reason = "bounded by NOTE_WAIT")]
-pub fn lock_notes(layout: &Layout) -> Result<NoteLock, DiskError> {
-    let until = Instant::now() + NOTE_WAIT;
+pub fn lock_notes(layout: &Layout) -> Result<NotesLock, DiskError> {
+    let until = Instant::now() + NOTES_LOCK_TIMEOUT;
     loop {
         if let Some(lock) = try_lock_notes(layout)? {
             return Ok(lock);
@@ -86,9 +86,9 @@ pub fn lock_notes(layout: &Layout) -> Result<NoteLock, DiskError> {
 
 /// Whether an agent serves this directory; `None` where its lock cannot be read.
 #[must_use]
-pub fn agent_runs(layout: &Layout) -> Option<bool> {
+pub fn is_agent_running(layout: &Layout) -> Option<bool> {
     let path = layout.private.join("agent.lock");
-    match OpenOptions::new().read(true).custom_flags(NEVER_ELSEWHERE_NEVER_WAITING).open(path) {
+    match OpenOptions::new().read(true).custom_flags(LOCK_OPEN_FLAGS).open(path) {
         // Let go of at once: an agent that starts just now tries for longer than that.
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => Some(false),
@@ -106,7 +106,7 @@ fn try_lock_file(path: PathBuf) -> Result<Option<PassLock>, DiskError> {
         .create(true)
         .truncate(false)
         .mode(0o640)
-        .custom_flags(NEVER_ELSEWHERE_NEVER_WAITING)
+        .custom_flags(LOCK_OPEN_FLAGS)
         .open(&path)
         .map_err(DiskError::at("open", &path))?;
     match file.try_lock() {
@@ -117,7 +117,7 @@ fn try_lock_file(path: PathBuf) -> Result<Option<PassLock>, DiskError> {
 }
 
 #[derive(Serialize, Deserialize, PartialEq)]
-struct Claim {
+struct DirectoryClaim {
     index: String,
     metadata: String,
 }
@@ -130,14 +130,14 @@ struct Claim {
 pub fn is_claimed(layout: &Layout) -> Result<bool, BuildsError> {
     let path = claim_path(layout);
     let theirs = match disk::read_small(&path, 1 << 16) {
-        Ok(bytes) => serde_json::from_slice::<Claim>(&bytes).ok(),
+        Ok(bytes) => serde_json::from_slice::<DirectoryClaim>(&bytes).ok(),
         Err(_) => None,
     };
-    let (Some(theirs), ours) = (theirs, Claim::of(layout)) else { return Ok(false) };
+    let (Some(theirs), ours) = (theirs, DirectoryClaim::of(layout)) else { return Ok(false) };
     if theirs == ours {
         return Ok(true);
     }
-    let words = |claim: &Claim| format!("{} and {}", claim.index, claim.metadata);
+    let words = |claim: &DirectoryClaim| format!("{} and {}", claim.index, claim.metadata);
     Err(BuildsError::Claimed {
         path: layout.root.clone(),
         theirs: words(&theirs),
@@ -155,12 +155,12 @@ pub fn claim(layout: &Layout) -> Result<(), BuildsError> {
     if is_claimed(layout)? {
         return Ok(());
     }
-    let bytes = serde_json::to_vec(&Claim::of(layout)).expect("two strings");
+    let bytes = serde_json::to_vec(&DirectoryClaim::of(layout)).expect("two strings");
     let mode = Mode { file: 0o640, ..Mode::DEFAULT };
     Ok(disk::replace_file(&claim_path(layout), &bytes, mode)?)
 }
 
-impl Claim {
+impl DirectoryClaim {
     fn of(layout: &Layout) -> Self {
         let [index, metadata] = layout.public().map(|(link, target, _)| {
             let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();

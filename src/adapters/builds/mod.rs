@@ -29,12 +29,12 @@ pub use layout::{Layout, LayoutError, STAGING};
 use crate::domain::manifest::{Manifest, ManifestError, RowHashes, parse_hashes};
 
 /// A manifest is small; anything larger is not one.
-const MOST_MANIFEST_BYTES: u64 = 64 << 20;
+const MAX_MANIFEST_BYTES: u64 = 64 << 20;
 /// Forty bytes for each of more rows than fit a host.
-const MOST_HASHES_BYTES: u64 = 16 << 30;
+const MAX_HASHES_BYTES: u64 = 16 << 30;
 
 /// How file systems say that they have no symbolic links: EPERM, ENOSYS, EOPNOTSUPP.
-const NO_LINKS: [i32; 3] = [
+const LINK_ERRNOS: [i32; 3] = [
     rustix::io::Errno::PERM.raw_os_error(),
     rustix::io::Errno::NOSYS.raw_os_error(),
     rustix::io::Errno::OPNOTSUPP.raw_os_error(),
@@ -87,7 +87,7 @@ pub enum BuildsError {
     },
     /// Something stands under a name that must be a file or a link.
     #[error("{path} is {found}, expected a file or a link; move it away")]
-    InTheWay {
+    NotFileOrLink {
         /// The name.
         path: PathBuf,
         /// What stands there.
@@ -95,7 +95,7 @@ pub enum BuildsError {
     },
     /// What is written below it would be written elsewhere.
     #[error("{path} is a link, expected a directory; put what it leads to in its place")]
-    LedAway {
+    DirectoryIsLink {
         /// The name of a directory of ours.
         path: PathBuf,
     },
@@ -126,7 +126,7 @@ pub enum Served {
     /// `current` leads to a build.
     Build(Box<Build>),
     /// `current` is there, but leads to no build that can be read.
-    Broken {
+    Damaged {
         /// What was expected and found.
         why: String,
     },
@@ -142,7 +142,7 @@ impl BuildsError {
                 | Self::NoLinks { .. }
                 | Self::Claimed { .. }
                 | Self::OtherUser { .. }
-                | Self::LedAway { .. }
+                | Self::DirectoryIsLink { .. }
         )
     }
 
@@ -159,7 +159,7 @@ impl Served {
     pub fn build(&self) -> Option<&Build> {
         match self {
             Self::Build(build) => Some(build),
-            Self::Nothing | Self::Broken { .. } => None,
+            Self::Nothing | Self::Damaged { .. } => None,
         }
     }
 }
@@ -180,7 +180,7 @@ impl Build {
     ///
     /// [`BuildsError`] where it is missing or damaged.
     pub fn read(directory: PathBuf, id: &str) -> Result<Self, BuildsError> {
-        let bytes = disk::read_small(&directory.join(layout::MANIFEST), MOST_MANIFEST_BYTES)?;
+        let bytes = disk::read_small(&directory.join(layout::MANIFEST), MAX_MANIFEST_BYTES)?;
         let damaged = |source| BuildsError::Damaged { id: id.to_owned(), source };
         let manifest = Manifest::parse(&bytes).map_err(damaged)?;
         if manifest.id == id {
@@ -196,7 +196,7 @@ impl Build {
     ///
     /// [`BuildsError`] where they are missing or damaged.
     pub fn rows(&self) -> Result<Vec<RowHashes>, BuildsError> {
-        let most = self.manifest.files.hashes.bytes.min(MOST_HASHES_BYTES);
+        let most = self.manifest.files.hashes.bytes.min(MAX_HASHES_BYTES);
         let bytes = disk::read_small(&self.path(layout::HASHES), most)?;
         parse_hashes(&bytes).map_err(|source| BuildsError::Damaged { id: self.manifest.id.clone(), source })
     }
@@ -230,14 +230,14 @@ impl Builds {
     ///
     /// # Errors
     ///
-    /// [`BuildsError::NoLinks`], [`BuildsError::Claimed`], [`BuildsError::LedAway`] for such a place,
+    /// [`BuildsError::NoLinks`], [`BuildsError::Claimed`], [`BuildsError::DirectoryIsLink`] for such a place,
     /// [`DiskError`] otherwise.
     pub fn lock(&self) -> Result<Option<lock::PassLock>, BuildsError> {
         let mode = self.mode();
         if let Some(path) =
             [&self.layout.builds, &self.layout.private].into_iter().find(|path| path.is_symlink())
         {
-            return Err(BuildsError::LedAway { path: path.clone() });
+            return Err(BuildsError::DirectoryIsLink { path: path.clone() });
         }
         disk::make_directories(&self.layout.root, mode)?;
         let fresh = disk::make_missing(&self.layout.builds, mode)?;
@@ -245,7 +245,7 @@ impl Builds {
             disk::sync_directory(&self.layout.root)?;
         }
         disk::make_directories(disk::parent(&self.layout.metadata), mode)?;
-        self.is_ours()?;
+        self.owns()?;
         // Another configuration is told so even while a pass of this one runs.
         lock::is_claimed(&self.layout)?;
         let Some(lock) = lock::try_lock(&self.layout)? else { return Ok(None) };
@@ -259,7 +259,7 @@ impl Builds {
     /// The id that `current` names, whether or not a build can be read there:
     /// the API serves it all the same.
     #[must_use]
-    pub fn named(&self) -> Option<String> {
+    pub fn served_id(&self) -> Option<String> {
         let target = std::fs::read_link(&self.layout.current).ok()?;
         Some(target.file_name()?.to_str()?.to_owned())
     }
@@ -271,7 +271,7 @@ impl Builds {
             Ok(target) => target,
             Err(error) if error.kind() == std::io::ErrorKind::NotFound => return Served::Nothing,
             Err(error) => {
-                return Served::Broken {
+                return Served::Damaged {
                     why: format!("{} is no link: {error}", self.layout.current.display()),
                 };
             }
@@ -283,11 +283,11 @@ impl Builds {
                 self.layout.current.display(),
                 target.display()
             );
-            return Served::Broken { why };
+            return Served::Damaged { why };
         }
         match Build::read(self.layout.build(&id), &id) {
             Ok(build) => Served::Build(Box::new(build)),
-            Err(error) => Served::Broken { why: with_cause(&error) },
+            Err(error) => Served::Damaged { why: error_chain(&error) },
         }
     }
 
@@ -347,7 +347,7 @@ impl Builds {
 
     /// The public names that do not lead to what is served, as after an ingest.py that was run again.
     #[must_use]
-    pub fn astray(&self) -> Vec<PathBuf> {
+    pub fn dangling_links(&self) -> Vec<PathBuf> {
         let names = self.layout.public().into_iter();
         names.filter(|(link, target, _)| !promote::leads_to(link, target)).map(|(link, ..)| link).collect()
     }
@@ -363,7 +363,7 @@ impl Builds {
 
     /// Refuses to mix the files of two users: what one of them makes, root
     /// included, the other could neither read nor take away.
-    fn is_ours(&self) -> Result<(), BuildsError> {
+    fn owns(&self) -> Result<(), BuildsError> {
         use std::os::unix::fs::MetadataExt;
         let path = &self.layout.private;
         let theirs = path.metadata().map_err(DiskError::at("stat", path))?.uid();
@@ -373,21 +373,21 @@ impl Builds {
 
     fn try_a_link(&self) -> Result<(), BuildsError> {
         let probe = self.layout.private.join("link.staging");
-        disk::remove_if_there(&probe)?;
+        disk::remove_if_exists(&probe)?;
         std::os::unix::fs::symlink("nowhere", &probe).map_err(|source| match source.raw_os_error() {
             // A file system without links says so; a full or a foreign one is another matter.
-            Some(code) if NO_LINKS.contains(&code) => {
+            Some(code) if LINK_ERRNOS.contains(&code) => {
                 BuildsError::NoLinks { path: self.layout.root.clone(), source }
             }
             _ => DiskError::at("link", &probe)(source).into(),
         })?;
-        Ok(disk::remove_if_there(&probe)?)
+        Ok(disk::remove_if_exists(&probe)?)
     }
 }
 
 /// An error with its causes, for places that keep words instead of errors.
 #[must_use]
-pub fn with_cause(error: &dyn std::error::Error) -> String {
+pub fn error_chain(error: &dyn std::error::Error) -> String {
     let mut out = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

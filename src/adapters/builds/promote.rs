@@ -61,7 +61,7 @@ impl Verified {
     }
 
     /// The build is whole under its own name, and not yet served.
-    fn name(self, builds: &Builds, manifest: &Manifest) -> Result<Named, DiskError> {
+    fn name(self, builds: &Builds, manifest: &Manifest) -> Result<SealedName, DiskError> {
         let staging = self.staging;
         let mut writer = disk::Writer::create(&staging.path(MANIFEST))?;
         writer.write(&manifest.print())?;
@@ -69,11 +69,11 @@ impl Verified {
         disk::sync_directory(&staging.directory)?;
         disk::rename(&staging.directory, &builds.layout.build(&staging.id))?;
         disk::sync_directory(&builds.layout.builds)?;
-        Ok(Named { mode: staging.mode })
+        Ok(SealedName { mode: staging.mode })
     }
 }
 
-struct Named {
+struct SealedName {
     mode: Mode,
 }
 
@@ -86,18 +86,19 @@ pub fn serve(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<()
     let layout = &builds.layout;
     disk::switch_link(&layout.current, &Layout::current_target(id))
         .map_err(|error| PromoteError::NotPromoted(error.into()))?;
-    settle(builds, id, mode, now).map_err(|source| PromoteError::NotDurable { id: id.to_owned(), source })
+    make_durable(builds, id, mode, now)
+        .map_err(|source| PromoteError::NotDurable { id: id.to_owned(), source })
 }
 
 /// Makes what is served durable, and the two public names lead to it; the note is the sign that this is done.
-fn settle(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), BuildsError> {
-    settle_and_note(builds, id, mode, now).inspect_err(|_| {
+fn make_durable(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), BuildsError> {
+    make_durable_and_note(builds, id, mode, now).inspect_err(|_| {
         // The next pass settles again because there is no note, also where only the last flush failed.
-        disk::remove_if_there(&builds.layout.served).ok();
+        disk::remove_if_exists(&builds.layout.served).ok();
     })
 }
 
-fn settle_and_note(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), BuildsError> {
+fn make_durable_and_note(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), BuildsError> {
     disk::sync_directory(&builds.layout.root)?;
     link_public_names(builds)?;
     let note = ServedNote { build: id.to_owned(), at: now };
@@ -123,7 +124,7 @@ pub fn finish_promotion(builds: &Builds, served: &Served, now: Timestamp) -> Res
     }
     // The metadata's link may have been switched before, and not flushed.
     disk::sync_directory(disk::parent(&builds.layout.metadata))?;
-    settle(builds, id, builds.mode(), now)?;
+    make_durable(builds, id, builds.mode(), now)?;
     Ok(true)
 }
 
@@ -144,7 +145,7 @@ pub(super) fn link_public_names(builds: &Builds) -> Result<(), BuildsError> {
             continue;
         }
         if link.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
-            return Err(BuildsError::InTheWay { path: link, found: "a directory" });
+            return Err(BuildsError::NotFileOrLink { path: link, found: "a directory" });
         }
         disk::switch_link(&link, &target)?;
         changed.push(disk::parent(&link).to_owned());

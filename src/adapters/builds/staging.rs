@@ -16,7 +16,7 @@ use super::disk::{self, Mode, Writer};
 use super::index::{self, HEADER_BYTES};
 use super::layout::{HASHES, INDEX, METADATA};
 use super::{Build, Builds, BuildsError, DiskError, STAGING};
-use crate::decide::plan::Origin;
+use crate::decide::plan::VectorOrigin;
 use crate::domain::manifest::{FileFact, Files, RowHashes, hashes_header, row_bytes};
 use crate::domain::record::TextHash;
 
@@ -24,9 +24,9 @@ use crate::domain::record::TextHash;
 pub const ADOPTED: &str = "-adopted";
 const SPOOL: &str = "texts.spool";
 /// A longer text in the spool is damage: SQLite itself holds no longer value.
-const MOST_TEXT_BYTES: u32 = 1 << 30;
+const MAX_TEXT_BYTES: u32 = 1 << 30;
 /// Bytes of vectors moved at a time, between which a stop is heard.
-const PIECE_BYTES: usize = 1 << 20;
+const CHUNK_BYTES: usize = 1 << 20;
 
 /// Makes a new id, such as `20261122T101500Z-7f3a9c`. Order among builds is the manifest's, not the name's.
 #[must_use]
@@ -51,7 +51,7 @@ pub fn is_id(name: &str) -> bool {
 }
 
 /// Fills in the vector of a text.
-pub type FillIn<'a, E> = dyn FnMut(&TextHash, &mut [f32]) -> Result<(), E> + 'a;
+pub type ReadVector<'a, E> = dyn FnMut(&TextHash, &mut [f32]) -> Result<(), E> + 'a;
 
 /// The directory of a build in the making.
 #[derive(Debug)]
@@ -181,7 +181,7 @@ impl Drafted {
 
     /// Bytes that sealing will add to the disk, bought vectors in the cache included.
     #[must_use]
-    pub fn bytes_to_come(&self, rows: u64, dimension: usize) -> u64 {
+    pub fn bytes_remaining(&self, rows: u64, dimension: usize) -> u64 {
         let vector = 4 * dimension as u64;
         rows * (vector + crate::domain::manifest::ROW_BYTES as u64)
             + 2 * self.texts * (vector + 64)
@@ -200,10 +200,10 @@ impl Drafted {
     pub fn seal<E: From<BuildsError>>(
         self,
         rows: &[RowHashes],
-        origins: &[Origin],
+        origins: &[VectorOrigin],
         dimension: usize,
         sources: &[&Build],
-        cached: &mut FillIn<'_, E>,
+        cached: &mut ReadVector<'_, E>,
         stop: &mut dyn FnMut() -> Result<(), E>,
     ) -> Result<Sealed, E> {
         assert_eq!(rows.len(), origins.len(), "an origin for every row");
@@ -216,7 +216,7 @@ impl Drafted {
             hashes.write(&row_bytes(piece)).map_err(disk)?;
         }
         let hashes = hashes.finish(staging.mode).map_err(disk)?;
-        disk::remove_if_there(&staging.path(SPOOL)).map_err(disk)?;
+        disk::remove_if_exists(&staging.path(SPOOL)).map_err(disk)?;
         let files = Files { index, metadata: self.metadata, hashes };
         Ok(Sealed { staging, files, rows: rows.len() as u64, dimension })
     }
@@ -237,20 +237,20 @@ pub struct Sealed {
 fn write_index<E: From<BuildsError>>(
     staging: &Staging,
     rows: &[RowHashes],
-    origins: &[Origin],
+    origins: &[VectorOrigin],
     dimension: usize,
     sources: &[&Build],
-    cached: &mut FillIn<'_, E>,
+    cached: &mut ReadVector<'_, E>,
     stop: &mut dyn FnMut() -> Result<(), E>,
 ) -> Result<FileFact, E> {
     let path = staging.path(INDEX);
     let header = faiss_header(&path, rows.len() as u64, dimension)?;
     let disk = |error: DiskError| E::from(BuildsError::from(error));
     // Opened when first needed: of the builds at hand most give no vector, and those may be gone.
-    let mut open: Vec<Option<Vectors>> = sources.iter().map(|_| None).collect();
+    let mut open: Vec<Option<IndexVectors>> = sources.iter().map(|_| None).collect();
     let mut out = Writer::create(&path).map_err(disk)?;
     out.write(&header).map_err(disk)?;
-    let at_most = (PIECE_BYTES / (4 * dimension)).max(1);
+    let at_most = (CHUNK_BYTES / (4 * dimension)).max(1);
     let mut piece = Vec::new();
     let mut vector = vec![0.0; dimension];
     let mut next = 0;
@@ -259,15 +259,15 @@ fn write_index<E: From<BuildsError>>(
         let run = run_length(&origins[next..], at_most);
         piece.clear();
         match origins[next] {
-            Origin::Build { build, row } => {
+            VectorOrigin::Build { build, row } => {
                 let build = usize::from(build);
                 let vectors = match &mut open[build] {
                     Some(vectors) => vectors,
-                    none => none.insert(Vectors::open(sources[build], dimension)?),
+                    none => none.insert(IndexVectors::open(sources[build], dimension)?),
                 };
                 vectors.read(u64::from(row), run, &mut piece)?;
             }
-            Origin::Cache => {
+            VectorOrigin::Cache => {
                 for row in &rows[next..next + run] {
                     cached(&row.text, &mut vector)?;
                     let begin = piece.len();
@@ -285,13 +285,14 @@ fn write_index<E: From<BuildsError>>(
 }
 
 /// How many rows from here on come from one place, one after the other.
-fn run_length(origins: &[Origin], at_most: usize) -> usize {
-    let follows = |nth: usize, origin: &Origin| match (origins[0], *origin) {
-        (Origin::Cache, Origin::Cache) => true,
-        (Origin::Build { build, row }, Origin::Build { build: other, row: there }) => {
+fn run_length(origins: &[VectorOrigin], at_most: usize) -> usize {
+    let follows = |nth: usize, origin: &VectorOrigin| match (origins[0], *origin) {
+        (VectorOrigin::Cache, VectorOrigin::Cache) => true,
+        (VectorOrigin::Build { build, row }, VectorOrigin::Build { build: other, row: there }) => {
             build == other && u64::from(there) == u64::from(row) + nth as u64
         }
-        (Origin::Cache, Origin::Build { .. }) | (Origin::Build { .. }, Origin::Cache) => false,
+        (VectorOrigin::Cache, VectorOrigin::Build { .. })
+        | (VectorOrigin::Build { .. }, VectorOrigin::Cache) => false,
     };
     origins.iter().take(at_most).enumerate().take_while(|(nth, origin)| follows(*nth, origin)).count()
 }
@@ -308,18 +309,18 @@ fn faiss_header(path: &Path, rows: u64, dimension: usize) -> Result<[u8; HEADER_
         let found = format!("Faiss wrote {} of {HEADER_BYTES} bytes and gave no reason", empty.len());
         return Err(DiskError::at("write", path)(io::Error::new(io::ErrorKind::WriteZero, found)).into());
     }
-    disk::remove_if_there(path)?;
+    disk::remove_if_exists(path)?;
     Ok(index::header_for(&empty, rows, path)?)
 }
 
 /// The vectors of a build whose index has been proven.
-struct Vectors {
+struct IndexVectors {
     file: File,
     path: PathBuf,
     dimension: usize,
 }
 
-impl Vectors {
+impl IndexVectors {
     fn open(build: &Build, dimension: usize) -> Result<Self, BuildsError> {
         let path = build.path(INDEX);
         let file = disk::open_file(&path)?;
@@ -337,7 +338,7 @@ impl Vectors {
 
 /// A text that was set aside.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Spooled {
+pub struct SpooledText {
     /// Digest of the text.
     pub hash: TextHash,
     /// The first row that has it, as a message names it.
@@ -354,7 +355,7 @@ pub struct Spool {
 }
 
 impl Iterator for Spool {
-    type Item = io::Result<Spooled>;
+    type Item = io::Result<SpooledText>;
 
     fn next(&mut self) -> Option<Self::Item> {
         self.left = self.left.checked_sub(1)?;
@@ -364,10 +365,10 @@ impl Iterator for Spool {
 }
 
 impl Spool {
-    fn read(&mut self) -> io::Result<Spooled> {
+    fn read(&mut self) -> io::Result<SpooledText> {
         let mut hash = [0; 16];
         self.from.read_exact(&mut hash)?;
-        Ok(Spooled { hash: TextHash(hash), id: self.part()?, text: self.part()? })
+        Ok(SpooledText { hash: TextHash(hash), id: self.part()?, text: self.part()? })
     }
 
     fn part(&mut self) -> io::Result<String> {
@@ -375,7 +376,7 @@ impl Spool {
         let mut length = [0; 4];
         self.from.read_exact(&mut length)?;
         let length = u32::from_le_bytes(length);
-        if length > MOST_TEXT_BYTES {
+        if length > MAX_TEXT_BYTES {
             return Err(damaged("a text longer than SQLite can hold"));
         }
         let mut text = Vec::new();
@@ -392,7 +393,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn ids_are_told_from_other_names() {
+    fn ids_are_distinguished_from_other_names() {
         let now = "2026-11-22T10:15:00Z".parse().unwrap();
         assert!(new_id(now).starts_with("20261122T101500Z-"));
         let cases = [
@@ -412,15 +413,15 @@ mod tests {
 
     #[test]
     fn rows_that_follow_each_other_in_one_build_are_moved_together() {
-        let from = |build, row| Origin::Build { build, row };
+        let from = |build, row| VectorOrigin::Build { build, row };
         let cases = [
             (vec![from(0, 5), from(0, 6), from(0, 7)], 3),
             (vec![from(0, 5), from(0, 7)], 1),
             (vec![from(0, 5), from(1, 6)], 1),
-            (vec![from(0, 5), Origin::Cache], 1),
-            (vec![Origin::Cache, Origin::Cache, from(0, 0)], 2),
+            (vec![from(0, 5), VectorOrigin::Cache], 1),
+            (vec![VectorOrigin::Cache, VectorOrigin::Cache, from(0, 0)], 2),
             (vec![from(0, 5), from(0, 5)], 1),
-            (vec![Origin::Cache; 9], 4),
+            (vec![VectorOrigin::Cache; 9], 4),
         ];
         for (origins, run) in cases {
             assert_eq!(run_length(&origins, 4), run, "{origins:?}");

@@ -13,7 +13,7 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize, de::DeserializeOwned};
 
-use super::collect::GRACE;
+use super::collect::READER_GRACE;
 use super::disk::{self, DiskError, Mode};
 use super::layout::Layout;
 use super::lock;
@@ -26,19 +26,20 @@ const ATTEMPTS: usize = 20;
 /// may still be opening what was replaced so lately.
 const PROMOTIONS: usize = 200;
 /// Promotions that are remembered at most: one every 150 ms for the whole of that time.
-const MOST_PROMOTIONS: usize = 4000;
-const MOST_BYTES: u64 = 1 << 20;
+const MAX_PROMOTIONS: usize = 4000;
+const MAX_FILE_BYTES: u64 = 1 << 20;
 
 /// Written by the holder of the pass lock only.
 #[derive(Clone, Debug, Default, PartialEq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct State {
+pub struct History {
     /// Oldest first.
     pub promotions: Vec<Promotion>,
     /// Oldest first.
-    pub attempts: Vec<Attempt>,
+    pub attempts: Vec<AttemptRecord>,
     /// A scan that differs from the served build's and has its content all the same.
-    pub same_content: Option<SameContent>,
+    #[serde(rename = "same_content")]
+    pub equivalent_scan: Option<EquivalentScan>,
 }
 
 /// A build that became the served one.
@@ -54,7 +55,7 @@ pub struct Promotion {
 
 /// One pass that did something, or failed to.
 #[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
-pub struct Attempt {
+pub struct AttemptRecord {
     /// When it ended.
     pub at: Timestamp,
     /// What asked for it.
@@ -77,13 +78,13 @@ pub struct Attempt {
     pub promote_ms: u64,
     /// Where the time went; of a pass that failed, up to there. An earlier
     /// program did not note it, and a pass that could not begin has none.
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    pub phases_ms: Option<Phases>,
+    #[serde(rename = "phases_ms", default, skip_serializing_if = "Option::is_none")]
+    pub stages_ms: Option<Phases>,
 }
 
 /// A scan with the content of a build that was made from another one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct SameContent {
+pub struct EquivalentScan {
     /// The build.
     pub build: String,
     /// The scan.
@@ -108,11 +109,12 @@ pub struct Hold {
 /// What the agent is at, written by it alone and read by `status`.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct AgentNote {
+pub struct AgentStatus {
     /// When it started.
     pub started: Option<Timestamp>,
     /// The phase of its loop.
-    pub phase: String,
+    #[serde(rename = "phase")]
+    pub state: String,
     /// How it watches: `inotify`, `poll` or `none`.
     pub watch: Option<String>,
     /// Since when something has been waiting to be served.
@@ -137,23 +139,23 @@ pub struct LastPass {
 }
 
 /// Which build each target of `[[announce]]` was told of, by the target's words.
-pub type Announced = BTreeMap<String, AnnouncedTo>;
+pub type DeliveryStates = BTreeMap<String, DeliveryState>;
 
 /// What one target was told.
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(default)]
-pub struct AnnouncedTo {
+pub struct DeliveryState {
     /// The last build that it has heard of, and confirmed where that is asked for.
     pub build: Option<String>,
     /// When it had.
     pub at: Option<Timestamp>,
     /// Set while the last word to it did not reach it for certain.
-    pub failing: Option<Failing>,
+    pub failing: Option<DeliveryFailure>,
 }
 
 /// A target that could not be told, or did not confirm.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Failing {
+pub struct DeliveryFailure {
     /// When that happened first since it had last heard.
     pub since: Timestamp,
     /// How often in a row.
@@ -166,28 +168,28 @@ pub struct Failing {
     pub error: String,
 }
 
-impl AnnouncedTo {
+impl DeliveryState {
     /// The build that it certainly knows of: none while the last word failed,
     /// which may have reached it all the same.
     #[must_use]
-    pub fn certain(&self) -> Option<&str> {
+    pub fn confirmed(&self) -> Option<&str> {
         self.build.as_deref().filter(|_| self.failing.is_none())
     }
 
     /// It has heard of a build.
-    pub fn heard(&mut self, build: &str, now: Timestamp) {
+    pub fn record_success(&mut self, build: &str, now: Timestamp) {
         *self = Self { build: Some(build.to_owned()), at: Some(now), failing: None };
     }
 
     /// It has not, as far as is known.
-    pub fn failed(&mut self, build: &str, error: String, now: Timestamp) {
+    pub fn record_failure(&mut self, build: &str, error: String, now: Timestamp) {
         let (since, tries) = self.failing.as_ref().map_or((now, 0), |before| (before.since, before.tries));
         let tries = tries.saturating_add(1);
-        self.failing = Some(Failing { since, tries, build: build.to_owned(), at: now, error });
+        self.failing = Some(DeliveryFailure { since, tries, build: build.to_owned(), at: now, error });
     }
 }
 
-impl State {
+impl History {
     /// Reads the state; a damaged file counts as empty, with a warning.
     ///
     /// # Errors
@@ -207,7 +209,7 @@ impl State {
     }
 
     /// Adds an attempt and lets the oldest go.
-    pub fn attempted(&mut self, attempt: Attempt) {
+    pub fn record_attempt(&mut self, attempt: AttemptRecord) {
         self.attempts.push(attempt);
         let surplus = self.attempts.len().saturating_sub(ATTEMPTS);
         self.attempts.drain(..surplus);
@@ -215,18 +217,18 @@ impl State {
 
     /// The pass that promoted a build, while it is remembered.
     #[must_use]
-    pub fn attempt_of(&self, build: &str) -> Option<&Attempt> {
+    pub fn attempt_of(&self, build: &str) -> Option<&AttemptRecord> {
         self.attempts.iter().rev().find(|one| one.build.as_deref() == Some(build))
     }
 
     /// Adds a promotion and lets the oldest go.
-    pub fn promoted(&mut self, build: &str, by: &str, at: Timestamp) {
+    pub fn record_promotion(&mut self, build: &str, by: &str, at: Timestamp) {
         self.promotions.push(Promotion { build: build.to_owned(), at, by: by.to_owned() });
         let count = self.promotions.len();
-        let long_ago = |next: &Promotion| at.duration_since(next.at).unsigned_abs() >= GRACE;
+        let long_ago = |next: &Promotion| at.duration_since(next.at).unsigned_abs() >= READER_GRACE;
         let surplus = self.promotions.iter().skip(1).take(count.saturating_sub(PROMOTIONS));
         let surplus = surplus.take_while(|next| long_ago(next)).count();
-        self.promotions.drain(..surplus.max(count.saturating_sub(MOST_PROMOTIONS)));
+        self.promotions.drain(..surplus.max(count.saturating_sub(MAX_PROMOTIONS)));
     }
 
     /// The build that a rollback from `served` goes to: the one served before it that is still there.
@@ -234,7 +236,7 @@ impl State {
     /// A build that is served a second time was rolled back to, and whatever
     /// came after its first time is before nothing any more.
     #[must_use]
-    pub fn before(&self, served: &str, there: &dyn Fn(&str) -> bool) -> Option<&str> {
+    pub fn previous_to(&self, served: &str, there: &dyn Fn(&str) -> bool) -> Option<&str> {
         let mut line: Vec<&str> = Vec::new();
         for promotion in &self.promotions {
             let build = promotion.build.as_str();
@@ -280,7 +282,7 @@ impl Hold {
     ///
     /// [`DiskError`].
     pub fn release(layout: &Layout) -> Result<(), DiskError> {
-        disk::remove_if_there(&path(layout, "hold"))?;
+        disk::remove_if_exists(&path(layout, "hold"))?;
         disk::sync_directory(&layout.private)
     }
 
@@ -294,7 +296,7 @@ impl Hold {
 
 /// Reads what was announced.
 #[must_use]
-pub fn load_announced(layout: &Layout) -> Announced {
+pub fn load_announced(layout: &Layout) -> DeliveryStates {
     load(&path(layout, "announced")).0
 }
 
@@ -303,7 +305,7 @@ pub fn load_announced(layout: &Layout) -> Announced {
 /// # Errors
 ///
 /// [`DiskError`].
-pub fn change_announced(layout: &Layout, change: impl FnOnce(&mut Announced)) -> Result<(), DiskError> {
+pub fn change_announced(layout: &Layout, change: impl FnOnce(&mut DeliveryStates)) -> Result<(), DiskError> {
     let _alone = lock::lock_notes(layout)?;
     let before = load_announced(layout);
     let mut announced = before.clone();
@@ -330,7 +332,7 @@ pub fn path(layout: &Layout, name: &str) -> PathBuf {
 /// Reads a small state file for show; one that cannot be read counts as empty, with a warning.
 #[must_use]
 pub fn load<T: DeserializeOwned + Default>(path: &Path) -> (T, Option<String>) {
-    read(path).unwrap_or_else(|error| (T::default(), Some(super::with_cause(&error))))
+    read(path).unwrap_or_else(|error| (T::default(), Some(super::error_chain(&error))))
 }
 
 /// Reads a small state file; one that is damaged counts as empty, with a warning.
@@ -338,7 +340,7 @@ fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<(T, Option<String>
     let damaged = |why: String| {
         Ok((T::default(), Some(format!("{} is damaged and counts as empty: {why}", path.display()))))
     };
-    match disk::read_small(path, MOST_BYTES) {
+    match disk::read_small(path, MAX_FILE_BYTES) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {
             Ok(value) => Ok((value, None)),
             Err(error) => damaged(error.to_string()),
@@ -363,17 +365,17 @@ mod tests {
 
     use super::*;
 
-    fn promoted(log: &str) -> State {
-        let mut state = State::default();
+    fn promoted(log: &str) -> History {
+        let mut state = History::default();
         for (nth, word) in log.split_whitespace().enumerate() {
             let (build, by) = word.strip_suffix('<').map_or((word, "build"), |build| (build, "rollback"));
-            state.promoted(build, by, Timestamp::from_second(i64::try_from(nth).unwrap()).unwrap());
+            state.record_promotion(build, by, Timestamp::from_second(i64::try_from(nth).unwrap()).unwrap());
         }
         state
     }
 
     #[test]
-    fn a_hold_that_cannot_be_read_is_no_hold_that_is_not_there() {
+    fn an_unreadable_hold_is_not_a_missing_hold() {
         let folder = tempfile::tempdir().unwrap();
         let layout = Layout::new(&folder.path().join("faiss.index"), &folder.path().join("metadata.json"));
         let layout = layout.unwrap();
@@ -409,15 +411,15 @@ mod tests {
         ];
         for (log, served, there, expected) in cases {
             let state = promoted(log);
-            assert_eq!(state.before(served, &|build| there.contains(build)), expected, "{log}");
+            assert_eq!(state.previous_to(served, &|build| there.contains(build)), expected, "{log}");
         }
     }
 
     #[test]
-    fn a_build_is_remembered_for_as_long_as_a_reader_may_be_opening_it_however_many_follow() {
-        let mut state = State::default();
+    fn a_replaced_build_is_remembered_for_the_readers_grace_however_many_follow() {
+        let mut state = History::default();
         for second in 0..1000 {
-            state.promoted(&second.to_string(), "build", Timestamp::from_second(second).unwrap());
+            state.record_promotion(&second.to_string(), "build", Timestamp::from_second(second).unwrap());
         }
 
         let at = |build| state.replaced_at(build).map(Timestamp::as_second);
@@ -426,27 +428,27 @@ mod tests {
     }
 
     #[test]
-    fn what_a_target_knows_is_certain_until_a_word_to_it_fails() {
+    fn a_delivery_is_confirmed_until_the_next_one_fails() {
         let at = |second| Timestamp::from_second(second).unwrap();
-        let mut target = AnnouncedTo::default();
-        assert_eq!(target.certain(), None);
+        let mut target = DeliveryState::default();
+        assert_eq!(target.confirmed(), None);
 
-        target.heard("a", at(1));
-        assert_eq!(target.certain(), Some("a"));
-        target.failed("b", "no answer".to_owned(), at(2));
-        target.failed("c", "refused".to_owned(), at(3));
+        target.record_success("a", at(1));
+        assert_eq!(target.confirmed(), Some("a"));
+        target.record_failure("b", "no answer".to_owned(), at(2));
+        target.record_failure("c", "refused".to_owned(), at(3));
 
-        assert_eq!((target.certain(), target.build.as_deref(), target.at), (None, Some("a"), Some(at(1))));
+        assert_eq!((target.confirmed(), target.build.as_deref(), target.at), (None, Some("a"), Some(at(1))));
         let failing = target.failing.clone().unwrap();
         let found =
             (failing.since, failing.tries, failing.build.as_str(), failing.at, failing.error.as_str());
         assert_eq!(found, (at(2), 2, "c", at(3), "refused"));
-        target.heard("c", at(4));
-        assert_eq!((target.certain(), &target.failing), (Some("c"), &None));
+        target.record_success("c", at(4));
+        assert_eq!((target.confirmed(), &target.failing), (Some("c"), &None));
     }
 
     #[test]
-    fn a_state_of_an_earlier_program_that_noted_no_phases_is_read_whole() {
+    fn a_history_of_an_earlier_program_without_stage_times_is_read_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
         let earlier = r#"{"promotions": [{"build": "b1", "at": "2026-11-22T17:41:19Z", "by": "build"}],
@@ -455,13 +457,13 @@ mod tests {
             "took_ms": 168, "promote_ms": 4}], "same_content": null}"#;
         std::fs::write(&path, earlier).unwrap();
 
-        let (state, damaged) = load::<State>(&path);
+        let (state, damaged) = load::<History>(&path);
 
         assert_eq!((damaged, state.promotions.len()), (None, 1));
         let attempt = state.attempt_of("b1").unwrap();
-        assert_eq!((attempt.took_ms, attempt.promote_ms, attempt.phases_ms), (168, 4, None));
+        assert_eq!((attempt.took_ms, attempt.promote_ms, attempt.stages_ms), (168, 4, None));
         save(&path, &state).unwrap();
-        assert_eq!(load::<State>(&path), (state, None));
+        assert_eq!(load::<History>(&path), (state, None));
     }
 
     #[test]
@@ -478,12 +480,12 @@ mod tests {
             .prop_map(|second| Timestamp::from_second(second).unwrap())
     }
 
-    fn state() -> impl Strategy<Value = State> {
+    fn state() -> impl Strategy<Value = History> {
         let promotion = ("[ab]", time(), ".{0,3}").prop_map(|(build, at, by)| Promotion { build, at, by });
         let phases = any::<Option<(u64, Option<u64>)>>()
             .prop_map(|known| known.map(|(embed, promote)| Phases { embed, promote, ..Phases::default() }));
         let attempt = (time(), any::<Option<String>>(), any::<u64>(), phases).prop_map(
-            |(at, error, took_ms, phases_ms)| Attempt {
+            |(at, error, took_ms, phases_ms)| AttemptRecord {
                 at,
                 trigger: "start".to_owned(),
                 outcome: "failed".to_owned(),
@@ -492,11 +494,11 @@ mod tests {
                 counts: Counts { records: took_ms, ..Counts::default() },
                 took_ms,
                 promote_ms: 0,
-                phases_ms,
+                stages_ms: phases_ms,
             },
         );
         let lists = (prop::collection::vec(promotion, 0..5), prop::collection::vec(attempt, 0..3));
-        lists.prop_map(|(promotions, attempts)| State { promotions, attempts, same_content: None })
+        lists.prop_map(|(promotions, attempts)| History { promotions, attempts, equivalent_scan: None })
     }
 
     proptest! {
@@ -509,16 +511,16 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("state.json");
             save(&path, &state).unwrap();
-            prop_assert_eq!(load::<State>(&path), (state, None));
+            prop_assert_eq!(load::<History>(&path), (state, None));
 
             let mut bytes = std::fs::read(&path).unwrap();
             let at = at.index(bytes.len());
             bytes[at] = byte;
             std::fs::write(folder.path().join("spoiled.json"), &bytes).unwrap();
-            let (spoiled, damaged) = load::<State>(&folder.path().join("spoiled.json"));
-            prop_assert!(damaged.is_none() || spoiled == State::default());
+            let (spoiled, damaged) = load::<History>(&folder.path().join("spoiled.json"));
+            prop_assert!(damaged.is_none() || spoiled == History::default());
             // Whatever it now says, nothing that is asked of it may fail.
-            prop_assert_ne!(spoiled.before("a", &|_| true), Some("a"));
+            prop_assert_ne!(spoiled.previous_to("a", &|_| true), Some("a"));
             prop_assert_eq!(spoiled.replaced_at("never"), None);
         }
 
@@ -527,11 +529,11 @@ mod tests {
             let folder = tempfile::tempdir().unwrap();
             let path = folder.path().join("note.json");
             std::fs::write(&path, &bytes).unwrap();
-            drop(load::<State>(&path));
+            drop(load::<History>(&path));
             drop(load::<Option<Hold>>(&path));
-            drop(load::<AgentNote>(&path));
-            drop(load::<Announced>(&path));
-            drop(load::<Option<crate::domain::file_stamp::Stamp>>(&path));
+            drop(load::<AgentStatus>(&path));
+            drop(load::<DeliveryStates>(&path));
+            drop(load::<Option<crate::domain::file_stamp::FileStamp>>(&path));
         }
     }
 }

@@ -25,7 +25,7 @@ pub fn sweep(builds: &Builds) -> Result<Vec<PathBuf>, DiskError> {
         if is_directory(&path) {
             disk::remove_tree(&path)?;
         } else {
-            disk::remove_if_there(&path)?;
+            disk::remove_if_exists(&path)?;
         }
         removed.push(path);
     }
@@ -48,7 +48,7 @@ pub fn sweep(builds: &Builds) -> Result<Vec<PathBuf>, DiskError> {
         for path in stale(directory)?.into_iter().filter(ours) {
             let kind = path.symlink_metadata().map_err(DiskError::at("stat", &path))?.file_type();
             if kind.is_file() || kind.is_symlink() {
-                disk::remove_if_there(&path)?;
+                disk::remove_if_exists(&path)?;
                 removed.push(path);
             }
         }
@@ -89,7 +89,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn what_a_note_is_made_of_is_stale_only_when_nobody_writes_one() {
+    fn a_notes_staging_file_is_stale_only_when_it_is_not_being_written() {
         let folder = tempfile::tempdir().unwrap();
         let builds =
             Builds::at(&folder.path().join("faiss.index"), &folder.path().join("metadata.json")).unwrap();

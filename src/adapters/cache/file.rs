@@ -31,7 +31,7 @@ const APPLICATION: i64 = 0x7269_7863;
 pub(super) const LAYOUT: i64 = 3;
 
 /// Why a file could not be opened as a cache.
-pub(super) enum Fault {
+pub(super) enum CacheFileError {
     /// Its content is at fault, and another file in its place would do.
     Damaged(String),
     /// Another file would do no better.
@@ -40,7 +40,7 @@ pub(super) enum Fault {
     Sqlite(rusqlite::Error),
 }
 
-impl From<rusqlite::Error> for Fault {
+impl From<rusqlite::Error> for CacheFileError {
     fn from(error: rusqlite::Error) -> Self {
         match &error {
             rusqlite::Error::SqliteFailure(cause, _) => match cause.code {
@@ -63,7 +63,7 @@ impl From<rusqlite::Error> for Fault {
     }
 }
 
-impl Fault {
+impl CacheFileError {
     fn at(self, path: &Path) -> CacheError {
         let act = "open";
         match self {
@@ -79,17 +79,17 @@ impl Fault {
 /// Opens the cache for its one user; a damaged one is set aside and begun anew, with a warning.
 pub(super) fn open(path: &Path, now: i64) -> Result<(Connection, PathBuf, Option<Warning>), CacheError> {
     let path = resolved(path)?;
-    let proven = match open_proven(&path) {
+    let proven = match open_checked(&path) {
         // A page that could not be read once looks like damage to SQLite: only what is found twice is.
-        Err(Fault::Damaged(_)) => open_proven(&path),
+        Err(CacheFileError::Damaged(_)) => open_checked(&path),
         other => other,
     };
     match proven {
         Ok(connection) => Ok((connection, path, None)),
-        Err(Fault::Damaged(why)) => {
-            let aside = set_aside(&path, now)?;
-            let connection = open_proven(&path).map_err(|fault| fault.at(&path))?;
-            let warning = set_aside_words(&path, &aside, &why);
+        Err(CacheFileError::Damaged(why)) => {
+            let aside = move_damaged(&path, now)?;
+            let connection = open_checked(&path).map_err(|fault| fault.at(&path))?;
+            let warning = damage_warning(&path, &aside, &why);
             Ok((connection, path, Some(warning)))
         }
         Err(fault) => Err(fault.at(&path)),
@@ -101,10 +101,10 @@ pub(super) fn open(path: &Path, now: i64) -> Result<(Connection, PathBuf, Option
 /// An idle file is read as one that nobody changes, because reading a WAL file in
 /// the usual way leaves files beside it; the log of a killed or running pass is
 /// read with an index in memory. The close must not tidy up: the log may be in use.
-pub(super) fn peek(path: &Path) -> Result<Connection, Fault> {
-    let path = resolved(path).map_err(Fault::Failed)?;
-    only_regular_files(&path).map_err(Fault::Failed)?;
-    let idle = fs::symlink_metadata(beside(&path, "-wal")).map_or(true, |log| log.len() == 0);
+pub(super) fn open_read_only(path: &Path) -> Result<Connection, CacheFileError> {
+    let path = resolved(path).map_err(CacheFileError::Failed)?;
+    only_regular_files(&path).map_err(CacheFileError::Failed)?;
+    let idle = fs::symlink_metadata(sibling_path(&path, "-wal")).map_or(true, |log| log.len() == 0);
     let parameters = if idle { "mode=ro&immutable=1" } else { "mode=ro&vfs=unix-none" };
     let flags = OpenFlags::SQLITE_OPEN_READ_ONLY
         | OpenFlags::SQLITE_OPEN_URI
@@ -130,9 +130,9 @@ fn resolved(path: &Path) -> Result<PathBuf, CacheError> {
 }
 
 /// The cache and the files that SQLite keeps beside it, by what is added to its name.
-pub(super) const COMPANIONS: [&str; 4] = ["", "-wal", "-shm", "-journal"];
+pub(super) const SIDE_FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
-pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
+pub(super) fn sibling_path(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
@@ -140,7 +140,7 @@ pub(super) fn beside(path: &Path, suffix: &str) -> PathBuf {
 
 /// Refuses links, pipes and directories, which SQLite might follow, wait for or trip over.
 fn only_regular_files(path: &Path) -> Result<(), CacheError> {
-    for path in COMPANIONS.map(|suffix| beside(path, suffix)) {
+    for path in SIDE_FILES.map(|suffix| sibling_path(path, suffix)) {
         let found = match fs::symlink_metadata(&path) {
             Ok(about) if about.is_file() => continue,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
@@ -156,15 +156,15 @@ fn only_regular_files(path: &Path) -> Result<(), CacheError> {
     Ok(())
 }
 
-fn open_proven(path: &Path) -> Result<Connection, Fault> {
-    only_regular_files(path).map_err(Fault::Failed)?;
-    make_private(path).map_err(Fault::Failed)?;
+fn open_checked(path: &Path) -> Result<Connection, CacheFileError> {
+    only_regular_files(path).map_err(CacheFileError::Failed)?;
+    make_private(path).map_err(CacheFileError::Failed)?;
     let flags =
         OpenFlags::SQLITE_OPEN_READ_WRITE | OpenFlags::SQLITE_OPEN_NO_MUTEX | OpenFlags::SQLITE_OPEN_NOFOLLOW;
     let mut connection = Connection::open_with_flags(path, flags)?;
     connection.busy_timeout(Duration::from_secs(2))?;
     if connection.is_readonly("main")? {
-        return Err(Fault::Failed(CacheError::ReadOnly { path: path.to_owned() }));
+        return Err(CacheFileError::Failed(CacheError::ReadOnly { path: path.to_owned() }));
     }
     limit_steps(&mut connection, path)?;
     // Exclusive comes first: one owner at a time needs no shared memory, and so no third file.
@@ -183,7 +183,7 @@ fn open_proven(path: &Path) -> Result<Connection, Fault> {
     )?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     begin_if_empty(&transaction)?;
-    prove(&transaction)?;
+    check_format(&transaction)?;
     transaction.commit()?;
     connection.progress_handler(0, None::<fn() -> bool>)?;
     Ok(connection)
@@ -203,14 +203,14 @@ fn make_private(path: &Path) -> Result<(), CacheError> {
 /// A file can be made so that reading it takes for ever. An honest one needs at
 /// most about a step for every byte it has; the limit is well above that.
 fn limit_steps(connection: &mut Connection, path: &Path) -> rusqlite::Result<()> {
-    const STEPS_A_CALL: i32 = 1000;
-    let length = |suffix| fs::symlink_metadata(beside(path, suffix)).map_or(0, |about| about.len());
+    const STEPS_PER_CALL: i32 = 1000;
+    let length = |suffix| fs::symlink_metadata(sibling_path(path, suffix)).map_or(0, |about| about.len());
     let mut calls_left = 1000 + (length("") + length("-wal")) / 250;
     let spent = move || {
         calls_left = calls_left.saturating_sub(1);
         calls_left == 0
     };
-    connection.progress_handler(STEPS_A_CALL, Some(spent))
+    connection.progress_handler(STEPS_PER_CALL, Some(spent))
 }
 
 fn begin_if_empty(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
@@ -226,24 +226,24 @@ fn begin_if_empty(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 }
 
 /// Proves that the file has our layout and that its trees are sound. Vectors are proven when they are read.
-fn prove(transaction: &Transaction<'_>) -> Result<(), Fault> {
+fn check_format(transaction: &Transaction<'_>) -> Result<(), CacheFileError> {
     let found = marks(transaction)?;
     if found != (APPLICATION, LAYOUT) {
-        return Err(Fault::Damaged(format!(
+        return Err(CacheFileError::Damaged(format!(
             "expected marks {APPLICATION}, {LAYOUT}, found {}, {}",
             found.0, found.1
         )));
     }
     if tables(transaction)? != TABLES {
-        return Err(Fault::Damaged("expected the tables of a cache, found others".to_owned()));
+        return Err(CacheFileError::Damaged("expected the tables of a cache, found others".to_owned()));
     }
     let vacuum: i64 = transaction.pragma_query_value(None, "auto_vacuum", |row| row.get(0))?;
     if vacuum != 2 {
-        return Err(Fault::Damaged(format!("expected incremental vacuum (2), found {vacuum}")));
+        return Err(CacheFileError::Damaged(format!("expected incremental vacuum (2), found {vacuum}")));
     }
     let sound: String = transaction.query_row("PRAGMA quick_check(1)", [], |row| row.get(0))?;
     if sound != "ok" {
-        return Err(Fault::Damaged(sound));
+        return Err(CacheFileError::Damaged(sound));
     }
     Ok(())
 }
@@ -265,13 +265,13 @@ fn tables(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<String>> {
 /// Moves a damaged cache and its companions out of the way, for a person to look
 /// at, and removes those set aside before: one is enough, and they are large.
 #[allow(clippy::disallowed_methods, reason = "a file that nobody is served from goes aside")]
-fn set_aside(path: &Path, now: i64) -> Result<PathBuf, CacheError> {
-    let prefix = beside(path, ".damaged-");
-    let aside = beside(&prefix, &now.to_string());
+fn move_damaged(path: &Path, now: i64) -> Result<PathBuf, CacheError> {
+    let prefix = sibling_path(path, ".damaged-");
+    let aside = sibling_path(&prefix, &now.to_string());
     remove_others(path, &prefix)?;
-    for suffix in COMPANIONS {
-        let from = beside(path, suffix);
-        match fs::rename(&from, beside(&aside, suffix)) {
+    for suffix in SIDE_FILES {
+        let from = sibling_path(path, suffix);
+        match fs::rename(&from, sibling_path(&aside, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
                 return Err(CacheError::Io { act: "set aside", path: from, source: error });
             }
@@ -298,7 +298,7 @@ fn remove_others(path: &Path, prefix: &Path) -> Result<(), CacheError> {
     Ok(())
 }
 
-fn set_aside_words(path: &Path, aside: &Path, why: &str) -> Warning {
+fn damage_warning(path: &Path, aside: &Path, why: &str) -> Warning {
     let why: String = why.chars().take(200).flat_map(char::escape_debug).collect();
     format!(
         "embedding cache {} was damaged ({why}); it is set aside as {} and an empty one begun, \

@@ -36,7 +36,7 @@ pub struct Cache {
     dimension: usize,
     opened_at: i64,
     /// Where the vector of each text of this space stands.
-    places: HashMap<TextHash, i64>,
+    rowids: HashMap<TextHash, i64>,
 }
 
 /// Words for the log about something that was put right.
@@ -81,18 +81,18 @@ pub enum CacheError {
     },
     /// The one vector asked for is not there or not as it was stored. It is no
     /// longer listed, so it may be bought again, and the rest of the cache is good.
-    #[error("embedding cache holds no vector of text {text}: {fault}")]
-    NotHeld {
+    #[error("embedding cache holds no vector of text {text}: {message}")]
+    Missing {
         /// The text whose vector it is.
         text: TextHash,
         /// What was expected and found.
-        fault: String,
+        message: String,
     },
 }
 
 impl Cache {
     /// How long a vector is kept that no build takes up.
-    const KEPT_SECONDS: i64 = 30 * 24 * 60 * 60;
+    const MAX_AGE_SECONDS: i64 = 30 * 24 * 60 * 60;
 
     /// Opens the cache at `path`, whose directory must exist, and drops what was
     /// stored more than 30 days before `now`, in seconds since 1970.
@@ -113,11 +113,11 @@ impl Cache {
             space: key(space),
             dimension: space.dimension,
             opened_at: now,
-            places: HashMap::new(),
+            rowids: HashMap::new(),
         };
         cache.expire().map_err(cache.failed("drop vectors past their time"))?;
-        cache.places =
-            places(&cache.connection, cache.space).map_err(cache.failed("list the vectors held"))?;
+        cache.rowids =
+            rowids(&cache.connection, cache.space).map_err(cache.failed("list the vectors held"))?;
         Ok((cache, warning))
     }
 
@@ -126,9 +126,9 @@ impl Cache {
     /// An estimate: beside a running pass the latest batch may be missing. None
     /// where there is no cache or it cannot be read: they would be bought again.
     #[must_use]
-    pub fn peek(path: &Path, space: &Space) -> HashSet<TextHash> {
-        let list = |connection: Connection| places(&connection, key(space)).ok();
-        file::peek(path).ok().and_then(list).unwrap_or_default().into_keys().collect()
+    pub fn stored_hashes(path: &Path, space: &Space) -> HashSet<TextHash> {
+        let list = |connection: Connection| rowids(&connection, key(space)).ok();
+        file::open_read_only(path).ok().and_then(list).unwrap_or_default().into_keys().collect()
     }
 
     /// Keeps one arrived batch, in one transaction: `vectors` holds the floats of
@@ -149,14 +149,14 @@ impl Cache {
     /// The texts of this space whose vectors are held.
     #[must_use]
     pub fn hashes(&self) -> HashSet<TextHash> {
-        self.places.keys().copied().collect()
+        self.rowids.keys().copied().collect()
     }
 
     /// Reads the vector of one text into `out`, bit for bit as it was stored.
     ///
     /// # Errors
     ///
-    /// [`CacheError::NotHeld`] if it is missing, of another length or no longer
+    /// [`CacheError::Missing`] if it is missing, of another length or no longer
     /// what was stored; the text is then dropped from [`Cache::hashes`].
     ///
     /// # Panics
@@ -166,12 +166,12 @@ impl Cache {
         assert_eq!(out.len(), self.dimension, "a vector has as many floats as its space has dimensions");
         let read = self.read(text, out).map_err(self.failed("read a vector"))?;
         let Err(fault) = read else { return Ok(()) };
-        if let Some(place) = self.places.remove(text) {
+        if let Some(place) = self.rowids.remove(text) {
             self.connection
                 .execute("DELETE FROM entry WHERE place = ?1", [place])
                 .map_err(self.failed("drop a damaged vector"))?;
         }
-        Err(CacheError::NotHeld { text: *text, fault })
+        Err(CacheError::Missing { text: *text, message: fault })
     }
 
     /// Drops the vectors of this space that a kept build now holds, gives their
@@ -180,12 +180,12 @@ impl Cache {
     /// # Errors
     ///
     /// [`CacheError::Sqlite`]; at worst the vectors stay and take up room.
-    pub fn forget(&mut self, held: &dyn Fn(&TextHash) -> bool) -> Result<u64, CacheError> {
+    pub fn remove(&mut self, held: &dyn Fn(&TextHash) -> bool) -> Result<u64, CacheError> {
         // What is dropped may come back after a power cut, and is then dropped again: no commit of
         // this is worth a flush. Those that order log and file stay.
         let dropped = self
             .synchronous("NORMAL")
-            .and_then(|()| self.drop_held(held))
+            .and_then(|()| self.drop_indexed(held))
             .and_then(|dropped| self.synchronous("FULL").map(|()| dropped));
         dropped.map_err(self.failed("drop vectors that a build holds"))
     }
@@ -219,22 +219,22 @@ impl Cache {
                 for (bytes, float) in floats.as_chunks_mut().0.iter_mut().zip(vector) {
                     *bytes = float.to_le_bytes();
                 }
-                let place = entered.get(text).or_else(|| self.places.get(text));
-                append.execute(params![place, proof(self.space, text, &floats), floats])?;
+                let place = entered.get(text).or_else(|| self.rowids.get(text));
+                append.execute(params![place, checksum(self.space, text, &floats), floats])?;
                 let place = transaction.last_insert_rowid();
                 enter.execute(params![place, self.space, text.0, self.opened_at])?;
                 entered.insert(*text, place);
             }
         }
         transaction.commit()?;
-        self.places.extend(entered);
+        self.rowids.extend(entered);
         Ok(())
     }
 
     fn read(&self, text: &TextHash, out: &mut [f32]) -> rusqlite::Result<Result<(), String>> {
         let mut select =
             self.connection.prepare_cached("SELECT proof, floats FROM vector WHERE place = ?1")?;
-        let mut rows = select.query([self.places.get(text)])?;
+        let mut rows = select.query([self.rowids.get(text)])?;
         let Some(row) = rows.next()? else {
             return Ok(Err("expected one, found none".to_owned()));
         };
@@ -242,7 +242,7 @@ impl Cache {
         if floats.len() != size_of_val(out) {
             return Ok(Err(format!("expected {} bytes, found {}", size_of_val(out), floats.len())));
         }
-        if found != proof(self.space, text, floats) {
+        if found != checksum(self.space, text, floats) {
             return Ok(Err("expected the bytes that were stored, found others".to_owned()));
         }
         for (float, bytes) in out.iter_mut().zip(floats.as_chunks().0) {
@@ -251,9 +251,9 @@ impl Cache {
         Ok(Ok(()))
     }
 
-    fn drop_held(&mut self, held: &dyn Fn(&TextHash) -> bool) -> rusqlite::Result<u64> {
+    fn drop_indexed(&mut self, held: &dyn Fn(&TextHash) -> bool) -> rusqlite::Result<u64> {
         let mut gone: Vec<i64> =
-            self.places.iter().filter(|(text, _)| held(text)).map(|(_, place)| *place).collect();
+            self.rowids.iter().filter(|(text, _)| held(text)).map(|(_, place)| *place).collect();
         if gone.is_empty() {
             return Ok(0);
         }
@@ -274,13 +274,13 @@ impl Cache {
             }
         }
         transaction.commit()?;
-        self.places.retain(|text, _| !held(text));
+        self.rowids.retain(|text, _| !held(text));
         self.shrink()?;
         Ok(dropped)
     }
 
     fn expire(&mut self) -> rusqlite::Result<()> {
-        let oldest = self.opened_at.saturating_sub(Self::KEPT_SECONDS);
+        let oldest = self.opened_at.saturating_sub(Self::MAX_AGE_SECONDS);
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         transaction.execute(
             "DELETE FROM vector WHERE place IN (SELECT place FROM entry WHERE stored_at < ?1)",
@@ -312,7 +312,7 @@ impl Cache {
 }
 
 /// Where the vector of each text of a space stands.
-fn places(connection: &Connection, space: i64) -> rusqlite::Result<HashMap<TextHash, i64>> {
+fn rowids(connection: &Connection, space: i64) -> rusqlite::Result<HashMap<TextHash, i64>> {
     let mut select = connection.prepare_cached("SELECT text, place FROM entry WHERE space = ?1")?;
     let places = select.query_map([space], |row| Ok((row.get(0).map(TextHash)?, row.get(1)?)))?;
     places.collect()
@@ -328,7 +328,7 @@ fn key(space: &Space) -> i64 {
 /// entry that points to another's vector goes unseen. Eight bytes are enough
 /// against accident, and no digest that lies beside its data is one against
 /// malice: so it is a fast one, since it is made twice of every vector bought.
-fn proof(space: i64, text: &TextHash, floats: &[u8]) -> [u8; 8] {
+fn checksum(space: i64, text: &TextHash, floats: &[u8]) -> [u8; 8] {
     let mut hasher = Xxh3::new();
     hasher.update(&space.to_le_bytes());
     hasher.update(&text.0);

@@ -9,20 +9,20 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::file::{COMPANIONS, beside};
+use super::file::{SIDE_FILES, sibling_path};
 use super::*;
 
 const NOW: i64 = 1_795_000_000;
 const DAY: i64 = 24 * 60 * 60;
 
 /// Does something to the cache's path.
-type Spoil<'a> = &'a dyn Fn(&Path);
+type Damage<'a> = &'a dyn Fn(&Path);
 
-struct World {
+struct CacheFixture {
     directory: TempDir,
 }
 
-impl World {
+impl CacheFixture {
     fn new() -> Self {
         Self { directory: tempfile::tempdir().unwrap() }
     }
@@ -94,7 +94,7 @@ fn assert_works(cache: &mut Cache) {
 
 #[test]
 fn a_stored_vector_comes_back_bit_for_bit_from_a_later_opening() {
-    let world = World::filled(300);
+    let world = CacheFixture::filled(300);
 
     let mut cache = world.open();
 
@@ -106,9 +106,9 @@ fn a_stored_vector_comes_back_bit_for_bit_from_a_later_opening() {
 }
 
 #[test]
-fn a_batch_that_was_reported_stored_is_in_the_files_before_the_process_ends() {
-    let world = World::new();
-    let after = World::new();
+fn stored_batch_is_on_disk_before_it_is_reported() {
+    let world = CacheFixture::new();
+    let after = CacheFixture::new();
     let mut cache = world.open();
     store(&mut cache, 0..100);
 
@@ -123,7 +123,7 @@ fn a_batch_that_was_reported_stored_is_in_the_files_before_the_process_ends() {
 
 #[test]
 fn a_text_stored_again_has_its_new_vector_and_takes_no_more_room() {
-    let world = World::filled(10);
+    let world = CacheFixture::filled(10);
     let mut cache = world.open();
 
     cache.store(&[text(3), text(3)], &[vector(1), vector(2)].concat()).unwrap();
@@ -136,7 +136,7 @@ fn a_text_stored_again_has_its_new_vector_and_takes_no_more_room() {
 
 #[test]
 fn a_vector_that_is_missing_is_an_error_that_names_its_text() {
-    let mut cache = World::filled(2).open();
+    let mut cache = CacheFixture::filled(2).open();
 
     let error = read(&mut cache, 7).unwrap_err();
 
@@ -148,13 +148,13 @@ fn a_vector_that_is_missing_is_an_error_that_names_its_text() {
 
 #[test]
 fn a_switch_of_space_and_back_loses_nothing_and_mixes_nothing() {
-    let world = World::filled(5);
+    let world = CacheFixture::filled(5);
     {
         let (mut other, _) = Cache::open(&world.path(), &space("b"), NOW).unwrap();
         assert_eq!(other.hashes().len(), 0);
-        assert!(matches!(read(&mut other, 0), Err(CacheError::NotHeld { .. })));
+        assert!(matches!(read(&mut other, 0), Err(CacheError::Missing { .. })));
         other.store(&[text(0)], &vector(77)).unwrap();
-        assert_eq!(other.forget(&|_| true).unwrap(), 1);
+        assert_eq!(other.remove(&|_| true).unwrap(), 1);
     }
 
     let mut cache = world.open();
@@ -167,7 +167,7 @@ fn a_switch_of_space_and_back_loses_nothing_and_mixes_nothing() {
 fn a_vector_is_kept_for_thirty_days_whatever_its_space_and_no_longer() {
     let cases = [(0, 5), (30 * DAY, 5), (30 * DAY + 1, 0), (-400 * DAY, 5), (i64::MIN, 5)];
     for (later, expected) in cases {
-        let world = World::filled(5);
+        let world = CacheFixture::filled(5);
         let now = NOW.saturating_add(later);
 
         drop(Cache::open(&world.path(), &space("b"), now).unwrap());
@@ -178,43 +178,43 @@ fn a_vector_is_kept_for_thirty_days_whatever_its_space_and_no_longer() {
 }
 
 #[test]
-fn what_a_build_holds_is_forgotten_and_the_rest_is_not() {
-    let world = World::filled(200);
+fn what_a_build_holds_is_removed_and_the_rest_is_not() {
+    let world = CacheFixture::filled(200);
     let mut cache = world.open();
     let held: HashSet<TextHash> = (0..150).map(text).collect();
 
-    let forgotten = cache.forget(&|text| held.contains(text)).unwrap();
+    let forgotten = cache.remove(&|text| held.contains(text)).unwrap();
 
     assert_eq!(forgotten, 150);
     assert_eq!(cache.hashes(), (150..200).map(text).collect());
     assert_eq!(read(&mut cache, 199).unwrap(), vector(199));
-    assert_eq!(cache.forget(&|text| held.contains(text)).unwrap(), 0);
+    assert_eq!(cache.remove(&|text| held.contains(text)).unwrap(), 0);
 }
 
 #[test]
-fn forgetting_gives_the_disk_its_room_back_at_once() {
+fn removing_vectors_frees_their_disk_space_at_once() {
     for (left, most) in [(0, 4), (100, 8)] {
-        let world = World::new();
+        let world = CacheFixture::new();
         let mut cache = world.open();
         for batch in 0..200 {
             store(&mut cache, 100 * batch..100 * (batch + 1));
         }
         let kept: HashSet<TextHash> = (0..left).map(text).collect();
 
-        cache.forget(&|text| !kept.contains(text)).unwrap();
+        cache.remove(&|text| !kept.contains(text)).unwrap();
 
         let pages = fs::metadata(world.path()).unwrap().len() / 16384;
         assert!(pages <= most, "{left} vectors left take {pages} pages");
-        let wal = fs::metadata(beside(&world.path(), "-wal")).unwrap().len();
+        let wal = fs::metadata(sibling_path(&world.path(), "-wal")).unwrap().len();
         assert_eq!(wal, 0, "the log is emptied too");
         assert_works(&mut cache);
     }
 }
 
 #[test]
-fn a_peek_sees_what_a_pass_has_stored_and_disturbs_nothing() {
-    let world = World::new();
-    let peek = || Cache::peek(&world.path(), &space("a"));
+fn reading_stored_hashes_sees_what_a_pass_has_stored_and_changes_nothing() {
+    let world = CacheFixture::new();
+    let peek = || Cache::stored_hashes(&world.path(), &space("a"));
     assert_eq!(peek(), HashSet::new());
     assert_eq!(world.names(), [""; 0]);
 
@@ -225,22 +225,22 @@ fn a_peek_sees_what_a_pass_has_stored_and_disturbs_nothing() {
         assert_eq!(peek().len(), 100 * (batch as usize + 1));
         assert_eq!(world.names(), before);
     }
-    cache.forget(&|_| true).unwrap();
+    cache.remove(&|_| true).unwrap();
     assert_eq!(peek(), HashSet::new());
     store(&mut cache, 0..5);
     drop(cache);
 
     assert_eq!(peek(), (0..5).map(text).collect());
-    assert_eq!(Cache::peek(&world.path(), &space("b")), HashSet::new());
+    assert_eq!(Cache::stored_hashes(&world.path(), &space("b")), HashSet::new());
     assert_eq!(world.names(), ["embeddings.sqlite"]);
     assert_eq!(read(&mut world.open(), 4).unwrap(), vector(4));
 }
 
 #[test]
-fn a_peek_at_something_else_finds_nothing_and_leaves_it() {
-    let other = World::filled(3);
+fn reading_stored_hashes_of_another_file_finds_nothing_and_leaves_it() {
+    let other = CacheFixture::filled(3);
     let elsewhere = other.path();
-    let spoils: [Spoil<'_>; 5] = [
+    let spoils: [Damage<'_>; 5] = [
         &|path| fs::write(path, "not a database").unwrap(),
         &|path| fs::write(path, endless_schema()).unwrap(),
         &|path| symlink(&elsewhere, path).unwrap(),
@@ -248,10 +248,10 @@ fn a_peek_at_something_else_finds_nothing_and_leaves_it() {
         &make_pipe,
     ];
     for spoil in spoils {
-        let world = World::new();
+        let world = CacheFixture::new();
         spoil(&world.path());
 
-        assert_eq!(Cache::peek(&world.path(), &space("a")), HashSet::new());
+        assert_eq!(Cache::stored_hashes(&world.path(), &space("a")), HashSet::new());
 
         assert_eq!(world.names(), ["embeddings.sqlite"]);
     }
@@ -259,7 +259,7 @@ fn a_peek_at_something_else_finds_nothing_and_leaves_it() {
 
 #[test]
 fn a_full_disk_is_an_error_and_what_was_there_stays() {
-    let world = World::filled(10);
+    let world = CacheFixture::filled(10);
     let mut cache = world.open();
     let pages: i64 = cache.connection.pragma_query_value(None, "page_count", |row| row.get(0)).unwrap();
     cache.connection.pragma_update(None, "max_page_count", pages).unwrap();
@@ -275,7 +275,7 @@ fn a_full_disk_is_an_error_and_what_was_there_stays() {
 
 #[test]
 fn a_second_user_is_refused_and_the_first_goes_on() {
-    let world = World::filled(1);
+    let world = CacheFixture::filled(1);
     let mut cache = world.open();
 
     let error = Cache::open(&world.path(), &space("a"), NOW).unwrap_err();
@@ -286,8 +286,8 @@ fn a_second_user_is_refused_and_the_first_goes_on() {
 }
 
 #[test]
-fn the_file_is_its_owners_alone_and_no_companion_outlives_the_pass() {
-    let world = World::filled(3);
+fn the_file_is_its_owners_alone_and_no_side_file_outlives_the_pass() {
+    let world = CacheFixture::filled(3);
 
     assert_eq!(fs::metadata(world.path()).unwrap().permissions().mode() & 0o777, 0o600);
     assert_eq!(world.names(), ["embeddings.sqlite"]);
@@ -297,7 +297,7 @@ fn the_file_is_its_owners_alone_and_no_companion_outlives_the_pass() {
 
 #[test]
 fn a_state_directory_reached_by_a_link_is_as_good_as_any() {
-    let world = World::new();
+    let world = CacheFixture::new();
     let behind = tempfile::tempdir().unwrap();
     let link = world.directory.path().join("state");
     symlink(behind.path(), &link).unwrap();
@@ -309,12 +309,12 @@ fn a_state_directory_reached_by_a_link_is_as_good_as_any() {
 }
 
 #[test]
-fn whatever_is_no_regular_file_is_named_and_left_alone() {
-    for suffix in COMPANIONS {
+fn whatever_is_not_a_regular_file_is_named_and_left_alone() {
+    for suffix in SIDE_FILES {
         for kind in ["a symbolic link", "a directory", "a pipe, socket or device"] {
-            let world = World::new();
+            let world = CacheFixture::new();
             let outside = tempfile::tempdir().unwrap();
-            let path = beside(&world.path(), suffix);
+            let path = sibling_path(&world.path(), suffix);
             match kind {
                 "a symbolic link" => symlink(outside.path().join("target"), &path).unwrap(),
                 "a directory" => fs::create_dir(&path).unwrap(),
@@ -337,25 +337,25 @@ fn make_pipe(path: &Path) {
 
 #[test]
 fn a_missing_directory_is_an_error() {
-    let error = Cache::open(&World::new().path().join("x/y.sqlite"), &space("a"), NOW).unwrap_err();
+    let error = Cache::open(&CacheFixture::new().path().join("x/y.sqlite"), &space("a"), NOW).unwrap_err();
 
     assert!(error.to_string().contains("cannot find the directory of"), "{error}");
 }
 
 #[test]
 fn an_empty_file_is_a_new_cache_and_no_damage() {
-    let world = World::new();
+    let world = CacheFixture::new();
     fs::write(world.path(), b"").unwrap();
 
     assert_works(&mut world.open());
 }
 
 #[test]
-fn another_programs_file_is_set_aside_with_a_warning() {
+fn another_programs_file_is_moved_with_a_warning() {
     let sql = |statements: &'static str| {
         move |path: &Path| Connection::open(path).unwrap().execute_batch(statements).unwrap()
     };
-    let cases: [(&str, Spoil<'_>); 9] = [
+    let cases: [(&str, Damage<'_>); 9] = [
         ("text", &|path| fs::write(path, "not a database\n".repeat(2000)).unwrap()),
         ("a few bytes", &|path| fs::write(path, "SQLite format 3").unwrap()),
         ("another table", &sql("CREATE TABLE experts(id INTEGER)")),
@@ -373,7 +373,7 @@ fn another_programs_file_is_set_aside_with_a_warning() {
         }),
     ];
     for (case, spoil) in cases {
-        let world = World::filled(3);
+        let world = CacheFixture::filled(3);
         spoil(&world.path());
 
         let (mut cache, warning) = Cache::open(&world.path(), &space("a"), NOW).unwrap();
@@ -391,12 +391,12 @@ fn another_programs_file_is_set_aside_with_a_warning() {
 }
 
 #[test]
-fn only_the_last_damaged_file_is_kept_and_its_companions_go_with_it() {
-    let world = World::new();
+fn only_the_last_damaged_file_is_kept_and_its_side_files_go_with_it() {
+    let world = CacheFixture::new();
     for later in 0..3 {
         fs::write(world.path(), "not a database".repeat(100)).unwrap();
-        fs::write(beside(&world.path(), "-shm"), "left over").unwrap();
-        fs::write(beside(&world.path(), ".damaged-17-wal"), "older").unwrap();
+        fs::write(sibling_path(&world.path(), "-shm"), "left over").unwrap();
+        fs::write(sibling_path(&world.path(), ".damaged-17-wal"), "older").unwrap();
 
         let (_, warning) = Cache::open(&world.path(), &space("a"), NOW + later).unwrap();
 
@@ -414,12 +414,12 @@ fn only_the_last_damaged_file_is_kept_and_its_companions_go_with_it() {
 }
 
 #[test]
-fn a_truncated_file_is_set_aside_or_read_rightly() {
-    let whole = fs::read(World::filled(2000).path()).unwrap();
+fn a_truncated_file_is_moved_or_read_correctly() {
+    let whole = fs::read(CacheFixture::filled(2000).path()).unwrap();
     for length in
         [1, 15, 99, 100, 511, 512, 4096, 16383, 16384, 16385, 40000, whole.len() / 2, whole.len() - 1]
     {
-        let world = World::new();
+        let world = CacheFixture::new();
         fs::write(world.path(), &whole[..length]).unwrap();
 
         let (mut cache, warning) = Cache::open(&world.path(), &space("a"), NOW).unwrap();
@@ -437,7 +437,7 @@ fn a_truncated_file_is_set_aside_or_read_rightly() {
 
 #[test]
 fn a_flipped_bit_anywhere_never_gives_a_wrong_vector_and_never_a_lasting_error() {
-    let whole = World::filled(40);
+    let whole = CacheFixture::filled(40);
     let length = usize::try_from(fs::metadata(whole.path()).unwrap().len()).unwrap();
 
     let heads = (0..112).step_by(3);
@@ -449,12 +449,12 @@ fn a_flipped_bit_anywhere_never_gives_a_wrong_vector_and_never_a_lasting_error()
 
 #[test]
 fn a_flipped_bit_in_the_log_of_a_killed_process_does_no_more_harm() {
-    let killed = World::new();
+    let killed = CacheFixture::new();
     let mut cache = killed.open();
     for batch in 0..4 {
         store(&mut cache, 10 * batch..10 * (batch + 1));
     }
-    let length = usize::try_from(fs::metadata(beside(&killed.path(), "-wal")).unwrap().len()).unwrap();
+    let length = usize::try_from(fs::metadata(sibling_path(&killed.path(), "-wal")).unwrap().len()).unwrap();
     assert!(length > 0);
 
     for at in (0..56).chain((56..length).step_by(length / 50)) {
@@ -462,14 +462,14 @@ fn a_flipped_bit_in_the_log_of_a_killed_process_does_no_more_harm() {
     }
 }
 
-fn assert_survives_a_flip(whole: &World, suffix: &str, at: usize) {
-    let world = World::new();
+fn assert_survives_a_flip(whole: &CacheFixture, suffix: &str, at: usize) {
+    let world = CacheFixture::new();
     for suffix in ["", "-wal"] {
-        if fs::exists(beside(&whole.path(), suffix)).unwrap() {
-            fs::copy(beside(&whole.path(), suffix), beside(&world.path(), suffix)).unwrap();
+        if fs::exists(sibling_path(&whole.path(), suffix)).unwrap() {
+            fs::copy(sibling_path(&whole.path(), suffix), sibling_path(&world.path(), suffix)).unwrap();
         }
     }
-    let spoilt = beside(&world.path(), suffix);
+    let spoilt = sibling_path(&world.path(), suffix);
     let mut bytes = fs::read(&spoilt).unwrap();
     bytes[at] ^= 1 << (at % 8);
     fs::write(&spoilt, bytes).unwrap();
@@ -480,18 +480,18 @@ fn assert_survives_a_flip(whole: &World, suffix: &str, at: usize) {
             let mut out = [f32::NAN; 8];
             match cache.vector(&listed, &mut out) {
                 Ok(()) => assert!((0..40).any(|n| listed == text(n) && out == vector(n)), "byte {at}"),
-                Err(CacheError::NotHeld { .. }) => assert_eq!(attempt, 0, "byte {at}: listed again"),
+                Err(CacheError::Missing { .. }) => assert_eq!(attempt, 0, "byte {at}: listed again"),
                 Err(error) => panic!("byte {at}: {error:?}"),
             }
         }
         assert_works(&mut cache);
-        cache.forget(&|text| (900..903).any(|n| *text == self::text(n))).unwrap();
+        cache.remove(&|text| (900..903).any(|n| *text == self::text(n))).unwrap();
     }
 }
 
 #[test]
 fn an_entry_that_points_to_anothers_vector_is_not_held() {
-    let world = World::filled(2);
+    let world = CacheFixture::filled(2);
     let cache = world.open();
     let others: i64 = cache
         .connection
@@ -509,7 +509,7 @@ fn an_entry_that_points_to_anothers_vector_is_not_held() {
 
 #[test]
 fn a_vector_of_another_length_is_not_held() {
-    let world = World::filled(1);
+    let world = CacheFixture::filled(1);
     let mut cache = world.open();
     cache.connection.execute("UPDATE vector SET floats = x'0000803f'", []).unwrap();
 
@@ -520,8 +520,8 @@ fn a_vector_of_another_length_is_not_held() {
 }
 
 #[test]
-fn a_file_made_to_be_read_for_ever_is_set_aside() {
-    let world = World::new();
+fn a_file_that_would_be_read_without_end_is_moved() {
+    let world = CacheFixture::new();
     fs::write(world.path(), endless_schema()).unwrap();
 
     let (mut cache, warning) = Cache::open(&world.path(), &space("a"), NOW).unwrap();
@@ -535,7 +535,7 @@ fn a_file_made_to_be_read_for_ever_is_set_aside() {
 fn endless_schema() -> Vec<u8> {
     const PAGE: usize = 512;
     const LEVELS: u8 = 17;
-    let world = World::new();
+    let world = CacheFixture::new();
     Connection::open(world.path())
         .unwrap()
         .execute_batch(&format!("PRAGMA page_size = {PAGE}; CREATE TABLE t(a UNIQUE)"))

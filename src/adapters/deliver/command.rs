@@ -3,7 +3,7 @@
 //! It runs in a process group of its own, which is killed as a whole where it
 //! overruns, where we are asked to stop, and where the announcement is dropped
 //! half way. Only the end of what it prints is kept. No key of ours reaches it:
-//! its environment is made of the few names in [`PASSED_ON`] and of the build's
+//! its environment is made of the few names in [`PASSED_VARIABLES`] and of the build's
 //! own two.
 
 use std::ffi::{OsStr, OsString};
@@ -18,12 +18,12 @@ use tokio::net::unix::pipe;
 use tokio::process::Command;
 use tokio_util::sync::CancellationToken;
 
-use super::{AnnounceError, MOST_SAID, News, printable_end};
+use super::{AnnounceError, BuildNotice, MAX_OUTPUT_BYTES, tail};
 
 /// What a command inherits, beside all that begins with `LC_`: enough to find
 /// programs, print in the operator's language and reach the user's own service
 /// manager. Everything else stays here, API keys and the notify socket first.
-pub const PASSED_ON: [&str; 9] = [
+pub const PASSED_VARIABLES: [&str; 9] = [
     "PATH",
     "HOME",
     "USER",
@@ -36,12 +36,12 @@ pub const PASSED_ON: [&str; 9] = [
 ];
 
 /// How long a killed command may take to be gone before it is left to the system.
-pub const LAST_BREATH: Duration = Duration::from_secs(1);
+pub const KILL_GRACE: Duration = Duration::from_secs(1);
 
 pub(super) async fn run(
     argv: &[String],
     limit: Duration,
-    news: &News<'_>,
+    news: &BuildNotice<'_>,
     stop: &CancellationToken,
 ) -> Result<String, AnnounceError> {
     let program = argv.first().map_or("", String::as_str).to_owned();
@@ -53,36 +53,36 @@ pub(super) async fn run(
 
     let ended = tokio::select! {
         biased;
-        status = output.read_until_exit(&mut child) => Ended::Itself(status),
-        () = stop.cancelled() => Ended::Stopped,
-        () = tokio::time::sleep(limit) => Ended::Overran,
+        status = output.read_until_exit(&mut child) => CommandEnd::Exited(status),
+        () = stop.cancelled() => CommandEnd::Stopped,
+        () = tokio::time::sleep(limit) => CommandEnd::Overran,
     };
     match ended {
-        Ended::Itself(status) => {
+        CommandEnd::Exited(status) => {
             // Once it is waited for, its number may be another's: never kill by it again.
             group.disarm();
             output.drain();
-            let said = printable_end(&output.tail);
+            let said = tail(&output.tail);
             match status {
                 Ok(status) if status.success() => Ok(said),
                 Ok(found) => Err(AnnounceError::Failed { program, found, said }),
                 Err(source) => Err(AnnounceError::Start { program, source }),
             }
         }
-        Ended::Stopped => {
-            bury(child, group).await;
+        CommandEnd::Stopped => {
+            kill_and_reap(child, group).await;
             Err(AnnounceError::Stopped { target: program })
         }
-        Ended::Overran => {
+        CommandEnd::Overran => {
             output.drain();
-            bury(child, group).await;
-            Err(AnnounceError::Overran { program, limit, said: printable_end(&output.tail) })
+            kill_and_reap(child, group).await;
+            Err(AnnounceError::Overran { program, limit, said: tail(&output.tail) })
         }
     }
 }
 
-enum Ended {
-    Itself(io::Result<ExitStatus>),
+enum CommandEnd {
+    Exited(io::Result<ExitStatus>),
     Stopped,
     Overran,
 }
@@ -91,7 +91,10 @@ enum Ended {
     clippy::disallowed_methods,
     reason = "what a child inherits is chosen from the environment here, by name"
 )]
-fn start(argv: &[String], news: &News<'_>) -> io::Result<(tokio::process::Child, Group, Output)> {
+fn start(
+    argv: &[String],
+    news: &BuildNotice<'_>,
+) -> io::Result<(tokio::process::Child, ProcessGroup, CapturedOutput)> {
     let [program, arguments @ ..] = argv else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -100,12 +103,12 @@ fn start(argv: &[String], news: &News<'_>) -> io::Result<(tokio::process::Child,
     };
     // One pipe for both streams keeps their lines in order.
     let (reader, writer) = io::pipe()?;
-    let output = Output::new(reader)?;
+    let output = CapturedOutput::new(reader)?;
     let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()
-        .envs(passed_on(std::env::vars_os()))
+        .envs(passed_variables(std::env::vars_os()))
         .env("REINDEXD_BUILD", news.build)
         .env("REINDEXD_BUILD_DIR", news.directory)
         .stdin(Stdio::null())
@@ -114,33 +117,33 @@ fn start(argv: &[String], news: &News<'_>) -> io::Result<(tokio::process::Child,
         .process_group(0)
         .kill_on_drop(true);
     let child = command.spawn()?;
-    let group = Group::of(&child);
+    let group = ProcessGroup::of(&child);
     Ok((child, group, output))
 }
 
-pub(super) fn passed_on(
+pub(super) fn passed_variables(
     ours: impl Iterator<Item = (OsString, OsString)>,
 ) -> impl Iterator<Item = (OsString, OsString)> {
     ours.filter(|(name, _)| {
         let locale = name.as_encoded_bytes().starts_with(b"LC_");
-        locale || PASSED_ON.iter().any(|passed| name == OsStr::new(passed))
+        locale || PASSED_VARIABLES.iter().any(|passed| name == OsStr::new(passed))
     })
 }
 
 /// Kills the whole group and waits for its leader, but not for ever: a process
 /// in an uninterruptible wait must not hold up our own end.
-async fn bury(mut child: tokio::process::Child, group: Group) {
+async fn kill_and_reap(mut child: tokio::process::Child, group: ProcessGroup) {
     drop(group);
-    if let Ok(Err(error)) = tokio::time::timeout(LAST_BREATH, child.wait()).await {
+    if let Ok(Err(error)) = tokio::time::timeout(KILL_GRACE, child.wait()).await {
         tracing::debug!(%error, "a killed announce command could not be waited for");
     }
 }
 
 /// A command's process group, killed when this is dropped: also when the whole
 /// announcement is dropped half way.
-struct Group(Option<Pid>);
+struct ProcessGroup(Option<Pid>);
 
-impl Group {
+impl ProcessGroup {
     fn of(child: &tokio::process::Child) -> Self {
         Self(child.id().and_then(|id| Pid::from_raw(id.cast_signed())))
     }
@@ -150,7 +153,7 @@ impl Group {
     }
 }
 
-impl Drop for Group {
+impl Drop for ProcessGroup {
     fn drop(&mut self) {
         if let Some(leader) = self.0
             && let Err(error) = rustix::process::kill_process_group(leader, Signal::KILL)
@@ -162,12 +165,12 @@ impl Drop for Group {
 }
 
 /// The end of what a command prints.
-struct Output {
+struct CapturedOutput {
     pipe: pipe::Receiver,
     tail: Vec<u8>,
 }
 
-impl Output {
+impl CapturedOutput {
     fn new(reader: PipeReader) -> io::Result<Self> {
         Ok(Self { pipe: pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?, tail: Vec::new() })
     }
@@ -192,9 +195,9 @@ impl Output {
     /// left in the background may hold the other end open for ever.
     fn drain(&mut self) {
         /// No pipe of an unprivileged user holds more than a mebibyte.
-        const MOST_READS: usize = 256;
+        const MAX_READS: usize = 256;
         let mut piece = [0; 4096];
-        for _ in 0..MOST_READS {
+        for _ in 0..MAX_READS {
             match rustix::io::read(&self.pipe, &mut piece) {
                 Ok(0) | Err(_) => return,
                 Ok(length) => self.keep(&piece[..length]),
@@ -204,7 +207,7 @@ impl Output {
 
     fn keep(&mut self, piece: &[u8]) {
         self.tail.extend_from_slice(piece);
-        let surplus = self.tail.len().saturating_sub(MOST_SAID);
+        let surplus = self.tail.len().saturating_sub(MAX_OUTPUT_BYTES);
         self.tail.drain(..surplus);
     }
 }

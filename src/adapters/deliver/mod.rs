@@ -19,13 +19,13 @@ use secrecy::SecretString;
 use serde_json::Value;
 use tokio_util::sync::CancellationToken;
 
-use crate::adapters::http::{Header, HeaderText, Http, HttpError, Reply};
-use crate::config::{self, Announce, ConfigError, How};
-pub use command::{LAST_BREATH, PASSED_ON};
+use crate::adapters::http::{HeaderField, HeaderText, Http, HttpError, Reply};
+use crate::config::{self, AnnounceMethod, AnnounceSettings, ConfigError};
+pub use command::{KILL_GRACE, PASSED_VARIABLES};
 
 /// The news: which build is served now.
 #[derive(Clone, Copy, Debug)]
-pub struct News<'a> {
+pub struct BuildNotice<'a> {
     /// The build's id.
     pub build: &'a str,
     /// The build's own directory, not the link that will point elsewhere one day.
@@ -133,9 +133,9 @@ pub fn due(last_announced: Option<&str>, served: Option<&str>) -> bool {
 /// How long to wait after so many failures in a row: one second, doubling to five minutes.
 #[must_use]
 pub fn wait_after(failures: u32) -> Duration {
-    const MOST: Duration = Duration::from_secs(5 * 60);
+    const MAX_WAIT: Duration = Duration::from_secs(5 * 60);
     let doublings = failures.saturating_sub(1).min(16);
-    Duration::from_secs(1 << doublings).min(MOST)
+    Duration::from_secs(1 << doublings).min(MAX_WAIT)
 }
 
 /// Tells one target, and waits until it confirms where that is asked for.
@@ -150,20 +150,20 @@ pub fn wait_after(failures: u32) -> Duration {
 ///
 /// An [`AnnounceError`] names the target, what was expected of it and what was
 /// found. Once `stop` is cancelled it is [`AnnounceError::Stopped`], within
-/// [`LAST_BREATH`] and with no command left running.
+/// [`KILL_GRACE`] and with no command left running.
 pub async fn announce(
-    target: &Announce,
-    news: &News<'_>,
+    target: &AnnounceSettings,
+    news: &BuildNotice<'_>,
     http: &Http,
     stop: &CancellationToken,
     replaced: impl Future<Output = ()>,
 ) -> Result<String, AnnounceError> {
-    let said = match &target.how {
-        How::Post(url) => {
+    let said = match &target.method {
+        AnnounceMethod::Post(url) => {
             unless_stopped(stop, url, post(url, target, news, http)).await?;
             String::new()
         }
-        How::Command(argv) => command::run(argv, target.timeout, news, stop).await?,
+        AnnounceMethod::Command(argv) => command::run(argv, target.timeout, news, stop).await?,
     };
     if let Some(url) = &target.confirm {
         tokio::select! {
@@ -188,33 +188,43 @@ async fn unless_stopped(
 // --- requests ---------------------------------------------------------------
 
 /// As much of an answer as is read: a health page is small, and a long one is a mistake.
-const MOST_OF_AN_ANSWER: usize = 1024 * 1024;
+const MAX_ANSWER_BYTES: usize = 1024 * 1024;
 
-async fn post(url: &str, target: &Announce, news: &News<'_>, http: &Http) -> Result<(), AnnounceError> {
+async fn post(
+    url: &str,
+    target: &AnnounceSettings,
+    news: &BuildNotice<'_>,
+    http: &Http,
+) -> Result<(), AnnounceError> {
     let token = token(url, target)?;
     let mut headers = vec![("content-type", HeaderText::Plain("application/json"))];
     headers.extend(authorization(token.as_ref()));
     let body = news.summary.to_string().into_bytes();
     let reply = http
-        .post(url, &headers, body, MOST_OF_AN_ANSWER, target.timeout)
+        .post(url, &headers, body, MAX_ANSWER_BYTES, target.timeout)
         .await
         .map_err(|source| AnnounceError::Request { target: shown(url), source })?;
     if is_success(&reply) {
         return Ok(());
     }
     let said = match &reply.location {
-        Some(location) => printable_end(format!("go to {location}").as_bytes()),
-        None => printable_end(&reply.body),
+        Some(location) => tail(format!("go to {location}").as_bytes()),
+        None => tail(&reply.body),
     };
     Err(AnnounceError::Refused { target: shown(url), status: reply.status, said })
 }
 
 /// Asks again and again until an answer holds the build's id, or the time is up.
-async fn confirm(url: &str, target: &Announce, build: &str, http: &Http) -> Result<(), AnnounceError> {
+async fn confirm(
+    url: &str,
+    target: &AnnounceSettings,
+    build: &str,
+    http: &Http,
+) -> Result<(), AnnounceError> {
     /// An API that is being replaced may take a connection and never answer it.
-    const MOST_FOR_ONE: Duration = Duration::from_secs(5);
+    const MAX_CONFIRM_REQUEST: Duration = Duration::from_secs(5);
     const FIRST_PAUSE: Duration = Duration::from_millis(250);
-    const LONGEST_PAUSE: Duration = Duration::from_secs(2);
+    const MAX_PAUSE: Duration = Duration::from_secs(2);
 
     let limit = target.timeout;
     let token = token(url, target)?;
@@ -223,9 +233,9 @@ async fn confirm(url: &str, target: &Announce, build: &str, http: &Http) -> Resu
     let mut pause = FIRST_PAUSE;
     loop {
         let left = limit.saturating_sub(begun.elapsed());
-        let found = match http.get(url, &headers, MOST_OF_AN_ANSWER, left.min(MOST_FOR_ONE)).await {
+        let found = match http.get(url, &headers, MAX_ANSWER_BYTES, left.min(MAX_CONFIRM_REQUEST)).await {
             Ok(reply) if !is_success(&reply) => format!("status {}", reply.status),
-            Ok(reply) if holds(&reply.body, build) => return Ok(()),
+            Ok(reply) if contains_build(&reply.body, build) => return Ok(()),
             Ok(reply) => format!("status {} without the id", reply.status),
             Err(error) => error.to_string(),
         };
@@ -236,11 +246,11 @@ async fn confirm(url: &str, target: &Announce, build: &str, http: &Http) -> Resu
             return Err(AnnounceError::Unconfirmed { target: shown(url), build, limit, found });
         }
         tokio::time::sleep(pause.min(spare)).await;
-        pause = (2 * pause).min(LONGEST_PAUSE);
+        pause = (2 * pause).min(MAX_PAUSE);
     }
 }
 
-fn authorization(token: Option<&SecretString>) -> Option<Header<'_>> {
+fn authorization(token: Option<&SecretString>) -> Option<HeaderField<'_>> {
     token.map(|token| ("authorization", HeaderText::Secret(token)))
 }
 
@@ -248,12 +258,12 @@ fn is_success(reply: &Reply) -> bool {
     (200..300).contains(&reply.status)
 }
 
-fn holds(body: &[u8], build: &str) -> bool {
+fn contains_build(body: &[u8], build: &str) -> bool {
     body.windows(build.len().max(1)).any(|window| window == build.as_bytes())
 }
 
 /// The token's file is read for each announcement, so that it can be changed without a restart.
-fn token(url: &str, target: &Announce) -> Result<Option<SecretString>, AnnounceError> {
+fn token(url: &str, target: &AnnounceSettings) -> Result<Option<SecretString>, AnnounceError> {
     let Some(path) = &target.token_file else { return Ok(None) };
     let token =
         config::read_secret(path).map_err(|source| AnnounceError::Token { target: shown(url), source })?;
@@ -268,11 +278,11 @@ fn shown(url: &str) -> String {
 // --- what strangers said ----------------------------------------------------
 
 /// As much of it as is kept, from its end.
-const MOST_SAID: usize = 4 * 1024;
+const MAX_OUTPUT_BYTES: usize = 4 * 1024;
 
 /// The end of a stranger's text on one line, so that it cannot forge a log line or move a cursor.
-fn printable_end(bytes: &[u8]) -> String {
-    let end = &bytes[bytes.len().saturating_sub(MOST_SAID)..];
+fn tail(bytes: &[u8]) -> String {
+    let end = &bytes[bytes.len().saturating_sub(MAX_OUTPUT_BYTES)..];
     let text = String::from_utf8_lossy(end);
     let mut line = String::with_capacity(text.len());
     for c in text.trim().chars() {

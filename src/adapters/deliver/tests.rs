@@ -11,7 +11,7 @@ use tokio::io::{AsyncReadExt, AsyncWriteExt};
 use tokio::net::TcpListener;
 use tokio::sync::mpsc;
 
-use super::command::passed_on;
+use super::command::passed_variables;
 use super::*;
 
 const BUILD: &str = "20261122T101500Z-7f3a9c";
@@ -19,30 +19,36 @@ const BUILD: &str = "20261122T101500Z-7f3a9c";
 /// Longer than anything here takes, so that a test that hangs says where.
 const DEADLINE: Duration = Duration::from_secs(20);
 
-fn command(words: &[&str]) -> Announce {
-    Announce {
-        how: How::Command(words.iter().map(|&word| word.to_owned()).collect()),
+fn command(words: &[&str]) -> AnnounceSettings {
+    AnnounceSettings {
+        method: AnnounceMethod::Command(words.iter().map(|&word| word.to_owned()).collect()),
         confirm: None,
         token_file: None,
         timeout: DEADLINE,
     }
 }
 
-fn shell(script: &str) -> Announce {
+fn shell(script: &str) -> AnnounceSettings {
     command(&["/bin/sh", "-c", script])
 }
 
-fn post(address: SocketAddr) -> Announce {
-    Announce { how: How::Post(format!("http://{address}/admin/reload?key=hidden")), ..shell("") }
+fn post(address: SocketAddr) -> AnnounceSettings {
+    AnnounceSettings {
+        method: AnnounceMethod::Post(format!("http://{address}/admin/reload?key=hidden")),
+        ..shell("")
+    }
 }
 
-async fn tell(target: &Announce) -> Result<String, AnnounceError> {
-    tell_until(target, &CancellationToken::new()).await
+async fn announce_to(target: &AnnounceSettings) -> Result<String, AnnounceError> {
+    announce_until(target, &CancellationToken::new()).await
 }
 
-async fn tell_until(target: &Announce, stop: &CancellationToken) -> Result<String, AnnounceError> {
+async fn announce_until(
+    target: &AnnounceSettings,
+    stop: &CancellationToken,
+) -> Result<String, AnnounceError> {
     let summary = json!({ "id": BUILD, "records": 3 });
-    let news = News { build: BUILD, directory: Path::new("/data/builds/x"), summary: &summary };
+    let news = BuildNotice { build: BUILD, directory: Path::new("/data/builds/x"), summary: &summary };
     let http = Http::new().unwrap();
     tokio::time::timeout(DEADLINE + DEADLINE, announce(target, &news, &http, stop, std::future::pending()))
         .await
@@ -60,7 +66,7 @@ async fn api(
         for turn in 0.. {
             let (mut stream, _) = listener.accept().await.unwrap();
             let mut request = Vec::new();
-            while !is_whole(&request) {
+            while !is_complete(&request) {
                 if stream.read_buf(&mut request).await.unwrap() == 0 {
                     break;
                 }
@@ -76,7 +82,7 @@ async fn api(
     (address, seen)
 }
 
-fn is_whole(request: &[u8]) -> bool {
+fn is_complete(request: &[u8]) -> bool {
     let text = String::from_utf8_lossy(request).to_lowercase();
     let Some((head, body)) = text.split_once("\r\n\r\n") else { return false };
     let length = head.lines().find_map(|line| line.strip_prefix("content-length: "));
@@ -98,7 +104,7 @@ fn is_alive(pid: &str) -> bool {
 }
 
 /// A script that starts a long sleep in the background, writes the sleep's pid to the file, and goes on.
-fn with_sleeper(then: &str) -> (TempDir, PathBuf, Announce) {
+fn with_sleeper(then: &str) -> (TempDir, PathBuf, AnnounceSettings) {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("pid");
     let script =
@@ -139,11 +145,11 @@ async fn a_post_carries_the_summary_and_the_token_of_the_moment() {
     let (address, mut seen) = api(&[("204 No Content", "")]).await;
     let directory = tempfile::tempdir().unwrap();
     let token_file = directory.path().join("token");
-    let target = Announce { token_file: Some(token_file.clone()), ..post(address) };
+    let target = AnnounceSettings { token_file: Some(token_file.clone()), ..post(address) };
 
     for token in ["first", "second"] {
         fs::write(&token_file, format!("  {token}\n")).unwrap();
-        assert_eq!(tell(&target).await.unwrap(), "");
+        assert_eq!(announce_to(&target).await.unwrap(), "");
 
         let request = seen.recv().await.unwrap();
         assert!(request.starts_with("POST /admin/reload?key=hidden HTTP/1.1\r\n"), "{request}");
@@ -164,7 +170,7 @@ async fn every_answer_but_2xx_is_a_refusal_that_says_what_was_found() {
     for (answers, expected) in cases {
         let (address, _seen) = api(answers).await;
 
-        let error = tell(&post(address)).await.unwrap_err().to_string();
+        let error = announce_to(&post(address)).await.unwrap_err().to_string();
 
         let prefix = format!("announce to http://{address}/admin/reload: expected a status of 200 to 299, ");
         assert_eq!(error, prefix + expected);
@@ -174,9 +180,10 @@ async fn every_answer_but_2xx_is_a_refusal_that_says_what_was_found() {
 #[tokio::test]
 async fn no_answer_is_an_error_within_the_timeout() {
     let silent = TcpListener::bind("127.0.0.1:0").await.unwrap();
-    let target = Announce { timeout: Duration::from_millis(200), ..post(silent.local_addr().unwrap()) };
+    let target =
+        AnnounceSettings { timeout: Duration::from_millis(200), ..post(silent.local_addr().unwrap()) };
 
-    let error = tell(&target).await.unwrap_err();
+    let error = announce_to(&target).await.unwrap_err();
 
     assert!(matches!(&error, AnnounceError::Request { source: HttpError::Timeout { .. }, .. }), "{error:?}");
     assert!(!format!("{error:?}").contains("hidden"), "{error:?}");
@@ -187,13 +194,13 @@ async fn a_token_that_cannot_be_had_sends_nothing_and_shows_nothing() {
     let (address, mut seen) = api(&[("200 OK", "")]).await;
     let directory = tempfile::tempdir().unwrap();
     let token_file = directory.path().join("token");
-    let target = Announce { token_file: Some(token_file.clone()), ..post(address) };
+    let target = AnnounceSettings { token_file: Some(token_file.clone()), ..post(address) };
     for content in [None, Some(""), Some("two sesames"), Some("ses\u{e4}me")] {
         if let Some(content) = content {
             fs::write(&token_file, content).unwrap();
         }
 
-        let error = tell(&target).await.unwrap_err();
+        let error = announce_to(&target).await.unwrap_err();
 
         assert!(matches!(error, AnnounceError::Token { .. }), "{error:?}");
         assert!(!format!("{error:?}").contains("ses"), "{error:?}");
@@ -210,9 +217,9 @@ async fn a_build_is_confirmed_once_the_answer_shows_its_id() {
         ("200 OK", health),
     ]));
     let (address, mut seen) = api(answers).await;
-    let target = Announce { confirm: Some(format!("http://{address}/health")), ..shell("echo told") };
+    let target = AnnounceSettings { confirm: Some(format!("http://{address}/health")), ..shell("echo told") };
 
-    assert_eq!(tell(&target).await.unwrap(), "told");
+    assert_eq!(announce_to(&target).await.unwrap(), "told");
 
     for _ in 0..3 {
         assert!(seen.recv().await.unwrap().starts_with("GET /health HTTP/1.1\r\n"));
@@ -229,9 +236,9 @@ async fn a_build_that_never_shows_is_an_error_with_the_last_thing_found() {
     for (answers, expected) in cases {
         let (address, mut seen) = api(answers).await;
         let confirm = Some(format!("http://{address}/health"));
-        let target = Announce { confirm, timeout: Duration::from_millis(1500), ..shell("") };
+        let target = AnnounceSettings { confirm, timeout: Duration::from_millis(1500), ..shell("") };
 
-        let error = tell(&target).await.unwrap_err().to_string();
+        let error = announce_to(&target).await.unwrap_err().to_string();
 
         assert!(error.contains(&format!("/health did not show build {BUILD} within 1.5s; ")), "{error}");
         assert!(error.ends_with(expected), "{error}");
@@ -242,10 +249,10 @@ async fn a_build_that_never_shows_is_an_error_with_the_last_thing_found() {
 #[tokio::test]
 async fn a_stop_ends_a_confirmation_at_once() {
     let (address, mut seen) = api(&[("200 OK", "old")]).await;
-    let target = Announce { confirm: Some(format!("http://{address}/health")), ..shell("") };
+    let target = AnnounceSettings { confirm: Some(format!("http://{address}/health")), ..shell("") };
     let stop = CancellationToken::new();
 
-    let (told, ()) = tokio::join!(tell_until(&target, &stop), async {
+    let (told, ()) = tokio::join!(announce_until(&target, &stop), async {
         seen.recv().await.unwrap();
         stop.cancel();
     });
@@ -257,9 +264,9 @@ async fn a_stop_ends_a_confirmation_at_once() {
 #[tokio::test]
 async fn no_target_is_waited_for_to_confirm_a_build_that_was_replaced() {
     let (address, mut seen) = api(&[("200 OK", "a newer one")]).await;
-    let target = Announce { confirm: Some(format!("http://{address}/health")), ..shell("echo told") };
+    let target = AnnounceSettings { confirm: Some(format!("http://{address}/health")), ..shell("echo told") };
     let summary = json!({});
-    let news = News { build: BUILD, directory: Path::new("/data/builds/x"), summary: &summary };
+    let news = BuildNotice { build: BUILD, directory: Path::new("/data/builds/x"), summary: &summary };
     let (http, stop) = (Http::new().unwrap(), CancellationToken::new());
     let replaced = async {
         seen.recv().await.unwrap();
@@ -275,15 +282,15 @@ async fn no_target_is_waited_for_to_confirm_a_build_that_was_replaced() {
 // --- commands ---------------------------------------------------------------
 
 #[tokio::test]
-async fn a_command_gets_its_words_as_they_are_and_what_it_prints_comes_back_in_order() {
+async fn a_command_gets_its_arguments_unchanged_and_its_output_comes_back_in_order() {
     let target = command(&["/bin/sh", "-c", r#"echo "$0" "$1"; echo err >&2; echo out"#, "a  b", "$HOME;*"]);
 
-    assert_eq!(tell(&target).await.unwrap(), r"a  b $HOME;*\nerr\nout");
+    assert_eq!(announce_to(&target).await.unwrap(), r"a  b $HOME;*\nerr\nout");
 }
 
 #[tokio::test]
 async fn a_command_sees_the_build_and_nothing_else_that_is_ours() {
-    let printed = tell(&shell("/usr/bin/env; read line; echo end=$?")).await.unwrap();
+    let printed = announce_to(&shell("/usr/bin/env; read line; echo end=$?")).await.unwrap();
 
     for line in printed.split(r"\n") {
         let (name, value) = line.split_once('=').unwrap();
@@ -292,7 +299,7 @@ async fn a_command_sees_the_build_and_nothing_else_that_is_ours() {
             "REINDEXD_BUILD_DIR" => assert_eq!(value, "/data/builds/x"),
             "end" => assert_eq!(value, "1", "standard input is empty"),
             "PWD" | "SHLVL" | "_" | "OLDPWD" => (),
-            _ => assert!(PASSED_ON.contains(&name) || name.starts_with("LC_"), "{name}"),
+            _ => assert!(PASSED_VARIABLES.contains(&name) || name.starts_with("LC_"), "{name}"),
         }
     }
     assert!(printed.contains("REINDEXD_BUILD_DIR="), "{printed}");
@@ -303,20 +310,20 @@ fn no_key_and_no_notify_socket_is_passed_on() {
     let ours =
         ["PATH", "GEMINI_API_KEY", "LC_ALL", "NOTIFY_SOCKET", "CREDENTIALS_DIRECTORY", "HOME", "PATHS"];
 
-    let passed = passed_on(ours.map(|name| (name.into(), "x".into())).into_iter());
+    let passed = passed_variables(ours.map(|name| (name.into(), "x".into())).into_iter());
 
     assert_eq!(passed.map(|(name, _)| name).collect::<Vec<_>>(), ["PATH", "LC_ALL", "HOME"]);
 }
 
 #[tokio::test]
-async fn a_command_that_fails_says_how_and_with_which_words() {
+async fn a_failed_command_reports_its_status_and_its_output() {
     let cases = [
         ("echo no such service; exit 3", "found exit status: 3; it said: no such service"),
         ("exit 1", "found exit status: 1"),
         ("kill -TERM $$", "found signal: 15 (SIGTERM)"),
     ];
     for (script, expected) in cases {
-        let error = tell(&shell(script)).await.unwrap_err().to_string();
+        let error = announce_to(&shell(script)).await.unwrap_err().to_string();
 
         assert_eq!(error, format!("announce command /bin/sh: expected exit status 0, {expected}"));
     }
@@ -325,7 +332,7 @@ async fn a_command_that_fails_says_how_and_with_which_words() {
 #[tokio::test]
 async fn a_program_that_is_not_there_is_named() {
     for words in [&["/nowhere/tell-api"][..], &[]] {
-        let error = tell(&command(words)).await.unwrap_err();
+        let error = announce_to(&command(words)).await.unwrap_err();
 
         assert!(matches!(error, AnnounceError::Start { .. }), "{error:?}");
         let program = words.first().unwrap_or(&"");
@@ -337,18 +344,18 @@ async fn a_program_that_is_not_there_is_named() {
 async fn only_the_end_of_a_long_output_is_kept_and_on_one_line() {
     let script = r"yes line | head -n 200000; printf '\033[31mred\nb\303\244r\377'";
 
-    let printed = tell(&shell(script)).await.unwrap();
+    let printed = announce_to(&shell(script)).await.unwrap();
 
     assert!(printed.ends_with(r"line\nline\n\u{1b}[31mred\nbär�"), "{}", &printed[printed.len() - 80..]);
-    assert!(printed.chars().all(|c| !c.is_control()) && printed.len() < 2 * MOST_SAID);
+    assert!(printed.chars().all(|c| !c.is_control()) && printed.len() < 2 * MAX_OUTPUT_BYTES);
 }
 
 #[tokio::test]
 async fn a_command_that_overruns_is_killed_with_all_it_started() {
     let (_directory, file, target) = with_sleeper("wait");
-    let target = Announce { timeout: Duration::from_secs(2), ..target };
+    let target = AnnounceSettings { timeout: Duration::from_secs(2), ..target };
 
-    let error = tell(&target).await.unwrap_err().to_string();
+    let error = announce_to(&target).await.unwrap_err().to_string();
 
     assert!(
         error.contains("expected to end within 2s, found it running and killed it; it said: begun"),
@@ -362,7 +369,7 @@ async fn a_stop_kills_a_command_with_all_it_started() {
     let (_directory, file, target) = with_sleeper("wait");
     let stop = CancellationToken::new();
 
-    let (told, ()) = tokio::join!(tell_until(&target, &stop), async {
+    let (told, ()) = tokio::join!(announce_until(&target, &stop), async {
         until("the command begins", || file.exists()).await;
         stop.cancel();
     });
@@ -376,7 +383,7 @@ async fn an_announcement_that_is_dropped_leaves_no_process_behind() {
     let (_directory, file, target) = with_sleeper("wait");
 
     tokio::select! {
-        told = tell(&target) => panic!("it ended by itself: {told:?}"),
+        told = announce_to(&target) => panic!("it ended by itself: {told:?}"),
         () = until("the command begins", || file.exists()) => (),
     }
 
@@ -387,7 +394,7 @@ async fn an_announcement_that_is_dropped_leaves_no_process_behind() {
 async fn a_command_is_done_when_it_ends_whatever_it_leaves_in_the_background() {
     let (_directory, file, target) = with_sleeper("exit 0");
 
-    assert_eq!(tell(&target).await.unwrap(), "begun");
+    assert_eq!(announce_to(&target).await.unwrap(), "begun");
 
     let sleeper = pid_in(&file);
     assert!(is_alive(&sleeper), "what it left is its own affair");
@@ -396,13 +403,13 @@ async fn a_command_is_done_when_it_ends_whatever_it_leaves_in_the_background() {
 }
 
 #[tokio::test]
-async fn nothing_is_begun_once_we_are_stopping() {
+async fn nothing_is_started_once_we_are_stopping() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ran");
     let stop = CancellationToken::new();
     stop.cancel();
 
-    let told = tell_until(&shell(&format!("touch {}", file.display())), &stop).await;
+    let told = announce_until(&shell(&format!("touch {}", file.display())), &stop).await;
 
     assert!(matches!(told, Err(AnnounceError::Stopped { .. })), "{told:?}");
     assert!(!file.exists());

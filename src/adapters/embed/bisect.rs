@@ -10,42 +10,42 @@
 
 use std::ops::Range;
 
-use super::batcher::{Arrived, Item, Note, Refusal};
-use super::requester::{Ended, Line};
+use super::batcher::{BatchEvent, EmbeddedBatch, RefusedText, TextItem};
+use super::requester::{RequestEnd, Requester};
 use super::{EmbedError, FailureKind};
 
 /// Buys the vectors of one batch. Ends early without an error once the line is closed.
-pub(super) async fn batch(line: &Line, items: Vec<Item>) -> Result<(), EmbedError> {
+pub(super) async fn embed_batch(line: &Requester, items: Vec<TextItem>) -> Result<(), EmbedError> {
     let (hashes, texts): (Vec<_>, Vec<_>) = items.into_iter().map(|item| (item.hash, item.text)).unzip();
     let buy = async |part: Range<usize>| match line.request(&texts[part.clone()]).await {
         Ok(vectors) => {
-            line.note(Note::Arrived(Arrived { hashes: hashes[part].to_vec(), vectors }));
-            Ok(Bought::Yes)
+            line.send_event(BatchEvent::Arrived(EmbeddedBatch { hashes: hashes[part].to_vec(), vectors }));
+            Ok(BatchResult::Embedded)
         }
-        Err(Ended::Closed) => Ok(Bought::Closed),
-        Err(Ended::Failed(failure)) if failure.kind == FailureKind::BadRequest => {
-            Ok(Bought::Refused(failure.message))
+        Err(RequestEnd::Closed) => Ok(BatchResult::Closed),
+        Err(RequestEnd::Failed(failure)) if failure.kind == FailureKind::BadRequest => {
+            Ok(BatchResult::Refused(failure.message))
         }
-        Err(Ended::Failed(failure)) => Err(line.verdict(failure)),
+        Err(RequestEnd::Failed(failure)) => Err(line.into_error(failure)),
     };
 
     let whole = 0..texts.len();
     let mut refused = match buy(whole.clone()).await? {
-        Bought::Yes | Bought::Closed => return Ok(()),
-        Bought::Refused(words) => vec![(whole.clone(), words)],
+        BatchResult::Embedded | BatchResult::Closed => return Ok(()),
+        BatchResult::Refused(words) => vec![(whole.clone(), words)],
     };
     while let Some((part, words)) = refused.pop() {
         if part.len() == 1 {
-            line.note(Note::Refused(Refusal { hash: hashes[part.start], message: words }));
+            line.send_event(BatchEvent::Refused(RefusedText { hash: hashes[part.start], message: words }));
             continue;
         }
         let middle = part.start.midpoint(part.end);
         let mut bad_halves = Vec::with_capacity(2);
         for half in [part.start..middle, middle..part.end] {
             match buy(half.clone()).await? {
-                Bought::Yes => {}
-                Bought::Closed => return Ok(()),
-                Bought::Refused(words) => bad_halves.push((half, words)),
+                BatchResult::Embedded => {}
+                BatchResult::Closed => return Ok(()),
+                BatchResult::Refused(words) => bad_halves.push((half, words)),
             }
         }
         if part == whole && bad_halves.len() == 2 && !line.has_succeeded() {
@@ -57,8 +57,8 @@ pub(super) async fn batch(line: &Line, items: Vec<Item>) -> Result<(), EmbedErro
     Ok(())
 }
 
-enum Bought {
-    Yes,
+enum BatchResult {
+    Embedded,
     Refused(String),
     Closed,
 }

@@ -23,7 +23,7 @@ pub(super) enum WrongAnswer {
 
 /// Below it an `f32` has fewer digits the smaller it is: a vector of this length
 /// is still as exact as any, and a shorter one points somewhere else than was meant.
-const SHORTEST: f64 = f32::MIN_POSITIVE as f64;
+const MIN_NORM: f64 = f32::MIN_POSITIVE as f64;
 
 /// All vectors one after another, each of unit length.
 pub(super) fn unit_vectors(
@@ -49,7 +49,7 @@ pub(super) fn unit_vectors(
             return Err(WrongAnswer::Zero { row, rows });
         }
         let length = squares.sqrt();
-        if length < SHORTEST {
+        if length < MIN_NORM {
             return Err(WrongAnswer::TooShort { row, rows });
         }
         all.extend(vector.iter().map(|&x| rounded(f64::from(x) / length)));

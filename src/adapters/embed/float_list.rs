@@ -1,7 +1,7 @@
 //! The lists of numbers in an answer, which are nearly all of it.
 //!
 //! A parser that goes over an answer for its shape and over each list again
-//! for its numbers takes twice the time. So [`set_aside`] goes over it once:
+//! for its numbers takes twice the time. So [`extract`] goes over it once:
 //! lists of plain numbers are read as they are met, and in the JSON that is
 //! left for the parser each is the list of its own number. Floats are read
 //! strictly; whatever is no plain decimal is left to serde's own reader.
@@ -12,7 +12,7 @@ use serde::{Deserialize, Deserializer, de};
 use serde_json::value::RawValue;
 
 /// An answer whose lists of plain numbers were set aside.
-pub(super) struct SetAside {
+pub(super) struct FloatLists {
     /// The rest of it, with `[n]` where the n-th list was.
     pub json: Vec<u8>,
     lists: Vec<Vec<f32>>,
@@ -36,7 +36,7 @@ impl<'a> Numbers<'a> {
 }
 
 /// Reads every list of plain numbers in `body`, which may be any bytes.
-pub(super) fn set_aside(body: &[u8]) -> SetAside {
+pub(super) fn extract(body: &[u8]) -> FloatLists {
     let (mut json, mut lists) = (Vec::new(), Vec::new());
     let mut rest = body;
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'[')) {
@@ -56,10 +56,10 @@ pub(super) fn set_aside(body: &[u8]) -> SetAside {
         }
     }
     json.extend_from_slice(rest);
-    SetAside { json, lists }
+    FloatLists { json, lists }
 }
 
-impl SetAside {
+impl FloatLists {
     /// The floats of a list; no list where none was sent has none.
     ///
     /// A list of one whole number is always set aside, so that what looks like
@@ -122,21 +122,21 @@ fn without_space(text: &[u8]) -> &[u8] {
 /// decimal: the one that any right parser gives.
 #[expect(clippy::cast_possible_truncation, clippy::cast_precision_loss, reason = "vectors are f32")]
 fn plain_float(text: &[u8]) -> Option<(f32, &[u8])> {
-    const MOST_DIGITS: usize = 15;
-    const TENS: [f64; MOST_DIGITS + 1] =
+    const MAX_DIGITS: usize = 15;
+    const TENS: [f64; MAX_DIGITS + 1] =
         [1e0, 1e1, 1e2, 1e3, 1e4, 1e5, 1e6, 1e7, 1e8, 1e9, 1e10, 1e11, 1e12, 1e13, 1e14, 1e15];
     // Half of all numbers are negative, and no processor guesses which: no branch is taken for it.
     let negative = text.first() == Some(&b'-');
     let text = &text[usize::from(negative)..];
     // Nearly always one digit stands before the point.
-    let (number, whole) = digits(text, 0, 0, MOST_DIGITS);
+    let (number, whole) = digits(text, 0, 0, MAX_DIGITS);
     let (number, decimals, rest) = match &text[whole..] {
         [b'.', fraction @ ..] => {
             let (number, decimals) = match fraction.first_chunk().copied().and_then(eight_digits) {
-                Some(eight) if whole <= MOST_DIGITS - 8 => {
-                    digits(fraction, number * 100_000_000 + eight, 8, MOST_DIGITS - whole)
+                Some(eight) if whole <= MAX_DIGITS - 8 => {
+                    digits(fraction, number * 100_000_000 + eight, 8, MAX_DIGITS - whole)
                 }
-                _ => digits(fraction, number, 0, MOST_DIGITS - whole),
+                _ => digits(fraction, number, 0, MAX_DIGITS - whole),
             };
             (number, decimals, (decimals > 0).then(|| &fraction[decimals..])?)
         }
@@ -228,7 +228,7 @@ mod tests {
 
     /// The floats of one list.
     fn floats(list: &str) -> serde_json::Result<Vec<f32>> {
-        let mut answer = set_aside(list.as_bytes());
+        let mut answer = extract(list.as_bytes());
         let json = String::from_utf8(answer.json.clone()).unwrap();
         answer.floats(&serde_json::from_str(&json)?)
     }
@@ -263,7 +263,7 @@ mod tests {
     }
 
     #[test]
-    fn what_is_no_list_of_numbers_is_refused_and_a_text_may_be_one() {
+    fn what_is_not_a_list_of_numbers_is_refused_and_a_text_may_be_one() {
         assert_eq!(floats("[]").unwrap(), Vec::<f32>::new());
         assert_eq!(floats(r#"["0.5", 1]"#).unwrap(), [0.5, 1.0]);
         for list in [
@@ -291,9 +291,9 @@ mod tests {
     }
 
     #[test]
-    fn a_list_that_looks_like_the_place_of_another_is_read_as_what_it_says() {
+    fn a_list_that_resembles_the_index_of_another_is_read_as_itself() {
         let body = br#"{"a":[0.5,1],"b":[0],"c":[1],"d":"[0] \"[1]","e":[[2],[1234567890123456]],"f":[1e0]}"#;
-        let mut answer = set_aside(body);
+        let mut answer = extract(body);
         let json = answer.json.clone();
         let left: std::collections::BTreeMap<&str, Numbers<'_>> = serde_json::from_slice(&json).unwrap();
 
@@ -330,7 +330,7 @@ mod tests {
         fn what_is_left_is_json_where_the_answer_was_and_lacks_only_lists(
             text in r#"(\{|\}|\[|\]|,|:|"|\\|1|-|\.|e| |[0-9]{7,9}|"a":|\[0\.5,1\]|\\"|null){0,20}"#,
         ) {
-            let left = set_aside(text.as_bytes());
+            let left = extract(text.as_bytes());
             let whole: Result<Value, _> = serde_json::from_str(&text);
             let rest: Result<Value, _> = serde_json::from_slice(&left.json);
 
@@ -343,12 +343,12 @@ mod tests {
 
         #[test]
         fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..100)) {
-            let left = set_aside(&body);
+            let left = extract(&body);
             prop_assert!(left.json.len() <= 3 * body.len());
         }
     }
 
-    fn same(whole: &Value, rest: &Value, left: &mut SetAside) -> bool {
+    fn same(whole: &Value, rest: &Value, left: &mut FloatLists) -> bool {
         match (whole, rest) {
             (Value::Array(one), Value::Array(_)) if one.iter().all(Value::is_number) && !one.is_empty() => {
                 let text = rest.to_string();

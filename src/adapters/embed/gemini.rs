@@ -37,9 +37,9 @@ struct Shape {
 
 impl Gemini {
     /// More requests in a batch are refused by the service.
-    const MOST_TEXTS: usize = 100;
+    const MAX_REQUEST_TEXTS: usize = 100;
     /// A body of more than 4 MiB is refused; a text's share of the rest of it is far below 512 bytes.
-    const MOST_BYTES: usize = (4 << 20) - Self::MOST_TEXTS * 512;
+    const MAX_REQUEST_BYTES: usize = (4 << 20) - Self::MAX_REQUEST_TEXTS * 512;
 
     pub(super) fn new(settings: &EmbedderSettings, http: Http) -> Result<Self, EmbedError> {
         let key = settings
@@ -66,31 +66,31 @@ impl Embedder for Gemini {
                 ("x-goog-api-key", HeaderText::Secret(&self.key)),
             ];
             let body = self.shape.body(texts, task);
-            let most = wire::most_bytes(texts.len(), self.shape.dimension);
+            let most = wire::max_answer_bytes(texts.len(), self.shape.dimension);
             let reply = self.http.post(&self.url, &headers, body, most, self.timeout).await?;
             vectors(&reply, &self.key, texts)
         }
         .boxed()
     }
 
-    fn most_texts(&self) -> usize {
-        Self::MOST_TEXTS
+    fn max_texts(&self) -> usize {
+        Self::MAX_REQUEST_TEXTS
     }
 
-    fn most_bytes(&self) -> usize {
-        Self::MOST_BYTES
+    fn max_bytes(&self) -> usize {
+        Self::MAX_REQUEST_BYTES
     }
 }
 
 #[derive(Serialize)]
-struct Batch<'a> {
-    requests: Vec<Request<'a>>,
+struct GeminiBatch<'a> {
+    requests: Vec<GeminiRequest<'a>>,
 }
 
 #[derive(Serialize)]
 #[serde(rename_all = "camelCase")]
-struct Request<'a> {
-    content: Content<'a>,
+struct GeminiRequest<'a> {
+    content: GeminiContent<'a>,
     #[serde(skip_serializing_if = "Option::is_none")]
     task_type: Option<&'a str>,
     output_dimensionality: usize,
@@ -98,13 +98,13 @@ struct Request<'a> {
 }
 
 #[derive(Serialize)]
-struct Content<'a> {
-    parts: [Part<'a>; 1],
+struct GeminiContent<'a> {
+    parts: [GeminiPart<'a>; 1],
     role: &'static str,
 }
 
 #[derive(Serialize)]
-struct Part<'a> {
+struct GeminiPart<'a> {
     text: &'a str,
 }
 
@@ -124,13 +124,13 @@ impl Shape {
     }
 
     fn body(&self, texts: &[String], task: Task) -> Vec<u8> {
-        let request = |text| Request {
-            content: Content { parts: [Part { text }], role: "user" },
+        let request = |text| GeminiRequest {
+            content: GeminiContent { parts: [GeminiPart { text }], role: "user" },
             task_type: self.task_type(task),
             output_dimensionality: self.dimension,
             model: &self.model,
         };
-        let batch = Batch { requests: texts.iter().map(|text| request(text)).collect() };
+        let batch = GeminiBatch { requests: texts.iter().map(|text| request(text)).collect() };
         serde_json::to_vec(&batch).expect("strings and numbers always have a JSON form")
     }
 
@@ -145,14 +145,14 @@ impl Shape {
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct GeminiAnswer<'a> {
     #[serde(borrow)]
-    embeddings: Option<Vec<Embedding<'a>>>,
+    embeddings: Option<Vec<GeminiEmbedding<'a>>>,
     error: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct Embedding<'a> {
+struct GeminiEmbedding<'a> {
     // Left out where there is none; the count of its floats is then wrong.
     #[serde(default, borrow)]
     values: Numbers<'a>,
@@ -163,14 +163,14 @@ fn vectors(reply: &Reply, key: &SecretString, texts: &[String]) -> Result<Vec<Ve
         return Err(wire::failure(reply, Some(key), texts));
     }
     let unreadable = |error: serde_json::Error| wire::unreadable(&error, reply, texts);
-    let mut lists = float_list::set_aside(&reply.body);
+    let mut lists = float_list::extract(&reply.body);
     let json = std::mem::take(&mut lists.json);
     match serde_json::from_slice(&json).map_err(unreadable)? {
-        Answer { embeddings: Some(embeddings), error: None } => {
+        GeminiAnswer { embeddings: Some(embeddings), error: None } => {
             let vectors = embeddings.iter().map(|embedding| lists.floats(&embedding.values));
             vectors.collect::<Result<_, _>>().map_err(unreadable)
         }
-        Answer { .. } => Err(wire::failure(reply, Some(key), texts)),
+        GeminiAnswer { .. } => Err(wire::failure(reply, Some(key), texts)),
     }
 }
 
@@ -219,7 +219,7 @@ mod tests {
     }
 
     #[test]
-    fn a_name_that_would_change_the_address_is_no_model() {
+    fn a_model_name_that_would_change_the_address_is_refused() {
         for model in ["", "models/", "a/b", "a?b", "a b", "models/../x#"] {
             assert!(matches!(Shape::new(model, 768, None), Err(EmbedError::Settings(_))), "{model}");
         }

@@ -22,9 +22,9 @@ pub(super) struct InProcess {
 }
 
 /// Tells the blocking thread that its answer is not wanted any more.
-struct GiveUp(Arc<AtomicBool>);
+struct CancelOnDrop(Arc<AtomicBool>);
 
-impl Drop for GiveUp {
+impl Drop for CancelOnDrop {
     fn drop(&mut self) {
         self.0.store(true, Ordering::Relaxed);
     }
@@ -36,7 +36,7 @@ impl InProcess {
             let loaded = spawn_blocking(LocalModel::load).await.map_err(|error| ended(&error))?;
             loaded
                 .map(Arc::new)
-                .map_err(|error| Failure::lasting(format!("the local model cannot be loaded: {error}")))
+                .map_err(|error| Failure::permanent(format!("the local model cannot be loaded: {error}")))
         };
         self.model.get_or_try_init(load).await.cloned()
     }
@@ -52,7 +52,7 @@ impl Embedder for InProcess {
             let model = self.model().await?;
             let texts = texts.to_vec();
             let given_up = Arc::new(AtomicBool::new(false));
-            let _guard = GiveUp(given_up.clone());
+            let _guard = CancelOnDrop(given_up.clone());
             let work = move || {
                 let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
                 model.embed(&texts, &|| given_up.load(Ordering::Relaxed))
@@ -64,11 +64,11 @@ impl Embedder for InProcess {
     }
 
     /// As many as the model computes at once: a third of a second's work at the most.
-    fn most_texts(&self) -> usize {
+    fn max_texts(&self) -> usize {
         16
     }
 
-    fn most_bytes(&self) -> usize {
+    fn max_bytes(&self) -> usize {
         1 << 20
     }
 }
@@ -97,9 +97,9 @@ mod tests {
     }
 
     #[test]
-    fn whoever_stops_waiting_tells_the_model_to_give_up() {
+    fn dropping_the_request_stops_the_model() {
         let given_up = Arc::new(AtomicBool::new(false));
-        drop(GiveUp(given_up.clone()));
+        drop(CancelOnDrop(given_up.clone()));
         assert!(given_up.load(Ordering::Relaxed));
     }
 }

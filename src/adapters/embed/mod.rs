@@ -33,8 +33,11 @@ use std::time::Duration;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
 
-pub use self::batcher::{Arrived, Item, Progress, Purchase, Refusal, Terms, Waiting, buy, embed_query};
-pub use self::rate_limit::Sent;
+pub use self::batcher::{
+    EmbedLimits, EmbedProgress, EmbedReport, EmbeddedBatch, ProviderWait, RefusedText, TextItem, embed_all,
+    embed_query,
+};
+pub use self::rate_limit::SentLog;
 use crate::adapters::http::{self, Http, HttpError};
 use crate::domain::record::TextHash;
 
@@ -85,10 +88,10 @@ pub trait Embedder: Send + Sync {
     fn embed<'a>(&'a self, texts: &'a [String], task: Task) -> BoxFuture<'a, Result<Vec<Vec<f32>>, Failure>>;
 
     /// The most texts that one request can hold.
-    fn most_texts(&self) -> usize;
+    fn max_texts(&self) -> usize;
 
     /// The most bytes of text, escaped for JSON, that one request should hold.
-    fn most_bytes(&self) -> usize;
+    fn max_bytes(&self) -> usize;
 }
 
 /// Why a request gave no vectors.
@@ -122,24 +125,24 @@ impl Failure {
         Self { kind: FailureKind::Transient { wait }, message: message.into() }
     }
 
-    fn lasting(message: impl Into<String>) -> Self {
+    fn permanent(message: impl Into<String>) -> Self {
         Self { kind: FailureKind::Final, message: message.into() }
     }
 }
 
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
-        if error.time_may_cure() {
+        if error.retry() {
             Self::transient(None, error.to_string())
         } else {
-            Self::lasting(error.to_string())
+            Self::permanent(error.to_string())
         }
     }
 }
 
 /// When it makes sense to try again.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Retry {
+pub enum EmbedRetry {
     /// With the usual back-off, but not before `wait` is over.
     Soon {
         /// What the provider asked for.
@@ -216,25 +219,25 @@ pub enum EmbedError {
 impl EmbedError {
     /// Whether another attempt could go better, and when.
     #[must_use]
-    pub fn retry(&self) -> Retry {
+    pub fn retry(&self) -> EmbedRetry {
         match self {
-            Self::GaveUp { wait, .. } => Retry::Soon { wait: *wait },
-            Self::Items(_) | Self::Stopped => Retry::Soon { wait: None },
+            Self::GaveUp { wait, .. } => EmbedRetry::Soon { wait: *wait },
+            Self::Items(_) | Self::Stopped => EmbedRetry::Soon { wait: None },
             // An attempt that cannot keep what it buys costs money each time.
-            Self::Exhausted(_) | Self::Sink(_) => Retry::Hourly,
+            Self::Exhausted(_) | Self::Sink(_) => EmbedRetry::Hourly,
             Self::Settings(_)
             | Self::NoKey { .. }
             | Self::NotBuilt
             | Self::Refused(_)
             | Self::BadRequest(_)
-            | Self::TextRefused { .. } => Retry::Never,
+            | Self::TextRefused { .. } => EmbedRetry::Never,
         }
     }
 }
 
 /// A purchase that came to nothing, or only to a part.
 #[derive(Debug)]
-pub struct Failed {
+pub struct EmbedFailure {
     /// Why.
     pub error: EmbedError,
     /// Texts whose vectors arrived and were handed on all the same.
@@ -243,14 +246,14 @@ pub struct Failed {
     pub requests: u64,
 }
 
-impl fmt::Display for Failed {
+impl fmt::Display for EmbedFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { error, texts, requests } = self;
         write!(f, "{error}; texts embedded before: {texts}, requests sent: {requests}")
     }
 }
 
-impl Error for Failed {
+impl Error for EmbedFailure {
     /// The reason's own cause: the reason itself is part of the message already.
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.error.source()
@@ -293,9 +296,9 @@ fn local_embedder(_settings: &EmbedderSettings) -> Result<Arc<dyn Embedder>, Emb
 }
 
 fn gave_up(tried: Duration, wait: Option<Duration>) -> String {
-    const HARDLY_TRIED: Duration = Duration::from_secs(1);
+    const MIN_TRY_TIME: Duration = Duration::from_secs(1);
     match wait.filter(|wait| !wait.is_zero()) {
-        Some(wait) if tried < HARDLY_TRIED => {
+        Some(wait) if tried < MIN_TRY_TIME => {
             format!("the provider asks to wait {wait:?}, longer than the retry budget allows")
         }
         Some(wait) => {

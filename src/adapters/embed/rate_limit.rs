@@ -22,28 +22,32 @@ const WINDOW: Duration = Duration::from_secs(61);
 
 /// The sends of the last minute, by all purchases that share them.
 #[derive(Clone, Debug, Default)]
-pub struct Sent(Arc<Mutex<VecDeque<(Instant, usize)>>>);
+pub struct SentLog(Arc<Mutex<VecDeque<(Instant, usize)>>>);
 
 /// What one purchase may add to them.
 #[derive(Debug)]
-pub(super) struct Pace {
+pub(super) struct RateLimit {
     /// Texts a minute; zero means no limit.
-    most: usize,
-    sent: Sent,
+    max_per_minute: usize,
+    sent: SentLog,
 }
 
-impl Pace {
-    pub(super) fn new(items_per_minute: u32, sent: Sent) -> Self {
+impl RateLimit {
+    pub(super) fn new(items_per_minute: u32, sent: SentLog) -> Self {
         let most = usize::try_from(items_per_minute).unwrap_or(usize::MAX);
-        Self { most, sent }
+        Self { max_per_minute: most, sent }
     }
 
     /// Counts `texts` as sent now, or says when to ask again.
     pub(super) fn admit(&self, texts: usize, now: Instant) -> Result<(), Instant> {
-        if self.most == 0 {
+        if self.max_per_minute == 0 {
             return Ok(());
         }
-        assert!(texts <= self.most, "a batch of {texts} texts under a limit of {} a minute", self.most);
+        assert!(
+            texts <= self.max_per_minute,
+            "a batch of {texts} texts under a limit of {} a minute",
+            self.max_per_minute
+        );
         // A panic elsewhere leaves no send half written down.
         let mut sent = self.sent.0.lock().unwrap_or_else(PoisonError::into_inner);
         while sent.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
@@ -51,11 +55,11 @@ impl Pace {
         }
         let mut in_window: usize = sent.iter().map(|(_, texts)| texts).sum();
         for (at, leaving) in sent.iter() {
-            if in_window + texts <= self.most {
+            if in_window + texts <= self.max_per_minute {
                 break;
             }
             in_window -= leaving;
-            if in_window + texts <= self.most {
+            if in_window + texts <= self.max_per_minute {
                 return Err(*at + WINDOW);
             }
         }
@@ -72,7 +76,7 @@ mod tests {
     fn no_minute_sees_more_texts_than_allowed() {
         let start = Instant::now();
         let mut now = start;
-        let pace = Pace::new(100, Sent::default());
+        let pace = RateLimit::new(100, SentLog::default());
         let mut sends: Vec<(Duration, usize)> = Vec::new();
         for texts in [60, 40, 100, 1, 99, 1, 50, 50, 33, 67, 100].repeat(5) {
             while let Err(later) = pace.admit(texts, now) {
@@ -94,7 +98,7 @@ mod tests {
     fn what_fits_goes_at_once_and_what_does_not_waits_for_the_oldest_to_leave() {
         let now = Instant::now();
         let second = Duration::from_secs(1);
-        let pace = Pace::new(10, Sent::default());
+        let pace = RateLimit::new(10, SentLog::default());
         assert_eq!(pace.admit(6, now), Ok(()));
         assert_eq!(pace.admit(4, now + second), Ok(()));
         assert_eq!(pace.admit(6, now + second), Err(now + WINDOW));
@@ -103,20 +107,20 @@ mod tests {
     }
 
     #[test]
-    fn the_next_purchase_counts_what_the_last_one_sent_under_a_lower_limit_too() {
+    fn the_next_attempt_counts_what_the_last_one_sent_under_a_lower_limit_too() {
         let now = Instant::now();
-        let sent = Sent::default();
-        assert_eq!(Pace::new(10, sent.clone()).admit(8, now), Ok(()));
-        assert_eq!(Pace::new(10, sent.clone()).admit(2, now), Ok(()));
-        assert_eq!(Pace::new(10, sent.clone()).admit(1, now), Err(now + WINDOW));
-        assert_eq!(Pace::new(3, sent.clone()).admit(3, now), Err(now + WINDOW));
-        assert_eq!(Pace::new(3, sent).admit(3, now + WINDOW), Ok(()));
+        let sent = SentLog::default();
+        assert_eq!(RateLimit::new(10, sent.clone()).admit(8, now), Ok(()));
+        assert_eq!(RateLimit::new(10, sent.clone()).admit(2, now), Ok(()));
+        assert_eq!(RateLimit::new(10, sent.clone()).admit(1, now), Err(now + WINDOW));
+        assert_eq!(RateLimit::new(3, sent.clone()).admit(3, now), Err(now + WINDOW));
+        assert_eq!(RateLimit::new(3, sent).admit(3, now + WINDOW), Ok(()));
     }
 
     #[test]
     fn zero_means_no_limit() {
         let now = Instant::now();
-        let pace = Pace::new(0, Sent::default());
+        let pace = RateLimit::new(0, SentLog::default());
         assert!((0..1000).all(|_| pace.admit(2048, now).is_ok()));
     }
 }

@@ -9,24 +9,24 @@ use secrecy::{ExposeSecret, SecretString};
 use crate::domain::text::one_line;
 
 /// Enough for every explanation seen so far, and one line in a log.
-const MOST_CHARS: usize = 400;
+const MAX_MESSAGE_CHARS: usize = 400;
 
 /// Shorter texts are words that a provider may well say by itself.
-const SHORTEST_TEXT: usize = 12;
+const MIN_REDACTED_BYTES: usize = 12;
 
-/// One line of at most [`MOST_CHARS`] characters, without the key and without any of the texts.
-pub(super) fn clean(words: &str, key: Option<&SecretString>, texts: &[String]) -> String {
+/// One line of at most [`MAX_MESSAGE_CHARS`] characters, without the key and without any of the texts.
+pub(super) fn redact(words: &str, key: Option<&SecretString>, texts: &[String]) -> String {
     let mut words = words.to_owned();
     let key = key.map(ExposeSecret::expose_secret).filter(|key| !key.is_empty());
     if let Some(key) = key {
         words = words.replace(key, "***");
     }
-    for text in texts.iter().filter(|text| text.len() >= SHORTEST_TEXT) {
+    for text in texts.iter().filter(|text| text.len() >= MIN_REDACTED_BYTES) {
         if words.contains(text.as_str()) {
             words = words.replace(text.as_str(), "(text)");
         }
     }
-    one_line(&words, MOST_CHARS)
+    one_line(&words, MAX_MESSAGE_CHARS)
 }
 
 #[cfg(test)]
@@ -34,10 +34,10 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_are_one_short_visible_line() {
-        let words = clean("a\u{1b}[31m\nb", None, &[]);
+    fn a_message_is_one_short_visible_line() {
+        let words = redact("a\u{1b}[31m\nb", None, &[]);
         assert_eq!(words, "a\\u{1b}[31m b");
-        assert_eq!(clean(&"word ".repeat(1000), None, &[]).chars().count(), MOST_CHARS + 1);
+        assert_eq!(redact(&"word ".repeat(1000), None, &[]).chars().count(), MAX_MESSAGE_CHARS + 1);
     }
 
     #[test]
@@ -45,7 +45,7 @@ mod tests {
         let key = SecretString::from("AIza-secret");
         let texts = ["Ada Lovelace. Engineer at Engines.".to_owned(), "key".to_owned()];
         let words = "key AIza-secret cannot embed Ada Lovelace. Engineer at Engines.";
-        assert_eq!(clean(words, Some(&key), &texts), "key *** cannot embed (text)");
-        assert_eq!(clean("said", Some(&SecretString::from("")), &texts), "said");
+        assert_eq!(redact(words, Some(&key), &texts), "key *** cannot embed (text)");
+        assert_eq!(redact("said", Some(&SecretString::from("")), &texts), "said");
     }
 }

@@ -1,6 +1,6 @@
 //! One request, repeated until it succeeds or time cannot cure it.
 //!
-//! All requests of a purchase share one [`Line`] to the provider: its retry
+//! All requests of a purchase share one [`Requester`] to the provider: its retry
 //! budget, our own limit, and the pause that the provider asked one of them
 //! for. The budget is the time in which *no* request succeeded: as long as any
 //! gets through, none gives up.
@@ -19,36 +19,36 @@ use tokio_retry::RetryIf;
 use tokio_retry::strategy::ExponentialBackoff;
 use tokio_util::sync::CancellationToken;
 
-use super::batcher::{Note, Waiting};
-use super::rate_limit::Pace;
+use super::batcher::{BatchEvent, ProviderWait};
+use super::rate_limit::RateLimit;
 use super::{EmbedError, Embedder, Failure, FailureKind, Task, check_answer};
 
 /// What all requests of one purchase share.
-pub(super) struct Line {
+pub(super) struct Requester {
     embedder: Arc<dyn Embedder>,
     task: Task,
     dimension: usize,
     budget: Duration,
-    shared: Mutex<Shared>,
+    state: Mutex<RequesterState>,
     requests: AtomicU64,
     succeeded: AtomicBool,
     closed: CancellationToken,
-    notes: UnboundedSender<Note>,
+    events: UnboundedSender<BatchEvent>,
 }
 
-struct Shared {
-    pace: Pace,
+struct RequesterState {
+    rate_limit: RateLimit,
     /// When the first request was sent, or failed, after the last success.
     silent_since: Option<Instant>,
     /// Nothing is sent before: the provider named this time.
     pause_until: Option<Instant>,
     /// What was heard last, for whoever runs out of time.
-    last_words: Option<String>,
+    last_message: Option<String>,
 }
 
 /// Why a request gave no vectors in the end.
 #[derive(Debug)]
-pub(super) enum Ended {
+pub(super) enum RequestEnd {
     /// The last failure.
     Failed(Failure),
     /// Another request's failure ended the purchase.
@@ -61,30 +61,35 @@ fn backoff() -> impl Iterator<Item = Duration> {
     ExponentialBackoff::from_millis(2).factor(250).max_delay(Duration::from_secs(30))
 }
 
-impl Line {
+impl Requester {
     pub(super) fn new(
         embedder: Arc<dyn Embedder>,
         task: Task,
         dimension: usize,
         budget: Duration,
-        pace: Pace,
-        notes: UnboundedSender<Note>,
+        pace: RateLimit,
+        notes: UnboundedSender<BatchEvent>,
     ) -> Self {
         Self {
             embedder,
             task,
             dimension,
             budget,
-            shared: Mutex::new(Shared { pace, silent_since: None, pause_until: None, last_words: None }),
+            state: Mutex::new(RequesterState {
+                rate_limit: pace,
+                silent_since: None,
+                pause_until: None,
+                last_message: None,
+            }),
             requests: AtomicU64::new(0),
             succeeded: AtomicBool::new(false),
             closed: CancellationToken::new(),
-            notes,
+            events: notes,
         }
     }
 
     /// The checked vectors of these texts, one after another.
-    pub(super) async fn request(&self, texts: &[String]) -> Result<Vec<f32>, Ended> {
+    pub(super) async fn request(&self, texts: &[String]) -> Result<Vec<f32>, RequestEnd> {
         // The condition hears the failure first and the strategy is asked for
         // the wait next, so the provider's wish is passed on between them.
         let heard = Mutex::new(None);
@@ -93,8 +98,8 @@ impl Line {
         let tries = RetryIf::start(
             waits,
             || self.try_once(texts, &on_the_wire),
-            |ended: &Ended| {
-                let again = self.worth_another_try(ended);
+            |ended: &RequestEnd| {
+                let again = self.should_retry(ended);
                 lock(&heard).clone_from(&again);
                 again.is_some()
             },
@@ -108,7 +113,7 @@ impl Line {
         tokio::select! {
             biased;
             result = tries => result,
-            () = closed_between_tries => Err(Ended::Closed),
+            () = closed_between_tries => Err(RequestEnd::Closed),
         }
     }
 
@@ -116,48 +121,48 @@ impl Line {
         &self,
         texts: &[String],
         on_the_wire: &tokio::sync::Mutex<()>,
-    ) -> Result<Vec<f32>, Ended> {
-        self.turn(texts.len()).await;
+    ) -> Result<Vec<f32>, RequestEnd> {
+        self.acquire_slot(texts.len()).await;
         let _on_the_wire = on_the_wire.lock().await;
         if self.closed.is_cancelled() {
-            return Err(Ended::Closed);
+            return Err(RequestEnd::Closed);
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
-        let vectors = self.embedder.embed(texts, self.task).await.map_err(Ended::Failed)?;
+        let vectors = self.embedder.embed(texts, self.task).await.map_err(RequestEnd::Failed)?;
         let vectors = check_answer::unit_vectors(&vectors, texts.len(), self.dimension)
-            .map_err(|wrong| Ended::Failed(Failure::transient(None, wrong.to_string())))?;
+            .map_err(|wrong| RequestEnd::Failed(Failure::transient(None, wrong.to_string())))?;
         self.succeeded.store(true, Ordering::Relaxed);
-        self.shared().silent_since = None;
+        self.state().silent_since = None;
         Ok(vectors)
     }
 
     /// Waits until neither the provider's pause nor our own limit stands in the way.
-    async fn turn(&self, texts: usize) {
+    async fn acquire_slot(&self, texts: usize) {
         loop {
             let now = Instant::now();
             let (until, why) = {
-                let mut shared = self.shared();
+                let mut shared = self.state();
                 if let Some(pause) = shared.pause_until.filter(|&until| until > now) {
                     (pause, "the provider asks for a pause")
-                } else if let Err(until) = shared.pace.admit(texts, now) {
+                } else if let Err(until) = shared.rate_limit.admit(texts, now) {
                     (until, "our own limit of texts a minute")
                 } else {
                     shared.silent_since.get_or_insert(now);
                     return;
                 }
             };
-            self.tell(why, until - now);
+            self.report(why, until - now);
             sleep_until(until).await;
         }
     }
 
     /// The failure and the time left, if the same request may succeed within it.
-    fn worth_another_try(&self, ended: &Ended) -> Option<(Failure, Duration)> {
-        let Ended::Failed(failure) = ended else {
+    fn should_retry(&self, ended: &RequestEnd) -> Option<(Failure, Duration)> {
+        let RequestEnd::Failed(failure) = ended else {
             return None;
         };
-        let mut shared = self.shared();
-        shared.last_words = Some(failure.message.clone());
+        let mut shared = self.state();
+        shared.last_message = Some(failure.message.clone());
         let FailureKind::Transient { wait } = failure.kind else {
             return None;
         };
@@ -187,17 +192,17 @@ impl Line {
             FailureKind::Exhausted | FailureKind::Final | FailureKind::BadRequest => Duration::ZERO,
         };
         let wait = jittered.max(asked).min(left);
-        self.tell(&failure.message, wait);
+        self.report(&failure.message, wait);
         wait
     }
 
     /// What a request's last failure means for the purchase.
-    pub(super) fn verdict(&self, failure: Failure) -> EmbedError {
+    pub(super) fn into_error(&self, failure: Failure) -> EmbedError {
         let Failure { kind, message } = failure;
         match kind {
             FailureKind::Transient { wait } => {
-                let silent = self.shared().silent_since.map_or(Duration::ZERO, |since| since.elapsed());
-                EmbedError::GaveUp { tried: whole(silent), wait, message }
+                let silent = self.state().silent_since.map_or(Duration::ZERO, |since| since.elapsed());
+                EmbedError::GaveUp { tried: to_millis(silent), wait, message }
             }
             FailureKind::Exhausted => EmbedError::Exhausted(message),
             FailureKind::Final => EmbedError::Refused(message),
@@ -221,22 +226,22 @@ impl Line {
     }
 
     /// The last failure's words.
-    pub(super) fn last_words(&self) -> Option<String> {
-        self.shared().last_words.clone()
+    pub(super) fn last_message(&self) -> Option<String> {
+        self.state().last_message.clone()
     }
 
     /// Passes on what a task of this purchase has to say. Nobody listens once
     /// the purchase is over, and then it does not matter.
-    pub(super) fn note(&self, note: Note) {
-        self.notes.send(note).ok();
+    pub(super) fn send_event(&self, note: BatchEvent) {
+        self.events.send(note).ok();
     }
 
-    fn tell(&self, why: &str, wait: Duration) {
-        self.note(Note::Waiting(Waiting { why: why.to_owned(), wait }));
+    fn report(&self, why: &str, wait: Duration) {
+        self.send_event(BatchEvent::Waiting(ProviderWait { why: why.to_owned(), wait }));
     }
 
-    fn shared(&self) -> MutexGuard<'_, Shared> {
-        lock(&self.shared)
+    fn state(&self) -> MutexGuard<'_, RequesterState> {
+        lock(&self.state)
     }
 }
 
@@ -246,6 +251,6 @@ fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
 }
 
 /// To the millisecond, for people.
-fn whole(time: Duration) -> Duration {
+fn to_millis(time: Duration) -> Duration {
     Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -37,7 +37,7 @@ pub enum HeaderText<'a> {
 }
 
 /// A header's name, in lower case, and its text.
-pub type Header<'a> = (&'static str, HeaderText<'a>);
+pub type HeaderField<'a> = (&'static str, HeaderText<'a>);
 
 /// An answer, whatever its status.
 #[derive(Debug)]
@@ -73,27 +73,27 @@ pub enum HttpError {
         limit: Duration,
     },
     /// The connection could not be made, or broke.
-    #[error("no answer from {origin}: {fault}")]
+    #[error("no answer from {origin}: {message}")]
     Broken {
         /// Scheme, host and port.
         origin: String,
         /// What the network said, with its causes.
-        fault: String,
+        message: String,
     },
     /// The body is larger than any answer we asked for.
-    #[error("answer from {origin} is larger than {most} bytes")]
+    #[error("answer from {origin} is larger than {max_bytes} bytes")]
     TooLarge {
         /// Scheme, host and port.
         origin: String,
         /// The limit.
-        most: usize,
+        max_bytes: usize,
     },
 }
 
 impl HttpError {
     /// Whether the same request could succeed later.
     #[must_use]
-    pub fn time_may_cure(&self) -> bool {
+    pub fn retry(&self) -> bool {
         match self {
             Self::Client(_) | Self::Address(_) | Self::Header(_) => false,
             Self::Timeout { .. } | Self::Broken { .. } | Self::TooLarge { .. } => true,
@@ -103,11 +103,11 @@ impl HttpError {
 
 impl Http {
     /// How long one connection attempt may take before the next address is tried.
-    const CONNECT: Duration = Duration::from_secs(10);
+    const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
     /// A timeout that is told so late was slept through: the process was stopped, or the machine suspended.
-    const STOOD_STILL: Duration = Duration::from_secs(1);
+    const SUSPEND_THRESHOLD: Duration = Duration::from_secs(1);
     /// How long an answer that came meanwhile may take to be read.
-    const CATCH_UP: Duration = Duration::from_secs(2);
+    const RESUME_GRACE: Duration = Duration::from_secs(2);
 
     /// Sets up TLS and the two clients; opens no connection.
     ///
@@ -125,12 +125,12 @@ impl Http {
             Client::builder()
                 .user_agent(concat!("reindexd/", env!("CARGO_PKG_VERSION")))
                 .redirect(reqwest::redirect::Policy::none())
-                .connect_timeout(Self::CONNECT)
+                .connect_timeout(Self::CONNECT_TIMEOUT)
         };
-        let failed = |error: reqwest::Error| HttpError::Client(causes(&error));
+        let failed = |error: reqwest::Error| HttpError::Client(error_chain(&error));
         let (outside, no_authorities) = match builder().build() {
             Ok(client) => (client, None),
-            Err(error) => (builder().tls_certs_only([]).build().map_err(failed)?, Some(causes(&error))),
+            Err(error) => (builder().tls_certs_only([]).build().map_err(failed)?, Some(error_chain(&error))),
         };
         let near = builder().no_proxy();
         let near = if no_authorities.is_some() { near.tls_certs_only([]) } else { near };
@@ -145,7 +145,7 @@ impl Http {
     pub async fn post(
         &self,
         url: &str,
-        headers: &[Header<'_>],
+        headers: &[HeaderField<'_>],
         body: Vec<u8>,
         most_bytes: usize,
         timeout: Duration,
@@ -161,7 +161,7 @@ impl Http {
     pub async fn get(
         &self,
         url: &str,
-        headers: &[Header<'_>],
+        headers: &[HeaderField<'_>],
         most_bytes: usize,
         timeout: Duration,
     ) -> Result<Reply, HttpError> {
@@ -172,7 +172,7 @@ impl Http {
         &self,
         method: Method,
         url: &str,
-        headers: &[Header<'_>],
+        headers: &[HeaderField<'_>],
         body: Vec<u8>,
         most_bytes: usize,
         timeout: Duration,
@@ -195,9 +195,9 @@ impl Http {
         let mut whole = std::pin::pin!(whole);
         let deadline = Instant::now() + timeout;
         let mut reply = tokio::time::timeout_at(deadline, &mut whole).await;
-        if reply.is_err() && deadline.elapsed() >= Self::STOOD_STILL {
+        if reply.is_err() && deadline.elapsed() >= Self::SUSPEND_THRESHOLD {
             // The answer may have come meanwhile, and have been paid for.
-            reply = tokio::time::timeout(Self::CATCH_UP, whole).await;
+            reply = tokio::time::timeout(Self::RESUME_GRACE, whole).await;
         }
         reply.unwrap_or_else(|_elapsed| Err(HttpError::Timeout { origin: origin.clone(), limit: timeout }))
     }
@@ -213,7 +213,7 @@ async fn read(mut response: reqwest::Response, origin: &str, most: usize) -> Res
     let mut body = Vec::with_capacity(told.min(most));
     while let Some(piece) = response.chunk().await.map_err(|error| broken(origin, error))? {
         if body.len() + piece.len() > most {
-            return Err(HttpError::TooLarge { origin: origin.to_owned(), most });
+            return Err(HttpError::TooLarge { origin: origin.to_owned(), max_bytes: most });
         }
         body.extend_from_slice(&piece);
     }
@@ -248,7 +248,7 @@ fn is_loopback(url: &Url) -> bool {
         || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
-fn header_map(headers: &[Header<'_>]) -> Result<HeaderMap, HttpError> {
+fn header_map(headers: &[HeaderField<'_>]) -> Result<HeaderMap, HttpError> {
     let mut map = HeaderMap::with_capacity(headers.len());
     for &(name, text) in headers {
         let (text, sensitive) = match text {
@@ -263,11 +263,11 @@ fn header_map(headers: &[Header<'_>]) -> Result<HeaderMap, HttpError> {
 }
 
 fn broken(origin: &str, error: reqwest::Error) -> HttpError {
-    HttpError::Broken { origin: origin.to_owned(), fault: causes(&error.without_url()) }
+    HttpError::Broken { origin: origin.to_owned(), message: error_chain(&error.without_url()) }
 }
 
 /// An error and its causes in one line.
-fn causes(error: &dyn Error) -> String {
+fn error_chain(error: &dyn Error) -> String {
     let mut line = error.to_string();
     let mut cause = error.source();
     while let Some(error) = cause {

@@ -115,7 +115,7 @@ async fn a_compressed_body_arrives_as_it_was_and_is_held_to_its_real_size() {
     });
     let reply = get(address, 180, SOON).await.unwrap();
     assert_eq!(reply.body, "squeezed ".repeat(20).into_bytes());
-    assert!(matches!(get(address, 179, SOON).await, Err(HttpError::TooLarge { most: 179, .. })));
+    assert!(matches!(get(address, 179, SOON).await, Err(HttpError::TooLarge { max_bytes: 179, .. })));
 }
 
 #[tokio::test]
@@ -126,7 +126,7 @@ async fn a_body_that_never_ends_is_cut_off_at_the_limit() {
         false
     });
     let error = get(address, 100_000, SOON).await.unwrap_err();
-    assert!(matches!(error, HttpError::TooLarge { most: 100_000, .. }), "{error}");
+    assert!(matches!(error, HttpError::TooLarge { max_bytes: 100_000, .. }), "{error}");
 }
 
 #[tokio::test]
@@ -139,12 +139,12 @@ async fn the_timeout_covers_the_body() {
     });
     let error = get(address, 100, Duration::from_millis(100)).await.unwrap_err();
     drop(release);
-    assert!(matches!(error, HttpError::Timeout { .. }) && error.time_may_cure(), "{error}");
+    assert!(matches!(error, HttpError::Timeout { .. }) && error.retry(), "{error}");
     assert_eq!(error.to_string(), format!("no answer from http://{address} within 100ms"));
 }
 
 #[tokio::test]
-async fn a_broken_connection_is_told_by_its_origin_alone() {
+async fn a_broken_connection_is_reported_by_its_origin_alone() {
     let cut_off = serve(|_, _, to| {
         write!(to, "HTTP/1.1 200 OK\r\ncontent-length: 10\r\n\r\nhalf").unwrap();
         to.shutdown(std::net::Shutdown::Both).unwrap();
@@ -153,7 +153,7 @@ async fn a_broken_connection_is_told_by_its_origin_alone() {
     let closed = TcpListener::bind("127.0.0.1:0").unwrap().local_addr().unwrap();
     for address in [cut_off, closed] {
         let error = get(address, 100, SOON).await.unwrap_err();
-        assert!(matches!(error, HttpError::Broken { .. }) && error.time_may_cure(), "{error}");
+        assert!(matches!(error, HttpError::Broken { .. }) && error.retry(), "{error}");
         assert!(
             error.to_string().contains(&address.to_string()) && !error.to_string().contains("hidden"),
             "{error}"
@@ -162,11 +162,11 @@ async fn a_broken_connection_is_told_by_its_origin_alone() {
 }
 
 #[tokio::test]
-async fn what_cannot_be_sent_is_told_without_being_shown() {
+async fn what_cannot_be_sent_is_reported_without_being_shown() {
     let http = Http::new().unwrap();
     for url in ["", "localhost:80", "/data/x", "ftp://host/x", "unix:/run/x"] {
         let error = http.get(url, &[], 1, SOON).await.unwrap_err();
-        assert!(matches!(error, HttpError::Address(_)) && !error.time_may_cure(), "{url}: {error}");
+        assert!(matches!(error, HttpError::Address(_)) && !error.retry(), "{url}: {error}");
     }
     let key = SecretString::from("secret\n");
     let headers = [("authorization", HeaderText::Secret(&key))];

@@ -4,7 +4,7 @@ use std::path::PathBuf;
 
 use thiserror::Error;
 
-use super::{MOST_WAIT, TABLE};
+use super::{LOCK_TIMEOUT, TABLE};
 use crate::domain::record::COLUMNS;
 
 /// Why the source could not be read. Nothing was changed.
@@ -53,7 +53,7 @@ pub enum SourceError {
         found: String,
     },
     /// A writer keeps the database locked.
-    #[error("database {path} stayed locked by a writer for {} s; it is tried again", MOST_WAIT.as_secs())]
+    #[error("database {path} stayed locked by a writer for {} s; it is tried again", LOCK_TIMEOUT.as_secs())]
     Locked {
         /// The file.
         path: PathBuf,
@@ -78,7 +78,7 @@ pub enum SourceError {
     },
     /// The file changed while it was read without locks.
     #[error("database {path} changed while it was read; it is tried again")]
-    Moving {
+    Changed {
         /// The file.
         path: PathBuf,
     },
@@ -98,7 +98,7 @@ pub enum SourceError {
 impl SourceError {
     /// Whether time alone may cure it. A file that is missing is made, or is mounted: a change, and heard of.
     #[must_use]
-    pub fn may_pass(&self) -> bool {
+    pub fn retry(&self) -> bool {
         !matches!(
             self,
             Self::Missing { .. } | Self::Schema { .. } | Self::NotADatabase { .. } | Self::NotAFile { .. }

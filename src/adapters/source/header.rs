@@ -9,14 +9,14 @@ use std::os::unix::fs::MetadataExt;
 use std::path::Path;
 use std::time::{Duration, SystemTime};
 
-use super::{SourceError, beside, quiescence};
+use super::{SourceError, quiescence, sibling};
 
 /// A file changed more recently than this may change again within the same time stamp.
-const SETTLED: Duration = Duration::from_secs(1);
+const SETTLE_TIME: Duration = Duration::from_secs(1);
 
 /// What tells one state of an unlocked file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Identity {
+pub(super) struct FileIdentity {
     device: u64,
     inode: u64,
     pub(super) bytes: u64,
@@ -29,14 +29,14 @@ pub(super) struct Identity {
     pub(super) wal_bytes: u64,
 }
 
-impl Identity {
+impl FileIdentity {
     pub(super) fn of(path: &Path) -> Result<Self, SourceError> {
-        Ok(Header::read(path)?.identity)
+        Ok(DatabaseHeader::read(path)?.identity)
     }
 
     /// Whether a file that had settled still is what it was, by `stat` alone: beside a connection that
     /// holds locks the file must not be opened.
-    pub(super) fn stands(&self, path: &Path) -> bool {
+    pub(super) fn is_unchanged(&self, path: &Path) -> bool {
         let same = |meta: std::fs::Metadata| {
             (meta.dev(), meta.ino(), meta.len()) == (self.device, self.inode, self.bytes)
                 && (meta.mtime(), meta.mtime_nsec()) == self.modified
@@ -46,26 +46,26 @@ impl Identity {
     }
 
     #[allow(clippy::disallowed_methods, reason = "file times are compared with the clock that made them")]
-    pub(super) fn settled(&self) -> bool {
+    pub(super) fn is_settled(&self) -> bool {
         let since = |(seconds, nanos): (i64, i64)| {
             let at = SystemTime::UNIX_EPOCH
                 + Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0));
             // A time stamp in the future says nothing of the past: the clock was set back.
             SystemTime::now().duration_since(at).ok()
         };
-        [self.modified, self.changed].into_iter().all(|at| since(at).is_none_or(|age| age > SETTLED))
+        [self.modified, self.changed].into_iter().all(|at| since(at).is_none_or(|age| age > SETTLE_TIME))
     }
 }
 
 /// The first hundred bytes of the file, and whose it is.
-pub(super) struct Header {
+pub(super) struct DatabaseHeader {
     pub(super) wal: bool,
-    pub(super) identity: Identity,
+    pub(super) identity: FileIdentity,
     /// Another process writes it, or is about to.
-    pub(super) is_writing: bool,
+    pub(super) has_writer: bool,
 }
 
-impl Header {
+impl DatabaseHeader {
     const BYTES: usize = 100;
 
     pub(super) fn read(path: &Path) -> Result<Self, SourceError> {
@@ -80,10 +80,10 @@ impl Header {
         }
         let mut head = Vec::with_capacity(Self::BYTES);
         let file = File::open(path).map_err(io("open"))?;
-        let is_writing = quiescence::is_writing(&file);
+        let is_writing = quiescence::has_writer(&file);
         file.take(Self::BYTES as u64).read_to_end(&mut head).map_err(io("read"))?;
         let wrong = |found: String| SourceError::NotADatabase { path: path.to_owned(), found };
-        for path in ["-wal", "-shm", "-journal"].map(|suffix| beside(path, suffix)) {
+        for path in ["-wal", "-shm", "-journal"].map(|suffix| sibling(path, suffix)) {
             // SQLite would follow a link elsewhere, and wait at a fifo for ever.
             if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
                 let found = if path.is_symlink() { "a link" } else { "a directory, device, fifo or socket" };
@@ -99,8 +99,8 @@ impl Header {
                 String::from_utf8_lossy(&head[..head.len().min(16)])
             )));
         }
-        let wal_bytes = std::fs::metadata(beside(path, "-wal")).map_or(0, |meta| meta.len());
-        let identity = Identity {
+        let wal_bytes = std::fs::metadata(sibling(path, "-wal")).map_or(0, |meta| meta.len());
+        let identity = FileIdentity {
             device: meta.dev(),
             inode: meta.ino(),
             bytes: meta.len(),
@@ -110,6 +110,6 @@ impl Header {
             counter: [head[24], head[25], head[26], head[27]],
             wal_bytes,
         };
-        Ok(Self { wal: head[18] == 2 || head[19] == 2, identity, is_writing })
+        Ok(Self { wal: head[18] == 2 || head[19] == 2, identity, has_writer: is_writing })
     }
 }

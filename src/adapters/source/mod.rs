@@ -22,7 +22,7 @@
 //! as any client would. Anybody else reads only, never makes a file beside
 //! the database, and reads an idle WAL database as `immutable`, which is safe
 //! only while nothing writes: identity and header are compared before and
-//! after, and a difference is [`SourceError::Moving`], to be tried again.
+//! after, and a difference is [`SourceError::Changed`], to be tried again.
 //!
 //! Nothing is decided here: rows are handed on as they are read.
 
@@ -37,11 +37,11 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
 use crate::domain::record::{COLUMNS, RawValue, ScanHash, Space, column};
 use crate::domain::sqlite_uri::uri;
 pub use error::SourceError;
-use header::{Header, Identity};
-use quiescence::is_at_rest;
-use row_buffer::Copying;
-pub use row_buffer::RawRows;
-use scan_digest::Digest;
+use header::{DatabaseHeader, FileIdentity};
+use quiescence::is_quiescent;
+pub use row_buffer::RowBuffer;
+use row_buffer::RowCopier;
+use scan_digest::ScanDigest;
 
 mod error;
 mod header;
@@ -53,23 +53,23 @@ mod scan_digest;
 const TABLE: &str = "experts";
 
 /// How long a look waits for a writer's lock before it gives up.
-pub const MOST_WAIT: Duration = Duration::from_secs(10);
+pub const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a writer in mid-transaction is waited for, whose commit would meet our lock.
 /// One that thinks for longer does not keep us from what is committed.
-const PATIENCE: Duration = Duration::from_millis(500);
+const OPEN_WRITER_WAIT: Duration = Duration::from_millis(500);
 /// How long one attempt waits, between which a stop is heard.
-const ONE_WAIT: Duration = Duration::from_millis(200);
+const LOCK_POLL: Duration = Duration::from_millis(200);
 /// Asked within one long step of SQLite whether to break it off.
 pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;
 
 /// SQLite's own instructions between two such questions: some milliseconds.
-const STEPS_BETWEEN_STOPS: i32 = 100_000;
+const STEPS_PER_CHECK: i32 = 100_000;
 /// Rows between two questions whether to stop.
-const ROWS_BETWEEN_STOPS: u64 = 256;
+const ROWS_PER_CHECK: u64 = 256;
 
 /// Plain reading of the file's header and a connection to it must never
 /// overlap in one process: closing the plain descriptor drops SQLite's locks.
-static ONE_LOOK_AT_A_TIME: Mutex<()> = Mutex::new(());
+static SCAN_LOCK: Mutex<()> = Mutex::new(());
 
 /// What one look found in all.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -86,20 +86,20 @@ pub struct Look<'s> {
     table: Table,
     stop: &'s dyn Fn() -> bool,
     interrupt: Interrupt,
-    _alone: std::sync::MutexGuard<'static, ()>,
+    _scan_lock: std::sync::MutexGuard<'static, ()>,
 }
 
 /// A file that is read without locks.
-struct Unlocked {
+struct LockFreeRead {
     /// What it was before.
-    before: Identity,
+    before: FileIdentity,
     /// It has a rollback journal, and could be read with locks.
-    at_rest: bool,
+    is_quiescent: bool,
 }
 
 /// When to take locks.
 #[derive(Clone, Copy, PartialEq, Eq)]
-enum Locks {
+enum LockPolicy {
     /// Not while the file is at rest.
     IfNeeded,
     /// Wherever this process may.
@@ -109,27 +109,28 @@ enum Locks {
 /// Where the rows are.
 enum Table {
     /// In the database, within a transaction; with what the file was, where it takes no lock.
-    Open(Connection, Option<Unlocked>),
+    Open(Connection, Option<LockFreeRead>),
     /// In memory. The database is closed.
-    Copied(RawRows),
+    Copied(RowBuffer),
     /// Nowhere: the database was read at rest, when it was this, and is closed.
-    Closed(Option<Identity>),
+    Closed(Option<FileIdentity>),
 }
 
 impl Table {
     /// Whether it is read without locks though it could be read with them.
-    fn is_at_rest(&self) -> bool {
-        matches!(self, Self::Open(_, Some(Unlocked { at_rest: true, .. })))
+    fn is_quiescent(&self) -> bool {
+        matches!(self, Self::Open(_, Some(LockFreeRead { is_quiescent: true, .. })))
     }
 
     /// What an error means where nothing keeps a writer from changing what is read.
-    fn or_moving(&self, path: &Path, error: SourceError) -> SourceError {
+    fn or_changed(&self, path: &Path, error: SourceError) -> SourceError {
         let Self::Open(_, Some(unlocked)) = self else { return error };
-        if matches!(error, SourceError::Stopped) || Identity::of(path).is_ok_and(|now| now == unlocked.before)
+        if matches!(error, SourceError::Stopped)
+            || FileIdentity::of(path).is_ok_and(|now| now == unlocked.before)
         {
             return error;
         }
-        SourceError::Moving { path: path.to_owned() }
+        SourceError::Changed { path: path.to_owned() }
     }
 }
 
@@ -148,10 +149,10 @@ impl<'s> Look<'s> {
         interrupt: Interrupt,
     ) -> Result<Self, SourceError> {
         // A poisoned lock means only that another look panicked; it holds no data.
-        let alone = ONE_LOOK_AT_A_TIME.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
+        let alone = SCAN_LOCK.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let path = resolve(database)?;
-        let table = enter(&path, Locks::IfNeeded, stop, &interrupt)?;
-        Ok(Self { path, table, stop, interrupt, _alone: alone })
+        let table = begin(&path, LockPolicy::IfNeeded, stop, &interrupt)?;
+        Ok(Self { path, table, stop, interrupt, _scan_lock: alone })
     }
 
     /// One scan of the raw values.
@@ -160,16 +161,16 @@ impl<'s> Look<'s> {
     ///
     /// [`SourceError`] where reading fails.
     pub fn scan(&mut self, space: &Space) -> Result<Scan, SourceError> {
-        if self.table.is_at_rest() {
-            match self.scan_at_rest(space) {
-                Err(SourceError::Moving { .. }) => self.enter_again(Locks::Always)?,
+        if self.table.is_quiescent() {
+            match self.scan_quiescent(space) {
+                Err(SourceError::Changed { .. }) => self.begin_again(LockPolicy::Always)?,
                 other => return other,
             }
         }
         self.copy(space)
     }
 
-    fn scan_at_rest(&mut self, space: &Space) -> Result<Scan, SourceError> {
+    fn scan_quiescent(&mut self, space: &Space) -> Result<Scan, SourceError> {
         let scan = self.digest(space, &mut |_| ())?;
         let read = match &self.table {
             Table::Open(_, Some(unlocked)) => Some(unlocked.before),
@@ -186,48 +187,48 @@ impl<'s> Look<'s> {
     /// [`SourceError`] where the rows must be read once more and reading fails.
     pub fn hold(&mut self, scan: Scan, space: &Space) -> Result<Scan, SourceError> {
         let Table::Closed(read) = self.table else { return Ok(scan) };
-        if let Some(read) = read.filter(|read| read.bytes > row_buffer::MOST_BYTES as u64) {
+        if let Some(read) = read.filter(|read| read.bytes > row_buffer::MAX_BUFFER_BYTES as u64) {
             // Too large to be copied for certain: its rows are gone over where they lie.
-            self.enter_again(Locks::Always)?;
-            if read.stands(&self.path) {
+            self.begin_again(LockPolicy::Always)?;
+            if read.is_unchanged(&self.path) {
                 return Ok(scan);
             }
             return self.copy(space);
         }
-        self.enter_again(Locks::IfNeeded)?;
+        self.begin_again(LockPolicy::IfNeeded)?;
         match self.copy(space) {
             // A writer came by, or the rows are too many after all: this time with locks.
-            Err(SourceError::Moving { .. }) => {
-                self.enter_again(Locks::Always)?;
+            Err(SourceError::Changed { .. }) => {
+                self.begin_again(LockPolicy::Always)?;
                 self.copy(space)
             }
             other => other,
         }
     }
 
-    fn enter_again(&mut self, locks: Locks) -> Result<(), SourceError> {
+    fn begin_again(&mut self, locks: LockPolicy) -> Result<(), SourceError> {
         // Closed before it is opened again.
         self.table = Table::Closed(None);
-        self.table = enter(&self.path, locks, self.stop, &self.interrupt)?;
+        self.table = begin(&self.path, locks, self.stop, &self.interrupt)?;
         Ok(())
     }
 
     /// One scan, and a copy of the rows if it is small enough: then the database is closed.
     fn copy(&mut self, space: &Space) -> Result<Scan, SourceError> {
-        let mut copying = Copying::up_to(row_buffer::MOST_BYTES);
+        let mut copying = RowCopier::up_to(row_buffer::MAX_BUFFER_BYTES);
         let scan = self.digest(space, &mut |raw| copying.row(raw))?;
         if let Some(copied) = copying.finish() {
             let read = std::mem::replace(&mut self.table, Table::Copied(copied));
             close(&self.path, read)?;
-        } else if self.table.is_at_rest() {
+        } else if self.table.is_quiescent() {
             // Nobody could say how long it will stay so.
-            return Err(SourceError::Moving { path: self.path.clone() });
+            return Err(SourceError::Changed { path: self.path.clone() });
         }
         Ok(scan)
     }
 
     fn digest(&self, space: &Space, also: &mut dyn FnMut(&[RawValue<'_>; 14])) -> Result<Scan, SourceError> {
-        let mut digest = Digest::new(space);
+        let mut digest = ScanDigest::new(space);
         let rows = self.rows(&mut |raw| {
             for &value in raw {
                 digest.value(value);
@@ -235,7 +236,7 @@ impl<'s> Look<'s> {
             also(raw);
             Ok::<_, SourceError>(())
         });
-        let rows = rows.map_err(|error| self.table.or_moving(&self.path, error))?;
+        let rows = rows.map_err(|error| self.table.or_changed(&self.path, error))?;
         Ok(Scan { hash: digest.finish(), rows })
     }
 
@@ -254,7 +255,7 @@ impl<'s> Look<'s> {
     ) -> Result<u64, E> {
         let mut count = 0;
         let mut counted = |raw: &[RawValue<'_>; 14]| {
-            if count % ROWS_BETWEEN_STOPS == 0 && (self.stop)() {
+            if count % ROWS_PER_CHECK == 0 && (self.stop)() {
                 return Err(SourceError::Stopped.into());
             }
             count += 1;
@@ -295,8 +296,8 @@ impl<'s> Look<'s> {
     ///
     /// # Errors
     ///
-    /// [`SourceError::Moving`] where it was read without locks and the file changed meanwhile.
-    pub fn end(self) -> Result<(), SourceError> {
+    /// [`SourceError::Changed`] where it was read without locks and the file changed meanwhile.
+    pub fn finish(self) -> Result<(), SourceError> {
         close(&self.path, self.table)
     }
 
@@ -309,8 +310,8 @@ impl<'s> Look<'s> {
     }
 
     fn explain(&self, error: &rusqlite::Error) -> SourceError {
-        match trouble(&self.path, error) {
-            Trouble::Wait(error) | Trouble::Final(error) => error,
+        match classify(&self.path, error) {
+            SqliteFailure::Wait(error) | SqliteFailure::Final(error) => error,
         }
     }
 }
@@ -321,20 +322,20 @@ fn close(path: &Path, table: Table) -> Result<(), SourceError> {
     // Closing after reading cannot lose anything, so its result says nothing.
     drop(connection);
     match unlocked {
-        Some(unlocked) if Identity::of(path)? != unlocked.before => {
-            Err(SourceError::Moving { path: path.to_owned() })
+        Some(unlocked) if FileIdentity::of(path)? != unlocked.before => {
+            Err(SourceError::Changed { path: path.to_owned() })
         }
         _ => Ok(()),
     }
 }
 
-enum Trouble {
+enum SqliteFailure {
     /// Another attempt a moment later may succeed.
     Wait(SourceError),
     Final(SourceError),
 }
 
-impl From<SourceError> for Trouble {
+impl From<SourceError> for SqliteFailure {
     fn from(error: SourceError) -> Self {
         Self::Final(error)
     }
@@ -354,85 +355,89 @@ fn resolve(database: &Path) -> Result<PathBuf, SourceError> {
     clippy::disallowed_methods,
     reason = "bounded by MOST_WAIT, and a stop is heard between two attempts"
 )]
-fn enter(
+fn begin(
     path: &Path,
-    locks: Locks,
+    locks: LockPolicy,
     stop: &dyn Fn() -> bool,
     interrupt: &Interrupt,
 ) -> Result<Table, SourceError> {
-    let (patience, deadline) = (Instant::now() + PATIENCE, Instant::now() + MOST_WAIT);
+    let (patience, deadline) = (Instant::now() + OPEN_WRITER_WAIT, Instant::now() + LOCK_TIMEOUT);
     loop {
-        match begin(path, locks, Instant::now() < patience) {
+        match open_transaction(path, locks, Instant::now() < patience) {
             Ok((mut connection, unlocked)) => {
                 let interrupt = Arc::clone(interrupt);
-                connection.progress_handler(STEPS_BETWEEN_STOPS, Some(move || interrupt())).map_err(
-                    |error| SourceError::Sqlite { path: path.to_owned(), found: error.to_string() },
-                )?;
+                connection.progress_handler(STEPS_PER_CHECK, Some(move || interrupt())).map_err(|error| {
+                    SourceError::Sqlite { path: path.to_owned(), found: error.to_string() }
+                })?;
                 return Ok(Table::Open(connection, unlocked));
             }
-            Err(Trouble::Wait(last)) if Instant::now() >= deadline => return Err(last),
-            Err(Trouble::Wait(_)) if stop() => return Err(SourceError::Stopped),
-            Err(Trouble::Wait(_)) => std::thread::sleep(Duration::from_millis(20)),
-            Err(Trouble::Final(error)) => return Err(error),
+            Err(SqliteFailure::Wait(last)) if Instant::now() >= deadline => return Err(last),
+            Err(SqliteFailure::Wait(_)) if stop() => return Err(SourceError::Stopped),
+            Err(SqliteFailure::Wait(_)) => std::thread::sleep(Duration::from_millis(20)),
+            Err(SqliteFailure::Final(error)) => return Err(error),
         }
     }
 }
 
 /// Opens a connection and enters a read transaction.
-fn begin(path: &Path, locks: Locks, is_patient: bool) -> Result<(Connection, Option<Unlocked>), Trouble> {
-    let header = Header::read(path)?;
-    if is_patient && header.is_writing && !header.wal {
-        return Err(Trouble::Wait(SourceError::Locked { path: path.to_owned() }));
+fn open_transaction(
+    path: &Path,
+    locks: LockPolicy,
+    is_patient: bool,
+) -> Result<(Connection, Option<LockFreeRead>), SqliteFailure> {
+    let header = DatabaseHeader::read(path)?;
+    if is_patient && header.has_writer && !header.wal {
+        return Err(SqliteFailure::Wait(SourceError::Locked { path: path.to_owned() }));
     }
-    let access = Access::choose(path, &header, locks)?;
+    let access = AccessMode::choose(path, &header, locks)?;
     let (flags, parameters) = match access {
-        Access::Owner => (OpenFlags::SQLITE_OPEN_READ_WRITE, "mode=rw"),
-        Access::Reader => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&readonly_shm=1"),
-        Access::Immutable(_) => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&immutable=1"),
+        AccessMode::Owner => (OpenFlags::SQLITE_OPEN_READ_WRITE, "mode=rw"),
+        AccessMode::Reader => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&readonly_shm=1"),
+        AccessMode::Immutable(_) => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&immutable=1"),
     };
     let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let failed = |error: rusqlite::Error| match (&access, trouble(path, &error)) {
-        (Access::Immutable(before), _) if Identity::of(path).is_ok_and(|now| now != *before) => {
-            Trouble::Wait(SourceError::Moving { path: path.to_owned() })
+    let failed = |error: rusqlite::Error| match (&access, classify(path, &error)) {
+        (AccessMode::Immutable(before), _) if FileIdentity::of(path).is_ok_and(|now| now != *before) => {
+            SqliteFailure::Wait(SourceError::Changed { path: path.to_owned() })
         }
         (_, trouble) => trouble,
     };
     let connection = Connection::open_with_flags(uri(path, parameters), flags).map_err(failed)?;
-    connection.busy_timeout(ONE_WAIT).map_err(failed)?;
+    connection.busy_timeout(LOCK_POLL).map_err(failed)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; BEGIN").map_err(failed)?;
     // BEGIN takes no lock; the first read does, and meets what stands in the way.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed)?;
     let unlocked = match access {
-        Access::Immutable(before) => Some(Unlocked { before, at_rest: !header.wal }),
-        Access::Owner | Access::Reader => None,
+        AccessMode::Immutable(before) => Some(LockFreeRead { before, is_quiescent: !header.wal }),
+        AccessMode::Owner | AccessMode::Reader => None,
     };
     Ok((connection, unlocked))
 }
 
 /// How this process may open the file.
-enum Access {
+enum AccessMode {
     /// As its owner, in a directory where the owner may write.
     Owner,
     /// Reading only, with the locks that a reader takes.
     Reader,
     /// Reading only, without locks, while nobody writes.
-    Immutable(Identity),
+    Immutable(FileIdentity),
 }
 
-impl Access {
-    fn choose(path: &Path, header: &Header, locks: Locks) -> Result<Self, Trouble> {
-        if locks == Locks::IfNeeded && is_at_rest(path, header) {
+impl AccessMode {
+    fn choose(path: &Path, header: &DatabaseHeader, locks: LockPolicy) -> Result<Self, SqliteFailure> {
+        if locks == LockPolicy::IfNeeded && is_quiescent(path, header) {
             return Ok(Self::Immutable(header.identity));
         }
         let owner = header.identity.uid == rustix::process::geteuid().as_raw();
         let directory = path.parent().unwrap_or(Path::new("/"));
-        if owner && may_write(directory) && may_write(path) {
+        if owner && can_write(directory) && can_write(path) {
             return Ok(Self::Owner);
         }
         if !header.wal {
             return Ok(Self::Reader);
         }
-        let (wal, shm) = (beside(path, "-wal"), beside(path, "-shm"));
+        let (wal, shm) = (sibling(path, "-wal"), sibling(path, "-shm"));
         if header.identity.wal_bytes > 0 {
             let found = if !shm.exists() {
                 "-shm is missing"
@@ -444,59 +449,59 @@ impl Access {
                 return Ok(Self::Reader);
             };
             // A writer that opens or closes just now passes through this state.
-            return Err(Trouble::Wait(SourceError::WalUnreadable {
+            return Err(SqliteFailure::Wait(SourceError::WalUnreadable {
                 path: path.to_owned(),
                 found: found.to_owned(),
             }));
         }
-        if header.identity.settled() {
+        if header.identity.is_settled() {
             return Ok(Self::Immutable(header.identity));
         }
         // Too young to be read without locks: within the file system's time
         // stamp a write could hide. A moment later it is settled.
-        Err(Trouble::Wait(SourceError::Moving { path: path.to_owned() }))
+        Err(SqliteFailure::Wait(SourceError::Changed { path: path.to_owned() }))
     }
 }
 
-fn may_write(path: &Path) -> bool {
+fn can_write(path: &Path) -> bool {
     rustix::fs::accessat(rustix::fs::CWD, path, rustix::fs::Access::WRITE_OK, rustix::fs::AtFlags::EACCESS)
         .is_ok()
 }
 
-fn beside(path: &Path, suffix: &str) -> PathBuf {
+fn sibling(path: &Path, suffix: &str) -> PathBuf {
     let mut name = path.as_os_str().to_owned();
     name.push(suffix);
     PathBuf::from(name)
 }
 
-fn trouble(path: &Path, error: &rusqlite::Error) -> Trouble {
+fn classify(path: &Path, error: &rusqlite::Error) -> SqliteFailure {
     let path = path.to_owned();
     let found = error.to_string();
     let rusqlite::Error::SqliteFailure(failure, _) = error else {
-        return Trouble::Final(match error {
+        return SqliteFailure::Final(match error {
             rusqlite::Error::SqlInputError { msg, .. } => SourceError::Schema { path, found: msg.clone() },
             _ => SourceError::Sqlite { path, found },
         });
     };
     match (failure.code, failure.extended_code) {
-        (ErrorCode::OperationInterrupted, _) => Trouble::Final(SourceError::Stopped),
+        (ErrorCode::OperationInterrupted, _) => SqliteFailure::Final(SourceError::Stopped),
         (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => {
-            Trouble::Wait(SourceError::Locked { path })
+            SqliteFailure::Wait(SourceError::Locked { path })
         }
-        (_, rusqlite::ffi::SQLITE_READONLY_ROLLBACK) => Trouble::Wait(SourceError::HotJournal { path }),
-        (ErrorCode::ReadOnly, _) if beside(&path, "-journal").exists() => {
-            Trouble::Wait(SourceError::HotJournal { path })
+        (_, rusqlite::ffi::SQLITE_READONLY_ROLLBACK) => SqliteFailure::Wait(SourceError::HotJournal { path }),
+        (ErrorCode::ReadOnly, _) if sibling(&path, "-journal").exists() => {
+            SqliteFailure::Wait(SourceError::HotJournal { path })
         }
         (ErrorCode::ReadOnly | ErrorCode::FileLockingProtocolFailed | ErrorCode::CannotOpen, _)
-            if beside(&path, "-wal").exists() =>
+            if sibling(&path, "-wal").exists() =>
         {
-            Trouble::Wait(SourceError::WalUnreadable { path, found })
+            SqliteFailure::Wait(SourceError::WalUnreadable { path, found })
         }
-        (ErrorCode::NotADatabase, _) => Trouble::Final(SourceError::NotADatabase { path, found }),
+        (ErrorCode::NotADatabase, _) => SqliteFailure::Final(SourceError::NotADatabase { path, found }),
         (ErrorCode::Unknown, _) if found.starts_with("no such") => {
-            Trouble::Final(SourceError::Schema { path, found })
+            SqliteFailure::Final(SourceError::Schema { path, found })
         }
-        _ => Trouble::Final(SourceError::Sqlite { path, found }),
+        _ => SqliteFailure::Final(SourceError::Sqlite { path, found }),
     }
 }
 
@@ -505,7 +510,7 @@ mod tests {
     use super::*;
 
     /// A table of so many tagged people in a database with a rollback journal, and a writer who never waits.
-    fn people(folder: &Path, count: u32) -> (PathBuf, Connection) {
+    fn tagged_rows(folder: &Path, count: u32) -> (PathBuf, Connection) {
         let path = folder.join("experts.db");
         let writer = Connection::open(&path).unwrap();
         writer.busy_timeout(Duration::ZERO).unwrap();
@@ -523,7 +528,7 @@ mod tests {
     #[test]
     fn a_commit_waits_for_the_copy_of_the_rows_and_not_for_what_is_made_of_them() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, writer) = people(folder.path(), 1000);
+        let (path, writer) = tagged_rows(folder.path(), 1000);
         let mut look = Look::open(&path, &|| false, Arc::new(|| false)).unwrap();
         assert!(writer.execute("DELETE FROM experts WHERE id = 1", []).is_err(), "the look holds a lock");
 
@@ -532,15 +537,15 @@ mod tests {
 
         assert_eq!((look.hold(scan, &space()).unwrap(), scan.rows), (scan, 1000));
         assert_eq!(look.rows(&mut |_| Ok::<_, SourceError>(())).unwrap(), 1000, "as they were");
-        look.end().unwrap();
+        look.finish().unwrap();
     }
 
     /// A look at a file that has been at rest for long enough.
-    fn look_at_rest(path: &Path) -> Look<'static> {
+    fn open_quiescent(path: &Path) -> Look<'static> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
             let look = Look::open(path, &|| false, Arc::new(|| false)).unwrap();
-            if look.table.is_at_rest() {
+            if look.table.is_quiescent() {
                 return look;
             }
             assert!(Instant::now() < deadline, "a second after the last write it is at rest");
@@ -550,29 +555,31 @@ mod tests {
     }
 
     #[test]
-    fn a_commit_meets_no_lock_of_a_look_at_a_file_at_rest_and_the_look_sees_it() {
+    fn a_commit_meets_no_lock_of_a_scan_of_a_quiescent_file_and_the_scan_sees_it() {
         let folder = tempfile::tempdir().unwrap();
-        let (path, writer) = people(folder.path(), 1000);
-        let mut look = look_at_rest(&path);
+        let (path, writer) = tagged_rows(folder.path(), 1000);
+        let mut look = open_quiescent(&path);
 
         writer.execute("DELETE FROM experts WHERE id > 7", []).unwrap();
 
         let scan = look.scan(&space()).unwrap();
         assert_eq!((look.hold(scan, &space()).unwrap(), scan.rows), (scan, 7));
         assert_eq!(look.rows(&mut |_| Ok::<_, SourceError>(())).unwrap(), 7);
-        look.end().unwrap();
+        look.finish().unwrap();
     }
 
     #[test]
-    fn rows_of_a_file_at_rest_are_those_of_the_scan_or_the_scan_is_a_newer_one() {
+    fn rows_of_a_quiescent_file_are_those_of_the_scan_or_of_a_newer_one() {
         for (changed, large) in [(false, false), (true, false), (false, true), (true, true)] {
             let folder = tempfile::tempdir().unwrap();
-            let (path, writer) = people(folder.path(), 1000);
+            let (path, writer) = tagged_rows(folder.path(), 1000);
             if large {
                 writer.execute_batch("CREATE TABLE other (blob)").unwrap();
-                writer.execute("INSERT INTO other VALUES (zeroblob(?1))", [row_buffer::MOST_BYTES]).unwrap();
+                writer
+                    .execute("INSERT INTO other VALUES (zeroblob(?1))", [row_buffer::MAX_BUFFER_BYTES])
+                    .unwrap();
             }
-            let mut look = look_at_rest(&path);
+            let mut look = open_quiescent(&path);
             let scan = look.scan(&space()).unwrap();
             assert!(matches!(look.table, Table::Closed(Some(_))), "nothing is kept of a scan at rest");
             if changed {
@@ -584,7 +591,7 @@ mod tests {
             assert_eq!((scan.rows, held == scan), (1000, !changed), "large: {large}");
             assert_eq!(matches!(look.table, Table::Open(_, None)), large && !changed);
             assert_eq!(look.rows(&mut |_| Ok::<_, SourceError>(())).unwrap(), held.rows);
-            look.end().unwrap();
+            look.finish().unwrap();
         }
     }
 
@@ -614,7 +621,7 @@ mod tests {
         Connection::open(&path).unwrap().execute_batch(include_str!("../../../data/schema.sql")).unwrap();
         let look = || Look::open(&path, &|| false, Arc::new(|| false)).map(drop);
         for suffix in ["-wal", "-shm", "-journal"] {
-            let other = beside(&path, suffix);
+            let other = sibling(&path, suffix);
             let mode = rustix::fs::Mode::from_raw_mode(0o600);
             rustix::fs::mknodat(rustix::fs::CWD, &other, rustix::fs::FileType::Fifo, mode, 0).unwrap();
             assert!(matches!(look(), Err(SourceError::NotAFile { .. })), "a fifo as {suffix}");

@@ -11,8 +11,8 @@ use std::path::Path;
 
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
-use super::beside;
-use super::header::Header;
+use super::header::DatabaseHeader;
+use super::sibling;
 
 /// Where SQLite's locks lie in the file: one byte for a writer who waits, one for a
 /// writer who has begun, and those of all readers.
@@ -22,17 +22,17 @@ const LOCAL: [i64; 7] =
     [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x2FC1_2FC1, 0x794C_7630];
 
 /// Whether the file may be read without locks, if it is the same afterwards.
-pub(super) fn is_at_rest(path: &Path, header: &Header) -> bool {
+pub(super) fn is_quiescent(path: &Path, header: &DatabaseHeader) -> bool {
     !header.wal
-        && !header.is_writing
+        && !header.has_writer
         && header.identity.wal_bytes == 0
-        && header.identity.settled()
-        && is_journal_dead(&beside(path, "-journal"))
+        && header.identity.is_settled()
+        && is_journal_inactive(&sibling(path, "-journal"))
         && is_local(path)
 }
 
 /// Whether another process has a lock on the file that only writers take.
-pub(super) fn is_writing(file: &File) -> bool {
+pub(super) fn has_writer(file: &File) -> bool {
     let (start, length) = LOCKS;
     let asked =
         Flock { start, length, pid: None, typ: FlockType::ReadLock, offset_type: FlockOffsetType::Set };
@@ -41,7 +41,7 @@ pub(super) fn is_writing(file: &File) -> bool {
 }
 
 /// Whether the journal is missing, empty, or was crossed out by a writer who keeps it for the next time.
-fn is_journal_dead(journal: &Path) -> bool {
+fn is_journal_inactive(journal: &Path) -> bool {
     match std::fs::metadata(journal) {
         Ok(meta) if meta.len() == 0 => meta.is_file(),
         Ok(meta) => meta.is_file() && first_byte(journal).is_ok_and(|first| first == 0),
@@ -65,15 +65,15 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_journal_is_dead_when_it_is_missing_empty_or_crossed_out() {
+    fn a_journal_is_inactive_when_it_is_missing_empty_or_zeroed() {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("experts.db-journal");
-        assert!(is_journal_dead(&journal), "missing");
+        assert!(is_journal_inactive(&journal), "missing");
         for (bytes, dead) in [(&b""[..], true), (&[0; 512], true), (&[0xd9, 0xd5, 0x05, 0xf9], false)] {
             std::fs::write(&journal, bytes).unwrap();
-            assert_eq!(is_journal_dead(&journal), dead, "{bytes:?}");
+            assert_eq!(is_journal_inactive(&journal), dead, "{bytes:?}");
         }
-        assert!(!is_journal_dead(folder.path()), "a directory");
+        assert!(!is_journal_inactive(folder.path()), "a directory");
     }
 
     #[test]

@@ -7,7 +7,7 @@
 use crate::domain::record::RawValue;
 
 /// Some eighty thousand people.
-pub(super) const MOST_BYTES: usize = 32 << 20;
+pub(super) const MAX_BUFFER_BYTES: usize = 32 << 20;
 
 const NULL: u8 = b'n';
 const INTEGER: u8 = b'i';
@@ -16,33 +16,33 @@ const TEXT: u8 = b't';
 const BLOB: u8 = b'b';
 
 /// Rows on their way out of the database.
-pub(super) struct Copying {
+pub(super) struct RowCopier {
     /// `None` once they have become too many.
-    rows: Option<RawRows>,
-    most: usize,
+    rows: Option<RowBuffer>,
+    max_bytes: usize,
 }
 
 /// Rows as one transaction saw them.
 #[derive(Debug, Default)]
-pub struct RawRows {
+pub struct RowBuffer {
     bytes: Vec<u8>,
 }
 
-impl Copying {
+impl RowCopier {
     pub(super) fn up_to(most: usize) -> Self {
-        Self { rows: Some(RawRows::default()), most }
+        Self { rows: Some(RowBuffer::default()), max_bytes: most }
     }
 
     pub(super) fn row(&mut self, raw: &[RawValue<'_>; 14]) {
         let Some(rows) = &mut self.rows else { return };
         rows.push(raw);
-        if rows.bytes() > self.most {
+        if rows.bytes() > self.max_bytes {
             self.rows = None;
         }
     }
 
     /// The rows, if there were not too many.
-    pub(super) fn finish(self) -> Option<RawRows> {
+    pub(super) fn finish(self) -> Option<RowBuffer> {
         self.rows
     }
 }
@@ -57,7 +57,7 @@ fn string(bytes: &mut Vec<u8>, class: u8, string: &[u8]) {
     bytes.extend_from_slice(string);
 }
 
-impl RawRows {
+impl RowBuffer {
     /// Adds a copy of a row.
     pub fn push(&mut self, raw: &[RawValue<'_>; 14]) {
         let bytes = &mut self.bytes;
@@ -146,7 +146,7 @@ mod tests {
             row(RawValue::Text(b"n\xff\0i")),
             row(RawValue::Blob(b"blob")),
         ];
-        let mut copying = Copying::up_to(MOST_BYTES);
+        let mut copying = RowCopier::up_to(MAX_BUFFER_BYTES);
         for row in &rows {
             copying.row(row);
         }
@@ -165,7 +165,7 @@ mod tests {
 
     #[test]
     fn more_than_may_be_held_is_not() {
-        let mut copying = Copying::up_to(30);
+        let mut copying = RowCopier::up_to(30);
         copying.row(&row(RawValue::Null));
         copying.row(&row(RawValue::Null));
 

@@ -6,12 +6,12 @@ use std::thread::JoinHandle;
 use crate::domain::record::{RawValue, ScanHash, ScanHasher, Space};
 
 /// Pieces after which a thread is worth its beginning: four mebibytes.
-const WORTH_A_THREAD: u32 = 8;
+const MIN_CHUNKS_FOR_THREAD: u32 = 8;
 /// Pieces that wait for the thread at most.
-const WAITING: usize = 4;
+const QUEUE_LENGTH: usize = 4;
 
 /// The digest of the values that came so far.
-pub(super) struct Digest {
+pub(super) struct ScanDigest {
     gathered: Vec<u8>,
     hashing: Hashing,
 }
@@ -19,20 +19,20 @@ pub(super) struct Digest {
 enum Hashing {
     /// On the thread that scans, for so many pieces so far.
     Here(Box<ScanHasher>, u32),
-    Beside(Beside),
+    Thread(DigestThread),
 }
 
 /// A thread that hashes full pieces and gives them back empty.
-struct Beside {
+struct DigestThread {
     full: SyncSender<Vec<u8>>,
     empty: Receiver<Vec<u8>>,
     thread: JoinHandle<ScanHasher>,
 }
 
-impl Digest {
+impl ScanDigest {
     pub(super) fn new(space: &Space) -> Self {
         Self {
-            gathered: Vec::with_capacity(ScanHasher::PIECE),
+            gathered: Vec::with_capacity(ScanHasher::CHUNK),
             hashing: Hashing::Here(Box::new(ScanHasher::new(space)), 0),
         }
     }
@@ -40,39 +40,39 @@ impl Digest {
     /// Adds one column's value.
     pub(super) fn value(&mut self, value: RawValue<'_>) {
         let Self { gathered, hashing } = self;
-        ScanHasher::gather(value, gathered, &mut |piece| hashing.full(piece));
+        ScanHasher::gather(value, gathered, &mut |piece| hashing.hash_chunk(piece));
     }
 
     pub(super) fn finish(self) -> ScanHash {
         let mut hasher = match self.hashing {
             Hashing::Here(hasher, _) => *hasher,
-            Hashing::Beside(Beside { full, empty, thread }) => {
+            Hashing::Thread(DigestThread { full, empty, thread }) => {
                 drop((full, empty));
                 // A panic in there is our own bug and goes on here.
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             }
         };
-        hasher.piece(&self.gathered);
+        hasher.hash_chunk(&self.gathered);
         hasher.finish()
     }
 }
 
 impl Hashing {
-    fn full(&mut self, piece: &mut Vec<u8>) {
+    fn hash_chunk(&mut self, piece: &mut Vec<u8>) {
         match self {
             Self::Here(hasher, pieces) => {
-                hasher.piece(piece);
+                hasher.hash_chunk(piece);
                 piece.clear();
                 *pieces += 1;
                 // Asked once: where no thread can be had, all of it is done here.
-                if *pieces == WORTH_A_THREAD
-                    && let Some(beside) = Beside::begin(hasher)
+                if *pieces == MIN_CHUNKS_FOR_THREAD
+                    && let Some(beside) = DigestThread::start(hasher)
                 {
-                    *self = Self::Beside(beside);
+                    *self = Self::Thread(beside);
                 }
             }
-            Self::Beside(beside) => {
-                let next = beside.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(ScanHasher::PIECE));
+            Self::Thread(beside) => {
+                let next = beside.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(ScanHasher::CHUNK));
                 let full = std::mem::replace(piece, next);
                 beside.full.send(full).expect("the thread ends when nothing more can come");
             }
@@ -80,14 +80,14 @@ impl Hashing {
     }
 }
 
-impl Beside {
-    fn begin(hasher: &ScanHasher) -> Option<Self> {
+impl DigestThread {
+    fn start(hasher: &ScanHasher) -> Option<Self> {
         let mut hasher = hasher.clone();
-        let (full, pieces) = sync_channel::<Vec<u8>>(WAITING);
-        let (emptied, empty) = sync_channel(WAITING);
+        let (full, pieces) = sync_channel::<Vec<u8>>(QUEUE_LENGTH);
+        let (emptied, empty) = sync_channel(QUEUE_LENGTH);
         let hash = move || {
             for mut piece in pieces {
-                hasher.piece(&piece);
+                hasher.hash_chunk(&piece);
                 piece.clear();
                 // One too many is let go of.
                 emptied.try_send(piece).ok();
@@ -104,12 +104,12 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_digest_made_beside_the_scan_is_the_one_made_within_it() {
+    fn a_digest_from_its_own_thread_equals_one_made_during_the_scan() {
         let space =
             Space { provider: "p".into(), model: "m".into(), dimension: 8, task_type: None, text_format: 1 };
-        let long = vec![b'x'; 3 * ScanHasher::PIECE + 5];
+        let long = vec![b'x'; 3 * ScanHasher::CHUNK + 5];
         for values in [0, 1, 7, 500, 20_000] {
-            let mut digest = Digest::new(&space);
+            let mut digest = ScanDigest::new(&space);
             let (mut alone, mut all) = (ScanHasher::new(&space), Vec::new());
             for n in 0..values {
                 let text = format!("value {n} of a row that is somewhat long, as those of people are");
@@ -120,13 +120,13 @@ mod tests {
                 };
                 digest.value(value);
                 ScanHasher::gather(value, &mut all, &mut |piece| {
-                    alone.piece(piece);
+                    alone.hash_chunk(piece);
                     piece.clear();
                 });
             }
-            alone.piece(&all);
+            alone.hash_chunk(&all);
 
-            assert_eq!(matches!(digest.hashing, Hashing::Beside(_)), values > 500, "{values} values");
+            assert_eq!(matches!(digest.hashing, Hashing::Thread(_)), values > 500, "{values} values");
             assert_eq!(digest.finish(), alone.finish(), "{values} values");
         }
     }

@@ -12,20 +12,20 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use notify::EventKind;
 use notify::event::{ModifyKind, RenameMode};
 
-use super::paths::{Of, Places};
+use super::paths::{WatchedFile, WatchedPaths};
 use super::{Control, HintSender};
 use crate::decide::debounce::Hint;
 
 /// Where events arrive: turns them into hints, on the watcher's own thread.
-pub(super) struct Ear {
-    pub(super) places: Places,
+pub(super) struct EventHandler {
+    pub(super) paths: WatchedPaths,
     pub(super) hints: HintSender,
-    pub(super) heard: Arc<Heard>,
+    pub(super) counts: Arc<EventCounts>,
     pub(super) control: Arc<Control>,
 }
 
-impl Ear {
-    pub(super) fn hear(&self, event: notify::Result<notify::Event>) {
+impl EventHandler {
+    pub(super) fn handle(&self, event: notify::Result<notify::Event>) {
         let Ok(event) = event else {
             self.hints.send(Hint::Everything);
             return;
@@ -41,46 +41,46 @@ impl Ear {
             return;
         }
         for path in &event.paths {
-            if self.places.is_dir(path) && came_or_went(event.kind) {
-                self.control.order(|orders| orders.arm_anew = true);
+            if self.paths.is_dir(path) && is_create_or_remove(event.kind) {
+                self.control.request(|orders| orders.rearm = true);
             }
-            self.hear_of(path, event.kind);
+            self.handle_path(path, event.kind);
         }
     }
 
-    fn hear_of(&self, path: &Path, kind: EventKind) {
-        let Some(name) = self.places.find(path) else { return };
-        self.heard.count(name.of);
-        if name.is_step && came_or_went(kind) {
-            self.control.order(|orders| orders.look_now = true);
+    fn handle_path(&self, path: &Path, kind: EventKind) {
+        let Some(name) = self.paths.find(path) else { return };
+        self.counts.count(name.file);
+        if name.is_step && is_create_or_remove(kind) {
+            self.control.request(|orders| orders.check_now = true);
         }
         let went =
             matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)));
-        match name.of {
-            Of::Database => self.hints.send(Hint::Database),
-            Of::Marker if went => {}
-            Of::Marker => self.hints.send(Hint::Marker),
+        match name.file {
+            WatchedFile::Database => self.hints.send(Hint::Database),
+            WatchedFile::Marker if went => {}
+            WatchedFile::Marker => self.hints.send(Hint::Marker),
         }
     }
 }
 
-fn came_or_went(kind: EventKind) -> bool {
+fn is_create_or_remove(kind: EventKind) -> bool {
     matches!(kind, EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)))
 }
 
 /// How many events came, for database and marker.
 #[derive(Debug, Default)]
-pub(super) struct Heard([AtomicU64; 2]);
+pub(super) struct EventCounts([AtomicU64; 2]);
 
-impl Heard {
+impl EventCounts {
     pub(super) fn counts(&self) -> [u64; 2] {
         [self.0[0].load(Ordering::Relaxed), self.0[1].load(Ordering::Relaxed)]
     }
 
-    pub(super) fn count(&self, of: Of) {
+    pub(super) fn count(&self, of: WatchedFile) {
         let which = match of {
-            Of::Database => 0,
-            Of::Marker => 1,
+            WatchedFile::Database => 0,
+            WatchedFile::Marker => 1,
         };
         self.0[which].fetch_add(1, Ordering::Relaxed);
     }

@@ -15,39 +15,39 @@ use tokio::time::Instant;
 use crate::decide::debounce::Hint;
 
 /// The shortest time between two hints of the database, far below any sensible `quiet`.
-const SPACING: Duration = Duration::from_millis(50);
+const HINT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// A way from a watch to a loop: one end to tell hints, one to hear them.
 #[must_use]
 pub fn channel() -> (HintSender, Hints) {
-    let shared = Arc::new(Shared::default());
+    let shared = Arc::new(HintState::default());
     (HintSender(Arc::clone(&shared)), Hints { shared, database_from: None })
 }
 
 /// Tells hints.
 #[derive(Clone, Debug)]
-pub struct HintSender(Arc<Shared>);
+pub struct HintSender(Arc<HintState>);
 
 /// Hears hints.
 #[derive(Debug)]
 pub struct Hints {
-    shared: Arc<Shared>,
+    shared: Arc<HintState>,
     /// When the next hint of the database may be told.
     database_from: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
-struct Shared {
+struct HintState {
     /// One bit for each [`Hint`] not yet heard.
     pending: AtomicU8,
-    came: Notify,
+    arrived: Notify,
 }
 
 impl HintSender {
     /// Tells a hint. Never waits.
     pub fn send(&self, hint: Hint) {
         self.0.pending.fetch_or(bit(hint), Ordering::AcqRel);
-        self.0.came.notify_one();
+        self.0.arrived.notify_one();
     }
 }
 
@@ -55,7 +55,7 @@ impl Hints {
     /// The next hint. Safe to drop and call again: a hint is taken only when it is returned.
     pub async fn next(&mut self) -> Hint {
         loop {
-            let came = self.shared.came.notified();
+            let came = self.shared.arrived.notified();
             for hint in [Hint::Everything, Hint::Marker] {
                 if self.shared.take(hint) {
                     return hint;
@@ -65,7 +65,7 @@ impl Hints {
             match self.database_from.filter(|&from| from > now) {
                 None => {
                     if self.shared.take(Hint::Database) {
-                        self.database_from = Some(now + SPACING);
+                        self.database_from = Some(now + HINT_INTERVAL);
                         return Hint::Database;
                     }
                     came.await;
@@ -82,7 +82,7 @@ impl Hints {
     }
 }
 
-impl Shared {
+impl HintState {
     fn has(&self, hint: Hint) -> bool {
         self.pending.load(Ordering::Acquire) & bit(hint) != 0
     }
@@ -106,7 +106,7 @@ mod tests {
     use futures_util::FutureExt;
 
     #[tokio::test(start_paused = true)]
-    async fn hints_told_before_anyone_listens_are_heard_once_each() {
+    async fn hints_sent_before_anyone_listens_are_received_once_each() {
         let (sender, mut hints) = channel();
         for hint in [Hint::Database, Hint::Marker, Hint::Database, Hint::Everything, Hint::Marker] {
             sender.send(hint);
@@ -128,11 +128,11 @@ mod tests {
         assert_eq!(hints.next().now_or_never(), Some(Hint::Marker));
         assert_eq!(hints.next().now_or_never(), None);
         assert_eq!(hints.next().await, Hint::Database);
-        assert!(heard.elapsed() >= SPACING);
+        assert!(heard.elapsed() >= HINT_INTERVAL);
     }
 
     #[tokio::test(start_paused = true)]
-    async fn a_hint_told_while_someone_waits_is_heard() {
+    async fn a_hint_sent_while_someone_waits_is_received() {
         let (sender, mut hints) = channel();
         let hearing = tokio::spawn(async move { hints.next().await });
         tokio::task::yield_now().await;

@@ -8,7 +8,7 @@
 //! turn from one to the other is said once.
 //!
 //! A hint is no proof. Lost events cost a delay that the slow round bounds;
-//! events that our own reading causes are `agent`'s to recognise, by [`Sighting`].
+//! events that our own reading causes are `agent`'s to recognise, by [`FileStamps`].
 //! No file is ever opened here: closing one would drop SQLite's locks.
 
 use std::io;
@@ -22,13 +22,13 @@ use tracing::{info, warn};
 
 use crate::config::{self, WatchMode};
 use crate::decide::debounce::Hint;
-use crate::domain::file_stamp::Stamp;
+use crate::domain::file_stamp::FileStamp;
 
 pub use hints::{HintSender, Hints, channel};
-pub use stat::{Sighting, Sites, stamp_of, stamp_of_link};
+pub use stat::{FileStamps, TrackedFiles, stamp_of, stamp_of_link};
 
-use events::{Ear, Heard};
-use paths::Places;
+use events::{EventCounts, EventHandler};
+use paths::WatchedPaths;
 
 mod events;
 mod hints;
@@ -36,18 +36,18 @@ mod paths;
 mod stat;
 
 /// How long to wait before inotify is asked for again after it was refused.
-const ASK_AGAIN: Duration = Duration::from_secs(30);
+const INOTIFY_RETRY: Duration = Duration::from_secs(30);
 /// How long a change may go without an event before the file system counts as
 /// one that gives none: well above any delay of a busy host.
-const SILENCE: Duration = Duration::from_secs(1);
+const EVENT_TIMEOUT: Duration = Duration::from_secs(1);
 /// How often directories are compared at least while they are watched.
-const SLOWEST_ARMED: Duration = Duration::from_secs(10);
+const MAX_CHECK_INTERVAL: Duration = Duration::from_secs(10);
 /// Whatever the settings say, rounds are no closer than this.
-const FASTEST: Duration = Duration::from_millis(10);
+const MIN_CHECK_INTERVAL: Duration = Duration::from_millis(10);
 
 /// What to watch, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Aim {
+pub struct WatchSpec {
     /// The database, as it is written in the settings.
     pub database: PathBuf,
     /// The marker.
@@ -58,10 +58,10 @@ pub struct Aim {
     pub poll_interval: Duration,
 }
 
-impl Aim {
+impl WatchSpec {
     /// What the settings say.
     #[must_use]
-    pub fn new(database: &Path, settings: &config::Trigger) -> Self {
+    pub fn new(database: &Path, settings: &config::TriggerSettings) -> Self {
         Self {
             database: database.to_owned(),
             marker: settings.marker.clone(),
@@ -83,29 +83,29 @@ impl Watch {
     /// # Errors
     ///
     /// If the system refuses a thread. That inotify cannot be had is no error.
-    pub fn start(aim: Aim) -> io::Result<(Self, Hints)> {
-        Self::start_with(aim, Box::new(inotify), ASK_AGAIN)
+    pub fn start(aim: WatchSpec) -> io::Result<(Self, Hints)> {
+        Self::start_with(aim, Box::new(inotify), INOTIFY_RETRY)
     }
 
     /// Watches something else, or in another way, from now on.
-    pub fn aim(&self, aim: Aim) {
-        self.control.order(|orders| orders.aim = Some(aim));
+    pub fn retarget(&self, aim: WatchSpec) {
+        self.control.request(|orders| orders.retarget = Some(aim));
     }
 
     /// Who can be asked how the files are watched.
     #[must_use]
-    pub fn way(&self) -> WayNow {
-        WayNow(Arc::clone(&self.control))
+    pub fn backend(&self) -> CurrentBackend {
+        CurrentBackend(Arc::clone(&self.control))
     }
 
-    fn start_with(aim: Aim, make: MakeWatcher, ask_again: Duration) -> io::Result<(Self, Hints)> {
+    fn start_with(aim: WatchSpec, make: MakeWatcher, ask_again: Duration) -> io::Result<(Self, Hints)> {
         let (hints, heard) = channel();
         let control = Arc::new(Control::default());
-        let mut sentry = Sentry::new(aim, hints, Arc::clone(&control), make, ask_again);
+        let mut sentry = FileWatcher::new(aim, hints, Arc::clone(&control), make, ask_again);
         // The first round is gone here, so that whoever started the watch can
         // rely on it; hints are only of use from the second on.
-        sentry.round(Instant::now());
-        thread::Builder::new().name("watch".to_owned()).spawn(move || sentry.keep())?;
+        sentry.check(Instant::now());
+        thread::Builder::new().name("watch".to_owned()).spawn(move || sentry.run())?;
         Ok((Self { control }, heard))
     }
 }
@@ -113,14 +113,14 @@ impl Watch {
 impl Drop for Watch {
     fn drop(&mut self) {
         // Not waited for: a stat on a dead network file system may never return.
-        self.control.order(|orders| orders.end = true);
+        self.control.request(|orders| orders.end = true);
     }
 }
 
-type MakeWatcher = Box<dyn Fn(Ear) -> notify::Result<Box<dyn Watcher + Send>> + Send>;
+type MakeWatcher = Box<dyn Fn(EventHandler) -> notify::Result<Box<dyn Watcher + Send>> + Send>;
 
-fn inotify(ear: Ear) -> notify::Result<Box<dyn Watcher + Send>> {
-    let heard = move |event| ear.hear(event);
+fn inotify(ear: EventHandler) -> notify::Result<Box<dyn Watcher + Send>> {
+    let heard = move |event| ear.handle(event);
     Ok(Box::new(notify::RecommendedWatcher::new(heard, notify::Config::default())?))
 }
 
@@ -128,70 +128,71 @@ fn inotify(ear: Ear) -> notify::Result<Box<dyn Watcher + Send>> {
 /// so nothing here can fill up.
 #[derive(Debug, Default)]
 struct Control {
-    orders: Mutex<Orders>,
-    given: Condvar,
-    way: Mutex<Option<Way>>,
+    requests: Mutex<WatchRequests>,
+    changed: Condvar,
+    backend: Mutex<Option<Backend>>,
 }
 
 #[derive(Debug, Default)]
-struct Orders {
-    aim: Option<Aim>,
+struct WatchRequests {
+    retarget: Option<WatchSpec>,
     /// Something on the way to the files came or went.
-    look_now: bool,
+    check_now: bool,
     /// A watched directory itself went: its watch is worth nothing, even if
     /// another directory of the same inode stands there by now.
-    arm_anew: bool,
+    rearm: bool,
     end: bool,
 }
 
 impl Control {
-    fn order(&self, order: impl FnOnce(&mut Orders)) {
+    fn request(&self, order: impl FnOnce(&mut WatchRequests)) {
         order(&mut self.lock());
-        self.given.notify_one();
+        self.changed.notify_one();
     }
 
     /// Waits for orders, or until `patience` is at its end.
-    fn wait(&self, patience: Duration) -> Orders {
-        let idle =
-            |orders: &mut Orders| orders.aim.is_none() && !orders.look_now && !orders.arm_anew && !orders.end;
+    fn wait(&self, patience: Duration) -> WatchRequests {
+        let idle = |orders: &mut WatchRequests| {
+            orders.retarget.is_none() && !orders.check_now && !orders.rearm && !orders.end
+        };
         let (mut orders, _) = self
-            .given
+            .changed
             .wait_timeout_while(self.lock(), patience, idle)
             .unwrap_or_else(PoisonError::into_inner);
         std::mem::take(&mut *orders)
     }
 
-    fn lock(&self) -> MutexGuard<'_, Orders> {
-        self.orders.lock().unwrap_or_else(PoisonError::into_inner)
+    fn lock(&self) -> MutexGuard<'_, WatchRequests> {
+        self.requests.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 /// The thread that keeps watch: rearms, polls, and finds silent file systems.
-struct Sentry {
-    aim: Aim,
+struct FileWatcher {
+    spec: WatchSpec,
     hints: HintSender,
     control: Arc<Control>,
     make: MakeWatcher,
-    ask_again: Duration,
-    armed: Option<Armed>,
+    retry_interval: Duration,
+    inotify: Option<InotifyWatches>,
     /// When to ask for inotify again after it was refused.
-    ask_from: Option<Instant>,
+    retry_at: Option<Instant>,
     /// What the last round saw; `None` before the first one of an aim.
-    polled: Option<Polled>,
+    polled: Option<PolledStamps>,
     /// For database and marker: since when a change waits for its event, and
     /// how many events had come by then.
     unexplained: [Option<(Instant, u64)>; 2],
     /// A change was seen that no event told of.
     silent: bool,
-    said: Option<Way>,
+    logged: Option<Backend>,
     /// The first round is over: from here on what happens must not go unheard.
-    begun: bool,
+    started: bool,
 }
 
 /// The watcher and what it was set on.
-struct Armed {
-    places: Places,
-    heard: Arc<Heard>,
+struct InotifyWatches {
+    paths: WatchedPaths,
+    counts: Arc<EventCounts>,
     /// Events heard up to the last round.
     counted: [u64; 2],
     /// Ends the watch when it is dropped.
@@ -200,7 +201,7 @@ struct Armed {
 
 /// How the files are watched at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Way {
+pub enum Backend {
     /// The kernel tells of changes.
     Inotify,
     /// The files are looked at every `poll_interval`.
@@ -209,7 +210,7 @@ pub enum Way {
     NotAtAll,
 }
 
-impl std::fmt::Display for Way {
+impl std::fmt::Display for Backend {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Inotify => "inotify",
@@ -221,127 +222,128 @@ impl std::fmt::Display for Way {
 
 /// Tells how the files are watched, as long as anybody asks.
 #[derive(Clone, Debug)]
-pub struct WayNow(Arc<Control>);
+pub struct CurrentBackend(Arc<Control>);
 
-impl WayNow {
+impl CurrentBackend {
     /// How the files are watched at present; `None` before that is known.
     #[must_use]
-    pub fn get(&self) -> Option<Way> {
-        *self.0.way.lock().unwrap_or_else(PoisonError::into_inner)
+    pub fn get(&self) -> Option<Backend> {
+        *self.0.backend.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }
 
 #[derive(Clone, Copy, PartialEq, Eq)]
-struct Polled {
-    source: [Option<Stamp>; 2],
-    marker: Option<Stamp>,
+struct PolledStamps {
+    source: [Option<FileStamp>; 2],
+    marker: Option<FileStamp>,
 }
 
-impl Sentry {
+impl FileWatcher {
     fn new(
-        aim: Aim,
+        aim: WatchSpec,
         hints: HintSender,
         control: Arc<Control>,
         make: MakeWatcher,
         ask_again: Duration,
     ) -> Self {
         Self {
-            aim,
+            spec: aim,
             hints,
             control,
             make,
-            ask_again,
-            armed: None,
-            ask_from: None,
+            retry_interval: ask_again,
+            inotify: None,
+            retry_at: None,
             polled: None,
             unexplained: [None; 2],
             silent: false,
-            said: None,
-            begun: false,
+            logged: None,
+            started: false,
         }
     }
 
-    fn keep(mut self) {
+    fn run(mut self) {
         loop {
-            let orders = self.control.wait(self.patience());
+            let orders = self.control.wait(self.next_interval());
             if orders.end {
                 return;
             }
-            if orders.arm_anew && self.armed.is_some() {
-                self.forget();
+            if orders.rearm && self.inotify.is_some() {
+                self.drop_watches();
                 self.hints.send(Hint::Everything);
             }
-            if let Some(aim) = orders.aim.filter(|aim| *aim != self.aim) {
-                self.aim = aim;
-                self.forget();
-                self.ask_from = None;
+            if let Some(aim) = orders.retarget.filter(|aim| *aim != self.spec) {
+                self.spec = aim;
+                self.drop_watches();
+                self.retry_at = None;
                 self.polled = None;
                 self.hints.send(Hint::Everything);
             }
-            self.round(Instant::now());
+            self.check(Instant::now());
         }
     }
 
     /// How long to the next round. A long `poll_interval` is no reason to find a
     /// replaced directory late.
-    fn patience(&self) -> Duration {
-        let slowest = if self.armed.is_some() { SLOWEST_ARMED } else { Duration::MAX };
-        self.aim.poll_interval.min(slowest).max(FASTEST)
+    fn next_interval(&self) -> Duration {
+        let slowest = if self.inotify.is_some() { MAX_CHECK_INTERVAL } else { Duration::MAX };
+        self.spec.poll_interval.min(slowest).max(MIN_CHECK_INTERVAL)
     }
 
     /// One look at directories and files.
-    fn round(&mut self, now: Instant) {
-        match self.aim.mode {
-            WatchMode::Poll => self.say(Way::Polling, "the settings say so"),
-            WatchMode::Auto | WatchMode::Inotify => self.keep_armed(now),
+    fn check(&mut self, now: Instant) {
+        match self.spec.mode {
+            WatchMode::Poll => self.log_backend(Backend::Polling, "the settings say so"),
+            WatchMode::Auto | WatchMode::Inotify => self.rearm(now),
         }
-        if self.aim.mode != WatchMode::Inotify {
+        if self.spec.mode != WatchMode::Inotify {
             self.poll(now);
         }
-        self.begun = true;
+        self.started = true;
     }
 
     /// Sets the watches, where they are not set on the directories that are there now.
-    fn keep_armed(&mut self, now: Instant) {
-        let places = Places::of(&self.aim.database, &self.aim.marker);
-        if self.armed.as_ref().is_some_and(|armed| armed.places == places) {
+    fn rearm(&mut self, now: Instant) {
+        let places = WatchedPaths::of(&self.spec.database, &self.spec.marker);
+        if self.inotify.as_ref().is_some_and(|armed| armed.paths == places) {
             return;
         }
-        if self.armed.is_some() {
-            self.forget();
+        if self.inotify.is_some() {
+            self.drop_watches();
             self.hints.send(Hint::Everything);
         }
-        if self.ask_from.is_some_and(|from| now < from) {
+        if self.retry_at.is_some_and(|from| now < from) {
             return;
         }
-        match self.arm(places) {
+        match self.add_watches(places) {
             Ok(armed) => {
-                self.armed = Some(armed);
-                self.ask_from = None;
+                self.inotify = Some(armed);
+                self.retry_at = None;
                 // Whatever happened before went unheard, and must not count as
                 // a change that no event told of.
                 self.polled = None;
-                if self.begun {
+                if self.started {
                     self.hints.send(Hint::Everything);
                 }
-                self.say(Way::Inotify, "the directories can be watched");
+                self.log_backend(Backend::Inotify, "the directories can be watched");
             }
             // Gone since they were found a moment ago: the next round finds what is there.
             Err(error) if matches!(error.kind, notify::ErrorKind::PathNotFound) => {}
             Err(error) => {
-                self.ask_from = Some(now + self.ask_again);
-                let way = if self.aim.mode == WatchMode::Auto { Way::Polling } else { Way::NotAtAll };
-                self.say(way, &error.to_string());
+                self.retry_at = Some(now + self.retry_interval);
+                let way =
+                    if self.spec.mode == WatchMode::Auto { Backend::Polling } else { Backend::NotAtAll };
+                self.log_backend(way, &error.to_string());
             }
         }
     }
 
-    fn arm(&self, places: Places) -> notify::Result<Armed> {
-        let heard = Arc::new(Heard::default());
-        let ear = Ear {
-            places: places.clone(),
+    fn add_watches(&self, places: WatchedPaths) -> notify::Result<InotifyWatches> {
+        let heard = Arc::new(EventCounts::default());
+        let ear = EventHandler {
+            paths: places.clone(),
             hints: self.hints.clone(),
-            heard: Arc::clone(&heard),
+            counts: Arc::clone(&heard),
             control: Arc::clone(&self.control),
         };
         let mut watcher = (self.make)(ear)?;
@@ -351,11 +353,11 @@ impl Sentry {
         for directory in places.missing() {
             warn!(directory = %directory.display(), "no such directory yet; it is watched once it is there");
         }
-        Ok(Armed { places, heard, counted: [0; 2], _watcher: watcher })
+        Ok(InotifyWatches { paths: places, counts: heard, counted: [0; 2], _watcher: watcher })
     }
 
-    fn forget(&mut self) {
-        self.armed = None;
+    fn drop_watches(&mut self) {
+        self.inotify = None;
         self.unexplained = [None; 2];
         self.silent = false;
     }
@@ -364,12 +366,13 @@ impl Sentry {
     fn poll(&mut self, now: Instant) {
         // Events are counted first: one that comes between the two readings must
         // not be counted now and explain nothing in the next round.
-        let counted = self.armed.as_ref().map(|armed| armed.heard.counts());
-        let seen = Polled { source: stat::source(&self.aim.database), marker: stamp_of(&self.aim.marker) };
+        let counted = self.inotify.as_ref().map(|armed| armed.counts.counts());
+        let seen =
+            PolledStamps { source: stat::source(&self.spec.database), marker: stamp_of(&self.spec.marker) };
         let Some(before) = self.polled.replace(seen) else { return };
         // A marker that went away asks for nothing.
         let changed = [seen.source != before.source, seen.marker != before.marker && seen.marker.is_some()];
-        let (Some(armed), Some(counted), false) = (self.armed.as_mut(), counted, self.silent) else {
+        let (Some(armed), Some(counted), false) = (self.inotify.as_mut(), counted, self.silent) else {
             for (changed, hint) in changed.into_iter().zip([Hint::Database, Hint::Marker]) {
                 if changed {
                     self.hints.send(hint);
@@ -387,27 +390,27 @@ impl Sentry {
             }
         }
         armed.counted = counted;
-        if self.unexplained.iter().flatten().any(|&(since, _)| now.duration_since(since) >= SILENCE) {
+        if self.unexplained.iter().flatten().any(|&(since, _)| now.duration_since(since) >= EVENT_TIMEOUT) {
             self.silent = true;
-            self.say(Way::Polling, "a file changed and no event told of it");
+            self.log_backend(Backend::Polling, "a file changed and no event told of it");
             self.hints.send(Hint::Everything);
         }
     }
 
-    fn say(&mut self, way: Way, reason: &str) {
-        let before = self.said.replace(way);
-        *self.control.way.lock().unwrap_or_else(PoisonError::into_inner) = Some(way);
+    fn log_backend(&mut self, way: Backend, reason: &str) {
+        let before = self.logged.replace(way);
+        *self.control.backend.lock().unwrap_or_else(PoisonError::into_inner) = Some(way);
         if before == Some(way) {
             return;
         }
         match way {
-            Way::Inotify if before.is_none() => {}
-            Way::Inotify => info!(watch = "inotify", reason, "watching by inotify"),
-            Way::Polling if self.aim.mode == WatchMode::Poll => {
+            Backend::Inotify if before.is_none() => {}
+            Backend::Inotify => info!(watch = "inotify", reason, "watching by inotify"),
+            Backend::Polling if self.spec.mode == WatchMode::Poll => {
                 info!(watch = "poll", reason, "watching by polling");
             }
-            Way::Polling => warn!(watch = "poll", reason, "watching by polling"),
-            Way::NotAtAll => warn!(
+            Backend::Polling => warn!(watch = "poll", reason, "watching by polling"),
+            Backend::NotAtAll => warn!(
                 watch = "none",
                 reason,
                 "inotify cannot be had and the settings allow nothing else: only the resync finds changes"

@@ -15,29 +15,29 @@ use std::path::{Path, PathBuf};
 use super::stat::with_suffix;
 
 /// As many links in a row as the kernel follows.
-const MOST_LINKS: usize = 40;
+const MAX_LINKS: usize = 40;
 
 /// The directories that hold everything there is to watch.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub(super) struct Places {
-    there: Vec<Place>,
+pub(super) struct WatchedPaths {
+    existing: Vec<WatchedDirectory>,
     missing: BTreeSet<PathBuf>,
 }
 
 /// One directory, and the names in it that matter.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub(super) struct Place {
+pub(super) struct WatchedDirectory {
     /// Its path without links.
     pub(super) dir: PathBuf,
     /// Device and inode: others after the directory was replaced, or mounted over.
     id: (u64, u64),
-    names: BTreeMap<OsString, Name>,
+    names: BTreeMap<OsString, WatchedName>,
 }
 
 /// What a name in a directory stands for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Name {
-    pub(super) of: Of,
+pub(super) struct WatchedName {
+    pub(super) file: WatchedFile,
     /// A step on the way to the file, which may turn out to be a link: when it
     /// is replaced, other directories may have to be watched.
     pub(super) is_step: bool,
@@ -45,29 +45,32 @@ pub(super) struct Name {
 
 /// The two things that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Of {
+pub(super) enum WatchedFile {
     Database,
     Marker,
 }
 
-impl Places {
+impl WatchedPaths {
     /// The places of one database and one marker, as far as their directories exist.
     pub(super) fn of(database: &Path, marker: &Path) -> Self {
         let mut places = Self::default();
         for step in steps(database) {
-            places.add(&step, Name { of: Of::Database, is_step: true });
+            places.add(&step, WatchedName { file: WatchedFile::Database, is_step: true });
             for suffix in ["-wal", "-journal"] {
-                places.add(&with_suffix(&step, suffix), Name { of: Of::Database, is_step: false });
+                places.add(
+                    &with_suffix(&step, suffix),
+                    WatchedName { file: WatchedFile::Database, is_step: false },
+                );
             }
         }
         for step in steps(marker) {
-            places.add(&step, Name { of: Of::Marker, is_step: true });
+            places.add(&step, WatchedName { file: WatchedFile::Marker, is_step: true });
         }
         places
     }
 
-    pub(super) fn iter(&self) -> impl Iterator<Item = &Place> {
-        self.there.iter()
+    pub(super) fn iter(&self) -> impl Iterator<Item = &WatchedDirectory> {
+        self.existing.iter()
     }
 
     /// Directories that would be watched if they existed.
@@ -77,16 +80,16 @@ impl Places {
 
     /// Whether `path` is one of the directories themselves.
     pub(super) fn is_dir(&self, path: &Path) -> bool {
-        self.there.iter().any(|place| place.dir == path)
+        self.existing.iter().any(|place| place.dir == path)
     }
 
     /// What `path` stands for, if it matters.
-    pub(super) fn find(&self, path: &Path) -> Option<Name> {
+    pub(super) fn find(&self, path: &Path) -> Option<WatchedName> {
         let (dir, name) = (path.parent()?, path.file_name()?);
-        self.there.iter().find(|place| place.dir == dir)?.names.get(name).copied()
+        self.existing.iter().find(|place| place.dir == dir)?.names.get(name).copied()
     }
 
-    fn add(&mut self, path: &Path, name: Name) {
+    fn add(&mut self, path: &Path, name: WatchedName) {
         let Some(file_name) = path.file_name().map(OsStr::to_owned) else { return };
         let Some((dir, id)) = identify(parent(path)) else {
             self.missing.insert(parent(path).to_owned());
@@ -94,11 +97,11 @@ impl Places {
         };
         // By identity: a directory reached by two paths has one watch, and its
         // events carry one of them.
-        let at = self.there.iter().position(|place| place.id == id).unwrap_or_else(|| {
-            self.there.push(Place { dir, id, names: BTreeMap::new() });
-            self.there.len() - 1
+        let at = self.existing.iter().position(|place| place.id == id).unwrap_or_else(|| {
+            self.existing.push(WatchedDirectory { dir, id, names: BTreeMap::new() });
+            self.existing.len() - 1
         });
-        self.there[at].names.entry(file_name).or_insert(name);
+        self.existing[at].names.entry(file_name).or_insert(name);
     }
 }
 
@@ -106,7 +109,7 @@ impl Places {
 fn steps(path: &Path) -> Vec<PathBuf> {
     let mut steps = vec![path.to_owned()];
     while let Some(last) = steps.last()
-        && steps.len() <= MOST_LINKS
+        && steps.len() <= MAX_LINKS
         && let Ok(target) = fs::read_link(last)
     {
         let step = parent(last).join(target);
@@ -140,10 +143,10 @@ mod tests {
         symlink("../releases/now.db", root.join("data/experts.db")).unwrap();
         symlink(root.join("mnt/volume/real.db"), root.join("releases/now.db")).unwrap();
 
-        let places = Places::of(&root.join("data/experts.db"), &root.join("data/marker"));
+        let places = WatchedPaths::of(&root.join("data/experts.db"), &root.join("data/marker"));
 
-        let step = Some(Name { of: Of::Database, is_step: true });
-        let beside = Some(Name { of: Of::Database, is_step: false });
+        let step = Some(WatchedName { file: WatchedFile::Database, is_step: true });
+        let beside = Some(WatchedName { file: WatchedFile::Database, is_step: false });
         let table = [
             ("data/experts.db", step),
             ("releases/now.db", step),
@@ -152,7 +155,7 @@ mod tests {
             ("mnt/volume/real.db-journal", beside),
             ("mnt/volume/real.db-shm", None),
             ("mnt/volume/other.db", None),
-            ("data/marker", Some(Name { of: Of::Marker, is_step: true })),
+            ("data/marker", Some(WatchedName { file: WatchedFile::Marker, is_step: true })),
             ("data/marker-wal", None),
         ];
         for (path, expected) in table {
@@ -163,30 +166,30 @@ mod tests {
     }
 
     #[test]
-    fn a_directory_reached_by_two_paths_is_one_place() {
+    fn a_directory_reached_by_two_paths_is_watched_once() {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir(temp.path().join("data")).unwrap();
         symlink("data", temp.path().join("alias")).unwrap();
-        let places = Places::of(&temp.path().join("data/db"), &temp.path().join("alias/marker"));
+        let places = WatchedPaths::of(&temp.path().join("data/db"), &temp.path().join("alias/marker"));
         assert_eq!(places.iter().count(), 1);
     }
 
     #[test]
-    fn what_does_not_exist_is_no_place_and_a_circle_of_links_ends() {
+    fn a_missing_directory_is_not_watched_and_a_circle_of_links_ends() {
         let temp = tempfile::tempdir().unwrap();
         symlink("b", temp.path().join("a")).unwrap();
         symlink("a", temp.path().join("b")).unwrap();
-        let places = Places::of(&temp.path().join("a"), &temp.path().join("gone/marker"));
+        let places = WatchedPaths::of(&temp.path().join("a"), &temp.path().join("gone/marker"));
         assert_eq!(places.iter().count(), 1);
         assert!(places.missing().eq([temp.path().join("gone")]));
     }
 
     #[test]
-    fn a_directory_made_anew_is_another_place() {
+    fn a_recreated_directory_is_another_directory() {
         let temp = tempfile::tempdir().unwrap();
         let (data, aside) = (temp.path().join("data"), temp.path().join("aside"));
         fs::create_dir(&data).unwrap();
-        let of = || Places::of(&data.join("db"), &data.join("marker"));
+        let of = || WatchedPaths::of(&data.join("db"), &data.join("marker"));
         let before = of();
         assert_eq!(of(), before);
         fs::rename(&data, &aside).unwrap();

@@ -9,23 +9,23 @@ use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 use notify::EventKind;
 use notify::event::{AccessKind, AccessMode, Flag};
 
-use super::paths::Of;
+use super::paths::WatchedFile;
 
 /// A directory with a database and a marker, and a watch on both.
-struct World {
+struct WatchFixture {
     temp: tempfile::TempDir,
     hints: Hints,
     watch: Watch,
 }
 
-impl World {
+impl WatchFixture {
     fn new(mode: WatchMode) -> Self {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir(temp.path().join("data")).unwrap();
         for file in ["data/experts.db", "data/experts.db-wal", "data/marker"] {
             fs::write(temp.path().join(file), "there before").unwrap();
         }
-        let (watch, hints) = Watch::start(aim(temp.path(), mode)).unwrap();
+        let (watch, hints) = Watch::start(spec(temp.path(), mode)).unwrap();
         Self { temp, hints, watch }
     }
 
@@ -33,7 +33,7 @@ impl World {
     fn with(make: MakeWatcher) -> Self {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir(temp.path().join("data")).unwrap();
-        let aim = aim(temp.path(), WatchMode::Auto);
+        let aim = spec(temp.path(), WatchMode::Auto);
         let (watch, hints) = Watch::start_with(aim, make, Duration::from_millis(20)).unwrap();
         Self { temp, hints, watch }
     }
@@ -47,20 +47,20 @@ impl World {
         file.unwrap().write_all(b"more").unwrap();
     }
 
-    async fn heard(&mut self) -> Hint {
+    async fn next_hint(&mut self) -> Hint {
         tokio::time::timeout(Duration::from_secs(20), self.hints.next()).await.expect("a hint in time")
     }
 
     /// Waits for one certain hint; others may come before it.
-    async fn heard_at_last(&mut self, hint: Hint) {
-        while self.heard().await != hint {}
+    async fn wait_for_hint(&mut self, hint: Hint) {
+        while self.next_hint().await != hint {}
     }
 
     /// Writes until one write is hinted at: the watch may not be set again yet.
-    async fn heard_after_writing(&mut self, name: &str, hint: Hint) {
+    async fn write_until_hint(&mut self, name: &str, hint: Hint) {
         for _ in 0..200 {
             self.append(name);
-            let heard = tokio::time::timeout(Duration::from_millis(100), self.heard_at_last(hint)).await;
+            let heard = tokio::time::timeout(Duration::from_millis(100), self.wait_for_hint(hint)).await;
             if heard.is_ok() {
                 return;
             }
@@ -69,8 +69,8 @@ impl World {
     }
 }
 
-fn aim(root: &Path, mode: WatchMode) -> Aim {
-    Aim {
+fn spec(root: &Path, mode: WatchMode) -> WatchSpec {
+    WatchSpec {
         database: root.join("data/experts.db"),
         marker: root.join("data/marker"),
         mode,
@@ -80,9 +80,9 @@ fn aim(root: &Path, mode: WatchMode) -> Aim {
 
 /// A watcher that is granted and never tells of anything.
 #[derive(Debug)]
-struct Deaf;
+struct SilentWatcher;
 
-impl Watcher for Deaf {
+impl Watcher for SilentWatcher {
     fn new<F: notify::EventHandler>(_: F, _: notify::Config) -> notify::Result<Self> {
         Ok(Self)
     }
@@ -100,7 +100,7 @@ impl Watcher for Deaf {
     }
 }
 
-type Act = fn(&World);
+type Act = fn(&WatchFixture);
 
 const DATABASE_ACTS: [(&str, Act); 7] = [
     ("a commit in WAL mode", |world| world.append("experts.db-wal")),
@@ -140,22 +140,22 @@ const MARKER_ACTS: [(&str, Act); 5] = [
 ];
 
 #[tokio::test]
-async fn every_change_of_database_or_marker_is_hinted_at_by_inotify_and_by_polling() {
+async fn inotify_and_polling_hint_at_every_change() {
     for mode in [WatchMode::Inotify, WatchMode::Auto, WatchMode::Poll] {
         let acts = DATABASE_ACTS.map(|(what, act)| (what, act, Hint::Database));
         let acts = acts.into_iter().chain(MARKER_ACTS.map(|(what, act)| (what, act, Hint::Marker)));
         for (what, act, hint) in acts {
-            let mut world = World::new(mode);
+            let mut world = WatchFixture::new(mode);
             act(&world);
-            assert_eq!(world.heard().await, hint, "{what}, {mode:?}");
+            assert_eq!(world.next_hint().await, hint, "{what}, {mode:?}");
         }
     }
 }
 
 #[tokio::test]
-async fn reading_the_shared_memory_and_other_files_are_hinted_at_by_nobody() {
+async fn reading_the_shared_memory_or_other_files_causes_no_hint() {
     for mode in [WatchMode::Inotify, WatchMode::Auto, WatchMode::Poll] {
-        let mut world = World::new(mode);
+        let mut world = WatchFixture::new(mode);
         fs::read(world.path("experts.db")).unwrap();
         drop(fs::File::options().append(true).open(world.path("experts.db-wal")).unwrap());
         world.append("experts.db-shm");
@@ -164,9 +164,9 @@ async fn reading_the_shared_memory_and_other_files_are_hinted_at_by_nobody() {
         fs::remove_file(world.path("marker")).unwrap();
         // Events keep their order: what follows is heard after all of that.
         world.append("experts.db-wal");
-        assert_eq!(world.heard().await, Hint::Database, "{mode:?}");
+        assert_eq!(world.next_hint().await, Hint::Database, "{mode:?}");
         world.append("marker");
-        world.heard_at_last(Hint::Marker).await;
+        world.wait_for_hint(Hint::Marker).await;
     }
 }
 
@@ -178,58 +178,58 @@ async fn a_commit_to_a_database_behind_a_link_is_hinted_at() {
     }
     let link = temp.path().join("data/experts.db");
     symlink("../first/real.db", &link).unwrap();
-    let (watch, hints) = Watch::start(aim(temp.path(), WatchMode::Inotify)).unwrap();
-    let mut world = World { temp, hints, watch };
+    let (watch, hints) = Watch::start(spec(temp.path(), WatchMode::Inotify)).unwrap();
+    let mut world = WatchFixture { temp, hints, watch };
 
     world.append("../first/real.db-wal");
-    assert_eq!(world.heard().await, Hint::Database);
+    assert_eq!(world.next_hint().await, Hint::Database);
 
     symlink("../second/real.db", world.path("new")).unwrap();
     fs::rename(world.path("new"), &link).unwrap();
-    world.heard_at_last(Hint::Everything).await;
-    world.heard_after_writing("../second/real.db-wal", Hint::Database).await;
+    world.wait_for_hint(Hint::Everything).await;
+    world.write_until_hint("../second/real.db-wal", Hint::Database).await;
 }
 
 #[tokio::test]
 async fn a_directory_that_comes_late_goes_or_is_replaced_is_watched_again() {
     for mode in [WatchMode::Inotify, WatchMode::Auto] {
         let temp = tempfile::tempdir().unwrap();
-        let (watch, hints) = Watch::start(aim(temp.path(), mode)).unwrap();
-        let mut world = World { temp, hints, watch };
+        let (watch, hints) = Watch::start(spec(temp.path(), mode)).unwrap();
+        let mut world = WatchFixture { temp, hints, watch };
         let data = world.path("");
 
         fs::create_dir(&data).unwrap();
-        world.heard_at_last(Hint::Everything).await;
-        world.heard_after_writing("experts.db-wal", Hint::Database).await;
+        world.wait_for_hint(Hint::Everything).await;
+        world.write_until_hint("experts.db-wal", Hint::Database).await;
 
         fs::remove_dir_all(&data).unwrap();
         fs::create_dir(&data).unwrap();
-        world.heard_at_last(Hint::Everything).await;
-        world.heard_after_writing("marker", Hint::Marker).await;
+        world.wait_for_hint(Hint::Everything).await;
+        world.write_until_hint("marker", Hint::Marker).await;
 
         fs::rename(&data, world.temp.path().join("aside")).unwrap();
         fs::create_dir(&data).unwrap();
-        world.heard_at_last(Hint::Everything).await;
-        world.heard_after_writing("experts.db", Hint::Database).await;
+        world.wait_for_hint(Hint::Everything).await;
+        world.write_until_hint("experts.db", Hint::Database).await;
     }
 }
 
 #[tokio::test]
-async fn a_watch_aimed_elsewhere_hears_the_new_place() {
-    let mut world = World::new(WatchMode::Auto);
+async fn a_retargeted_watch_reports_the_new_directory() {
+    let mut world = WatchFixture::new(WatchMode::Auto);
     let elsewhere = world.temp.path().join("elsewhere");
     fs::create_dir(&elsewhere).unwrap();
-    let old = aim(world.temp.path(), WatchMode::Auto);
-    world.watch.aim(Aim { marker: elsewhere.join("marker"), ..old });
-    world.heard_at_last(Hint::Everything).await;
-    world.heard_after_writing("../elsewhere/marker", Hint::Marker).await;
+    let old = spec(world.temp.path(), WatchMode::Auto);
+    world.watch.retarget(WatchSpec { marker: elsewhere.join("marker"), ..old });
+    world.wait_for_hint(Hint::Everything).await;
+    world.write_until_hint("../elsewhere/marker", Hint::Marker).await;
 }
 
 #[tokio::test]
 async fn where_inotify_is_refused_files_are_polled_until_it_is_granted() {
     let granted = Arc::new(AtomicBool::new(false));
     let asked = Arc::clone(&granted);
-    let mut world = World::with(Box::new(move |ear| {
+    let mut world = WatchFixture::with(Box::new(move |ear| {
         if asked.load(Ordering::SeqCst) {
             inotify(ear)
         } else {
@@ -238,31 +238,31 @@ async fn where_inotify_is_refused_files_are_polled_until_it_is_granted() {
         }
     }));
     world.append("experts.db");
-    assert_eq!(world.heard().await, Hint::Database);
+    assert_eq!(world.next_hint().await, Hint::Database);
     world.append("marker");
-    world.heard_at_last(Hint::Marker).await;
+    world.wait_for_hint(Hint::Marker).await;
 
     granted.store(true, Ordering::SeqCst);
-    world.heard_at_last(Hint::Everything).await;
-    world.heard_after_writing("experts.db-wal", Hint::Database).await;
+    world.wait_for_hint(Hint::Everything).await;
+    world.write_until_hint("experts.db-wal", Hint::Database).await;
 }
 
 #[tokio::test]
 async fn a_file_system_that_gives_no_events_is_found_out_and_polled() {
-    let mut world = World::with(Box::new(|_| Ok(Box::new(Deaf))));
+    let mut world = WatchFixture::with(Box::new(|_| Ok(Box::new(SilentWatcher))));
     world.append("experts.db");
-    assert_eq!(world.heard().await, Hint::Everything);
+    assert_eq!(world.next_hint().await, Hint::Everything);
     world.append("marker");
-    assert_eq!(world.heard().await, Hint::Marker);
+    assert_eq!(world.next_hint().await, Hint::Marker);
 }
 
 /// A sentry that this test drives by hand, on an empty directory.
-fn sentry(root: &Path, mode: WatchMode, make: MakeWatcher) -> Sentry {
+fn file_watcher(root: &Path, mode: WatchMode, make: MakeWatcher) -> FileWatcher {
     let (hints, _) = channel();
-    Sentry::new(aim(root, mode), hints, Arc::default(), make, ASK_AGAIN)
+    FileWatcher::new(spec(root, mode), hints, Arc::default(), make, INOTIFY_RETRY)
 }
 
-fn refuse(_: Ear) -> notify::Result<Box<dyn Watcher + Send>> {
+fn refuse(_: EventHandler) -> notify::Result<Box<dyn Watcher + Send>> {
     Err(notify::Error::new(notify::ErrorKind::MaxFilesWatch))
 }
 
@@ -275,40 +275,40 @@ fn inotify_that_was_refused_is_asked_for_again_only_after_a_while() {
         count.fetch_add(1, Ordering::SeqCst);
         refuse(ear)
     };
-    let mut sentry = sentry(temp.path(), WatchMode::Auto, Box::new(make));
+    let mut sentry = file_watcher(temp.path(), WatchMode::Auto, Box::new(make));
     let start = Instant::now();
     for second in [0, 1, 29, 31, 32, 60, 62] {
-        sentry.round(start + Duration::from_secs(second));
+        sentry.check(start + Duration::from_secs(second));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 3);
-    assert_eq!(sentry.said, Some(Way::Polling));
+    assert_eq!(sentry.logged, Some(Backend::Polling));
 }
 
 #[test]
 fn where_only_inotify_is_allowed_nothing_is_polled() {
     let temp = tempfile::tempdir().unwrap();
-    let mut sentry = sentry(temp.path(), WatchMode::Inotify, Box::new(refuse));
-    sentry.round(Instant::now());
-    assert_eq!(sentry.said, Some(Way::NotAtAll));
+    let mut sentry = file_watcher(temp.path(), WatchMode::Inotify, Box::new(refuse));
+    sentry.check(Instant::now());
+    assert_eq!(sentry.logged, Some(Backend::NotAtAll));
     assert!(sentry.polled.is_none());
 }
 
 #[test]
-fn a_change_that_an_event_explains_later_is_no_silence() {
+fn a_change_explained_by_a_later_event_does_not_count_as_silence() {
     let temp = tempfile::tempdir().unwrap();
     fs::create_dir(temp.path().join("data")).unwrap();
-    let mut sentry = sentry(temp.path(), WatchMode::Auto, Box::new(|_| Ok(Box::new(Deaf))));
+    let mut sentry = file_watcher(temp.path(), WatchMode::Auto, Box::new(|_| Ok(Box::new(SilentWatcher))));
     let start = Instant::now();
-    sentry.round(start);
+    sentry.check(start);
     fs::write(temp.path().join("data/experts.db"), "x").unwrap();
-    sentry.round(start + Duration::from_millis(100));
-    sentry.armed.as_ref().unwrap().heard.count(Of::Database);
-    sentry.round(start + Duration::from_secs(9));
+    sentry.check(start + Duration::from_millis(100));
+    sentry.inotify.as_ref().unwrap().counts.count(WatchedFile::Database);
+    sentry.check(start + Duration::from_secs(9));
     assert!(!sentry.silent);
     fs::write(temp.path().join("data/marker"), "x").unwrap();
-    sentry.round(start + Duration::from_secs(10));
+    sentry.check(start + Duration::from_secs(10));
     assert!(!sentry.silent, "not before its time");
-    sentry.round(start + Duration::from_secs(11));
+    sentry.check(start + Duration::from_secs(11));
     assert!(sentry.silent);
 }
 
@@ -316,17 +316,17 @@ fn a_change_that_an_event_explains_later_is_no_silence() {
 async fn a_queue_that_overflowed_and_an_error_are_hints_for_everything() {
     let temp = tempfile::tempdir().unwrap();
     let (sender, mut hints) = channel();
-    let ear = Ear {
-        places: Places::of(&temp.path().join("db"), &temp.path().join("marker")),
+    let ear = EventHandler {
+        paths: WatchedPaths::of(&temp.path().join("db"), &temp.path().join("marker")),
         hints: sender,
-        heard: Arc::default(),
+        counts: Arc::default(),
         control: Arc::default(),
     };
-    ear.hear(Ok(notify::Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+    ear.handle(Ok(notify::Event::new(EventKind::Other).set_flag(Flag::Rescan)));
     assert_eq!(hints.next().await, Hint::Everything);
-    ear.hear(Err(notify::Error::generic("the queue is gone")));
+    ear.handle(Err(notify::Error::generic("the queue is gone")));
     assert_eq!(hints.next().await, Hint::Everything);
     let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
-    ear.hear(Ok(notify::Event::new(closed).add_path(temp.path().join("marker"))));
-    assert_eq!(ear.heard.counts(), [0, 0]);
+    ear.handle(Ok(notify::Event::new(closed).add_path(temp.path().join("marker"))));
+    assert_eq!(ear.counts.counts(), [0, 0]);
 }

@@ -5,16 +5,16 @@
 use jiff::{SignedDuration, Timestamp};
 
 use crate::adapters::builds::Served;
-use crate::adapters::builds::state::AgentNote;
+use crate::adapters::builds::state::AgentStatus;
 use crate::flows::reconcile::{PassError, Preview};
 
 /// What `status` found.
-pub(super) struct Found<'a> {
+pub(super) struct Status<'a> {
     pub(super) served: &'a Served,
     pub(super) drift: &'a Result<Preview, PassError>,
     /// Whether an agent runs, where that can be known.
     pub(super) agent_runs: Option<bool>,
-    pub(super) note: &'a AgentNote,
+    pub(super) note: &'a AgentStatus,
     /// When the served build was promoted.
     pub(super) promoted: Option<Timestamp>,
     /// Since when an API has not known what is served, though it was to be told.
@@ -22,7 +22,7 @@ pub(super) struct Found<'a> {
 }
 
 /// One line for an operator.
-pub(super) fn advice(found: &Found<'_>) -> String {
+pub(super) fn to_do(found: &Status<'_>) -> String {
     let agent_runs = found.agent_runs == Some(true);
     let preview = match found.drift {
         Err(PassError::Source(_)) => {
@@ -40,7 +40,7 @@ pub(super) fn advice(found: &Found<'_>) -> String {
     if preview.reasons.iter().any(|reason| reason.starts_with("would be refused")) {
         return "see why a guard refuses, under drift; if the table is right, do what it says".to_owned();
     }
-    let waiting = preview.changes || matches!(found.served, Served::Broken { .. });
+    let waiting = preview.changes || matches!(found.served, Served::Damaged { .. });
     match (waiting, agent_runs, failure(found.note)) {
         (false, true, _) if found.stale_since.is_some() => {
             "mend what is said under announced; the agent goes on telling it".to_owned()
@@ -61,14 +61,14 @@ pub(super) fn advice(found: &Found<'_>) -> String {
     }
 }
 
-fn failure(note: &AgentNote) -> Option<&str> {
+fn failure(note: &AgentStatus) -> Option<&str> {
     let last = note.last_pass.as_ref()?;
     matches!(last.outcome.as_str(), "failed" | "refused").then_some(last.message.as_str())
 }
 
 /// How long the served build has been behind the table, or an API behind that
 /// build, whichever is longer; `None` where neither is.
-pub(super) fn behind_for(found: &Found<'_>, now: Timestamp) -> Option<SignedDuration> {
+pub(super) fn behind_for(found: &Status<'_>, now: Timestamp) -> Option<SignedDuration> {
     let stale = found.stale_since.map(|since| now.duration_since(since).max(SignedDuration::ZERO));
     build_behind_for(found, now).max(stale)
 }
@@ -78,13 +78,13 @@ pub(super) fn behind_for(found: &Found<'_>, now: Timestamp) -> Option<SignedDura
 ///
 /// A running agent knows when the first change came that is not served. Without
 /// one nobody saw it, and the time since the last promotion stands for it.
-fn build_behind_for(found: &Found<'_>, now: Timestamp) -> Option<SignedDuration> {
+fn build_behind_for(found: &Status<'_>, now: Timestamp) -> Option<SignedDuration> {
     let behind = match found.drift {
         Ok(preview) => preview.changes && !preview.held,
         // A table that cannot be read may differ.
         Err(_) => true,
     };
-    if !behind && !matches!(found.served, Served::Broken { .. }) {
+    if !behind && !matches!(found.served, Served::Damaged { .. }) {
         return None;
     }
     let seen = if found.agent_runs == Some(true) { found.note.behind_since } else { None };
@@ -108,19 +108,19 @@ mod tests {
             removed: 0,
             requests: 0,
             estimated_tokens: 0,
-            left_out: 0,
+            quarantined: 0,
             reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
             held,
             content_hash: None,
         }
     }
 
-    fn found<'a>(
+    fn status<'a>(
         drift: &'a Result<Preview, PassError>,
         agent_runs: Option<bool>,
-        note: &'a AgentNote,
-    ) -> Found<'a> {
-        Found { served: &Served::Nothing, drift, agent_runs, note, promoted: None, stale_since: None }
+        note: &'a AgentStatus,
+    ) -> Status<'a> {
+        Status { served: &Served::Nothing, drift, agent_runs, note, promoted: None, stale_since: None }
     }
 
     fn at(second: i64) -> Timestamp {
@@ -128,16 +128,16 @@ mod tests {
     }
 
     #[test]
-    fn an_operator_is_told_the_one_thing_to_do() {
-        let well = AgentNote::default();
-        let failed = AgentNote {
+    fn operator_gets_the_one_thing_to_do() {
+        let well = AgentStatus::default();
+        let failed = AgentStatus {
             last_pass: Some(LastPass {
                 at: at(0),
                 trigger: "marker".to_owned(),
                 outcome: "failed".to_owned(),
                 message: "no key".to_owned(),
             }),
-            ..AgentNote::default()
+            ..AgentStatus::default()
         };
         let cases = [
             (Ok(preview(false, &[], false)), Some(true), &well, "nothing"),
@@ -151,25 +151,25 @@ mod tests {
             (Err(PassError::Busy), Some(true), &well, "stands in the way"),
         ];
         for (drift, agent_runs, note, expected) in cases {
-            let found = found(&drift, agent_runs, note);
-            let words = advice(&found);
+            let found = status(&drift, agent_runs, note);
+            let words = to_do(&found);
             assert!(words.contains(expected), "{words}, expected {expected}");
         }
     }
 
     #[test]
     fn an_api_that_does_not_know_is_something_to_do_and_calls_a_monitor() {
-        let (note, drift) = (AgentNote::default(), Ok(preview(false, &[], false)));
+        let (note, drift) = (AgentStatus::default(), Ok(preview(false, &[], false)));
         for (agent_runs, expected) in [(true, "goes on telling"), (false, "run `reindexd build`")] {
-            let found = Found { stale_since: Some(at(100)), ..found(&drift, Some(agent_runs), &note) };
+            let found = Status { stale_since: Some(at(100)), ..status(&drift, Some(agent_runs), &note) };
 
-            assert!(advice(&found).contains(expected), "{}", advice(&found));
+            assert!(to_do(&found).contains(expected), "{}", to_do(&found));
             assert_eq!(behind_for(&found, at(160)), Some(SignedDuration::from_secs(60)));
         }
         let (held, later) = (Ok(preview(true, &["held"], true)), Ok(preview(true, &[], false)));
-        let noted = AgentNote { behind_since: Some(at(130)), ..AgentNote::default() };
+        let noted = AgentStatus { behind_since: Some(at(130)), ..AgentStatus::default() };
         for drift in [held, later] {
-            let found = Found { stale_since: Some(at(100)), ..found(&drift, Some(true), &noted) };
+            let found = Status { stale_since: Some(at(100)), ..status(&drift, Some(true), &noted) };
 
             assert_eq!(behind_for(&found, at(160)), Some(SignedDuration::from_secs(60)), "{drift:?}");
         }
@@ -177,7 +177,7 @@ mod tests {
 
     #[test]
     fn a_monitor_is_called_by_the_time_since_the_first_change_that_is_not_served() {
-        let noted = AgentNote { behind_since: Some(at(100)), ..AgentNote::default() };
+        let noted = AgentStatus { behind_since: Some(at(100)), ..AgentStatus::default() };
         let cases = [
             // changes, held, agent runs, promoted, behind for
             (false, false, Some(true), Some(0), None),
@@ -188,7 +188,7 @@ mod tests {
         ];
         for (changes, held, agent_runs, promoted, expected) in cases {
             let drift = Ok(preview(changes, &[], held));
-            let found = Found { promoted: promoted.map(at), ..found(&drift, agent_runs, &noted) };
+            let found = Status { promoted: promoted.map(at), ..status(&drift, agent_runs, &noted) };
 
             let behind = behind_for(&found, at(160)).map(|behind| behind.as_secs());
 

@@ -5,14 +5,14 @@ mod advice;
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Context, DONE, FAILED, announcing, say, say_json, table, warn_only};
-use crate::adapters::builds::state::{self, AgentNote, Hold, State};
-use crate::adapters::builds::{Builds, Served, lock, with_cause};
-use crate::flows::reconcile::{Job, PassError, Preview, preview};
+use super::{Context, DONE, FAILED, announcing, log_warnings, print, print_json, table};
+use crate::adapters::builds::state::{self, AgentStatus, History, Hold};
+use crate::adapters::builds::{Builds, Served, error_chain, lock};
+use crate::flows::reconcile::{PassError, PassOptions, Preview, preview};
 
 /// What `status` can be told.
 #[derive(Debug, clap::Args)]
-pub(super) struct Options {
+pub(super) struct StatusArgs {
     /// Exit 1 if the served build, or an API that was to be told of it, is behind for longer than --max-age
     #[arg(long)]
     check: bool,
@@ -21,43 +21,43 @@ pub(super) struct Options {
     max_age: SignedDuration,
 }
 
-pub(super) fn run(context: &Context, options: &Options) -> u8 {
+pub(super) fn run(context: &Context, options: &StatusArgs) -> u8 {
     let publish = &context.config.publish;
     let builds = match Builds::at(&publish.index, &publish.metadata) {
         Ok(builds) => builds,
-        Err(error) => return super::fail(context.json, super::USAGE, &with_cause(&error)),
+        Err(error) => return super::fail(context.json, super::USAGE, &error_chain(&error)),
     };
     let served = builds.served();
-    let (state, _) = State::load(&builds.layout).unwrap_or_default();
+    let (state, _) = History::load(&builds.layout).unwrap_or_default();
     let (hold, _) = Hold::load(&builds.layout).unwrap_or_default();
-    let drift = context.in_world(&warn_only, |world| preview(world, &Job::default()));
+    let drift = context.with_pass(&log_warnings, |world| preview(world, &PassOptions::default()));
     if matches!(drift, Err(PassError::Stopped)) {
         return context.stopped();
     }
-    let (note, _): (AgentNote, _) = state::load(&state::path(&builds.layout, "agent"));
-    let agent_runs = lock::agent_runs(&builds.layout);
+    let (note, _): (AgentStatus, _) = state::load(&state::path(&builds.layout, "agent"));
+    let agent_runs = lock::is_agent_running(&builds.layout);
     let promoted = served.build().and_then(|build| promoted_at(&state, &build.manifest.id));
-    let told = announcing::standings(
+    let told = announcing::target_states(
         &context.config.announce,
         &state::load_announced(&builds.layout),
         served.build().map(|build| build.manifest.id.as_str()),
         &state,
     );
-    let stale_since = told.iter().filter_map(announcing::Standing::stale_since).min();
+    let stale_since = told.iter().filter_map(announcing::TargetStatus::stale_since).min();
     let found =
-        advice::Found { served: &served, drift: &drift, agent_runs, note: &note, promoted, stale_since };
+        advice::Status { served: &served, drift: &drift, agent_runs, note: &note, promoted, stale_since };
     let behind = advice::behind_for(&found, super::clock());
     let code =
         if options.check && behind.is_some_and(|behind| behind > options.max_age) { FAILED } else { DONE };
-    let to_do = advice::advice(&found);
+    let to_do = advice::to_do(&found);
     let agent = agent(agent_runs, &note);
     if context.json {
         let error = match (&served, &drift) {
-            (_, Err(error)) => Some(error.words()),
-            (Served::Broken { why }, _) => Some(why.clone()),
+            (_, Err(error)) => Some(error.to_line()),
+            (Served::Damaged { why }, _) => Some(why.clone()),
             _ => None,
         };
-        say_json(&json!({
+        print_json(&json!({
             "served": served.build().map(|build| {
                 table::summary(&build.manifest, &table::Spent::known(&build.manifest, &state))
             }),
@@ -72,34 +72,34 @@ pub(super) fn run(context: &Context, options: &Options) -> u8 {
         }));
         return code;
     }
-    say(&words(&served, &drift, &state, hold.as_ref(), &told, &agent));
-    say(&format!("\nto do: {to_do}\n"));
+    print(&describe(&served, &drift, &state, hold.as_ref(), &told, &agent));
+    print(&format!("\nto do: {to_do}\n"));
     code
 }
 
-fn promoted_at(state: &State, id: &str) -> Option<Timestamp> {
+fn promoted_at(state: &History, id: &str) -> Option<Timestamp> {
     state.promotions.iter().rev().find(|one| one.build == id).map(|one| one.at)
 }
 
-fn words(
+fn describe(
     served: &Served,
     drift: &Result<Preview, PassError>,
-    state: &State,
+    state: &History,
     hold: Option<&Hold>,
-    told: &[announcing::Standing],
+    told: &[announcing::TargetStatus],
     agent: &Value,
 ) -> String {
     let now = super::clock();
-    let mut rows = vec![("served", served_words(served, state, now))];
+    let mut rows = vec![("served", describe_served(served, state, now))];
     // The making of an adopted build was not ours to measure.
     if let Some(build) = served.build().filter(|build| !build.manifest.adopted) {
         let spent = table::Spent::known(&build.manifest, state);
-        let words = format!("{}: {}", table::milliseconds(spent.total), table::phases(&spent.phases));
+        let words = format!("{}: {}", table::milliseconds(spent.total), table::stage_times(&spent.phases));
         rows.push(("took", words));
     }
-    rows.push(("drift", drift_words(drift)));
+    rows.push(("drift", describe_drift(drift)));
     if let Some(left_out) =
-        served.build().map(|build| build.manifest.left_out.len()).filter(|count| *count > 0)
+        served.build().map(|build| build.manifest.quarantined.len()).filter(|count| *count > 0)
     {
         rows.push(("left out", format!("{left_out} rows that cannot be indexed; see the manifest")));
     }
@@ -118,15 +118,15 @@ fn words(
         let error = last.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
         rows.push(("last attempt", format!("{} {}{error}", last.outcome, table::ago(last.at, now))));
     }
-    rows.extend(told.iter().map(|target| ("announced", target.words(now))));
+    rows.extend(told.iter().map(|target| ("announced", target.to_line(now))));
     rows.push(("agent", agent.get("words").and_then(Value::as_str).unwrap_or("not running").to_owned()));
     table::pairs(&rows)
 }
 
-fn served_words(served: &Served, state: &State, now: Timestamp) -> String {
+fn describe_served(served: &Served, state: &History, now: Timestamp) -> String {
     match served {
         Served::Nothing => "nothing yet".to_owned(),
-        Served::Broken { why } => format!("damaged: {why}"),
+        Served::Damaged { why } => format!("damaged: {why}"),
         Served::Build(build) => {
             let manifest = &build.manifest;
             let promoted = promoted_at(state, &manifest.id);
@@ -139,9 +139,9 @@ fn served_words(served: &Served, state: &State, now: Timestamp) -> String {
     }
 }
 
-fn drift_words(drift: &Result<Preview, PassError>) -> String {
+fn describe_drift(drift: &Result<Preview, PassError>) -> String {
     match drift {
-        Err(error) => format!("unknown: {}", error.words()),
+        Err(error) => format!("unknown: {}", error.to_line()),
         Ok(preview) if !preview.changes => "none".to_owned(),
         Ok(preview) => format!(
             "{} to embed, {} metadata only, {} removed ({})",
@@ -154,10 +154,10 @@ fn drift_words(drift: &Result<Preview, PassError>) -> String {
 }
 
 /// The agent, by its lock and by its own last words.
-fn agent(runs: Option<bool>, note: &AgentNote) -> Value {
+fn agent(runs: Option<bool>, note: &AgentStatus) -> Value {
     let now = super::clock();
     let state = match runs {
-        Some(true) => format!("running, {}", note.phase),
+        Some(true) => format!("running, {}", note.state),
         Some(false) => "not running".to_owned(),
         None => "unknown: its lock cannot be read".to_owned(),
     };
@@ -173,7 +173,7 @@ fn agent(runs: Option<bool>, note: &AgentNote) -> Value {
         "running": runs,
         "words": words,
         "started": note.started,
-        "phase": note.phase,
+        "phase": note.state,
         "watch": note.watch,
         "behind_since": note.behind_since,
         "retry_at": note.retry_at,

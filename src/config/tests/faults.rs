@@ -29,7 +29,7 @@ const SLIPS: &[(&str, &str)] = &[
 #[test]
 fn a_slip_in_the_file_is_answered_with_key_line_and_way_out() {
     for &(text, expected) in SLIPS {
-        let complaint = Host::with_settings(text).complaint();
+        let complaint = SettingsFixture::with_settings(text).error_text();
         assert!(complaint.contains(expected), "{text:?}\n  {complaint}");
         assert!(!complaint.contains('\n') && !complaint.contains("hunter2"), "{complaint}");
     }
@@ -102,7 +102,7 @@ const OUT_OF_RANGE: &[(&str, &str)] = &[
 #[test]
 fn a_value_out_of_range_is_answered_with_key_value_place_and_range() {
     for &(text, expected) in OUT_OF_RANGE {
-        let complaint = Host::with_settings(text).complaint();
+        let complaint = SettingsFixture::with_settings(text).error_text();
         assert!(complaint.contains(expected), "{text:?}\n  {complaint}");
         assert!(!complaint.contains('\n') && !complaint.contains("hunter2"), "{complaint}");
     }
@@ -125,7 +125,7 @@ const BAD_VARIABLES: &[(&str, &str, &str)] = &[
 #[test]
 fn a_bad_variable_is_answered_by_its_name() {
     for &(name, value, expected) in BAD_VARIABLES {
-        let complaint = Host::new().env(name, value).complaint();
+        let complaint = SettingsFixture::new().env(name, value).error_text();
         assert!(complaint.contains(expected), "{name}={value}\n  {complaint}");
         assert!(!complaint.contains("hunter2"), "{complaint}");
     }
@@ -133,7 +133,7 @@ fn a_bad_variable_is_answered_by_its_name() {
 
 #[test]
 fn everything_at_the_edge_of_its_range_is_taken() {
-    let config = Host::with_settings(
+    let config = SettingsFixture::with_settings(
         "\u{feff}[trigger]\r\nquiet='0s'\r\nmax_wait='0s'\r\nmarker_quiet='0ms'\r\nresync='100ms'\r\non=['marker']\r\n\
          watch='poll'\r\n[embedding]\r\ndimension=65536\r\nconcurrency=64\r\nretry_budget='0s'\r\ntask_type=''\r\n\
          [publish]\r\nkeep=2\r\n[guard]\r\nmax_shrink=1\r\nmax_texts=9223372036854775807\r\n\
@@ -141,7 +141,7 @@ fn everything_at_the_edge_of_its_range_is_taken() {
     )
     .config();
     assert_eq!(config.trigger.max_wait, Duration::ZERO);
-    assert_eq!(config.trigger.on, On { database: false, marker: true });
+    assert_eq!(config.trigger.on, TriggerOn { database: false, marker: true });
     assert_eq!(config.embedding.task_type, None);
     assert!(config.guard.max_shrink > 0.999);
     assert_eq!(config.guard.max_texts, i64::MAX.unsigned_abs());
@@ -150,20 +150,20 @@ fn everything_at_the_edge_of_its_range_is_taken() {
 
 #[test]
 fn announcements_are_kept_in_order() {
-    let config = Host::with_settings(
+    let config = SettingsFixture::with_settings(
         "[[announce]]\ncommand=['/bin/tell', 'a b']\nconfirm='http://h/health'\ntoken_file='t'\n\
          [[announce]]\npost='http://127.0.0.1:8000/admin/reload?now=1'\ntimeout='3s'\n",
     )
     .config();
     let expected = [
-        Announce {
-            how: How::Command(vec!["/bin/tell".to_owned(), "a b".to_owned()]),
+        AnnounceSettings {
+            method: AnnounceMethod::Command(vec!["/bin/tell".to_owned(), "a b".to_owned()]),
             confirm: Some("http://h/health".to_owned()),
             token_file: Some("t".into()),
             timeout: seconds(10),
         },
-        Announce {
-            how: How::Post("http://127.0.0.1:8000/admin/reload?now=1".to_owned()),
+        AnnounceSettings {
+            method: AnnounceMethod::Post("http://127.0.0.1:8000/admin/reload?now=1".to_owned()),
             confirm: None,
             token_file: None,
             timeout: seconds(3),

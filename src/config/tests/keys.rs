@@ -4,14 +4,14 @@ use super::*;
 
 #[test]
 fn the_key_is_taken_from_the_first_place_that_has_one() {
-    let mut host = Host::with_settings("[embedding]\napi_key_file='keys/main'\n")
+    let mut host = SettingsFixture::with_settings("[embedding]\napi_key_file='keys/main'\n")
         .file("keys/main", "from-file\n")
         .file("credentials/embedding-api-key", "from-credential\r\n")
         .env("GOOGLE_API_KEY", "from-google\n")
         .env("GEMINI_API_KEY", "from-gemini");
     let credentials = host.path("credentials");
     host = host.env("CREDENTIALS_DIRECTORY", credentials.clone());
-    let taken = |host: &Host| {
+    let taken = |host: &SettingsFixture| {
         let loaded = host.load().unwrap();
         let origin = loaded.origin("embedding.api_key").1.to_owned();
         (loaded.config.embedding.api_key.map(|key| key.expose().to_owned()).unwrap_or_default(), origin)
@@ -41,12 +41,12 @@ fn a_key_file_that_holds_no_key_is_named_and_not_quoted() {
         (Some(b"hunter2\xff"), "is not UTF-8 in line 1"),
         (None, "does not exist"),
     ] {
-        let mut host =
-            Host::with_settings("[embedding]\napi_key_file='key'\n").env("GOOGLE_API_KEY", "other");
+        let mut host = SettingsFixture::with_settings("[embedding]\napi_key_file='key'\n")
+            .env("GOOGLE_API_KEY", "other");
         if let Some(text) = text {
             host = host.file("key", text);
         }
-        let complaint = host.complaint();
+        let complaint = host.error_text();
         assert!(
             complaint.starts_with("key file ") && complaint.ends_with(&format!("/key {fault}")),
             "{complaint}"
@@ -56,12 +56,12 @@ fn a_key_file_that_holds_no_key_is_named_and_not_quoted() {
 }
 
 #[test]
-fn a_key_that_nobody_needs_is_not_looked_for() {
-    let mut host =
-        Host::with_settings("[embedding]\napi_key_file='missing'\n").file("c/embedding-api-key", "\0");
+fn a_key_that_is_not_needed_is_not_read() {
+    let mut host = SettingsFixture::with_settings("[embedding]\napi_key_file='missing'\n")
+        .file("c/embedding-api-key", "\0");
     let credentials = host.path("c");
     host = host.env("CREDENTIALS_DIRECTORY", credentials);
-    assert!(host.complaint().contains("/missing does not exist"));
+    assert!(host.error_text().contains("/missing does not exist"));
 
     host.key = false;
     assert_eq!(host.config().embedding.api_key, None);
@@ -71,7 +71,7 @@ fn a_key_that_nobody_needs_is_not_looked_for() {
 
 #[test]
 fn an_empty_credential_counts_as_unset_as_an_empty_variable_does() {
-    let host = Host::new().file("c/embedding-api-key", "\n");
+    let host = SettingsFixture::new().file("c/embedding-api-key", "\n");
     let directory = host.path("c");
 
     let loaded = host.env("CREDENTIALS_DIRECTORY", directory).env("GOOGLE_API_KEY", "k").load().unwrap();
@@ -81,16 +81,21 @@ fn an_empty_credential_counts_as_unset_as_an_empty_variable_does() {
 
 #[test]
 fn a_key_never_prints() {
-    let loaded = Host::new().env("GOOGLE_API_KEY", "hunter2").load().unwrap();
+    let loaded = SettingsFixture::new().env("GOOGLE_API_KEY", "hunter2").load().unwrap();
     assert_eq!(loaded.config.embedding.api_key.as_ref().map(ApiKey::expose), Some("hunter2"));
     assert_eq!(loaded.config.embedding.api_key.as_ref().map(ToString::to_string), Some("***".to_owned()));
     assert!(!format!("{loaded:?}{loaded:#?}").contains("hunter2"));
 }
 
 #[test]
-fn a_key_that_would_travel_in_the_open_is_told() {
+fn a_key_that_would_be_sent_unencrypted_is_reported() {
     let note = |base: &str| {
-        Host::new().env("GOOGLE_API_KEY", "k").env("GOOGLE_GEMINI_BASE_URL", base).load().unwrap().notes
+        SettingsFixture::new()
+            .env("GOOGLE_API_KEY", "k")
+            .env("GOOGLE_GEMINI_BASE_URL", base)
+            .load()
+            .unwrap()
+            .notes
     };
     assert!(note("http://proxy.example")[0].contains("unencrypted"));
     assert!(note("http://127.0.0.1:9").is_empty());

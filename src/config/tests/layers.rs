@@ -4,7 +4,7 @@ use super::*;
 
 #[test]
 fn without_any_settings_every_key_has_its_default() {
-    let loaded = Host::new().load().unwrap();
+    let loaded = SettingsFixture::new().load().unwrap();
     assert_eq!(loaded.config, defaults());
     assert!(loaded.notes.is_empty());
     assert!(loaded.origins.iter().all(|setting| setting.origin == "default"));
@@ -12,7 +12,9 @@ fn without_any_settings_every_key_has_its_default() {
 
 #[test]
 fn every_key_is_shown_once_with_its_origin() {
-    let host = Host::with_settings("[[announce]]\npost='http://h/'\nconfirm='http://h/'\ntoken_file='t'\n");
+    let host = SettingsFixture::with_settings(
+        "[[announce]]\npost='http://h/'\nconfirm='http://h/'\ntoken_file='t'\n",
+    );
     let shown: Vec<_> = host.load().unwrap().origins.into_iter().map(|setting| setting.key).collect();
     for (section, keys) in raw::SECTIONS {
         for key in keys.iter().filter(|key| **key != "command") {
@@ -26,13 +28,13 @@ fn every_key_is_shown_once_with_its_origin() {
 #[test]
 fn the_first_settings_file_in_order_is_taken() {
     let level = |word: &str| format!("[log]\nlevel='{word}'\n");
-    let mut host = Host::new()
+    let mut host = SettingsFixture::new()
         .file("flag.toml", level("error"))
         .file("variable.toml", level("warn"))
         .file("reindexd.toml", level("debug"))
         .file("etc/reindexd.toml", level("trace"))
         .env("REINDEXD_CONFIG", "variable.toml");
-    let taken = |host: &Host| {
+    let taken = |host: &SettingsFixture| {
         let config = host.config();
         (config.log.level, config.file.unwrap())
     };
@@ -50,29 +52,29 @@ fn the_first_settings_file_in_order_is_taken() {
 
 #[test]
 fn a_settings_file_named_but_missing_is_refused() {
-    let mut host = Host::with_settings("").env("REINDEXD_CONFIG", "absent.toml");
+    let mut host = SettingsFixture::with_settings("").env("REINDEXD_CONFIG", "absent.toml");
     assert_eq!(
-        host.complaint(),
+        host.error_text(),
         "settings file absent.toml does not exist; it was named by $REINDEXD_CONFIG"
     );
     host.flag = Some("gone.toml".into());
-    assert_eq!(host.complaint(), "settings file gone.toml does not exist; it was named by --config");
+    assert_eq!(host.error_text(), "settings file gone.toml does not exist; it was named by --config");
 }
 
 #[test]
 fn a_settings_file_that_cannot_be_read_is_never_passed_over() {
-    let host = Host::new().file("etc/reindexd.toml", "");
+    let host = SettingsFixture::new().file("etc/reindexd.toml", "");
     fs::create_dir(host.path("reindexd.toml")).unwrap();
-    assert!(host.complaint().contains("reindexd.toml is a directory"), "{}", host.complaint());
-    let host = Host::new().file("reindexd.toml", "#".repeat(1024 * 1024 + 1));
-    assert!(host.complaint().contains("longer than 1048576 bytes"), "{}", host.complaint());
-    let host = Host::new().file("reindexd.toml", b"# \xff");
-    assert!(host.complaint().contains("not UTF-8 in line 1"), "{}", host.complaint());
+    assert!(host.error_text().contains("reindexd.toml is a directory"), "{}", host.error_text());
+    let host = SettingsFixture::new().file("reindexd.toml", "#".repeat(1024 * 1024 + 1));
+    assert!(host.error_text().contains("longer than 1048576 bytes"), "{}", host.error_text());
+    let host = SettingsFixture::new().file("reindexd.toml", b"# \xff");
+    assert!(host.error_text().contains("not UTF-8 in line 1"), "{}", host.error_text());
 }
 
 #[test]
 fn the_environment_of_ingest_py_beats_the_file() {
-    let host = Host::with_settings(
+    let host = SettingsFixture::with_settings(
         "[source]\ndatabase='f.db'\n[embedding]\nmodel='f'\ndimension=1\nbatch_size=1\nbase_url='http://f'\n\
          [publish]\nindex='f.index'\nmetadata='f.json'\n",
     )
@@ -110,14 +112,14 @@ fn an_empty_variable_counts_as_unset() {
         "GOOGLE_API_KEY",
         "METADATA_PATH",
     ];
-    let host = names.into_iter().fold(Host::new(), |host, name| host.env(name, ""));
+    let host = names.into_iter().fold(SettingsFixture::new(), |host, name| host.env(name, ""));
     assert_eq!(host.config(), defaults());
 }
 
 #[test]
 fn dotenv_fills_gaps_only_where_there_is_no_settings_file_and_never_for_the_agent() {
     let text = "\u{feff}export DATABASE_URL='sqlite:///dot.db'\r\nOUTPUT_DIM=256 # c\r\nGEMINI_API_KEY=\"k\"\r\nwhat is this\r\n";
-    let mut host = Host::new().file(".env", text).env("OUTPUT_DIM", "512");
+    let mut host = SettingsFixture::new().file(".env", text).env("OUTPUT_DIM", "512");
     let loaded = host.load().unwrap();
     assert_eq!(loaded.origin("source.database"), ("dot.db", ".env DATABASE_URL"));
     assert_eq!(loaded.origin("embedding.dimension"), ("512", "environment OUTPUT_DIM"));
@@ -133,7 +135,9 @@ fn dotenv_fills_gaps_only_where_there_is_no_settings_file_and_never_for_the_agen
 }
 
 #[test]
-fn a_directory_called_dotenv_is_no_settings_and_a_broken_one_is_refused() {
-    assert_eq!(Host::new().file(".env/pyvenv.cfg", "").config(), defaults());
-    assert!(Host::new().file(".env", b"A=\xff").complaint().contains(".env is not UTF-8 in line 1"));
+fn a_directory_called_dotenv_is_ignored_and_a_broken_dotenv_is_refused() {
+    assert_eq!(SettingsFixture::new().file(".env/pyvenv.cfg", "").config(), defaults());
+    assert!(
+        SettingsFixture::new().file(".env", b"A=\xff").error_text().contains(".env is not UTF-8 in line 1")
+    );
 }

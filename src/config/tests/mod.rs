@@ -13,7 +13,7 @@ use std::fs;
 use super::*;
 
 /// A directory, an environment, and nothing else of the machine.
-struct Host {
+struct SettingsFixture {
     dir: tempfile::TempDir,
     env: BTreeMap<String, OsString>,
     flag: Option<PathBuf>,
@@ -21,7 +21,7 @@ struct Host {
     key: bool,
 }
 
-impl Host {
+impl SettingsFixture {
     fn new() -> Self {
         Self { dir: tempfile::tempdir().unwrap(), env: BTreeMap::new(), flag: None, dotenv: true, key: true }
     }
@@ -62,7 +62,7 @@ impl Host {
     }
 
     /// The whole complaint, with its causes.
-    fn complaint(&self) -> String {
+    fn error_text(&self) -> String {
         let error = self.load().expect_err("these settings should be refused");
         let mut words = error.to_string();
         let mut cause = std::error::Error::source(&error);
@@ -87,10 +87,10 @@ fn seconds(n: u64) -> Duration {
 
 fn defaults() -> Config {
     Config {
-        source: Source { database: "data/experts.db".into() },
-        trigger: Trigger {
+        source: SourceSettings { database: "data/experts.db".into() },
+        trigger: TriggerSettings {
             marker: "data/tagging-complete".into(),
-            on: On { database: true, marker: true },
+            on: TriggerOn { database: true, marker: true },
             quiet: seconds(30),
             max_wait: seconds(600),
             marker_quiet: Duration::from_millis(250),
@@ -98,7 +98,7 @@ fn defaults() -> Config {
             watch: WatchMode::Auto,
             poll_interval: seconds(2),
         },
-        embedding: Embedding {
+        embedding: EmbeddingSettings {
             provider: Provider::Gemini,
             model: "gemini-embedding-001".to_owned(),
             dimension: 768,
@@ -111,10 +111,14 @@ fn defaults() -> Config {
             request_timeout: seconds(60),
             retry_budget: seconds(600),
         },
-        publish: Publish { index: "data/faiss.index".into(), metadata: "data/metadata.json".into(), keep: 3 },
-        guard: Guard { max_shrink: 0.3, max_texts: 0, quarantine: 0 },
+        publish: PublishSettings {
+            index: "data/faiss.index".into(),
+            metadata: "data/metadata.json".into(),
+            keep: 3,
+        },
+        guard: GuardSettings { max_shrink: 0.3, max_texts: 0, quarantine: 0 },
         announce: Vec::new(),
-        log: Log { level: "info".to_owned(), format: LogFormat::Auto },
+        log: LogSettings { level: "info".to_owned(), format: LogFormat::Auto },
         file: None,
     }
 }

@@ -2,7 +2,7 @@
 
 use super::*;
 
-fn space_of(host: &Host) -> (String, String, usize, Option<String>) {
+fn space_of(host: &SettingsFixture) -> (String, String, usize, Option<String>) {
     let space = host.config().space(|| "r1".to_owned());
     (space.provider, space.model, space.dimension, space.task_type)
 }
@@ -29,7 +29,7 @@ const SPACES: &[(&str, &str, &str, usize, Option<&str>)] = &[
 #[test]
 fn each_provider_brings_its_own_defaults() {
     for &(text, provider, model, dimension, task_type) in SPACES {
-        let found = space_of(&Host::with_settings(&format!("[embedding]\n{text}\n")));
+        let found = space_of(&SettingsFixture::with_settings(&format!("[embedding]\n{text}\n")));
         let expected = (provider.to_owned(), model.to_owned(), dimension, task_type.map(str::to_owned));
         assert_eq!(found, expected, "{text:?}");
     }
@@ -54,7 +54,7 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
 #[test]
 fn what_a_provider_cannot_do_is_refused() {
     for &(text, expected) in IMPOSSIBLE {
-        let complaint = Host::with_settings(&format!("[embedding]\n{text}\n")).complaint();
+        let complaint = SettingsFixture::with_settings(&format!("[embedding]\n{text}\n")).error_text();
         assert!(complaint.contains(expected), "{text:?}\n  {complaint}");
     }
 }
@@ -63,7 +63,7 @@ fn what_a_provider_cannot_do_is_refused() {
 fn variables_of_gemini_alone_do_not_reach_another_provider() {
     let local = cfg!(feature = "local").then_some("local");
     for provider in ["openai"].into_iter().chain(local) {
-        let host = Host::with_settings(&format!("[embedding]\nprovider='{provider}'\n"))
+        let host = SettingsFixture::with_settings(&format!("[embedding]\nprovider='{provider}'\n"))
             .env("GOOGLE_GEMINI_BASE_URL", "http://127.0.0.1:9")
             .env("GOOGLE_API_KEY", "g");
         let embedding = host.config().embedding;
@@ -73,17 +73,18 @@ fn variables_of_gemini_alone_do_not_reach_another_provider() {
 
 #[test]
 fn model_and_dimension_from_the_environment_reach_whatever_provider_the_file_names() {
-    let openai = Host::with_settings("[embedding]\nprovider='openai'\n")
+    let openai = SettingsFixture::with_settings("[embedding]\nprovider='openai'\n")
         .env("EMBEDDING_MODEL", "x")
         .env("OUTPUT_DIM", "8");
     assert_eq!(space_of(&openai), ("openai".to_owned(), "x".to_owned(), 8, None));
 }
 
 #[test]
-fn a_provider_chosen_above_sets_aside_what_the_layer_below_said_of_another() {
+fn a_provider_chosen_in_a_higher_layer_ignores_the_keys_of_another() {
     let file =
         "[embedding]\nmodel='gemini-embedding-001'\ndimension=768\napi_key_file='key'\nconcurrency=2\n";
-    let host = Host::with_settings(file).env("EMBEDDING_PROVIDER", "openai").env("OPENAI_API_KEY", "o");
+    let host =
+        SettingsFixture::with_settings(file).env("EMBEDDING_PROVIDER", "openai").env("OPENAI_API_KEY", "o");
     let loaded = host.load().unwrap();
     assert_eq!(loaded.origin("embedding.provider"), ("openai", "environment EMBEDDING_PROVIDER"));
     assert_eq!(loaded.origin("embedding.model"), ("text-embedding-3-small", "default"));
@@ -92,28 +93,29 @@ fn a_provider_chosen_above_sets_aside_what_the_layer_below_said_of_another() {
     assert_eq!(loaded.notes.len(), 1);
     assert!(loaded.notes[0].contains("belong to gemini"), "{:?}", loaded.notes);
 
-    let host = Host::new().file(".env", "EMBEDDING_PROVIDER=openai\nOUTPUT_DIM=512\n");
+    let host = SettingsFixture::new().file(".env", "EMBEDDING_PROVIDER=openai\nOUTPUT_DIM=512\n");
     assert_eq!(space_of(&host).2, 512);
 }
 
 #[cfg(feature = "local")]
 #[test]
-fn what_the_environment_says_of_another_model_is_refused_by_the_one_that_is_built_in() {
-    let host = Host::with_settings("[embedding]\nprovider='local'\n").env("OUTPUT_DIM", "768");
-    assert!(host.complaint().contains("(environment OUTPUT_DIM), expected 384"), "{}", host.complaint());
-    let host = Host::with_settings("[embedding]\nprovider='local'\n").env("EMBEDDING_MODEL", "x");
+fn environment_settings_of_another_model_are_refused_by_the_built_in_one() {
+    let host = SettingsFixture::with_settings("[embedding]\nprovider='local'\n").env("OUTPUT_DIM", "768");
+    assert!(host.error_text().contains("(environment OUTPUT_DIM), expected 384"), "{}", host.error_text());
+    let host = SettingsFixture::with_settings("[embedding]\nprovider='local'\n").env("EMBEDDING_MODEL", "x");
     assert!(
-        host.complaint().contains("(environment EMBEDDING_MODEL), expected para"),
+        host.error_text().contains("(environment EMBEDDING_MODEL), expected para"),
         "{}",
-        host.complaint()
+        host.error_text()
     );
 }
 
 #[cfg(feature = "local")]
 #[test]
-fn the_built_in_model_can_be_tried_beside_the_dotenv_of_ingest_py() {
+fn the_built_in_model_can_be_tried_with_the_dotenv_of_ingest_py() {
     let dotenv = "EMBEDDING_MODEL=gemini-embedding-001\nOUTPUT_DIM=768\nINGEST_BATCH_SIZE=10\n";
-    let loaded = Host::new().file(".env", dotenv).env("EMBEDDING_PROVIDER", "local").load().unwrap();
+    let loaded =
+        SettingsFixture::new().file(".env", dotenv).env("EMBEDDING_PROVIDER", "local").load().unwrap();
     assert_eq!((loaded.config.embedding.dimension, loaded.config.embedding.batch_size), (384, 10));
     assert_eq!(loaded.notes.len(), 2);
 }
@@ -121,6 +123,6 @@ fn the_built_in_model_can_be_tried_beside_the_dotenv_of_ingest_py() {
 #[cfg(not(feature = "local"))]
 #[test]
 fn a_program_built_without_the_model_says_so() {
-    let host = Host::with_settings("[embedding]\nprovider='local'\n");
+    let host = SettingsFixture::with_settings("[embedding]\nprovider='local'\n");
     assert!(host.complaint().contains("built without the local model"), "{}", host.complaint());
 }

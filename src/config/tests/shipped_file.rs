@@ -17,7 +17,7 @@ fn switched_on(wanted: impl Fn(&str) -> bool) -> String {
 
 #[test]
 fn as_it_stands_it_says_the_defaults() {
-    let config = Host::with_settings(SHIPPED).config();
+    let config = SettingsFixture::with_settings(SHIPPED).config();
     assert_eq!(config, Config { file: config.file.clone(), ..defaults() });
 }
 
@@ -25,7 +25,7 @@ fn as_it_stands_it_says_the_defaults() {
 fn with_every_default_switched_on_it_says_the_same() {
     let without_default = ["base_url", "api_key_file", "post", "command", "confirm", "token_file", "timeout"];
     let text = switched_on(|key| !without_default.contains(&key));
-    let loaded = Host::with_settings(&text).load().unwrap();
+    let loaded = SettingsFixture::with_settings(&text).load().unwrap();
     assert_eq!(loaded.config, Config { file: loaded.config.file.clone(), ..defaults() });
     let from_file = loaded.origins.iter().filter(|setting| setting.origin.starts_with("file ")).count();
     let keys: usize = raw::SECTIONS.iter().map(|(_, keys)| keys.len()).sum();
@@ -51,7 +51,7 @@ fn every_key_stands_in_it_below_its_own_section() {
 #[test]
 fn with_an_announcement_switched_on_it_still_loads() {
     let text = switched_on(|key| ["post", "confirm", "token_file", "timeout"].contains(&key));
-    let config = Host::with_settings(&text.replace("#[[announce]]", "[[announce]]")).config();
+    let config = SettingsFixture::with_settings(&text.replace("#[[announce]]", "[[announce]]")).config();
     assert_eq!(config.announce.len(), 1);
     assert_eq!(config.announce[0].timeout, seconds(10));
 }
@@ -74,13 +74,13 @@ proptest! {
             }
         }
         let text: String = text.into_iter().collect();
-        if let Err(error) = Host::with_settings(&text).load() {
+        if let Err(error) = SettingsFixture::with_settings(&text).load() {
             prop_assert!(!error.to_string().is_empty());
         }
     }
 
     #[test]
     fn no_bytes_make_the_reader_panic(bytes in prop::collection::vec(any::<u8>(), 0..80)) {
-        Host::new().file("reindexd.toml", bytes).load().ok();
+        SettingsFixture::new().file("reindexd.toml", bytes).load().ok();
     }
 }

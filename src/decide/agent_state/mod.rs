@@ -3,10 +3,10 @@
 //! One enum, one total function: [`next`] takes the phase, what happened and
 //! the time, and gives the next phase and the one thing to do. At most one
 //! pass runs at a time, a marker is owed until a pass has answered it, and
-//! nothing follows [`Phase::Stopping`].
+//! nothing follows [`AgentState::Stopping`].
 //!
 //! A commit becomes visible a little after the event that tells of it. So a
-//! look that began within [`VISIBLE_AFTER`] of a hint is repeated until that
+//! look that began within [`COMMIT_VISIBLE_AFTER`] of a hint is repeated until that
 //! time has passed, unless it failed and is tried again anyway.
 //!
 //! Pure: no clock, no log, no waiting. Instants are monotonic, so that a clock
@@ -19,27 +19,27 @@ use std::time::{Duration, Instant};
 use crate::decide::debounce::{Timing, Window, after};
 use crate::domain::pass::{Cure, PassOutcome, PassRequest, Trigger};
 
-pub use attempt::{Look, VISIBLE_AFTER};
+pub use attempt::{Attempt, COMMIT_VISIBLE_AFTER};
 
 mod attempt;
 
 /// The first wait after a failure that time may cure; each further one is twice as long.
 pub const FIRST_RETRY: Duration = Duration::from_secs(30);
 /// The longest wait of our own after a failure, and the one for a quota.
-pub const LONGEST_RETRY: Duration = Duration::from_secs(3600);
+pub const MAX_RETRY_WAIT: Duration = Duration::from_secs(3600);
 /// The shortest wait that a provider can ask for: one that says "at once" each
 /// time must not make us call it in a tight circle.
-const SHORTEST_ASKED: Duration = Duration::from_secs(1);
+const MIN_PROVIDER_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait that a provider can ask for: by then a daily quota is back.
-const LONGEST_ASKED: Duration = Duration::from_secs(24 * 3600);
+const MAX_PROVIDER_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// How soon to try a lock again that another process holds; each further time twice as long.
 const FIRST_LOCK_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait for that lock.
-const LONGEST_LOCK_WAIT: Duration = Duration::from_secs(10);
+const MAX_LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// What the agent is at.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Phase {
+pub enum AgentState {
     /// Nothing has changed since the last attempt.
     Idle {
         /// A marker that a failed pass left: it goes into the next one.
@@ -51,25 +51,25 @@ pub enum Phase {
         window: Window,
     },
     /// The last look followed a hint too closely to be the last word.
-    Repeating {
+    Rechecking {
         /// That look.
-        look: Look,
+        attempt: Attempt,
         /// When to look again.
         at: Instant,
         /// What came in since it began.
         window: Window,
     },
     /// A pass is running.
-    Building {
+    Running {
         /// The pass.
-        look: Look,
+        attempt: Attempt,
         /// What came in since it began, from the first hint on.
         window: Window,
     },
     /// The last pass could not be done, and time may cure it.
     BackingOff {
         /// What is still to be done.
-        look: Look,
+        attempt: Attempt,
         /// When to try again.
         until: Instant,
         /// What came in since the last try.
@@ -96,12 +96,12 @@ pub enum Event {
     /// The slow round found a difference, or an hour had passed.
     Resync,
     /// SIGUSR1.
-    Asked,
+    Requested,
     /// SIGHUP.
     Reload,
     /// The settings were read again, and are in force as far as they could be.
     Reloaded,
-    /// The instant of [`Phase::due`] has come.
+    /// The instant of [`AgentState::due`] has come.
     Due,
     /// The running pass ended.
     Ended {
@@ -117,7 +117,7 @@ pub enum Event {
 /// The one thing to do on the way into the next phase.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
-    /// Wait for the next event, until [`Phase::due`] at the latest.
+    /// Wait for the next event, until [`AgentState::due`] at the latest.
     Wait,
     /// Begin a pass.
     Build(PassRequest),
@@ -129,41 +129,45 @@ pub enum Action {
 
 /// Decides what follows when `event` happens in `phase`.
 #[must_use]
-pub fn next(phase: Phase, event: Event, now: Instant, timing: &Timing) -> (Phase, Action) {
-    if !heeded(event, timing) {
+pub fn next(phase: AgentState, event: Event, now: Instant, timing: &Timing) -> (AgentState, Action) {
+    if !is_enabled(event, timing) {
         return (phase, Action::Wait);
     }
     match phase {
-        Phase::Idle { owed } => idle(owed, event, now, timing),
-        Phase::Settling { window } => settling(window, event, now, timing),
-        Phase::Repeating { look, at, window } => repeating(look, at, window, event, now, timing),
-        Phase::Building { look, window } => building(look, window, event, now, timing),
-        Phase::BackingOff { look, until, window } => backing_off(look, until, window, event, now, timing),
-        Phase::Stopping => (Phase::Stopping, Action::Wait),
+        AgentState::Idle { owed } => idle(owed, event, now, timing),
+        AgentState::Settling { window } => settling(window, event, now, timing),
+        AgentState::Rechecking { attempt: look, at, window } => {
+            rechecking(look, at, window, event, now, timing)
+        }
+        AgentState::Running { attempt: look, window } => running(look, window, event, now, timing),
+        AgentState::BackingOff { attempt: look, until, window } => {
+            backing_off(look, until, window, event, now, timing)
+        }
+        AgentState::Stopping => (AgentState::Stopping, Action::Wait),
     }
 }
 
-impl Phase {
+impl AgentState {
     /// When to say [`Event::Due`]; `None` where only an event can change anything.
     #[must_use]
     pub fn due(&self, timing: &Timing) -> Option<Instant> {
         match self {
-            Self::Idle { .. } | Self::Building { .. } | Self::Stopping => None,
+            Self::Idle { .. } | Self::Running { .. } | Self::Stopping => None,
             Self::Settling { window } => window.due(timing),
-            Self::Repeating { at, window, .. } => Some(earlier(*at, window.due(timing))),
+            Self::Rechecking { at, window, .. } => Some(earlier(*at, window.due(timing))),
             Self::BackingOff { until, window, .. } => Some(earlier(*until, window.urgent_due(timing))),
         }
     }
 }
 
-impl fmt::Display for Phase {
+impl fmt::Display for AgentState {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.write_str(match self {
             Self::Idle { .. } => "idle",
             Self::Settling { .. } => "settling",
-            Self::Repeating { .. } => "repeating",
-            Self::Building { .. } => "building",
-            Self::BackingOff { look, .. } if look.locked_out > 0 => "waiting_for_lock",
+            Self::Rechecking { .. } => "repeating",
+            Self::Running { .. } => "building",
+            Self::BackingOff { attempt: look, .. } if look.lock_failures > 0 => "waiting_for_lock",
             Self::BackingOff { .. } => "backing_off",
             Self::Stopping => "stopping",
         })
@@ -171,12 +175,12 @@ impl fmt::Display for Phase {
 }
 
 /// With `on = ["marker"]` the database is nobody's reason to act, and the other way round.
-fn heeded(event: Event, timing: &Timing) -> bool {
+fn is_enabled(event: Event, timing: &Timing) -> bool {
     match event {
         Event::Database | Event::Resync | Event::Reloaded => timing.on_database,
         Event::Marker => timing.on_marker,
         Event::Started { .. }
-        | Event::Asked
+        | Event::Requested
         | Event::Reload
         | Event::Due
         | Event::Ended { .. }
@@ -184,170 +188,176 @@ fn heeded(event: Event, timing: &Timing) -> bool {
     }
 }
 
-fn idle(owed: bool, event: Event, now: Instant, timing: &Timing) -> (Phase, Action) {
-    let window = Window::owing(owed);
+fn idle(owed: bool, event: Event, now: Instant, timing: &Timing) -> (AgentState, Action) {
+    let window = Window::with_owed_marker(owed);
     match event {
         Event::Started { served, marker_owed } => {
             let marker_owed = marker_owed && timing.on_marker;
             if timing.on_database || marker_owed || !served {
                 let request = PassRequest { trigger: Trigger::Start, full_check: marker_owed };
-                begin(Look::new(request, None, now), Window::default())
+                begin(Attempt::new(request, None, now), Window::default())
             } else {
-                (Phase::Idle { owed }, Action::Wait)
+                (AgentState::Idle { owed }, Action::Wait)
             }
         }
-        Event::Resync => look_at(window.database(Trigger::Resync, now), now),
-        Event::Asked => look_at(window.asked(now), now),
-        Event::Database => (rest(window.database(Trigger::Database, now), timing), Action::Wait),
-        Event::Marker => (rest(window.marker(now), timing), Action::Wait),
-        Event::Reloaded => (rest(window.database(Trigger::Reload, now), timing), Action::Wait),
-        Event::Reload => (Phase::Idle { owed }, Action::Reload),
-        Event::Due | Event::Ended { .. } => (Phase::Idle { owed }, Action::Wait),
-        Event::Stop => (Phase::Stopping, Action::Stop),
+        Event::Resync => start(window.database(Trigger::Resync, now), now),
+        Event::Requested => start(window.request_now(now), now),
+        Event::Database => (wait_for_due(window.database(Trigger::Database, now), timing), Action::Wait),
+        Event::Marker => (wait_for_due(window.marker(now), timing), Action::Wait),
+        Event::Reloaded => (wait_for_due(window.database(Trigger::Reload, now), timing), Action::Wait),
+        Event::Reload => (AgentState::Idle { owed }, Action::Reload),
+        Event::Due | Event::Ended { .. } => (AgentState::Idle { owed }, Action::Wait),
+        Event::Stop => (AgentState::Stopping, Action::Stop),
     }
 }
 
-fn settling(window: Window, event: Event, now: Instant, timing: &Timing) -> (Phase, Action) {
-    let stay = |window, action| (Phase::Settling { window }, action);
+fn settling(window: Window, event: Event, now: Instant, timing: &Timing) -> (AgentState, Action) {
+    let stay = |window, action| (AgentState::Settling { window }, action);
     match event {
-        Event::Due if is_past(window.due(timing), now) => look_at(window, now),
-        Event::Asked => look_at(window.asked(now), now),
+        Event::Due if is_past(window.due(timing), now) => start(window, now),
+        Event::Requested => start(window.request_now(now), now),
         Event::Database => stay(window.database(Trigger::Database, now), Action::Wait),
         Event::Marker => stay(window.marker(now), Action::Wait),
         Event::Resync => stay(resynced(window, now), Action::Wait),
         Event::Reloaded => stay(window.database(Trigger::Reload, now), Action::Wait),
         Event::Reload => stay(window, Action::Reload),
         Event::Started { .. } | Event::Due | Event::Ended { .. } => stay(window, Action::Wait),
-        Event::Stop => (Phase::Stopping, Action::Stop),
+        Event::Stop => (AgentState::Stopping, Action::Stop),
     }
 }
 
-fn repeating(
-    look: Look,
+fn rechecking(
+    look: Attempt,
     at: Instant,
     window: Window,
     event: Event,
     now: Instant,
     timing: &Timing,
-) -> (Phase, Action) {
-    let stay = |window, action| (Phase::Repeating { look, at, window }, action);
+) -> (AgentState, Action) {
+    let stay = |window, action| (AgentState::Rechecking { attempt: look, at, window }, action);
     match event {
         Event::Due if is_past(window.due(timing), now) => {
-            begin(look.overtaken(window, now), Window::default())
+            begin(look.superseded(window, now), Window::default())
         }
         // The window stays open: its hints have a time of their own, and if each
         // repeated look answered them, a steady writer would keep us looking.
-        Event::Due if at <= now => begin(look.repeated(now), window),
-        Event::Asked => begin(look.overtaken(window.asked(now), now), Window::default()),
+        Event::Due if at <= now => begin(look.rechecked(now), window),
+        Event::Requested => begin(look.superseded(window.request_now(now), now), Window::default()),
         Event::Database => stay(window.database(Trigger::Database, now), Action::Wait),
         Event::Marker => stay(window.marker(now), Action::Wait),
         Event::Resync => stay(resynced(window, now), Action::Wait),
         Event::Reloaded => stay(window.database(Trigger::Reload, now), Action::Wait),
         Event::Reload => stay(window, Action::Reload),
         Event::Started { .. } | Event::Due | Event::Ended { .. } => stay(window, Action::Wait),
-        Event::Stop => (Phase::Stopping, Action::Stop),
+        Event::Stop => (AgentState::Stopping, Action::Stop),
     }
 }
 
-fn building(look: Look, window: Window, event: Event, now: Instant, timing: &Timing) -> (Phase, Action) {
-    let stay = |window, action| (Phase::Building { look, window }, action);
+fn running(
+    look: Attempt,
+    window: Window,
+    event: Event,
+    now: Instant,
+    timing: &Timing,
+) -> (AgentState, Action) {
+    let stay = |window, action| (AgentState::Running { attempt: look, window }, action);
     match event {
         Event::Ended { outcome, jitter } => {
             (ended(look, window.after_build(now), outcome, jitter, now, timing), Action::Wait)
         }
-        Event::Asked => stay(window.asked(now), Action::Wait),
+        Event::Requested => stay(window.request_now(now), Action::Wait),
         Event::Database => stay(window.database(Trigger::Database, now), Action::Wait),
         Event::Marker => stay(window.marker(now), Action::Wait),
         Event::Resync => stay(resynced(window, now), Action::Wait),
         Event::Reloaded => stay(window.database(Trigger::Reload, now), Action::Wait),
         Event::Reload => stay(window, Action::Reload),
         Event::Started { .. } | Event::Due => stay(window, Action::Wait),
-        Event::Stop => (Phase::Stopping, Action::Stop),
+        Event::Stop => (AgentState::Stopping, Action::Stop),
     }
 }
 
 fn backing_off(
-    look: Look,
+    look: Attempt,
     until: Instant,
     window: Window,
     event: Event,
     now: Instant,
     timing: &Timing,
-) -> (Phase, Action) {
-    let stay = |window, action| (Phase::BackingOff { look, until, window }, action);
+) -> (AgentState, Action) {
+    let stay = |window, action| (AgentState::BackingOff { attempt: look, until, window }, action);
     match event {
         Event::Due if is_past(window.urgent_due(timing), now) => {
-            begin(look.urged(&window, now), Window::default())
+            begin(look.forced(&window, now), Window::default())
         }
-        Event::Due if until <= now => begin(look.tried_again(&window, now), Window::default()),
-        Event::Asked => begin(look.urged(&window.asked(now), now), Window::default()),
+        Event::Due if until <= now => begin(look.retried(&window, now), Window::default()),
+        Event::Requested => begin(look.forced(&window.request_now(now), now), Window::default()),
         Event::Database => stay(window.database(Trigger::Database, now), Action::Wait),
         Event::Marker => stay(window.marker(now), Action::Wait),
         Event::Resync => stay(resynced(window, now), Action::Wait),
         Event::Reloaded => stay(window.database(Trigger::Reload, now), Action::Wait),
         Event::Reload => stay(window, Action::Reload),
         Event::Started { .. } | Event::Due | Event::Ended { .. } => stay(window, Action::Wait),
-        Event::Stop => (Phase::Stopping, Action::Stop),
+        Event::Stop => (AgentState::Stopping, Action::Stop),
     }
 }
 
 /// Where the end of a pass leads. `window`: what came in while it ran.
 fn ended(
-    look: Look,
+    look: Attempt,
     window: Window,
     outcome: PassOutcome,
     jitter: f64,
     now: Instant,
     timing: &Timing,
-) -> Phase {
-    let back_off = |look, wait| Phase::BackingOff { look, until: after(now, wait), window };
+) -> AgentState {
+    let back_off = |look, wait| AgentState::BackingOff { attempt: look, until: after(now, wait), window };
     match outcome {
-        PassOutcome::Unchanged => match look.repeat_soon(now) {
-            Some(at) => Phase::Repeating { look: look.answered(), at, window },
-            None => rest(window, timing),
+        PassOutcome::Unchanged => match look.recheck_soon(now) {
+            Some(at) => AgentState::Rechecking { attempt: look.recheck_only(), at, window },
+            None => wait_for_due(window, timing),
         },
         // What was not yet visible then is looked for once more, unless hints
         // that came since ask for a look anyway: a steady writer must not make
         // builds follow each other without a pause.
         PassOutcome::Promoted | PassOutcome::Refused | PassOutcome::Held => {
-            match look.repeat_once(&window, now) {
-                Some(at) => Phase::Repeating { look: look.answered(), at, window },
-                None => rest(window, timing),
+            match look.recheck_once(&window, now) {
+                Some(at) => AgentState::Rechecking { attempt: look.recheck_only(), at, window },
+                None => wait_for_due(window, timing),
             }
         }
-        PassOutcome::Failed(Cure::WhenChanged) => match look.repeat_once(&window, now) {
-            Some(at) => Phase::Repeating { look, at, window },
-            None => rest(window.and_owing(look.request.full_check), timing),
+        PassOutcome::Failed(Cure::OnChange) => match look.recheck_once(&window, now) {
+            Some(at) => AgentState::Rechecking { attempt: look, at, window },
+            None => wait_for_due(window.or_owed_marker(look.request.full_check), timing),
         },
         PassOutcome::Failed(Cure::Soon { wait }) => {
             let look = look.failed();
             let own = || retry_wait(look.failures, jitter);
-            back_off(look, wait.map_or_else(own, |asked| asked.clamp(SHORTEST_ASKED, LONGEST_ASKED)))
+            back_off(look, wait.map_or_else(own, |asked| asked.clamp(MIN_PROVIDER_WAIT, MAX_PROVIDER_WAIT)))
         }
-        PassOutcome::Failed(Cure::Hourly) => back_off(look.failed(), LONGEST_RETRY),
+        PassOutcome::Failed(Cure::Hourly) => back_off(look.failed(), MAX_RETRY_WAIT),
         // A pass that stopped though nobody asked it to is simply still owed.
         PassOutcome::Busy | PassOutcome::Stopped => {
-            let look = look.locked_out();
-            back_off(look, lock_wait(look.locked_out))
+            let look = look.lock_failed();
+            back_off(look, lock_wait(look.lock_failures))
         }
     }
 }
 
 /// Where to wait with what the window holds.
-fn rest(window: Window, timing: &Timing) -> Phase {
+fn wait_for_due(window: Window, timing: &Timing) -> AgentState {
     match window.due(timing) {
-        Some(_) => Phase::Settling { window },
-        None => Phase::Idle { owed: window.owes_full_check() },
+        Some(_) => AgentState::Settling { window },
+        None => AgentState::Idle { owed: window.owes_full_check() },
     }
 }
 
 /// Begins a pass that answers the whole window: dirty is cleared before the look.
-fn look_at(window: Window, now: Instant) -> (Phase, Action) {
-    begin(Look::new(window.request(), window.last_hint(), now), Window::default())
+fn start(window: Window, now: Instant) -> (AgentState, Action) {
+    begin(Attempt::new(window.request(), window.last_hint(), now), Window::default())
 }
 
-fn begin(look: Look, window: Window) -> (Phase, Action) {
-    (Phase::Building { look, window }, Action::Build(look.request))
+fn begin(look: Attempt, window: Window) -> (AgentState, Action) {
+    (AgentState::Running { attempt: look, window }, Action::Build(look.request))
 }
 
 /// What the slow round found counts like a hint, but puts off no window that is open already.
@@ -358,12 +368,12 @@ fn resynced(window: Window, now: Instant) -> Window {
 /// The wait after so many failures: doubling, less up to a quarter, so that hosts
 /// that failed together do not come back together.
 fn retry_wait(failures: u32, jitter: f64) -> Duration {
-    let whole = FIRST_RETRY.saturating_mul(2_u32.pow(failures.saturating_sub(1).min(16))).min(LONGEST_RETRY);
+    let whole = FIRST_RETRY.saturating_mul(2_u32.pow(failures.saturating_sub(1).min(16))).min(MAX_RETRY_WAIT);
     whole.saturating_sub(whole.mul_f64(jitter.clamp(0.0, 1.0) / 4.0))
 }
 
 fn lock_wait(tries: u32) -> Duration {
-    FIRST_LOCK_WAIT.saturating_mul(2_u32.pow(tries.saturating_sub(1).min(8))).min(LONGEST_LOCK_WAIT)
+    FIRST_LOCK_WAIT.saturating_mul(2_u32.pow(tries.saturating_sub(1).min(8))).min(MAX_LOCK_WAIT)
 }
 
 fn earlier(at: Instant, other: Option<Instant>) -> Instant {

@@ -17,15 +17,15 @@ const UNCHANGED: Event = ended_in(PassOutcome::Unchanged);
 const PROMOTED: Event = ended_in(PassOutcome::Promoted);
 const BUSY: Event = ended_in(PassOutcome::Busy);
 const SOON: Event = ended_in(PassOutcome::Failed(Cure::Soon { wait: None }));
-const WHEN_CHANGED: Event = ended_in(PassOutcome::Failed(Cure::WhenChanged));
+const ON_CHANGE: Event = ended_in(PassOutcome::Failed(Cure::OnChange));
 
 const fn ended_in(outcome: PassOutcome) -> Event {
     Event::Ended { outcome, jitter: 0.0 }
 }
 
 /// A machine with its own clock, which says [`Event::Due`] at the right moments.
-struct Driven {
-    phase: Phase,
+struct SimulatedAgent {
+    state: AgentState,
     timing: Timing,
     origin: Instant,
     ms: u64,
@@ -33,16 +33,16 @@ struct Driven {
     passes: Vec<(u64, PassRequest)>,
 }
 
-impl Driven {
+impl SimulatedAgent {
     fn new(timing: Timing) -> Self {
-        let phase = Phase::Idle { owed: false };
-        Self { phase, timing, origin: Instant::now(), ms: 0, passes: Vec::new() }
+        let phase = AgentState::Idle { owed: false };
+        Self { state: phase, timing, origin: Instant::now(), ms: 0, passes: Vec::new() }
     }
 
     /// A machine in the middle of the pass that `event` brought about.
-    fn building(timing: Timing, event: Event) -> Self {
+    fn running(timing: Timing, event: Event) -> Self {
         let mut driven = Self::new(timing);
-        driven.tell(event);
+        driven.send(event);
         driven.pass_within(600_000);
         driven
     }
@@ -52,32 +52,32 @@ impl Driven {
     }
 
     fn due(&self) -> Option<u64> {
-        self.phase.due(&self.timing).map(|due| {
+        self.state.due(&self.timing).map(|due| {
             let past = due.saturating_duration_since(self.origin);
             u64::try_from(past.as_nanos().div_ceil(1_000_000)).unwrap()
         })
     }
 
-    fn tell(&mut self, event: Event) -> Action {
-        let (phase, action) = next(self.phase, event, self.now(), &self.timing);
+    fn send(&mut self, event: Event) -> Action {
+        let (phase, action) = next(self.state, event, self.now(), &self.timing);
         if let Action::Build(request) = action {
-            assert!(!self.is_building(), "a second pass at {} ms, on {event:?}", self.ms);
+            assert!(!self.is_running(), "a second pass at {} ms, on {event:?}", self.ms);
             self.passes.push((self.ms, request));
         }
-        self.phase = phase;
+        self.state = phase;
         action
     }
 
-    fn is_building(&self) -> bool {
-        matches!(self.phase, Phase::Building { .. })
+    fn is_running(&self) -> bool {
+        matches!(self.state, AgentState::Running { .. })
     }
 
     /// Lets time pass, stopping at each instant that is due.
-    fn rest(&mut self, ms: u64) {
+    fn advance(&mut self, ms: u64) {
         let end = self.ms + ms;
         while let Some(due) = self.due().filter(|&due| due <= end) {
             self.ms = self.ms.max(due);
-            self.tell(Event::Due);
+            self.send(Event::Due);
         }
         self.ms = end;
     }
@@ -89,7 +89,7 @@ impl Driven {
         while self.passes.len() == begun {
             let due = self.due().filter(|&due| due <= end)?;
             self.ms = self.ms.max(due);
-            self.tell(Event::Due);
+            self.send(Event::Due);
         }
         self.passes.last().map(|&(at, request)| (at - before, request))
     }
@@ -100,20 +100,20 @@ fn pass(trigger: Trigger, full_check: bool) -> PassRequest {
 }
 
 /// One of each phase, none of them due yet.
-fn phases() -> [Phase; 6] {
-    let mut settling = Driven::new(BOTH);
-    settling.tell(Event::Database);
-    let mut repeating = Driven::building(BOTH, Event::Marker);
-    repeating.tell(UNCHANGED);
-    let building = Driven::building(BOTH, Event::Asked);
-    let mut backing_off = Driven::building(BOTH, Event::Asked);
-    backing_off.tell(SOON);
-    let idle = Phase::Idle { owed: false };
-    [idle, settling.phase, repeating.phase, building.phase, backing_off.phase, Phase::Stopping]
+fn states() -> [AgentState; 6] {
+    let mut settling = SimulatedAgent::new(BOTH);
+    settling.send(Event::Database);
+    let mut repeating = SimulatedAgent::running(BOTH, Event::Marker);
+    repeating.send(UNCHANGED);
+    let building = SimulatedAgent::running(BOTH, Event::Requested);
+    let mut backing_off = SimulatedAgent::running(BOTH, Event::Requested);
+    backing_off.send(SOON);
+    let idle = AgentState::Idle { owed: false };
+    [idle, settling.state, repeating.state, building.state, backing_off.state, AgentState::Stopping]
 }
 
 #[test]
-fn every_event_has_its_answer_in_every_phase() {
+fn every_state_handles_every_event() {
     let started = |served, marker_owed| Event::Started { served, marker_owed };
     // What follows: i(dle), s(ettling), r(epeating), b(uilding), o(ff: backing), x: stopping.
     // What is done: nothing, B(uild), R(eload), S(top).
@@ -123,7 +123,7 @@ fn every_event_has_its_answer_in_every_phase() {
         (Event::Database, ["s", "s", "r", "b", "o", "x"]),
         (Event::Marker, ["s", "s", "r", "b", "o", "x"]),
         (Event::Resync, ["bB", "s", "r", "b", "o", "x"]),
-        (Event::Asked, ["bB", "bB", "bB", "b", "bB", "x"]),
+        (Event::Requested, ["bB", "bB", "bB", "b", "bB", "x"]),
         (Event::Reload, ["iR", "sR", "rR", "bR", "oR", "x"]),
         (Event::Reloaded, ["s", "s", "r", "b", "o", "x"]),
         (Event::Due, ["i", "s", "r", "b", "o", "x"]),
@@ -131,7 +131,7 @@ fn every_event_has_its_answer_in_every_phase() {
         (UNCHANGED, ["i", "s", "r", "i", "o", "x"]),
         (ended_in(PassOutcome::Refused), ["i", "s", "r", "i", "o", "x"]),
         (ended_in(PassOutcome::Held), ["i", "s", "r", "i", "o", "x"]),
-        (WHEN_CHANGED, ["i", "s", "r", "i", "o", "x"]),
+        (ON_CHANGE, ["i", "s", "r", "i", "o", "x"]),
         (SOON, ["i", "s", "r", "o", "o", "x"]),
         (ended_in(PassOutcome::Failed(Cure::Hourly)), ["i", "s", "r", "o", "o", "x"]),
         (BUSY, ["i", "s", "r", "o", "o", "x"]),
@@ -139,15 +139,15 @@ fn every_event_has_its_answer_in_every_phase() {
         (Event::Stop, ["xS", "xS", "xS", "xS", "xS", "x"]),
     ];
     for &(event, expected) in table {
-        for (phase, expected) in phases().into_iter().zip(expected) {
+        for (phase, expected) in states().into_iter().zip(expected) {
             let (after, action) = next(phase, event, Instant::now(), &BOTH);
             let after = match after {
-                Phase::Idle { .. } => "i",
-                Phase::Settling { .. } => "s",
-                Phase::Repeating { .. } => "r",
-                Phase::Building { .. } => "b",
-                Phase::BackingOff { .. } => "o",
-                Phase::Stopping => "x",
+                AgentState::Idle { .. } => "i",
+                AgentState::Settling { .. } => "s",
+                AgentState::Rechecking { .. } => "r",
+                AgentState::Running { .. } => "b",
+                AgentState::BackingOff { .. } => "o",
+                AgentState::Stopping => "x",
             };
             let action = match action {
                 Action::Wait => "",
@@ -171,7 +171,7 @@ fn each_event_brings_its_pass_in_its_time() {
         (BOTH, Event::Database, Some((30_000, pass(Trigger::Database, false)))),
         (BOTH, Event::Marker, Some((250, pass(Trigger::Marker, true)))),
         (BOTH, Event::Resync, Some((0, pass(Trigger::Resync, false)))),
-        (BOTH, Event::Asked, Some((0, pass(Trigger::Signal, false)))),
+        (BOTH, Event::Requested, Some((0, pass(Trigger::Signal, false)))),
         (BOTH, Event::Reloaded, Some((30_000, pass(Trigger::Reload, false)))),
         (MARKER_ONLY, started(true, false), None),
         (MARKER_ONLY, started(false, false), Some((0, start))),
@@ -180,32 +180,32 @@ fn each_event_brings_its_pass_in_its_time() {
         (MARKER_ONLY, Event::Resync, None),
         (MARKER_ONLY, Event::Reloaded, None),
         (MARKER_ONLY, Event::Marker, Some((250, pass(Trigger::Marker, true)))),
-        (MARKER_ONLY, Event::Asked, Some((0, pass(Trigger::Signal, false)))),
+        (MARKER_ONLY, Event::Requested, Some((0, pass(Trigger::Signal, false)))),
         (DATABASE_ONLY, started(true, true), Some((0, start))),
         (DATABASE_ONLY, Event::Marker, None),
         (DATABASE_ONLY, Event::Database, Some((30_000, pass(Trigger::Database, false)))),
     ];
     for (timing, event, expected) in table {
-        let mut driven = Driven::new(timing);
-        driven.tell(event);
+        let mut driven = SimulatedAgent::new(timing);
+        driven.send(event);
         let found = driven.passes.last().copied().or_else(|| driven.pass_within(hour));
         assert_eq!(found, expected, "{event:?} with {timing:?}");
     }
 }
 
 #[test]
-fn settings_are_read_again_though_the_database_is_nobodys_reason() {
-    let mut driven = Driven::new(MARKER_ONLY);
-    assert_eq!(driven.tell(Event::Reload), Action::Reload);
-    assert_eq!(driven.phase, Phase::Idle { owed: false });
+fn settings_are_read_again_though_the_database_is_not_a_trigger() {
+    let mut driven = SimulatedAgent::new(MARKER_ONLY);
+    assert_eq!(driven.send(Event::Reload), Action::Reload);
+    assert_eq!(driven.state, AgentState::Idle { owed: false });
 }
 
 #[test]
-fn failures_that_time_may_cure_double_the_wait_up_to_an_hour() {
-    let mut driven = Driven::building(BOTH, Event::Asked);
+fn failures_retried_soon_double_the_wait_up_to_an_hour() {
+    let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
     let mut waits = Vec::new();
     for _ in 0..9 {
-        driven.tell(SOON);
+        driven.send(SOON);
         let (wait, request) = driven.pass_within(4_000_000).unwrap();
         assert_eq!(request, pass(Trigger::Retry, false));
         waits.push(wait / 1000);
@@ -216,9 +216,9 @@ fn failures_that_time_may_cure_double_the_wait_up_to_an_hour() {
 #[test]
 fn jitter_takes_up_to_a_quarter_off_a_wait() {
     for (jitter, expected) in [(0.0, 30_000), (0.5, 26_250), (1.0, 22_500)] {
-        let mut driven = Driven::building(BOTH, Event::Asked);
+        let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
         let outcome = PassOutcome::Failed(Cure::Soon { wait: None });
-        driven.tell(Event::Ended { outcome, jitter });
+        driven.send(Event::Ended { outcome, jitter });
         assert_eq!(driven.pass_within(60_000).map(|(wait, _)| wait), Some(expected));
     }
 }
@@ -235,21 +235,21 @@ fn a_wait_that_the_provider_or_the_lock_names_is_kept() {
         ("the lock", PassOutcome::Busy, 1000),
     ];
     for (what, outcome, expected) in table {
-        let mut driven = Driven::building(BOTH, Event::Asked);
-        driven.tell(ended_in(outcome));
+        let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
+        driven.send(ended_in(outcome));
         assert_eq!(driven.pass_within(100_000_000).map(|(wait, _)| wait), Some(expected), "{what}");
     }
 }
 
 #[test]
-fn a_lock_held_by_another_is_tried_at_rising_intervals_and_is_no_failure() {
-    let mut driven = Driven::building(BOTH, Event::Marker);
+fn a_lock_held_by_another_is_tried_at_rising_intervals_and_is_not_a_failure() {
+    let mut driven = SimulatedAgent::running(BOTH, Event::Marker);
     for expected in [1000, 2000, 4000, 8000, 10_000, 10_000] {
-        driven.tell(BUSY);
-        assert_eq!(driven.phase.to_string(), "waiting_for_lock");
+        driven.send(BUSY);
+        assert_eq!(driven.state.to_string(), "waiting_for_lock");
         assert_eq!(driven.pass_within(60_000), Some((expected, pass(Trigger::Marker, true))));
     }
-    driven.tell(SOON);
+    driven.send(SOON);
     assert_eq!(driven.pass_within(60_000), Some((30_000, pass(Trigger::Retry, true))), "the first failure");
 }
 
@@ -260,19 +260,19 @@ fn a_back_off_is_cut_short_by_marker_and_signal_and_by_nothing_else() {
         (Event::Resync, 29_000, pass(Trigger::Retry, false)),
         (Event::Reloaded, 29_000, pass(Trigger::Retry, false)),
         (Event::Marker, 250, pass(Trigger::Marker, true)),
-        (Event::Asked, 0, pass(Trigger::Signal, false)),
+        (Event::Requested, 0, pass(Trigger::Signal, false)),
     ];
     for (event, wait, request) in table {
-        let mut driven = Driven::building(BOTH, Event::Asked);
-        driven.tell(SOON);
-        driven.rest(1000);
+        let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
+        driven.send(SOON);
+        driven.advance(1000);
         let before = driven.ms;
-        driven.tell(event);
-        if !driven.is_building() {
+        driven.send(event);
+        if !driven.is_running() {
             driven.pass_within(60_000);
         }
         assert_eq!(driven.passes.last(), Some(&(before + wait, request)), "{event:?}");
-        driven.tell(SOON);
+        driven.send(SOON);
         assert_eq!(
             driven.pass_within(100_000).unwrap().0,
             60_000,
@@ -283,26 +283,26 @@ fn a_back_off_is_cut_short_by_marker_and_signal_and_by_nothing_else() {
 
 #[test]
 fn a_change_that_arrives_during_a_build_opens_a_window_of_its_own() {
-    let mut driven = Driven::building(BOTH, Event::Asked);
-    driven.rest(10_000);
-    driven.tell(Event::Database);
-    driven.rest(5000);
-    driven.tell(PROMOTED);
+    let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
+    driven.advance(10_000);
+    driven.send(Event::Database);
+    driven.advance(5000);
+    driven.send(PROMOTED);
     assert_eq!(driven.pass_within(600_000), Some((25_000, pass(Trigger::Database, false))));
 }
 
 #[test]
 fn a_steady_writer_cannot_make_builds_follow_each_other_without_a_pause() {
-    let mut driven = Driven::building(BOTH, Event::Asked);
+    let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
     let mut ends = Vec::new();
     for second in 0..20_000_u64 {
-        driven.tell(Event::Database);
-        driven.rest(1000);
+        driven.send(Event::Database);
+        driven.advance(1000);
         // Every build takes twenty minutes, more than max_wait.
-        if let (true, Some(&(began, _))) = (driven.is_building(), driven.passes.last())
+        if let (true, Some(&(began, _))) = (driven.is_running(), driven.passes.last())
             && driven.ms >= began + 1_200_000
         {
-            driven.tell(PROMOTED);
+            driven.send(PROMOTED);
             ends.push(second * 1000);
         }
     }
@@ -314,56 +314,56 @@ fn a_steady_writer_cannot_make_builds_follow_each_other_without_a_pause() {
 
 #[test]
 fn a_marker_touched_during_a_build_is_acted_on_shortly_after_its_end() {
-    for outcome in [PROMOTED, UNCHANGED, SOON, WHEN_CHANGED, BUSY] {
-        let mut driven = Driven::building(BOTH, Event::Asked);
-        driven.rest(1000);
-        driven.tell(Event::Marker);
-        driven.rest(100_000);
-        driven.tell(outcome);
+    for outcome in [PROMOTED, UNCHANGED, SOON, ON_CHANGE, BUSY] {
+        let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
+        driven.advance(1000);
+        driven.send(Event::Marker);
+        driven.advance(100_000);
+        driven.send(outcome);
         assert_eq!(driven.pass_within(60_000), Some((250, pass(Trigger::Marker, true))), "{outcome:?}");
     }
 }
 
 #[test]
 fn a_signal_during_a_build_is_answered_at_its_end() {
-    for outcome in [PROMOTED, UNCHANGED, SOON, WHEN_CHANGED, BUSY] {
-        let mut driven = Driven::building(BOTH, Event::Resync);
-        driven.rest(1000);
-        driven.tell(Event::Asked);
-        driven.rest(1000);
-        driven.tell(outcome);
+    for outcome in [PROMOTED, UNCHANGED, SOON, ON_CHANGE, BUSY] {
+        let mut driven = SimulatedAgent::running(BOTH, Event::Resync);
+        driven.advance(1000);
+        driven.send(Event::Requested);
+        driven.advance(1000);
+        driven.send(outcome);
         assert_eq!(driven.pass_within(60_000), Some((0, pass(Trigger::Signal, false))), "{outcome:?}");
     }
 }
 
 #[test]
 fn a_marker_that_a_failed_pass_left_goes_into_the_next_one() {
-    let mut driven = Driven::building(BOTH, Event::Marker);
-    driven.rest(5000);
-    driven.tell(WHEN_CHANGED);
-    driven.rest(5000);
+    let mut driven = SimulatedAgent::running(BOTH, Event::Marker);
+    driven.advance(5000);
+    driven.send(ON_CHANGE);
+    driven.advance(5000);
     // One repeated look, since the first followed the marker closely; then rest.
-    driven.tell(WHEN_CHANGED);
-    assert_eq!(driven.phase, Phase::Idle { owed: true });
-    driven.tell(Event::Database);
+    driven.send(ON_CHANGE);
+    assert_eq!(driven.state, AgentState::Idle { owed: true });
+    driven.send(Event::Database);
     assert_eq!(driven.pass_within(60_000), Some((30_000, pass(Trigger::Database, true))));
-    driven.tell(PROMOTED);
-    assert_eq!(driven.phase, Phase::Idle { owed: false });
+    driven.send(PROMOTED);
+    assert_eq!(driven.state, AgentState::Idle { owed: false });
 }
 
 #[test]
 fn a_retry_continues_the_markers_request_where_only_the_marker_counts() {
-    let mut driven = Driven::building(MARKER_ONLY, Event::Marker);
-    driven.tell(SOON);
+    let mut driven = SimulatedAgent::running(MARKER_ONLY, Event::Marker);
+    driven.send(SOON);
     assert_eq!(driven.pass_within(60_000), Some((30_000, pass(Trigger::Retry, true))));
 }
 
 #[test]
-fn a_look_that_follows_a_hint_closely_is_repeated_until_the_commit_is_visible() {
-    let mut driven = Driven::building(BOTH, Event::Marker);
+fn a_scan_soon_after_a_hint_is_repeated_until_the_commit_is_visible() {
+    let mut driven = SimulatedAgent::running(BOTH, Event::Marker);
     let mut looks = Vec::new();
     loop {
-        driven.tell(UNCHANGED);
+        driven.send(UNCHANGED);
         let Some((_, request)) = driven.pass_within(60_000) else { break };
         assert_eq!(request, pass(Trigger::Marker, false), "no second full check");
         looks.push(driven.ms);
@@ -372,48 +372,48 @@ fn a_look_that_follows_a_hint_closely_is_repeated_until_the_commit_is_visible() 
 }
 
 #[test]
-fn a_look_long_after_its_hint_is_not_repeated() {
-    let mut driven = Driven::building(BOTH, Event::Database);
-    driven.tell(UNCHANGED);
-    assert_eq!(driven.phase, Phase::Idle { owed: false });
+fn a_scan_long_after_its_hint_is_not_repeated() {
+    let mut driven = SimulatedAgent::running(BOTH, Event::Database);
+    driven.send(UNCHANGED);
+    assert_eq!(driven.state, AgentState::Idle { owed: false });
 }
 
 #[test]
-fn a_build_that_followed_a_hint_closely_is_followed_by_one_look_unless_another_is_coming() {
-    for outcome in [PROMOTED, WHEN_CHANGED, ended_in(PassOutcome::Refused), ended_in(PassOutcome::Held)] {
-        let mut alone = Driven::building(BOTH, Event::Marker);
-        alone.rest(100);
-        alone.tell(outcome);
+fn a_build_soon_after_a_hint_is_rechecked_once_unless_another_pass_is_due() {
+    for outcome in [PROMOTED, ON_CHANGE, ended_in(PassOutcome::Refused), ended_in(PassOutcome::Held)] {
+        let mut alone = SimulatedAgent::running(BOTH, Event::Marker);
+        alone.advance(100);
+        alone.send(outcome);
         assert_eq!(alone.pass_within(60_000).map(|(wait, _)| wait), Some(1650), "{outcome:?}");
-        alone.tell(UNCHANGED);
+        alone.send(UNCHANGED);
         assert_eq!(alone.pass_within(60_000), None, "{outcome:?}");
 
-        let mut hinted = Driven::building(BOTH, Event::Marker);
-        hinted.rest(100);
-        hinted.tell(Event::Database);
-        hinted.tell(outcome);
+        let mut hinted = SimulatedAgent::running(BOTH, Event::Marker);
+        hinted.advance(100);
+        hinted.send(Event::Database);
+        hinted.send(outcome);
         assert_eq!(hinted.pass_within(60_000).map(|(wait, _)| wait), Some(30_000), "{outcome:?}");
     }
 }
 
 #[test]
-fn a_signal_between_repeated_looks_does_not_end_them_early() {
-    let mut driven = Driven::building(BOTH, Event::Marker);
-    driven.tell(UNCHANGED);
-    driven.rest(100);
-    driven.tell(Event::Asked);
-    driven.tell(UNCHANGED);
-    assert_eq!(driven.phase.to_string(), "repeating");
+fn a_signal_between_rechecks_does_not_end_them_early() {
+    let mut driven = SimulatedAgent::running(BOTH, Event::Marker);
+    driven.send(UNCHANGED);
+    driven.advance(100);
+    driven.send(Event::Requested);
+    driven.send(UNCHANGED);
+    assert_eq!(driven.state.to_string(), "repeating");
 }
 
 #[test]
-fn a_writer_of_other_tables_does_not_keep_us_looking() {
-    let mut driven = Driven::new(BOTH);
+fn a_writer_of_other_tables_does_not_keep_the_agent_scanning() {
+    let mut driven = SimulatedAgent::new(BOTH);
     for _ in 0..36_000 {
-        driven.tell(Event::Database);
-        driven.rest(100);
-        if driven.is_building() {
-            driven.tell(UNCHANGED);
+        driven.send(Event::Database);
+        driven.advance(100);
+        if driven.is_running() {
+            driven.send(UNCHANGED);
         }
     }
     // An hour of it: one window each ten minutes, and its repeated looks.
@@ -422,8 +422,8 @@ fn a_writer_of_other_tables_does_not_keep_us_looking() {
 
 #[derive(Clone, Copy, Debug)]
 enum Step {
-    Rest(u64),
-    Tell(Event),
+    Advance(u64),
+    Send(Event),
     End(PassOutcome),
 }
 
@@ -432,19 +432,19 @@ fn step() -> impl Strategy<Value = Step> {
         Just(Cure::Soon { wait: None }),
         (0_u64..100).prop_map(|secs| Cure::Soon { wait: Some(Duration::from_secs(secs)) }),
         Just(Cure::Hourly),
-        Just(Cure::WhenChanged),
+        Just(Cure::OnChange),
     ];
     prop_oneof![
-        4 => prop_oneof![0_u64..400, 0_u64..40_000, 0_u64..700_000].prop_map(Step::Rest),
+        4 => prop_oneof![0_u64..400, 0_u64..40_000, 0_u64..700_000].prop_map(Step::Advance),
         5 => prop_oneof![
             4 => Just(Event::Database),
             2 => Just(Event::Marker),
             1 => Just(Event::Resync),
-            1 => Just(Event::Asked),
+            1 => Just(Event::Requested),
             1 => Just(Event::Reload),
             1 => Just(Event::Reloaded),
             1 => Just(Event::Due),
-        ].prop_map(Step::Tell),
+        ].prop_map(Step::Send),
         3 => prop_oneof![
             Just(PassOutcome::Promoted),
             Just(PassOutcome::Unchanged),
@@ -457,8 +457,8 @@ fn step() -> impl Strategy<Value = Step> {
 }
 
 /// What an observer outside the machine knows, and holds it to.
-struct Observer {
-    driven: Driven,
+struct MachineObserver {
+    agent: SimulatedAgent,
     seen: usize,
     /// The first hint of the database that no look has followed.
     unseen: Option<u64>,
@@ -470,40 +470,40 @@ struct Observer {
     was_off: bool,
 }
 
-impl Observer {
+impl MachineObserver {
     fn new(timing: Timing) -> Self {
-        let driven = Driven::new(timing);
-        Self { driven, seen: 0, unseen: None, owed: false, touched: None, last_end: 0, was_off: false }
+        let driven = SimulatedAgent::new(timing);
+        Self { agent: driven, seen: 0, unseen: None, owed: false, touched: None, last_end: 0, was_off: false }
     }
 
     fn step(&mut self, step: Step) {
         match step {
-            Step::Rest(ms) => {
+            Step::Advance(ms) => {
                 // In small steps, so that each pass is noticed when it begins.
-                let end = self.driven.ms + ms;
-                while self.driven.ms < end {
+                let end = self.agent.ms + ms;
+                while self.agent.ms < end {
                     let to =
-                        self.driven.due().filter(|&due| due > self.driven.ms).map_or(end, |due| due.min(end));
-                    self.driven.rest(to - self.driven.ms);
+                        self.agent.due().filter(|&due| due > self.agent.ms).map_or(end, |due| due.min(end));
+                    self.agent.advance(to - self.agent.ms);
                     self.check();
                 }
             }
-            Step::Tell(event) => {
+            Step::Send(event) => {
                 match event {
-                    Event::Database => self.unseen = self.unseen.or(Some(self.driven.ms)),
+                    Event::Database => self.unseen = self.unseen.or(Some(self.agent.ms)),
                     Event::Marker => {
                         self.owed = true;
-                        self.touched = self.touched.or(Some(self.driven.ms));
+                        self.touched = self.touched.or(Some(self.agent.ms));
                     }
                     _ => {}
                 }
-                self.driven.tell(event);
+                self.agent.send(event);
             }
-            Step::End(outcome) if self.driven.is_building() => {
-                let answered = outcome.is_answer() && self.driven.passes.last().unwrap().1.full_check;
+            Step::End(outcome) if self.agent.is_running() => {
+                let answered = outcome.is_final() && self.agent.passes.last().unwrap().1.full_check;
                 self.owed = self.touched.is_some() || (self.owed && !answered);
-                self.driven.tell(Event::Ended { outcome, jitter: 0.3 });
-                self.last_end = self.driven.ms;
+                self.agent.send(Event::Ended { outcome, jitter: 0.3 });
+                self.last_end = self.agent.ms;
             }
             Step::End(_) => {}
         }
@@ -511,7 +511,7 @@ impl Observer {
     }
 
     fn check(&mut self) {
-        for &(began, request) in &self.driven.passes[self.seen..] {
+        for &(began, request) in &self.agent.passes[self.seen..] {
             // A repeated look leaves a marker that was touched meanwhile in its window.
             assert!(
                 request.full_check || !self.owed || self.touched.is_some(),
@@ -520,14 +520,14 @@ impl Observer {
             self.unseen = None;
             self.touched = self.touched.filter(|_| !request.full_check);
         }
-        self.seen = self.driven.passes.len();
-        let now = self.driven.ms;
-        let off = matches!(self.driven.phase, Phase::BackingOff { .. });
+        self.seen = self.agent.passes.len();
+        let now = self.agent.ms;
+        let off = matches!(self.agent.state, AgentState::BackingOff { .. });
         if self.was_off && !off {
             self.last_end = self.last_end.max(now);
         }
         self.was_off = off;
-        if self.driven.is_building() {
+        if self.agent.is_running() {
             return;
         }
         if let Some(first) = self.touched {
@@ -545,19 +545,19 @@ proptest! {
     #![proptest_config(ProptestConfig { cases: 500, ..ProptestConfig::default() })]
 
     #[test]
-    fn no_hint_waits_too_long_no_marker_is_lost_and_no_two_passes_run_at_once(
+    fn hints_are_bounded_markers_kept_passes_exclusive(
         steps in prop::collection::vec(step(), 1..120)
     ) {
-        let mut observer = Observer::new(BOTH);
+        let mut observer = MachineObserver::new(BOTH);
         for step in steps {
             observer.step(step);
         }
         // Whatever came before: with passes that succeed all of it comes to rest.
         for _ in 0..20 {
             observer.step(Step::End(PassOutcome::Unchanged));
-            observer.step(Step::Rest(90_000_000));
+            observer.step(Step::Advance(90_000_000));
         }
-        prop_assert!(matches!(observer.driven.phase, Phase::Idle { .. }), "{:?}", observer.driven.phase);
+        prop_assert!(matches!(observer.agent.state, AgentState::Idle { .. }), "{:?}", observer.agent.state);
         prop_assert!(observer.touched.is_none() && observer.unseen.is_none());
     }
 
@@ -565,13 +565,13 @@ proptest! {
     fn where_only_the_marker_counts_no_change_of_the_database_brings_a_pass(
         steps in prop::collection::vec(step(), 1..80)
     ) {
-        let mut driven = Driven::new(MARKER_ONLY);
+        let mut driven = SimulatedAgent::new(MARKER_ONLY);
         for step in steps {
             match step {
-                Step::Rest(ms) => driven.rest(ms),
-                Step::Tell(Event::Marker | Event::Asked) | Step::End(_) => {}
-                Step::Tell(event) => {
-                    driven.tell(event);
+                Step::Advance(ms) => driven.advance(ms),
+                Step::Send(Event::Marker | Event::Requested) | Step::End(_) => {}
+                Step::Send(event) => {
+                    driven.send(event);
                 }
             }
         }
@@ -583,19 +583,19 @@ proptest! {
         before in prop::collection::vec(step(), 0..40),
         after in prop::collection::vec(step(), 0..40),
     ) {
-        let mut observer = Observer::new(BOTH);
+        let mut observer = MachineObserver::new(BOTH);
         for step in before {
             observer.step(step);
         }
-        let driven = &mut observer.driven;
-        prop_assert_eq!(driven.tell(Event::Stop), Action::Stop);
+        let driven = &mut observer.agent;
+        prop_assert_eq!(driven.send(Event::Stop), Action::Stop);
         for step in after {
             match step {
-                Step::Rest(ms) => driven.rest(ms),
-                Step::Tell(event) => prop_assert_eq!(driven.tell(event), Action::Wait),
-                Step::End(outcome) => prop_assert_eq!(driven.tell(ended_in(outcome)), Action::Wait),
+                Step::Advance(ms) => driven.advance(ms),
+                Step::Send(event) => prop_assert_eq!(driven.send(event), Action::Wait),
+                Step::End(outcome) => prop_assert_eq!(driven.send(ended_in(outcome)), Action::Wait),
             }
-            prop_assert_eq!(driven.phase, Phase::Stopping);
+            prop_assert_eq!(driven.state, AgentState::Stopping);
         }
     }
 }

@@ -73,9 +73,9 @@ pub fn parse_tags(text: &str) -> Result<Option<Vec<String>>, String> {
         return Ok(Some(Vec::new()));
     }
     let found = match serde_json::from_str(text) {
-        Ok(Found::List(tags)) => return Ok(Some(tags)),
-        Ok(Found::Null) => return Ok(None),
-        Ok(Found::ListWith { item, kind }) => format!("a list whose item {item} is {kind}"),
+        Ok(TagsValue::List(tags)) => return Ok(Some(tags)),
+        Ok(TagsValue::Null) => return Ok(None),
+        Ok(TagsValue::ListWith { item, kind }) => format!("a list whose item {item} is {kind}"),
         Ok(other) => other.kind().to_owned(),
         Err(error) => not_json(text, &error),
     };
@@ -134,7 +134,7 @@ fn write_display(value: impl Display, out: &mut Vec<u8>) {
 
 /// What a JSON text holds, as far as tags are concerned. A list's first item
 /// that is no string decides; the rest is only proven to be JSON.
-enum Found {
+enum TagsValue {
     Null,
     Bool,
     Number,
@@ -148,7 +148,7 @@ enum Found {
     Object,
 }
 
-impl Found {
+impl TagsValue {
     fn kind(&self) -> &'static str {
         match self {
             Self::Null => "null",
@@ -161,63 +161,63 @@ impl Found {
     }
 }
 
-impl<'de> Deserialize<'de> for Found {
+impl<'de> Deserialize<'de> for TagsValue {
     fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
-        struct Look;
+        struct TagsVisitor;
 
-        impl<'de> Visitor<'de> for Look {
-            type Value = Found;
+        impl<'de> Visitor<'de> for TagsVisitor {
+            type Value = TagsValue;
 
             fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
                 f.write_str("any JSON value")
             }
 
-            fn visit_unit<E>(self) -> Result<Found, E> {
-                Ok(Found::Null)
+            fn visit_unit<E>(self) -> Result<TagsValue, E> {
+                Ok(TagsValue::Null)
             }
 
-            fn visit_bool<E>(self, _: bool) -> Result<Found, E> {
-                Ok(Found::Bool)
+            fn visit_bool<E>(self, _: bool) -> Result<TagsValue, E> {
+                Ok(TagsValue::Bool)
             }
 
-            fn visit_i64<E>(self, _: i64) -> Result<Found, E> {
-                Ok(Found::Number)
+            fn visit_i64<E>(self, _: i64) -> Result<TagsValue, E> {
+                Ok(TagsValue::Number)
             }
 
-            fn visit_u64<E>(self, _: u64) -> Result<Found, E> {
-                Ok(Found::Number)
+            fn visit_u64<E>(self, _: u64) -> Result<TagsValue, E> {
+                Ok(TagsValue::Number)
             }
 
-            fn visit_f64<E>(self, _: f64) -> Result<Found, E> {
-                Ok(Found::Number)
+            fn visit_f64<E>(self, _: f64) -> Result<TagsValue, E> {
+                Ok(TagsValue::Number)
             }
 
-            fn visit_str<E>(self, text: &str) -> Result<Found, E> {
-                Ok(Found::Text(text.to_owned()))
+            fn visit_str<E>(self, text: &str) -> Result<TagsValue, E> {
+                Ok(TagsValue::Text(text.to_owned()))
             }
 
             // Lists in lists come back here, but no deeper than serde_json allows: 128.
-            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<Found, A::Error> {
+            fn visit_seq<A: SeqAccess<'de>>(self, mut items: A) -> Result<TagsValue, A::Error> {
                 let mut texts = Vec::new();
                 while let Some(item) = items.next_element()? {
                     match item {
-                        Found::Text(text) => texts.push(text),
+                        TagsValue::Text(text) => texts.push(text),
                         odd => {
                             while items.next_element::<IgnoredAny>()?.is_some() {}
-                            return Ok(Found::ListWith { item: texts.len() + 1, kind: odd.kind() });
+                            return Ok(TagsValue::ListWith { item: texts.len() + 1, kind: odd.kind() });
                         }
                     }
                 }
-                Ok(Found::List(texts))
+                Ok(TagsValue::List(texts))
             }
 
-            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<Found, A::Error> {
+            fn visit_map<A: MapAccess<'de>>(self, mut entries: A) -> Result<TagsValue, A::Error> {
                 while entries.next_entry::<IgnoredAny, IgnoredAny>()?.is_some() {}
-                Ok(Found::Object)
+                Ok(TagsValue::Object)
             }
         }
 
-        from.deserialize_any(Look)
+        from.deserialize_any(TagsVisitor)
     }
 }
 

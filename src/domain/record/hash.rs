@@ -205,7 +205,7 @@ pub struct ScanHasher(blake3::Hasher);
 
 impl ScanHasher {
     /// Bytes in a piece.
-    pub const PIECE: usize = 512 * 1024;
+    pub const CHUNK: usize = 512 * 1024;
 
     /// Begins a scan in one space.
     #[must_use]
@@ -226,18 +226,18 @@ impl ScanHasher {
             RawValue::Text(bytes) | RawValue::Blob(bytes) => bytes.len(),
         };
         // Nearly always there is room for all of it, and nothing to be asked at each byte.
-        if gathered.len() + HEAD + length < Self::PIECE {
+        if gathered.len() + HEAD + length < Self::CHUNK {
             feed(&mut |bytes| gathered.extend_from_slice(bytes), value);
         } else {
-            Self::gather_across(value, gathered, full);
+            Self::gather_from(value, gathered, full);
         }
     }
 
     #[cold]
-    fn gather_across(value: RawValue<'_>, gathered: &mut Vec<u8>, full: &mut impl FnMut(&mut Vec<u8>)) {
+    fn gather_from(value: RawValue<'_>, gathered: &mut Vec<u8>, full: &mut impl FnMut(&mut Vec<u8>)) {
         let mut to = |mut bytes: &[u8]| {
-            while gathered.len() + bytes.len() >= Self::PIECE {
-                let (fits, left) = bytes.split_at(Self::PIECE - gathered.len());
+            while gathered.len() + bytes.len() >= Self::CHUNK {
+                let (fits, left) = bytes.split_at(Self::CHUNK - gathered.len());
                 gathered.extend_from_slice(fits);
                 full(gathered);
                 bytes = left;
@@ -248,7 +248,7 @@ impl ScanHasher {
     }
 
     /// Hashes a piece, full or the last.
-    pub fn piece(&mut self, gathered: &[u8]) {
+    pub fn hash_chunk(&mut self, gathered: &[u8]) {
         self.0.update(gathered);
     }
 
@@ -282,7 +282,7 @@ impl ContentHasher {
     }
 
     /// Adds a row that is left out of it, by its raw values.
-    pub fn left_out(&mut self, row: RecordHash) {
+    pub fn quarantined(&mut self, row: RecordHash) {
         self.0.update(&[0]);
         self.0.update(&row.0);
     }

@@ -2,7 +2,7 @@
 //!
 //! A [`Record`] borrows the fourteen columns of one tagged row, already proven
 //! fit for the metadata: text is UTF-8, numbers are finite, tags are a JSON
-//! list of strings or `null`. A row that is not fit is a [`RowFault`], which
+//! list of strings or `null`. A row that is not fit is a [`RowError`], which
 //! names id, column and fault, so that a person can mend the row.
 //!
 //! Sameness is by digest. A [`TextHash`] with its [`Space`] decides whether a
@@ -119,18 +119,18 @@ pub struct Record<'a> {
 
 /// Why a row cannot be indexed.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RowFault {
+pub struct RowError {
     /// The row's id, as far as it can be printed.
     pub id: String,
     /// The column at fault, one of [`COLUMNS`].
     pub column: &'static str,
     /// What is wrong with it, and what was expected.
-    pub fault: String,
+    pub message: String,
 }
 
-impl fmt::Display for RowFault {
+impl fmt::Display for RowError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "row id={} column {}: {}", self.id, self.column, self.fault)
+        write!(f, "row id={} column {}: {}", self.id, self.column, self.message)
     }
 }
 
@@ -139,19 +139,19 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     ///
-    /// The first [`RowFault`] found, in column order: id missing, text that is
+    /// The first [`RowError`] found, in column order: id missing, text that is
     /// not UTF-8, an infinite number, a BLOB, tags that are not a JSON list of
     /// strings or `null`, or a lone surrogate in them. A row without document
     /// text is found by [`document::text`].
-    pub fn from_raw(raw: &[RawValue<'a>; 14]) -> Result<Self, RowFault> {
-        let at = |column: usize, fault: String| RowFault {
+    pub fn from_raw(raw: &[RawValue<'a>; 14]) -> Result<Self, RowError> {
+        let at = |column: usize, fault: String| RowError {
             id: printable_id(raw[column::ID]),
             column: COLUMNS[column],
-            fault,
+            message: fault,
         };
         let mut values = [Value::Null; 14];
         for (column, &value) in raw.iter().enumerate() {
-            values[column] = proven(value).map_err(|fault| at(column, fault))?;
+            values[column] = to_value(value).map_err(|fault| at(column, fault))?;
         }
         if values[column::ID] == Value::Null {
             return Err(at(column::ID, "NULL, expected a value that identifies the row".to_owned()));
@@ -171,15 +171,15 @@ impl<'a> Record<'a> {
     ///
     /// # Errors
     ///
-    /// A [`RowFault`] on `username` when every part of the text is empty.
-    pub fn document(&self, out: &mut String) -> Result<(), RowFault> {
+    /// A [`RowError`] on `username` when every part of the text is empty.
+    pub fn document(&self, out: &mut String) -> Result<(), RowError> {
         out.clear();
         document::text(self, out);
         if out.is_empty() {
-            return Err(RowFault {
+            return Err(RowError {
                 id: self.id(),
                 column: COLUMNS[column::USERNAME],
-                fault: "no document text: name, title, company, bio, tags and username are all empty"
+                message: "no document text: name, title, company, bio, tags and username are all empty"
                     .to_owned(),
             });
         }
@@ -198,7 +198,7 @@ impl<'a> Record<'a> {
     }
 }
 
-fn proven(value: RawValue<'_>) -> Result<Value<'_>, String> {
+fn to_value(value: RawValue<'_>) -> Result<Value<'_>, String> {
     match value {
         RawValue::Null => Ok(Value::Null),
         RawValue::Integer(n) => Ok(Value::Integer(n)),
@@ -217,14 +217,14 @@ fn proven(value: RawValue<'_>) -> Result<Value<'_>, String> {
 /// hostile value cannot forge a log line.
 #[must_use]
 pub fn printable_id(id: RawValue<'_>) -> String {
-    const MOST: usize = 80;
+    const MAX_PRINTED_ID: usize = 80;
     match id {
         RawValue::Null => "NULL".to_owned(),
         RawValue::Integer(n) => n.to_string(),
         RawValue::Real(x) => x.to_string(),
         RawValue::Text(bytes) | RawValue::Blob(bytes) => {
-            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MOST)]);
-            text.chars().take(MOST).flat_map(char::escape_debug).collect()
+            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MAX_PRINTED_ID)]);
+            text.chars().take(MAX_PRINTED_ID).flat_map(char::escape_debug).collect()
         }
     }
 }

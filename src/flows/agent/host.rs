@@ -10,10 +10,10 @@ use std::sync::Arc;
 
 use tokio_util::sync::CancellationToken;
 
-use super::observer::Reporter;
-use crate::adapters::watch::{Hints, Sighting};
+use super::observer::Observer;
+use crate::adapters::watch::{FileStamps, Hints};
 use crate::config;
-use crate::domain::file_stamp::Stamp;
+use crate::domain::file_stamp::FileStamp;
 use crate::domain::pass::{PassReport, PassRequest};
 
 /// Any error, for words alone.
@@ -23,15 +23,15 @@ pub type PassFn = Arc<dyn Fn(PassRequest, CancellationToken) -> PassReport + Sen
 /// Removes stale staging, unless another process is at work there.
 pub type SweepFn = Arc<dyn Fn() -> Result<(), BoxError> + Send + Sync>;
 /// What `stat` says now of source, links and the marker at the given path.
-pub type SightFn = Box<dyn Fn(&Path) -> Sighting + Send>;
+pub type SightFn = Box<dyn Fn(&Path) -> FileStamps + Send>;
 /// Reads the settings again, puts in force what can be (the watch's aim
 /// included), and gives the triggers now in force; `None` if nothing changed.
-pub type ReloadFn = Box<dyn FnMut() -> Option<config::Trigger> + Send>;
+pub type ReloadFn = Box<dyn FnMut() -> Option<config::TriggerSettings> + Send>;
 
 /// Everything that the loop touches.
 pub struct AgentWorld<S> {
     /// The triggers as they were set at the start.
-    pub trigger: config::Trigger,
+    pub trigger: config::TriggerSettings,
     /// There is a served build.
     pub served: bool,
     /// From a watch that is armed already.
@@ -47,22 +47,22 @@ pub struct AgentWorld<S> {
     /// SIGHUP.
     pub reload: ReloadFn,
     /// Which marker was acted on.
-    pub memory: Box<dyn MarkerMemory>,
+    pub marker_store: Box<dyn MarkerStore>,
     /// Who is told.
-    pub reporter: Box<dyn Reporter>,
+    pub observer: Box<dyn Observer>,
 }
 
 /// Keeps, across restarts, which touch of the marker was last acted on.
-pub trait MarkerMemory: Send {
+pub trait MarkerStore: Send {
     /// The marker as it was when it was last acted on.
-    fn acted_on(&self) -> Option<Stamp>;
+    fn last_handled(&self) -> Option<FileStamp>;
 
     /// Keeps a new one.
     ///
     /// # Errors
     ///
     /// If it cannot be written down: then the marker is acted on again at the next start.
-    fn remember(&mut self, stamp: Stamp) -> io::Result<()>;
+    fn save(&mut self, stamp: FileStamp) -> io::Result<()>;
 }
 
 /// How the agent came to its end. Either way its work is done as far as it could be.
@@ -72,5 +72,5 @@ pub enum ExitReason {
     Stopped,
     /// Stopped by a signal, but the pass or the sweep did not end in time. The
     /// caller must not wait for the runtime's threads; the next start sweeps.
-    LeftBehind,
+    StopTimedOut,
 }

@@ -1,7 +1,7 @@
 //! Who is told what the agent does.
 //!
-//! The loop says each thing once, as [`News`]; a [`Reporter`] makes of it what
-//! its listeners need. [`LogReporter`] writes one line for each change of
+//! The loop says each thing once, as [`AgentEvent`]; a [`Observer`] makes of it what
+//! its listeners need. [`LogObserver`] writes one line for each change of
 //! phase and one for the end of each pass, and says the same trouble only once
 //! until it changes. A service manager's notices are another reporter's matter.
 
@@ -11,28 +11,28 @@ use std::time::Duration;
 
 use tracing::{debug, error, info, warn};
 
-use crate::decide::agent_state::Phase;
+use crate::decide::agent_state::AgentState;
 use crate::domain::pass::{Built, Cure, PassOutcome, PassReport, PassRequest, Trigger};
 
 /// Something the agent did or met.
 #[derive(Debug)]
-pub enum News<'a> {
+pub enum AgentEvent<'a> {
     /// Swept and watching; the first pass has not begun.
-    Up,
+    Started,
     /// Another phase was entered.
-    Phase {
+    StateEntered {
         /// The new one.
-        phase: &'a Phase,
+        state: &'a AgentState,
         /// How long it lasts if nothing happens.
         wait: Option<Duration>,
     },
     /// A pass began.
-    PassBegan {
+    PassStarted {
         /// What is asked of it.
         request: PassRequest,
     },
     /// A pass ended.
-    PassEnded {
+    PassFinished {
         /// What was asked of it.
         request: PassRequest,
         /// What became of it.
@@ -53,27 +53,27 @@ pub enum News<'a> {
         error: &'a (dyn Error + Send + Sync),
     },
     /// The marker was acted on, but that could not be written down.
-    MarkerNotRemembered {
+    MarkerNotSaved {
         /// Why.
         error: &'a io::Error,
     },
-    /// The loop goes round; told as often as [`Reporter::heartbeat`] asks.
-    Alive {
+    /// The loop goes round; told as often as [`Observer::heartbeat`] asks.
+    Heartbeat {
         /// The phase at work.
-        phase: &'a Phase,
+        state: &'a AgentState,
     },
     /// A signal to end was heard.
     Stopping,
     /// The pass or the last sweep did not end in time.
-    LeftBehind,
+    StopTimedOut,
 }
 
 /// Is told what the agent does. Must not wait for anything.
-pub trait Reporter: Send {
+pub trait Observer: Send {
     /// Takes one piece of news.
-    fn report(&mut self, news: &News<'_>);
+    fn report(&mut self, news: &AgentEvent<'_>);
 
-    /// How often to be told [`News::Alive`]; not at all by default.
+    /// How often to be told [`AgentEvent::Heartbeat`]; not at all by default.
     fn heartbeat(&self) -> Option<Duration> {
         None
     }
@@ -81,73 +81,76 @@ pub trait Reporter: Send {
 
 /// Writes the news to the log.
 #[derive(Debug, Default)]
-pub struct LogReporter {
+pub struct LogObserver {
     /// The last refusal or failure, so that it is said once.
-    trouble: Option<String>,
+    last_failure: Option<String>,
     /// Looks are being repeated.
-    repeating: bool,
+    rechecking: bool,
     /// The pass at work only makes sure, and is of interest to nobody unless it finds something.
-    makes_sure: bool,
+    is_recheck: bool,
 }
 
-impl Reporter for LogReporter {
-    fn report(&mut self, news: &News<'_>) {
+impl Observer for LogObserver {
+    fn report(&mut self, news: &AgentEvent<'_>) {
         match news {
-            News::Up => info!("watching"),
-            News::Phase { phase, wait } => self.entered(phase, *wait),
-            News::PassBegan { request } if self.makes_sure => {
+            AgentEvent::Started => info!("watching"),
+            AgentEvent::StateEntered { state: phase, wait } => self.state_entered(phase, *wait),
+            AgentEvent::PassStarted { request } if self.is_recheck => {
                 debug!(trigger = %request.trigger, "pass repeated");
             }
-            News::PassBegan { request } => {
+            AgentEvent::PassStarted { request } => {
                 info!(trigger = %request.trigger, full_check = request.full_check, "pass began");
             }
-            News::PassEnded { request, report, took } => self.ended(*request, report, *took),
-            News::Reloading => info!("reading the settings again"),
-            News::Reloaded { accepted: true } => info!("settings in force"),
-            News::Reloaded { accepted: false } => info!("the settings in force stay as they are"),
-            News::SweepFailed { error } => {
+            AgentEvent::PassFinished { request, report, took } => self.pass_finished(*request, report, *took),
+            AgentEvent::Reloading => info!("reading the settings again"),
+            AgentEvent::Reloaded { accepted: true } => info!("settings in force"),
+            AgentEvent::Reloaded { accepted: false } => info!("the settings in force stay as they are"),
+            AgentEvent::SweepFailed { error } => {
                 warn!(error = %error, "sweep failed; stale staging may be left");
             }
-            News::MarkerNotRemembered { error } => {
+            AgentEvent::MarkerNotSaved { error } => {
                 warn!(error = %error, "the marker was acted on, and will be again after a restart");
             }
-            News::Alive { phase } => debug!(phase = %phase, "alive"),
-            News::Stopping => info!("stopping"),
-            News::LeftBehind => warn!("work did not end in time; the next start clears up"),
+            AgentEvent::Heartbeat { state: phase } => debug!(phase = %phase, "alive"),
+            AgentEvent::Stopping => info!("stopping"),
+            AgentEvent::StopTimedOut => warn!("work did not end in time; the next start clears up"),
         }
     }
 }
 
-impl LogReporter {
-    fn entered(&mut self, phase: &Phase, wait: Option<Duration>) {
+impl LogObserver {
+    fn state_entered(&mut self, phase: &AgentState, wait: Option<Duration>) {
         match phase {
             // The pass has lines of its own.
-            Phase::Building { look, .. } => {
+            AgentState::Running { attempt: look, .. } => {
                 // Reading makes events too: a hint between two looks is no news, a person's order is.
-                let hinted = self.repeating && look.request.trigger == Trigger::Database;
-                self.makes_sure = look.is_repeated() || hinted;
+                let hinted = self.rechecking && look.request.trigger == Trigger::Database;
+                self.is_recheck = look.is_recheck() || hinted;
             }
-            Phase::Repeating { .. } => {
-                self.repeating = true;
+            AgentState::Rechecking { .. } => {
+                self.rechecking = true;
                 debug!(%phase, wait_ms = wait.map(millis), "phase");
             }
-            Phase::Idle { .. } | Phase::Settling { .. } | Phase::BackingOff { .. } | Phase::Stopping => {
-                self.repeating = false;
+            AgentState::Idle { .. }
+            | AgentState::Settling { .. }
+            | AgentState::BackingOff { .. }
+            | AgentState::Stopping => {
+                self.rechecking = false;
                 info!(%phase, wait_ms = wait.map(millis), "phase");
             }
         }
     }
 
-    fn ended(&mut self, request: PassRequest, report: &PassReport, took: Duration) {
+    fn pass_finished(&mut self, request: PassRequest, report: &PassReport, took: Duration) {
         let (outcome, trigger) = (report.outcome, request.trigger);
         let (message, took_ms) = (report.message.as_str(), millis(took));
         let is_news = match outcome {
             PassOutcome::Promoted | PassOutcome::Unchanged => {
-                self.trouble = None;
-                outcome == PassOutcome::Promoted || !self.makes_sure
+                self.last_failure = None;
+                outcome == PassOutcome::Promoted || !self.is_recheck
             }
             PassOutcome::Refused | PassOutcome::Held | PassOutcome::Failed(_) => {
-                self.trouble.as_deref() != Some(message)
+                self.last_failure.as_deref() != Some(message)
             }
             PassOutcome::Busy | PassOutcome::Stopped => true,
         };
@@ -179,11 +182,11 @@ impl LogReporter {
             PassOutcome::Refused | PassOutcome::Failed(Cure::Soon { .. }) => {
                 warn!(%outcome, %trigger, took_ms, "{message}");
             }
-            PassOutcome::Failed(Cure::Hourly | Cure::WhenChanged) => {
+            PassOutcome::Failed(Cure::Hourly | Cure::OnChange) => {
                 error!(%outcome, %trigger, took_ms, "{message}");
             }
         }
-        self.trouble = Some(message.to_owned());
+        self.last_failure = Some(message.to_owned());
     }
 }
 

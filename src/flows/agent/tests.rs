@@ -2,7 +2,7 @@
 
 use super::*;
 use crate::adapters::watch::{self, HintSender, Watch};
-use crate::config::{On, WatchMode};
+use crate::config::{TriggerOn, WatchMode};
 use crate::domain::pass::Trigger;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -17,79 +17,79 @@ const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// An agent at work on files that only a test's word changes, in time that only
 /// passes while nothing runs.
-struct World {
+struct AgentHarness {
     hints: HintSender,
     signals: mpsc::UnboundedSender<Signal>,
-    passes: mpsc::UnboundedReceiver<Pass>,
-    shared: Arc<Shared>,
+    passes: mpsc::UnboundedReceiver<TestPass>,
+    shared: Arc<HarnessState>,
     agent: JoinHandle<ExitReason>,
 }
 
 /// What the test and the agent's callbacks share.
-struct Shared {
-    files: Mutex<Sighting>,
-    settings: Mutex<Option<config::Trigger>>,
-    remembered: Mutex<Option<Stamp>>,
-    told: Mutex<Vec<String>>,
+struct HarnessState {
+    files: Mutex<FileStamps>,
+    settings: Mutex<Option<config::TriggerSettings>>,
+    saved: Mutex<Option<FileStamp>>,
+    reported: Mutex<Vec<String>>,
     sweeps: AtomicUsize,
-    at_work: AtomicUsize,
+    running: AtomicUsize,
 }
 
-impl Shared {
-    fn new(marker: Option<Stamp>, acted_on: Option<Stamp>) -> Arc<Self> {
-        let files = Sighting {
+impl HarnessState {
+    fn new(marker: Option<FileStamp>, acted_on: Option<FileStamp>) -> Arc<Self> {
+        let files = FileStamps {
             source: [stamp(1), None],
-            source_rested: true,
+            source_settled: true,
             marker,
             links: vec![stamp(1), stamp(1), stamp(1)],
         };
         Arc::new(Self {
             files: Mutex::new(files),
             settings: Mutex::new(None),
-            remembered: Mutex::new(acted_on),
-            told: Mutex::default(),
+            saved: Mutex::new(acted_on),
+            reported: Mutex::default(),
             sweeps: AtomicUsize::new(0),
-            at_work: AtomicUsize::new(0),
+            running: AtomicUsize::new(0),
         })
     }
 }
 
 /// A pass that waits for the test to end it.
-struct Pass {
+struct TestPass {
     request: PassRequest,
     cancel: CancellationToken,
     end: blocking::Sender<PassOutcome>,
 }
 
-impl Pass {
+impl TestPass {
     fn end(self, outcome: PassOutcome) {
         self.end.send(outcome).unwrap();
     }
 }
 
-struct Memory(Arc<Shared>);
+struct TestMarkerStore(Arc<HarnessState>);
 
-impl MarkerMemory for Memory {
-    fn acted_on(&self) -> Option<Stamp> {
-        *self.0.remembered.lock().unwrap()
+impl MarkerStore for TestMarkerStore {
+    fn last_handled(&self) -> Option<FileStamp> {
+        *self.0.saved.lock().unwrap()
     }
 
-    fn remember(&mut self, stamp: Stamp) -> io::Result<()> {
-        *self.0.remembered.lock().unwrap() = Some(stamp);
+    fn save(&mut self, stamp: FileStamp) -> io::Result<()> {
+        *self.0.saved.lock().unwrap() = Some(stamp);
         Ok(())
     }
 }
 
-struct Listener(Arc<Shared>, Option<Duration>);
+struct TestObserver(Arc<HarnessState>, Option<Duration>);
 
-impl Reporter for Listener {
-    fn report(&mut self, news: &News<'_>) {
+impl Observer for TestObserver {
+    fn report(&mut self, news: &AgentEvent<'_>) {
         let told = match news {
-            News::Phase { phase, .. } => phase.to_string(),
-            News::PassEnded { report, .. } => report.message.clone(),
+            AgentEvent::StateEntered { state: phase, .. } => phase.to_string(),
+            AgentEvent::PassFinished { report, .. } => report.message.clone(),
             other => format!("{other:?}").split([' ', '{']).next().unwrap().to_owned(),
         };
-        self.0.told.lock().unwrap().push(told);
+        self.0.reported.lock().unwrap().push(told);
     }
 
     fn heartbeat(&self) -> Option<Duration> {
@@ -97,10 +97,10 @@ impl Reporter for Listener {
     }
 }
 
-fn settings(database: bool, marker: bool) -> config::Trigger {
-    config::Trigger {
+fn settings(database: bool, marker: bool) -> config::TriggerSettings {
+    config::TriggerSettings {
         marker: PathBuf::from("marker"),
-        on: On { database, marker },
+        on: TriggerOn { database, marker },
         quiet: Duration::from_secs(30),
         max_wait: Duration::from_secs(600),
         marker_quiet: Duration::from_millis(250),
@@ -111,30 +111,34 @@ fn settings(database: bool, marker: bool) -> config::Trigger {
 }
 
 #[expect(clippy::unnecessary_wraps, reason = "every stamp in a sighting may be missing")]
-fn stamp(number: u64) -> Option<Stamp> {
-    Some(Stamp { inode: number, size: 1, mtime_ns: 1, ctime_ns: 1 })
+fn stamp(number: u64) -> Option<FileStamp> {
+    Some(FileStamp { inode: number, size: 1, mtime_ns: 1, ctime_ns: 1 })
 }
 
-fn pass_fn(shared: &Arc<Shared>, begun: mpsc::UnboundedSender<Pass>) -> PassFn {
+fn pass_fn(shared: &Arc<HarnessState>, begun: mpsc::UnboundedSender<TestPass>) -> PassFn {
     let shared = Arc::clone(shared);
     Arc::new(move |request, cancel| {
-        assert_eq!(shared.at_work.fetch_add(1, Ordering::SeqCst), 0, "two passes at once");
+        assert_eq!(shared.running.fetch_add(1, Ordering::SeqCst), 0, "two passes at once");
         let (end, ended) = blocking::channel();
-        begun.send(Pass { request, cancel, end }).unwrap();
+        begun.send(TestPass { request, cancel, end }).unwrap();
         let outcome = ended.recv().expect("the test ends each pass");
-        shared.at_work.fetch_sub(1, Ordering::SeqCst);
+        shared.running.fetch_sub(1, Ordering::SeqCst);
         PassReport { outcome, message: outcome.to_string(), built: None }
     })
 }
 
-impl World {
-    fn new(trigger: config::Trigger) -> Self {
+impl AgentHarness {
+    fn new(trigger: config::TriggerSettings) -> Self {
         Self::with(trigger, stamp(1), stamp(1))
     }
 
     /// A world with a marker at the start, and one that was acted on before.
-    fn with(trigger: config::Trigger, marker: Option<Stamp>, acted_on: Option<Stamp>) -> Self {
-        let shared = Shared::new(marker, acted_on);
+    fn with(
+        trigger: config::TriggerSettings,
+        marker: Option<FileStamp>,
+        acted_on: Option<FileStamp>,
+    ) -> Self {
+        let shared = HarnessState::new(marker, acted_on);
         let files = Arc::clone(&shared);
         let sight = Box::new(move |_: &Path| files.files.lock().unwrap().clone());
         let (hints, heard) = watch::channel();
@@ -142,8 +146,8 @@ impl World {
     }
 
     fn start(
-        trigger: config::Trigger,
-        shared: Arc<Shared>,
+        trigger: config::TriggerSettings,
+        shared: Arc<HarnessState>,
         hints: HintSender,
         heard: Hints,
         sight: SightFn,
@@ -159,20 +163,20 @@ impl World {
             signals: stream::poll_fn(move |context| raised.poll_recv(context)),
             pass: pass_fn(&shared, begun),
             sweep: Arc::new(move || {
-                assert_eq!(sweeps.at_work.load(Ordering::SeqCst), 0, "swept under a running pass");
+                assert_eq!(sweeps.running.load(Ordering::SeqCst), 0, "swept under a running pass");
                 sweeps.sweeps.fetch_add(1, Ordering::SeqCst);
                 Ok(())
             }),
             sight,
             reload: Box::new(move || new_settings.settings.lock().unwrap().take()),
-            memory: Box::new(Memory(Arc::clone(&shared))),
-            reporter: Box::new(Listener(Arc::clone(&shared), heartbeat)),
+            marker_store: Box::new(TestMarkerStore(Arc::clone(&shared))),
+            observer: Box::new(TestObserver(Arc::clone(&shared), heartbeat)),
         };
         Self { hints, signals, passes, shared, agent: tokio::spawn(run(world)) }
     }
 
     /// A world whose start pass has found nothing to do.
-    async fn at_rest(trigger: config::Trigger) -> Self {
+    async fn idle_after_start(trigger: config::TriggerSettings) -> Self {
         let begins_with_a_pass = trigger.on.database;
         let mut world = Self::new(trigger);
         if begins_with_a_pass {
@@ -183,13 +187,13 @@ impl World {
     }
 
     /// The next pass, and how long it was waited for.
-    async fn pass_within(&mut self, patience: Duration) -> Option<(Duration, Pass)> {
+    async fn pass_within(&mut self, patience: Duration) -> Option<(Duration, TestPass)> {
         let from = Instant::now();
         let pass = timeout_at(from + patience + Duration::from_millis(1), self.passes.recv()).await.ok()?;
         Some((from.elapsed(), pass.expect("the agent runs")))
     }
 
-    async fn pass(&mut self) -> (Duration, Pass) {
+    async fn pass(&mut self) -> (Duration, TestPass) {
         self.pass_within(DAY).await.expect("a pass")
     }
 
@@ -199,7 +203,7 @@ impl World {
         tokio::time::sleep(Duration::from_millis(1)).await;
     }
 
-    fn edit(&self, edit: impl FnOnce(&mut Sighting)) {
+    fn edit(&self, edit: impl FnOnce(&mut FileStamps)) {
         edit(&mut self.shared.files.lock().unwrap());
     }
 
@@ -217,20 +221,20 @@ impl World {
         self.signals.send(signal).unwrap();
     }
 
-    fn remembered(&self) -> Option<Stamp> {
-        *self.shared.remembered.lock().unwrap()
+    fn saved(&self) -> Option<FileStamp> {
+        *self.shared.saved.lock().unwrap()
     }
 
     fn sweeps(&self) -> usize {
         self.shared.sweeps.load(Ordering::SeqCst)
     }
 
-    fn told(&self, what: &str) -> usize {
-        self.shared.told.lock().unwrap().iter().filter(|told| *told == what).count()
+    fn reported(&self, what: &str) -> usize {
+        self.shared.reported.lock().unwrap().iter().filter(|told| *told == what).count()
     }
 }
 
-fn asked(trigger: Trigger, full_check: bool) -> PassRequest {
+fn pass_request(trigger: Trigger, full_check: bool) -> PassRequest {
     PassRequest { trigger, full_check }
 }
 
@@ -245,22 +249,22 @@ fn about(found: Duration, expected: Duration) -> bool {
 
 #[tokio::test(start_paused = true)]
 async fn the_agent_sweeps_reconciles_and_then_follows_the_database() {
-    let mut world = World::new(settings(true, true));
+    let mut world = AgentHarness::new(settings(true, true));
     let (_, start) = world.pass().await;
-    assert_eq!((start.request, world.sweeps()), (asked(Trigger::Start, false), 1));
+    assert_eq!((start.request, world.sweeps()), (pass_request(Trigger::Start, false), 1));
     start.end(PROMOTED);
     world.idle().await;
 
     world.commit(2);
     let (wait, pass) = world.pass().await;
-    assert_eq!(pass.request, asked(Trigger::Database, false));
+    assert_eq!(pass.request, pass_request(Trigger::Database, false));
     assert!(about(wait, secs(30)), "{wait:?}");
     pass.end(PROMOTED);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_that_stat_does_not_bear_out_is_no_reason_to_look() {
-    let mut world = World::at_rest(settings(true, true)).await;
+async fn hint_that_stat_does_not_confirm_starts_no_pass() {
+    let mut world = AgentHarness::idle_after_start(settings(true, true)).await;
     world.hints.send(Hint::Database);
     assert!(world.pass_within(secs(500)).await.is_none(), "such as our own reading causes");
     world.hints.send(Hint::Everything);
@@ -268,9 +272,9 @@ async fn a_hint_that_stat_does_not_bear_out_is_no_reason_to_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_hint_counts_where_the_source_had_not_rested_before_the_last_look() {
-    let mut world = World::at_rest(settings(true, true)).await;
-    world.edit(|files| files.source_rested = false);
+async fn hint_counts_if_the_source_had_not_settled_before_the_last_scan() {
+    let mut world = AgentHarness::idle_after_start(settings(true, true)).await;
+    world.edit(|files| files.source_settled = false);
     world.raise(Signal::Now);
     world.pass().await.1.end(UNCHANGED);
     world.idle().await;
@@ -279,8 +283,8 @@ async fn a_hint_counts_where_the_source_had_not_rested_before_the_last_look() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_change_during_a_pass_is_looked_at_after_it() {
-    let mut world = World::new(settings(true, true));
+async fn change_during_a_pass_is_scanned_after_it() {
+    let mut world = AgentHarness::new(settings(true, true));
     let (_, pass) = world.pass().await;
     world.commit(2);
     // While the pass runs the clock stands still, and the hint is taken all the same.
@@ -288,52 +292,52 @@ async fn a_change_during_a_pass_is_looked_at_after_it() {
     tokio::time::advance(secs(20)).await;
     pass.end(PROMOTED);
     let (wait, pass) = world.pass().await;
-    assert_eq!(pass.request, asked(Trigger::Database, false));
+    assert_eq!(pass.request, pass_request(Trigger::Database, false));
     assert!(about(wait, secs(10)), "{wait:?}");
     pass.end(PROMOTED);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_marker_is_remembered_as_it_was_before_the_look_and_only_with_an_answer() {
-    let mut world = World::at_rest(settings(true, true)).await;
+async fn marker_is_saved_as_it_was_before_the_pass_and_only_with_an_outcome() {
+    let mut world = AgentHarness::idle_after_start(settings(true, true)).await;
     world.touch(2);
     let (wait, pass) = world.pass().await;
-    assert_eq!(pass.request, asked(Trigger::Marker, true));
+    assert_eq!(pass.request, pass_request(Trigger::Marker, true));
     assert!(about(wait, Duration::from_millis(250)), "{wait:?}");
     pass.end(SOON);
     let (_, pass) = world.pass().await;
-    assert_eq!(pass.request, asked(Trigger::Retry, true));
-    assert_eq!(world.remembered(), stamp(1), "after a failure it is still owed");
+    assert_eq!(pass.request, pass_request(Trigger::Retry, true));
+    assert_eq!(world.saved(), stamp(1), "after a failure it is still owed");
 
     world.touch(3);
     pass.end(PROMOTED);
     let (wait, pass) = world.pass().await;
-    assert_eq!(world.remembered(), stamp(2), "the touch during the pass is another one");
-    assert_eq!(pass.request, asked(Trigger::Marker, true));
+    assert_eq!(world.saved(), stamp(2), "the touch during the pass is another one");
+    assert_eq!(pass.request, pass_request(Trigger::Marker, true));
     assert!(wait <= Duration::from_millis(251));
     tokio::time::advance(secs(3)).await;
     pass.end(PassOutcome::Refused);
     world.pass().await.1.end(UNCHANGED);
     world.idle().await;
-    assert_eq!(world.remembered(), stamp(3));
+    assert_eq!(world.saved(), stamp(3));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_marker_whose_look_is_repeated_is_remembered_after_the_last_repetition() {
-    let mut world = World::at_rest(settings(true, true)).await;
+async fn marker_whose_scan_is_rechecked_is_saved_after_the_last_recheck() {
+    let mut world = AgentHarness::idle_after_start(settings(true, true)).await;
     world.touch(2);
     for expected in [250, 250, 500, 1000] {
         let (wait, pass) = world.pass().await;
         assert!(about(wait, Duration::from_millis(expected)), "{wait:?} for {expected}");
-        assert_eq!(world.remembered(), stamp(1));
+        assert_eq!(world.saved(), stamp(1));
         pass.end(UNCHANGED);
     }
     world.idle().await;
-    assert_eq!(world.remembered(), stamp(2));
+    assert_eq!(world.saved(), stamp(2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_only_the_marker_counts_a_start_acts_on_a_touch_it_has_not_seen() {
+async fn with_marker_only_a_start_handles_a_touch_it_has_not_seen() {
     let table = [
         ("acted on before", stamp(1), stamp(1), false),
         ("touched while the agent was down", stamp(2), stamp(1), true),
@@ -342,22 +346,22 @@ async fn where_only_the_marker_counts_a_start_acts_on_a_touch_it_has_not_seen() 
         ("never there", None, None, false),
     ];
     for (what, marker, acted_on, expected) in table {
-        let mut world = World::with(settings(false, true), marker, acted_on);
+        let mut world = AgentHarness::with(settings(false, true), marker, acted_on);
         let pass = world.pass_within(DAY).await;
         assert_eq!(pass.is_some(), expected, "{what}");
         if let Some((_, pass)) = pass {
-            assert_eq!(pass.request, asked(Trigger::Start, true), "{what}");
+            assert_eq!(pass.request, pass_request(Trigger::Start, true), "{what}");
             pass.end(UNCHANGED);
             world.idle().await;
-            assert_eq!(world.remembered(), marker, "{what}");
+            assert_eq!(world.saved(), marker, "{what}");
         }
         assert_eq!(world.sweeps(), 1, "{what}");
     }
 }
 
 #[tokio::test(start_paused = true)]
-async fn where_only_the_marker_counts_nothing_else_is_acted_on() {
-    let mut world = World::at_rest(settings(false, true)).await;
+async fn with_marker_only_nothing_else_starts_a_pass() {
+    let mut world = AgentHarness::idle_after_start(settings(false, true)).await;
     world.commit(2);
     world.hints.send(Hint::Everything);
     world.raise(Signal::Reload);
@@ -365,43 +369,43 @@ async fn where_only_the_marker_counts_nothing_else_is_acted_on() {
     // A touch that no event told of is found by the slow round.
     world.edit(|files| files.marker = stamp(2));
     let (wait, pass) = world.pass().await;
-    assert_eq!(pass.request, asked(Trigger::Marker, true));
+    assert_eq!(pass.request, pass_request(Trigger::Marker, true));
     assert!(wait <= secs(601), "{wait:?}");
     pass.end(PROMOTED);
 }
 
 #[tokio::test(start_paused = true)]
 async fn lost_events_are_made_good_by_stat() {
-    let mut world = World::at_rest(settings(true, true)).await;
+    let mut world = AgentHarness::idle_after_start(settings(true, true)).await;
     world.edit(|files| files.source[0] = stamp(2));
     world.hints.send(Hint::Everything);
     let (wait, pass) = world.pass().await;
-    assert_eq!(pass.request, asked(Trigger::Database, false));
+    assert_eq!(pass.request, pass_request(Trigger::Database, false));
     assert!(about(wait, secs(30)), "{wait:?}");
     pass.end(PROMOTED);
     world.idle().await;
     world.edit(|files| files.marker = stamp(2));
     world.hints.send(Hint::Everything);
     let (wait, pass) = world.pass().await;
-    assert_eq!(pass.request, asked(Trigger::Marker, true));
+    assert_eq!(pass.request, pass_request(Trigger::Marker, true));
     assert!(about(wait, Duration::from_millis(250)), "{wait:?}");
     pass.end(PROMOTED);
 }
 
-type Edit = fn(&mut Sighting);
+type Edit = fn(&mut FileStamps);
 
 #[tokio::test(start_paused = true)]
-async fn the_slow_round_finds_whatever_differs_and_looks_once_an_hour_anyway() {
+async fn resync_finds_every_difference_and_runs_a_pass_once_an_hour_anyway() {
     let table: [(&str, Edit, u64, PassRequest); 6] = [
-        ("database", |files| files.source[0] = stamp(9), 600, asked(Trigger::Resync, false)),
-        ("log", |files| files.source[1] = stamp(9), 600, asked(Trigger::Resync, false)),
-        ("current", |files| files.links[2] = stamp(9), 600, asked(Trigger::Resync, false)),
-        ("a link gone", |files| files.links[0] = None, 600, asked(Trigger::Resync, false)),
-        ("marker", |files| files.marker = stamp(9), 601, asked(Trigger::Marker, true)),
-        ("nothing", |_| {}, 3600, asked(Trigger::Resync, false)),
+        ("database", |files| files.source[0] = stamp(9), 600, pass_request(Trigger::Resync, false)),
+        ("log", |files| files.source[1] = stamp(9), 600, pass_request(Trigger::Resync, false)),
+        ("current", |files| files.links[2] = stamp(9), 600, pass_request(Trigger::Resync, false)),
+        ("a link gone", |files| files.links[0] = None, 600, pass_request(Trigger::Resync, false)),
+        ("marker", |files| files.marker = stamp(9), 601, pass_request(Trigger::Marker, true)),
+        ("nothing", |_| {}, 3600, pass_request(Trigger::Resync, false)),
     ];
     for (what, edit, at_latest, request) in table {
-        let mut world = World::at_rest(settings(true, true)).await;
+        let mut world = AgentHarness::idle_after_start(settings(true, true)).await;
         world.edit(edit);
         let (wait, pass) = world.pass().await;
         assert_eq!(pass.request, request, "{what}");
@@ -411,8 +415,8 @@ async fn the_slow_round_finds_whatever_differs_and_looks_once_an_hour_anyway() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn links_that_our_own_promotion_changed_are_no_difference() {
-    let mut world = World::new(settings(true, true));
+async fn links_that_our_own_promotion_changed_do_not_count() {
+    let mut world = AgentHarness::new(settings(true, true));
     let (_, pass) = world.pass().await;
     world.edit(|files| files.links[2] = stamp(2));
     pass.end(PROMOTED);
@@ -421,45 +425,45 @@ async fn links_that_our_own_promotion_changed_are_no_difference() {
 
 #[tokio::test(start_paused = true)]
 async fn a_signal_to_reconcile_does_so_now_and_a_lock_held_elsewhere_is_waited_for() {
-    let mut world = World::at_rest(settings(true, true)).await;
+    let mut world = AgentHarness::idle_after_start(settings(true, true)).await;
     world.raise(Signal::Now);
     for expected in [0, 1, 2, 4, 8, 10, 10] {
         let (wait, pass) = world.pass().await;
-        assert_eq!(pass.request, asked(Trigger::Signal, false));
+        assert_eq!(pass.request, pass_request(Trigger::Signal, false));
         assert!(about(wait, secs(expected)), "{wait:?}");
         pass.end(PassOutcome::Busy);
     }
-    assert_eq!(world.told("waiting_for_lock"), 6);
+    assert_eq!(world.reported("waiting_for_lock"), 6);
 }
 
 #[tokio::test(start_paused = true)]
-async fn settings_read_again_are_in_force_before_the_look_they_bring() {
-    let mut world = World::at_rest(settings(false, true)).await;
-    let quick = config::Trigger { quiet: secs(5), ..settings(true, true) };
+async fn reloaded_settings_are_in_force_before_the_pass_they_start() {
+    let mut world = AgentHarness::idle_after_start(settings(false, true)).await;
+    let quick = config::TriggerSettings { quiet: secs(5), ..settings(true, true) };
     *world.shared.settings.lock().unwrap() = Some(quick);
     world.raise(Signal::Reload);
     let (wait, pass) = world.pass().await;
-    assert_eq!(pass.request, asked(Trigger::Reload, false));
+    assert_eq!(pass.request, pass_request(Trigger::Reload, false));
     assert!(about(wait, secs(5)), "{wait:?}");
-    assert_eq!((world.told("Reloading"), world.told("Reloaded")), (1, 1));
+    assert_eq!((world.reported("Reloading"), world.reported("Reloaded")), (1, 1));
     pass.end(PROMOTED);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pass_that_breaks_off_is_tried_again() {
-    let mut world = World::new(settings(true, true));
+async fn pass_that_panics_is_retried() {
+    let mut world = AgentHarness::new(settings(true, true));
     let (_, pass) = world.pass().await;
-    world.shared.at_work.store(0, Ordering::SeqCst);
+    world.shared.running.store(0, Ordering::SeqCst);
     drop(pass);
     let (wait, pass) = world.pass().await;
-    assert_eq!(pass.request, asked(Trigger::Retry, false));
+    assert_eq!(pass.request, pass_request(Trigger::Retry, false));
     assert!(wait >= Duration::from_millis(22_500) && wait <= secs(31), "{wait:?}");
     pass.end(PROMOTED);
 }
 
 #[tokio::test(start_paused = true)]
 async fn sigterm_cancels_the_pass_waits_for_it_sweeps_and_exits() {
-    let mut world = World::new(settings(true, true));
+    let mut world = AgentHarness::new(settings(true, true));
     let (_, pass) = world.pass().await;
     world.touch(2);
     world.raise(Signal::Terminate);
@@ -472,9 +476,9 @@ async fn sigterm_cancels_the_pass_waits_for_it_sweeps_and_exits() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_agent_at_rest_stops_at_once() {
+async fn idle_agent_stops_at_once() {
     for signal in [Signal::Terminate, Signal::Interrupt] {
-        let world = World::at_rest(settings(true, true)).await;
+        let world = AgentHarness::idle_after_start(settings(true, true)).await;
         let told = Instant::now();
         world.raise(signal);
         assert_eq!(world.agent.await.unwrap(), ExitReason::Stopped);
@@ -484,20 +488,20 @@ async fn an_agent_at_rest_stops_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pass_that_ends_as_the_agent_stops_still_has_its_marker_remembered() {
-    let mut world = World::at_rest(settings(true, true)).await;
+async fn pass_that_ends_as_the_agent_stops_still_saves_its_marker() {
+    let mut world = AgentHarness::idle_after_start(settings(true, true)).await;
     world.touch(2);
     let (_, pass) = world.pass().await;
     world.raise(Signal::Terminate);
     pass.cancel.cancelled().await;
     pass.end(PROMOTED);
     assert_eq!(world.agent.await.unwrap(), ExitReason::Stopped);
-    assert_eq!(*world.shared.remembered.lock().unwrap(), stamp(2));
+    assert_eq!(*world.shared.saved.lock().unwrap(), stamp(2));
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_pass_that_does_not_end_in_time_is_left_behind_unswept() {
-    let mut world = World::new(settings(true, true));
+async fn pass_that_does_not_end_in_time_is_not_swept() {
+    let mut world = AgentHarness::new(settings(true, true));
     let (_, pass) = world.pass().await;
     world.raise(Signal::Terminate);
     pass.cancel.cancelled().await;
@@ -505,19 +509,19 @@ async fn a_pass_that_does_not_end_in_time_is_left_behind_unswept() {
     tokio::task::yield_now().await;
     assert!(!world.agent.is_finished());
     tokio::time::advance(Duration::from_millis(200)).await;
-    assert_eq!((&mut world.agent).await.unwrap(), ExitReason::LeftBehind);
+    assert_eq!((&mut world.agent).await.unwrap(), ExitReason::StopTimedOut);
     assert_eq!(world.sweeps(), 1);
     pass.end(PassOutcome::Stopped);
 }
 
 #[tokio::test(start_paused = true)]
-async fn the_loop_tells_that_it_goes_round_as_often_as_it_is_asked_to() {
+async fn heartbeat_comes_as_often_as_it_is_asked_for() {
     let (hints, heard) = watch::channel();
-    let (shared, files) = (Shared::new(None, None), Shared::new(None, None));
+    let (shared, files) = (HarnessState::new(None, None), HarnessState::new(None, None));
     let sight = Box::new(move |_: &Path| files.files.lock().unwrap().clone());
-    let mut world = World::start(settings(false, true), shared, hints, heard, sight, Some(secs(10)));
+    let mut world = AgentHarness::start(settings(false, true), shared, hints, heard, sight, Some(secs(10)));
     assert!(world.pass_within(secs(100)).await.is_none());
-    let beats = world.told("Alive");
+    let beats = world.reported("Heartbeat");
     assert!((10..=12).contains(&beats), "{beats}");
 }
 
@@ -526,25 +530,25 @@ async fn with_a_real_watch_on_real_files_a_commit_and_a_touch_bring_their_passes
     let temp = tempfile::tempdir().unwrap();
     let path = |name: &str| temp.path().join(name);
     std::fs::write(path("experts.db"), "rows").unwrap();
-    let trigger = config::Trigger {
+    let trigger = config::TriggerSettings {
         marker: path("marker"),
         quiet: Duration::from_millis(300),
         poll_interval: Duration::from_millis(50),
         ..settings(true, true)
     };
-    let (_watch, heard) = Watch::start(watch::Aim::new(&path("experts.db"), &trigger)).unwrap();
-    let sites = watch::Sites { database: path("experts.db"), links: vec![path("current")] };
-    let sight = Box::new(move |marker: &Path| sites.sight(marker));
+    let (_watch, heard) = Watch::start(watch::WatchSpec::new(&path("experts.db"), &trigger)).unwrap();
+    let sites = watch::TrackedFiles { database: path("experts.db"), links: vec![path("current")] };
+    let sight = Box::new(move |marker: &Path| sites.stat(marker));
     let (hints, _) = watch::channel();
-    let mut world = World::start(trigger, Shared::new(None, None), hints, heard, sight, None);
+    let mut world = AgentHarness::start(trigger, HarnessState::new(None, None), hints, heard, sight, None);
     let mut next = async || tokio::time::timeout(secs(20), world.passes.recv()).await.unwrap().unwrap();
 
     let pass = next().await;
-    assert_eq!(pass.request, asked(Trigger::Start, false));
+    assert_eq!(pass.request, pass_request(Trigger::Start, false));
     pass.end(UNCHANGED);
     std::fs::write(path("experts.db-wal"), "frames").unwrap();
     let pass = next().await;
-    assert_eq!(pass.request, asked(Trigger::Database, false));
+    assert_eq!(pass.request, pass_request(Trigger::Database, false));
     std::fs::write(path("marker"), "").unwrap();
     pass.end(UNCHANGED);
     // Repeated looks may come before it.
@@ -552,6 +556,6 @@ async fn with_a_real_watch_on_real_files_a_commit_and_a_touch_bring_their_passes
         let pass = next().await;
         let request = pass.request;
         pass.end(UNCHANGED);
-        request != asked(Trigger::Marker, true)
+        request != pass_request(Trigger::Marker, true)
     } {}
 }

@@ -7,35 +7,35 @@
 
 use std::time::Duration;
 
-use super::prepare::HeldVectors;
-use super::read_table::Survey;
-use super::{Pass, PassError, Progress};
-use crate::adapters::builds::collect::{self, GRACE, Keep};
+use super::prepare::VectorSources;
+use super::read_table::TableSummary;
+use super::{Pass, PassError, PassProgress};
+use crate::adapters::builds::collect::{self, READER_GRACE, RetentionRules};
 use crate::adapters::builds::staging::Drafted;
-use crate::adapters::builds::{BuildsError, disk, with_cause};
+use crate::adapters::builds::{BuildsError, disk, error_chain};
 
 impl Pass<'_> {
     /// Takes away builds that nobody needs any more. What fails here costs only room.
-    pub(super) fn tidy(&self) {
-        if let Err(error) = self.collect(self.world.config.publish.keep, GRACE, &[]) {
-            (self.world.progress)(Progress::Warning(&with_cause(&error)));
+    pub(super) fn collect_old_builds(&self) {
+        if let Err(error) = self.collect(self.context.config.publish.keep, READER_GRACE, &[]) {
+            (self.context.progress)(PassProgress::Warning(&error_chain(&error)));
         }
     }
 
     /// Refuses a build that would not fit, before anything is bought.
-    pub(super) fn make_room(
+    pub(super) fn ensure_disk_space(
         &self,
         drafted: &Drafted,
-        survey: &Survey,
-        held: &HeldVectors,
+        survey: &TableSummary,
+        held: &VectorSources,
     ) -> Result<(), PassError> {
-        let needed = drafted.bytes_to_come(survey.rows.len() as u64, self.world.space.dimension);
+        let needed = drafted.bytes_remaining(survey.rows.len() as u64, self.context.space.dimension);
         let root = &self.builds.layout.root;
         if disk::free_bytes(root)? >= needed {
             return Ok(());
         }
         // The build in the making will be one of the newest.
-        let newest = self.world.config.publish.keep.saturating_sub(1).max(1);
+        let newest = self.context.config.publish.keep.saturating_sub(1).max(1);
         self.collect(newest, Duration::ZERO, &held.used_by(&survey.plan))?;
         let free = disk::free_bytes(root)?;
         if free < needed {
@@ -45,15 +45,15 @@ impl Pass<'_> {
     }
 
     fn collect(&self, newest: usize, grace: Duration, used: &[&str]) -> Result<(), BuildsError> {
-        let served = self.builds.named();
-        let keep = Keep {
+        let served = self.builds.served_id();
+        let keep = RetentionRules {
             newest,
             grace,
             served: served.as_deref(),
             used,
-            state: &self.state,
+            state: &self.history,
             hold: self.hold.as_ref(),
-            now: (self.world.clock)(),
+            now: (self.context.clock)(),
         };
         let surplus = collect::surplus(&self.builds.ids()?, &self.builds.kept()?, &keep);
         Ok(collect::collect(&self.builds, &surplus)?)

@@ -3,16 +3,16 @@
 //! A vector counts as bought when the cache has committed it, so that a kill
 //! costs at most the requests in flight.
 
-use super::read_table::Survey;
-use super::{PassError, Progress, World};
+use super::read_table::TableSummary;
+use super::{PassContext, PassError, PassProgress};
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::cache::Cache;
-use crate::adapters::embed::{self, Item, SinkError, Terms};
+use crate::adapters::embed::{self, EmbedLimits, SinkError, TextItem};
 use crate::domain::record::TextHash;
 
 /// What a purchase came to.
 #[derive(Debug, Default)]
-pub(super) struct Purchased {
+pub(super) struct CachedTexts {
     /// Texts whose vectors are in the cache now.
     pub texts: Vec<TextHash>,
     /// Requests sent.
@@ -22,21 +22,21 @@ pub(super) struct Purchased {
 }
 
 /// Buys every text of a draft.
-pub(super) fn buy(
-    world: &World<'_>,
+pub(super) fn embed_texts(
+    world: &PassContext<'_>,
     drafted: &Drafted,
-    survey: &Survey,
+    survey: &TableSummary,
     cache: &mut Cache,
-) -> Result<Purchased, PassError> {
+) -> Result<CachedTexts, PassError> {
     let total = drafted.texts;
     if total == 0 {
-        return Ok(Purchased::default());
+        return Ok(CachedTexts::default());
     }
-    let failed = |error| embed::Failed { error, texts: 0, requests: 0 };
-    let row = |hash: &TextHash| row_with(drafted, hash);
-    let embedder = (world.embedder)().map_err(|error| PassError::purchase(failed(error), row))?;
+    let failed = |error| embed::EmbedFailure { error, texts: 0, requests: 0 };
+    let row = |hash: &TextHash| id_of_text(drafted, hash);
+    let embedder = (world.embedder)().map_err(|error| PassError::from_embed_failure(failed(error), row))?;
     let settings = &world.config.embedding;
-    let terms = Terms {
+    let terms = EmbedLimits {
         dimension: world.space.dimension,
         batch_size: settings.batch_size,
         concurrency: settings.concurrency,
@@ -45,24 +45,26 @@ pub(super) fn buy(
         retry_budget: settings.retry_budget,
         refusals_allowed: survey.refusals_allowed,
     };
-    let mut items = drafted.spool()?.map(|item| item.map(|text| Item { hash: text.hash, text: text.text }));
+    let mut items =
+        drafted.spool()?.map(|item| item.map(|text| TextItem { hash: text.hash, text: text.text }));
     let mut texts = Vec::new();
-    let mut arrived = |batch: embed::Arrived| {
+    let mut arrived = |batch: embed::EmbeddedBatch| {
         cache.store(&batch.hashes, &batch.vectors).map_err(|error| SinkError(Box::new(error)))?;
         texts.extend(batch.hashes);
         Ok(())
     };
-    let progress = |now: embed::Progress| {
+    let progress = |now: embed::EmbedProgress| {
         let waiting = now.waiting.as_ref().map(|waiting| waiting.why.as_str());
-        (world.progress)(Progress::Embedded { done: now.done, total, waiting });
+        (world.progress)(PassProgress::Embedded { done: now.done, total, waiting });
     };
-    let purchase = embed::buy(embedder, &terms, &mut items, &mut arrived, &progress, &world.stop);
-    let bought = world.runtime.block_on(purchase).map_err(|error| PassError::purchase(error, row))?;
+    let purchase = embed::embed_all(embedder, &terms, &mut items, &mut arrived, &progress, &world.stop);
+    let bought =
+        world.runtime.block_on(purchase).map_err(|error| PassError::from_embed_failure(error, row))?;
     let refused = bought.refused.into_iter().map(|refusal| (refusal.hash, refusal.message)).collect();
-    Ok(Purchased { texts, requests: bought.requests, refused })
+    Ok(CachedTexts { texts, requests: bought.requests, refused })
 }
 
 /// The id of the first row with a text, for a message; the spool is read again for it.
-fn row_with(drafted: &Drafted, hash: &TextHash) -> Option<String> {
+fn id_of_text(drafted: &Drafted, hash: &TextHash) -> Option<String> {
     drafted.spool().ok()?.flatten().find(|text| text.hash == *hash).map(|text| text.id)
 }

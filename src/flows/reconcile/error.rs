@@ -1,6 +1,6 @@
 //! Why a pass failed, and what may help.
 //!
-//! Callers ask a [`PassError`] three questions: its words, its [`Verdict`]
+//! Callers ask a [`PassError`] three questions: its words, its [`ExitKind`]
 //! (which makes the exit code), and its cure (which makes the agent's wait).
 
 use std::path::PathBuf;
@@ -10,9 +10,9 @@ use thiserror::Error;
 use crate::adapters::builds::adopt::AdoptError;
 use crate::adapters::builds::promote::PromoteError;
 use crate::adapters::builds::verify::VerifyError;
-use crate::adapters::builds::{BuildsError, DiskError, LayoutError, with_cause};
+use crate::adapters::builds::{BuildsError, DiskError, LayoutError, error_chain};
 use crate::adapters::cache::CacheError;
-use crate::adapters::embed::{EmbedError, Failed, Retry};
+use crate::adapters::embed::{EmbedError, EmbedFailure, EmbedRetry};
 use crate::adapters::source::SourceError;
 use crate::decide::guard::{Refusal, UnfitRows};
 use crate::domain::pass::Cure;
@@ -46,12 +46,12 @@ pub enum PassError {
         free: u64,
     },
     /// Vectors could not be bought.
-    #[error("{words}")]
+    #[error("{message}")]
     Embed {
         /// What happened, with row and provider's words.
-        words: String,
+        message: String,
         /// When it makes sense to try again.
-        retry: Retry,
+        retry: EmbedRetry,
         /// Whether the settings are at fault.
         settings: bool,
         /// Texts whose vectors arrived all the same.
@@ -72,12 +72,12 @@ pub enum PassError {
     #[error(transparent)]
     Builds(#[from] BuildsError),
     /// The build that a rollback asked for is damaged.
-    #[error("build {id} is damaged, so it is not served: {words}")]
+    #[error("build {id} is damaged, so it is not served: {message}")]
     DamagedTarget {
         /// The build.
         id: String,
         /// The checks that failed.
-        words: String,
+        message: String,
     },
     /// There is nothing to go back to.
     #[error("no build was promoted before {served}; `reindexd history` lists those that are kept")]
@@ -89,7 +89,7 @@ pub enum PassError {
 
 /// What a failure means to whoever asked.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Verdict {
+pub enum ExitKind {
     /// Exit 1.
     Failed,
     /// Exit 2: settings.
@@ -102,10 +102,10 @@ pub enum Verdict {
     Stopped,
 }
 
-impl Verdict {
+impl ExitKind {
     /// The outcome as `build --json` names it.
     #[must_use]
-    pub fn word(self) -> &'static str {
+    pub fn outcome(self) -> &'static str {
         match self {
             Self::Failed | Self::Settings => "failed",
             Self::Refused => "refused",
@@ -118,19 +118,19 @@ impl Verdict {
 impl PassError {
     /// The error with its causes, on one line.
     #[must_use]
-    pub fn words(&self) -> String {
-        with_cause(self)
+    pub fn to_line(&self) -> String {
+        error_chain(self)
     }
 
     /// What it means to whoever asked.
     #[must_use]
-    pub fn verdict(&self) -> Verdict {
+    pub fn exit_kind(&self) -> ExitKind {
         match self {
-            Self::Busy => Verdict::Busy,
-            Self::Stopped => Verdict::Stopped,
-            Self::Refused(_) => Verdict::Refused,
-            Self::Builds(error) if error.is_settings() => Verdict::Settings,
-            Self::Embed { settings: true, .. } => Verdict::Settings,
+            Self::Busy => ExitKind::Busy,
+            Self::Stopped => ExitKind::Stopped,
+            Self::Refused(_) => ExitKind::Refused,
+            Self::Builds(error) if error.is_settings() => ExitKind::Settings,
+            Self::Embed { settings: true, .. } => ExitKind::Settings,
             Self::Source(_)
             | Self::Unfit(_)
             | Self::NoSpace { .. }
@@ -140,18 +140,18 @@ impl PassError {
             | Self::Promote(_)
             | Self::Builds(_)
             | Self::DamagedTarget { .. }
-            | Self::NothingBefore { .. } => Verdict::Failed,
+            | Self::NothingBefore { .. } => ExitKind::Failed,
         }
     }
 
     /// What may help.
     #[must_use]
-    pub fn cure(&self) -> Cure {
+    pub fn retry(&self) -> Cure {
         let soon = Cure::Soon { wait: None };
         match self {
-            Self::Embed { retry: Retry::Soon { wait }, .. } => Cure::Soon { wait: *wait },
-            Self::Embed { retry: Retry::Hourly, .. } => Cure::Hourly,
-            Self::Source(error) if error.may_pass() => soon,
+            Self::Embed { retry: EmbedRetry::Soon { wait }, .. } => Cure::Soon { wait: *wait },
+            Self::Embed { retry: EmbedRetry::Hourly, .. } => Cure::Hourly,
+            Self::Source(error) if error.retry() => soon,
             Self::Busy
             | Self::Stopped
             | Self::NoSpace { .. }
@@ -162,18 +162,18 @@ impl PassError {
             Self::Source(_)
             | Self::Unfit(_)
             | Self::Refused(_)
-            | Self::Embed { retry: Retry::Never, .. }
+            | Self::Embed { retry: EmbedRetry::Never, .. }
             | Self::DamagedTarget { .. }
-            | Self::NothingBefore { .. } => Cure::WhenChanged,
+            | Self::NothingBefore { .. } => Cure::OnChange,
         }
     }
 
     /// A purchase that failed; `row` names the row of a text that the provider refused.
-    pub(super) fn purchase(
-        failed: Failed,
+    pub(super) fn from_embed_failure(
+        failed: EmbedFailure,
         row: impl FnOnce(&crate::domain::record::TextHash) -> Option<String>,
     ) -> Self {
-        let Failed { error, texts, requests } = failed;
+        let EmbedFailure { error, texts, requests } = failed;
         let words = match &error {
             EmbedError::Stopped => return Self::Stopped,
             EmbedError::TextRefused { hash, message } => {
@@ -182,7 +182,7 @@ impl PassError {
                     "the provider refuses the text of row id={row}: {message}; mend the row, or raise guard.quarantine to leave it out"
                 )
             }
-            _ => with_cause(&error),
+            _ => error_chain(&error),
         };
         let settings =
             matches!(error, EmbedError::NoKey { .. } | EmbedError::Settings(_) | EmbedError::NotBuilt);
@@ -191,7 +191,7 @@ impl PassError {
         } else {
             words
         };
-        Self::Embed { words, retry: error.retry(), settings, texts, requests }
+        Self::Embed { message: words, retry: error.retry(), settings, texts, requests }
     }
 }
 
@@ -208,8 +208,8 @@ impl From<VerifyError> for PassError {
     fn from(error: VerifyError) -> Self {
         match error {
             VerifyError::Stopped => Self::Stopped,
-            VerifyError::Short(error) => Self::Builds(error.into()),
-            other @ VerifyError::Unproven { .. } => Self::Verify(other),
+            VerifyError::Shortage(error) => Self::Builds(error.into()),
+            other @ VerifyError::ChecksFailed { .. } => Self::Verify(other),
         }
     }
 }

@@ -22,26 +22,26 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 use tokio_util::sync::CancellationToken;
 
-pub use error::{PassError, Verdict};
+pub use error::{ExitKind, PassError};
 pub use preview::{Preview, preview};
-pub use rollback::{Rollback, RolledBack, release, rollback};
+pub use rollback::{Rollback, RollbackReport, release, rollback};
 
 use crate::adapters::builds::staging::{self, Drafted, Staging};
-use crate::adapters::builds::state::{Hold, SameContent, State};
+use crate::adapters::builds::state::{EquivalentScan, History, Hold};
 use crate::adapters::builds::verify::Verified;
 use crate::adapters::builds::{Builds, index, promote, sweep};
 use crate::adapters::embed::{self, Embedder};
 use crate::adapters::source::{Interrupt, Look, Scan};
 use crate::config::Config;
 use crate::decide::guard;
-use crate::domain::manifest::{Counts, MANIFEST_FORMAT, Manifest, Source, Took};
+use crate::domain::manifest::{Counts, MANIFEST_FORMAT, Manifest, SourceFacts, Took};
 use crate::domain::record::{ContentHash, Space, TextHash};
-use embed_missing::Purchased;
-use prepare::{Found, HeldVectors};
-use read_table::{Survey, survey};
+use embed_missing::CachedTexts;
+use prepare::{Prepared, VectorSources};
+use read_table::{TableSummary, read_table};
 
 /// What a pass works with.
-pub struct World<'a> {
+pub struct PassContext<'a> {
     /// The settings in force.
     pub config: &'a Config,
     /// The space that they name.
@@ -49,7 +49,7 @@ pub struct World<'a> {
     /// Makes the provider when something must be bought: a pass that finds nothing new needs no key.
     pub embedder: &'a dyn Fn() -> Result<Arc<dyn Embedder>, embed::EmbedError>,
     /// What was sent to the provider in the last minute, by this pass and those before it.
-    pub sent: embed::Sent,
+    pub sent: embed::SentLog,
     /// Where requests run.
     pub runtime: tokio::runtime::Handle,
     /// Cancelled when the pass should end.
@@ -57,18 +57,18 @@ pub struct World<'a> {
     /// Told of every small step, so that a pass that hangs can be told from one that works.
     pub tick: Arc<dyn Fn() + Send + Sync>,
     /// Told what goes on.
-    pub progress: &'a (dyn Fn(Progress<'_>) + Sync),
+    pub progress: &'a (dyn Fn(PassProgress<'_>) + Sync),
     /// The time of day, for names and people; nothing is decided by it but the age of old builds.
     pub clock: fn() -> Timestamp,
 }
 
-impl World<'_> {
-    /// [`World::stops`] for a place that outlives the borrow: SQLite asks it within one long step.
+impl PassContext<'_> {
+    /// [`PassContext::stops`] for a place that outlives the borrow: SQLite asks it within one long step.
     fn interrupt(&self) -> Interrupt {
         Arc::new(self.stopper())
     }
 
-    /// [`World::stops`] for several threads.
+    /// [`PassContext::stops`] for several threads.
     pub fn stopper(&self) -> impl Fn() -> bool + Send + Sync + use<> {
         let (stop, tick) = (self.stop.clone(), Arc::clone(&self.tick));
         move || {
@@ -88,13 +88,13 @@ impl World<'_> {
 /// What was asked of a pass.
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "wishes that are independent of each other")]
-pub struct Job {
+pub struct PassOptions {
     /// Why it runs, as the manifest will say.
     pub trigger: String,
     /// Make a build though nothing differs.
     pub full: bool,
     /// Buy every vector again.
-    pub rebuy: bool,
+    pub embed_again: bool,
     /// Waive `guard.max_shrink`.
     pub accept_shrink: bool,
     /// Prove the served files in full first, and replace them if they are damaged.
@@ -105,9 +105,9 @@ pub struct Job {
 
 /// What goes on in a pass.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Progress<'a> {
+pub enum PassProgress<'a> {
     /// A phase began.
-    Phase(Phase),
+    Stage(Stage),
     /// Texts were bought, of so many.
     Embedded {
         /// So far.
@@ -123,11 +123,11 @@ pub enum Progress<'a> {
 
 /// The phases of a pass, in their order.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Phase {
+pub enum Stage {
     /// Sweep, adoption, old builds.
     Prepare,
     /// Reading the database.
-    Snapshot,
+    Scan,
     /// Finding vectors at hand.
     Plan,
     /// Buying vectors.
@@ -140,11 +140,11 @@ pub enum Phase {
     Promote,
 }
 
-impl std::fmt::Display for Phase {
+impl std::fmt::Display for Stage {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(match self {
             Self::Prepare => "prepare",
-            Self::Snapshot => "snapshot",
+            Self::Scan => "snapshot",
             Self::Plan => "plan",
             Self::Embed => "embed",
             Self::Index => "index",
@@ -185,68 +185,70 @@ pub enum Outcome {
 /// # Errors
 ///
 /// [`PassError`]; what was served before is served still, unless it says otherwise.
-pub fn reconcile(world: &World<'_>, job: &Job) -> Result<Done, PassError> {
+pub fn reconcile(world: &PassContext<'_>, job: &PassOptions) -> Result<Done, PassError> {
     let started = Instant::now();
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
-    (world.progress)(Progress::Phase(Phase::Prepare));
+    (world.progress)(PassProgress::Stage(Stage::Prepare));
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     sweep::sweep(&builds)?;
-    let begun = Pass::begin(world, job, builds.clone(), started);
-    let mut pass = begun.inspect_err(|error| finish::broken_off(world, job, &builds, started, error))?;
+    let begun = Pass::start(world, job, builds.clone(), started);
+    let mut pass =
+        begun.inspect_err(|error| finish::record_failed_start(world, job, &builds, started, error))?;
     let result = pass.run();
-    pass.leave(&result);
+    pass.finish(&result);
     result
 }
 
 /// A pass that holds the lock.
 struct Pass<'w> {
-    world: &'w World<'w>,
-    job: &'w Job,
+    context: &'w PassContext<'w>,
+    options: &'w PassOptions,
     builds: Builds,
-    found: Found,
-    state: State,
+    prepared: Prepared,
+    history: History,
     hold: Option<Hold>,
     /// Texts that the provider would not take, with its words.
     refused: HashMap<TextHash, String>,
     /// Texts that were bought before the pass had to look again.
-    bought: HashSet<TextHash>,
+    embedded: HashSet<TextHash>,
     started: Instant,
     took: Took,
     /// Where the milliseconds of [`Took`] were last counted up to.
     lap: Instant,
     /// What is under way.
-    phase: Phase,
+    stage: Stage,
     promote_ms: u64,
     counts: Counts,
 }
 
 impl<'w> Pass<'w> {
-    fn begin(
-        world: &'w World<'w>,
-        job: &'w Job,
+    fn start(
+        world: &'w PassContext<'w>,
+        job: &'w PassOptions,
         builds: Builds,
         started: Instant,
     ) -> Result<Self, PassError> {
-        let (mut state, damaged) = State::load(&builds.layout)?;
+        let (mut state, damaged) = History::load(&builds.layout)?;
         let (hold, damaged_hold) = Hold::load(&builds.layout)?;
         for words in [damaged, damaged_hold].into_iter().flatten() {
-            (world.progress)(Progress::Warning(&words));
+            (world.progress)(PassProgress::Warning(&words));
         }
-        let found = Found::settle(world, &builds, &mut state)?;
-        let refused = if job.rebuy { HashMap::new() } else { prepare::refused_texts(&builds, &world.space)? };
+        let found = Prepared::under_lock(world, &builds, &mut state)?;
+        let refused =
+            if job.embed_again { HashMap::new() } else { prepare::refused_texts(&builds, &world.space)? };
         let mut pass = Self {
-            world,
-            job,
+            context: world,
+            options: job,
             refused,
-            bought: HashSet::new(),
-            found,
+            embedded: HashSet::new(),
+            prepared: found,
             builds,
-            state,
+            history: state,
             hold,
             started,
             took: Took::default(),
             lap: Instant::now(),
-            phase: Phase::Prepare,
+            stage: Stage::Prepare,
             promote_ms: 0,
             counts: Counts::default(),
         };
@@ -254,73 +256,80 @@ impl<'w> Pass<'w> {
             pass.release()?;
         }
         if job.full_check {
-            pass.found.prove(world)?;
+            pass.prepared.verify_served(world)?;
         }
         Ok(pass)
     }
 
     fn run(&mut self) -> Result<Done, PassError> {
         loop {
-            let stop = || self.world.stops();
-            self.enter(Phase::Snapshot);
-            let mut look = Look::open(&self.world.config.source.database, &stop, self.world.interrupt())?;
-            let scan = look.scan(&self.world.space)?;
+            let stop = || self.context.stops();
+            self.enter(Stage::Scan);
+            let mut look = Look::open(&self.context.config.source.database, &stop, self.context.interrupt())?;
+            let scan = look.scan(&self.context.space)?;
             if self.is_known(&scan) {
-                look.end()?;
+                look.finish()?;
                 self.took.snapshot += self.lap();
                 // What was set aside is gone from the table, though there is nothing to build.
-                let content = self.found.whole().and_then(|served| served.manifest.content_hash);
-                if content.is_some_and(|content| !self.holds(&content)) {
+                let content = self.prepared.intact().and_then(|served| served.manifest.content_hash);
+                if content.is_some_and(|content| !self.is_held(&content)) {
                     self.release()?;
                 }
-                return Ok(self.done(Outcome::Unchanged));
+                return Ok(self.report(Outcome::Unchanged));
             }
-            let scan = look.hold(scan, &self.world.space)?;
-            self.found.read_rows(self.world)?;
-            let (world, bought) = (self.world, &self.bought);
-            let mut held = HeldVectors::gather(world, &self.builds, &self.found, self.job.rebuy, bought)?;
+            let scan = look.hold(scan, &self.context.space)?;
+            self.prepared.read_rows(self.context)?;
+            let (world, bought) = (self.context, &self.embedded);
+            let mut held =
+                VectorSources::find(world, &self.builds, &self.prepared, self.options.embed_again, bought)?;
             if self.hold.is_some() {
-                let survey = survey(&look, self.world, held.planner(self.found.rows()), None, &self.refused)?;
-                if self.holds(&survey.content_hash) {
-                    look.end()?;
-                    return Ok(self.done(Outcome::Held));
+                let survey =
+                    read_table(&look, self.context, held.planner(self.prepared.rows()), None, &self.refused)?;
+                if self.is_held(&survey.content_hash) {
+                    look.finish()?;
+                    return Ok(self.report(Outcome::Held));
                 }
                 self.release()?;
             }
-            let id = staging::new_id((self.world.clock)());
+            let id = staging::new_id((self.context.clock)());
             let mut draft = Staging::begin(&self.builds, id)?.draft()?;
-            let proof = held.prove_ahead(self.world);
-            let survey =
-                survey(&look, self.world, held.planner(self.found.rows()), Some(&mut draft), &self.refused)?;
-            look.end()?;
+            let proof = held.start_index_check(self.context);
+            let survey = read_table(
+                &look,
+                self.context,
+                held.planner(self.prepared.rows()),
+                Some(&mut draft),
+                &self.refused,
+            )?;
+            look.finish()?;
             let drafted = draft.finish()?;
             self.took.snapshot += self.lap();
 
-            self.enter(Phase::Plan);
+            self.enter(Stage::Plan);
             self.counts = Counts { requests: self.counts.requests, ..survey.plan.counts };
-            if self.same_content(&survey) {
+            if self.is_same_content(&survey) {
                 drafted.staging.discard()?;
-                self.remember(&scan)?;
-                return Ok(self.done(Outcome::Unchanged));
+                self.remember_scan(&scan)?;
+                return Ok(self.report(Outcome::Unchanged));
             }
-            self.permit(&survey)?;
-            if let Some(damaged) = held.damaged(self.world, &survey.plan, proof)? {
+            self.check_limits(&survey)?;
+            if let Some(damaged) = held.find_damaged(self.context, &survey.plan, proof)? {
                 // Its vectors are not what was paid for: look again without it.
-                self.found.exclude(self.world, damaged);
+                self.prepared.exclude(self.context, damaged);
                 drafted.staging.discard()?;
                 continue;
             }
-            self.make_room(&drafted, &survey, &held)?;
+            self.ensure_disk_space(&drafted, &survey, &held)?;
             self.took.plan += self.lap();
 
-            self.enter(Phase::Embed);
-            let bought = embed_missing::buy(self.world, &drafted, &survey, held.cache())?;
+            self.enter(Stage::Embed);
+            let bought = embed_missing::embed_texts(self.context, &drafted, &survey, held.cache())?;
             self.took.embed += self.lap();
             self.counts.requests += bought.requests;
             if !bought.refused.is_empty() {
                 // Left out from now on, so the metadata must be written without them.
                 self.refused.extend(bought.refused);
-                self.bought.extend(bought.texts);
+                self.embedded.extend(bought.texts);
                 drafted.staging.discard()?;
                 continue;
             }
@@ -332,88 +341,88 @@ impl<'w> Pass<'w> {
     fn publish(
         &mut self,
         drafted: Drafted,
-        survey: &Survey,
+        survey: &TableSummary,
         scan: Scan,
-        mut held: HeldVectors,
-        bought: &Purchased,
+        mut held: VectorSources,
+        bought: &CachedTexts,
     ) -> Result<Done, PassError> {
-        let stop = self.world.stopper();
-        self.enter(Phase::Index);
-        let sealed = held.seal(self.world, drafted, survey)?;
+        let stop = self.context.stopper();
+        self.enter(Stage::Index);
+        let sealed = held.seal(self.context, drafted, survey)?;
         self.took.index += self.lap();
 
-        self.enter(Phase::Verify);
+        self.enter(Stage::Verify);
         let verified = sealed.verify(&stop)?;
         if stop() {
             return Err(PassError::Stopped);
         }
         self.took.verify += self.lap();
 
-        self.enter(Phase::Promote);
+        self.enter(Stage::Promote);
         self.took.total = millis(self.started.elapsed());
         let manifest = self.manifest(&verified, survey, scan);
-        let now = (self.world.clock)();
+        let now = (self.context.clock)();
         let promoted = verified.promote(&self.builds, &manifest, now);
         if !matches!(promoted, Err(promote::PromoteError::NotPromoted(_))) {
-            self.state.promoted(&manifest.id, "build", now);
+            self.history.record_promotion(&manifest.id, "build", now);
         }
         let build = promoted?;
         self.promote_ms = self.lap();
-        held.forget(self.world, &survey.rows, !bought.texts.is_empty());
-        self.found.replace(build);
-        Ok(self.done(Outcome::Promoted))
+        held.drop_indexed(self.context, &survey.rows, !bought.texts.is_empty());
+        self.prepared.replace(build);
+        Ok(self.report(Outcome::Promoted))
     }
 
-    fn manifest(&self, verified: &Verified, survey: &Survey, scan: Scan) -> Manifest {
+    fn manifest(&self, verified: &Verified, survey: &TableSummary, scan: Scan) -> Manifest {
         Manifest {
             format: MANIFEST_FORMAT,
             id: verified.id().to_owned(),
-            sequence: self.found.next_sequence(),
-            created: (self.world.clock)().to_string(),
-            trigger: self.job.trigger.clone(),
+            sequence: self.prepared.next_sequence(),
+            created: (self.context.clock)().to_string(),
+            trigger: self.options.trigger.clone(),
             adopted: false,
             program: crate::PROGRAM.to_owned(),
             faiss: index::FAISS_VERSION.to_owned(),
-            source: Source {
-                database: self.world.config.source.database.display().to_string(),
+            source: SourceFacts {
+                database: self.context.config.source.database.display().to_string(),
                 tagged: survey.tagged,
             },
-            space: Some(self.world.space.clone()),
+            space: Some(self.context.space.clone()),
             scan_hash: Some(scan.hash),
             content_hash: Some(survey.content_hash),
-            left_out: survey.left_out.clone(),
+            quarantined: survey.quarantined.clone(),
             files: verified.files.clone(),
             ntotal: verified.rows,
             dimension: verified.dimension,
             metric: "inner_product".to_owned(),
             counts: self.counts,
             took_ms: self.took,
-            previous: self.found.id().map(str::to_owned),
+            previous: self.prepared.id().map(str::to_owned),
         }
     }
 
     /// Whether this scan is one whose content is served.
     fn is_known(&self, scan: &Scan) -> bool {
-        if self.forced() {
+        if self.is_forced() {
             return false;
         }
-        let Some(served) = self.found.whole() else { return false };
+        let Some(served) = self.prepared.intact() else { return false };
         let remembered = self
-            .state
-            .same_content
+            .history
+            .equivalent_scan
             .as_ref()
             .is_some_and(|same| same.build == served.manifest.id && same.scan_hash == scan.hash);
         remembered || served.manifest.scan_hash == Some(scan.hash)
     }
 
-    fn same_content(&self, survey: &Survey) -> bool {
-        let served = self.found.whole().and_then(|served| served.manifest.content_hash);
-        !self.forced() && served == Some(survey.content_hash)
+    fn is_same_content(&self, survey: &TableSummary) -> bool {
+        let served = self.prepared.intact().and_then(|served| served.manifest.content_hash);
+        !self.is_forced() && served == Some(survey.content_hash)
     }
 
     /// Whether a rollback forbids to build this content.
-    fn holds(&self, content: &ContentHash) -> bool {
-        self.hold.as_ref().is_some_and(|hold| hold.forbids(self.found.id(), content))
+    fn is_held(&self, content: &ContentHash) -> bool {
+        self.hold.as_ref().is_some_and(|hold| hold.forbids(self.prepared.id(), content))
     }
 
     /// Ends a hold, if there is one.
@@ -424,50 +433,51 @@ impl<'w> Pass<'w> {
         Ok(())
     }
 
-    fn forced(&self) -> bool {
-        self.job.full || self.job.rebuy || self.found.must_rebuild()
+    fn is_forced(&self) -> bool {
+        self.options.full || self.options.embed_again || self.prepared.must_rebuild()
     }
 
     /// The raw values differ and the records do not: the next look is spared the second scan.
-    fn remember(&mut self, scan: &Scan) -> Result<(), PassError> {
-        if let Some(build) = self.found.id() {
-            self.state.same_content = Some(SameContent { build: build.to_owned(), scan_hash: scan.hash });
-            self.state.save(&self.builds.layout)?;
+    fn remember_scan(&mut self, scan: &Scan) -> Result<(), PassError> {
+        if let Some(build) = self.prepared.id() {
+            self.history.equivalent_scan =
+                Some(EquivalentScan { build: build.to_owned(), scan_hash: scan.hash });
+            self.history.save(&self.builds.layout)?;
         }
         Ok(())
     }
 
-    fn permit(&self, survey: &Survey) -> Result<(), PassError> {
-        let settings = &self.world.config.guard;
+    fn check_limits(&self, survey: &TableSummary) -> Result<(), PassError> {
+        let settings = &self.context.config.guard;
         if survey.unfit.count > settings.quarantine {
             return Err(PassError::Unfit(survey.unfit.clone()));
         }
         let limits = guard::Limits {
             max_shrink: settings.max_shrink,
             max_texts: settings.max_texts,
-            accept_shrink: self.job.accept_shrink,
+            accept_shrink: self.options.accept_shrink,
         };
-        let served = prepare::records_before(&self.builds, self.found.served())?;
+        let served = prepare::previous_record_count(&self.builds, self.prepared.served())?;
         Ok(guard::check(&survey.plan.counts, survey.tagged, survey.unfit.count, served, &limits)?)
     }
 
-    fn enter(&mut self, phase: Phase) {
-        self.phase = phase;
-        (self.world.progress)(Progress::Phase(phase));
+    fn enter(&mut self, phase: Stage) {
+        self.stage = phase;
+        (self.context.progress)(PassProgress::Stage(phase));
     }
 
     /// What was under way when the pass failed took all the time since: an
     /// hour of waiting for a provider must not look like none.
-    fn broke_off(&mut self) {
+    fn charge_current_stage(&mut self) {
         let lap = self.lap();
-        let took = match self.phase {
-            Phase::Prepare => return,
-            Phase::Snapshot => &mut self.took.snapshot,
-            Phase::Plan => &mut self.took.plan,
-            Phase::Embed => &mut self.took.embed,
-            Phase::Index => &mut self.took.index,
-            Phase::Verify => &mut self.took.verify,
-            Phase::Promote => &mut self.promote_ms,
+        let took = match self.stage {
+            Stage::Prepare => return,
+            Stage::Scan => &mut self.took.snapshot,
+            Stage::Plan => &mut self.took.plan,
+            Stage::Embed => &mut self.took.embed,
+            Stage::Index => &mut self.took.index,
+            Stage::Verify => &mut self.took.verify,
+            Stage::Promote => &mut self.promote_ms,
         };
         *took += lap;
     }
@@ -479,14 +489,14 @@ impl<'w> Pass<'w> {
         millis(took)
     }
 
-    fn done(&mut self, outcome: Outcome) -> Done {
+    fn report(&mut self, outcome: Outcome) -> Done {
         self.took.total = millis(self.started.elapsed());
         let mut counts = self.counts;
         if outcome != Outcome::Promoted {
-            let records = self.found.records().unwrap_or_default();
+            let records = self.prepared.records().unwrap_or_default();
             counts = Counts { records, kept: records, ..Counts::default() };
         }
-        let build = self.found.id().map(str::to_owned);
+        let build = self.prepared.id().map(str::to_owned);
         Done { outcome, build, counts, took: self.took, promote_ms: self.promote_ms }
     }
 }

@@ -1,7 +1,7 @@
 //! What a pass finds on disk: the served build, and vectors already paid for.
 //!
-//! [`Found`] settles what an earlier pass or ingest.py left under the public
-//! names. [`HeldVectors`] gathers every vector of the space in force that need
+//! [`Prepared`] settles what an earlier pass or ingest.py left under the public
+//! names. [`VectorSources`] gathers every vector of the space in force that need
 //! not be bought: in the served build, in other kept builds, in the cache. An
 //! index is proven against its manifest before anything is taken from it.
 
@@ -11,20 +11,20 @@ use std::thread::JoinHandle;
 
 use tokio_util::sync::{CancellationToken, DropGuard};
 
-use super::read_table::Survey;
-use super::{PassError, Progress, World};
+use super::read_table::TableSummary;
+use super::{PassContext, PassError, PassProgress};
 use crate::adapters::builds::adopt::{self, Adoption};
 use crate::adapters::builds::staging::{Drafted, Sealed};
-use crate::adapters::builds::state::State;
+use crate::adapters::builds::state::History;
 use crate::adapters::builds::verify::{VerifyError, failed};
-use crate::adapters::builds::{Build, Builds, Served, promote, with_cause};
+use crate::adapters::builds::{Build, Builds, Served, error_chain, promote};
 use crate::adapters::cache::Cache;
-use crate::decide::plan::{Held, Plan, Planner};
+use crate::decide::plan::{Plan, Planner, Reusable};
 use crate::domain::manifest::RowHashes;
 use crate::domain::record::{Space, TextHash};
 
 /// What stood under the public names when the pass began.
-pub(super) struct Found {
+pub(super) struct Prepared {
     served: Served,
     /// Rows of the served build once they are read; none of an adopted or damaged one.
     rows: Arc<Vec<RowHashes>>,
@@ -36,11 +36,15 @@ pub(super) struct Found {
     excluded: HashSet<String>,
 }
 
-impl Found {
+impl Prepared {
     /// Ends what was left undone, adopts what ingest.py left, and reads what is served.
-    pub(super) fn settle(world: &World<'_>, builds: &Builds, state: &mut State) -> Result<Self, PassError> {
+    pub(super) fn under_lock(
+        world: &PassContext<'_>,
+        builds: &Builds,
+        state: &mut History,
+    ) -> Result<Self, PassError> {
         let now = (world.clock)();
-        let warn = |words: &str| (world.progress)(Progress::Warning(words));
+        let warn = |words: &str| (world.progress)(PassProgress::Warning(words));
         let sequence = builds.kept()?.first().map_or(0, |newest| newest.manifest.sequence);
         let mut found = Self {
             served: builds.served(),
@@ -49,11 +53,11 @@ impl Found {
             rebuild: false,
             excluded: HashSet::new(),
         };
-        if let Served::Broken { why } = &found.served {
+        if let Served::Damaged { why } = &found.served {
             warn(&format!("what is served cannot be read and is built anew: {why}"));
             found.rebuild = true;
         }
-        match adopted(world, builds, &found.served, found.next_sequence(), state)? {
+        match adopt_existing(world, builds, &found.served, found.next_sequence(), state)? {
             Adoption::Nothing | Adoption::Relinked => {
                 promote::finish_promotion(builds, &found.served, now)?;
             }
@@ -75,21 +79,21 @@ impl Found {
     fn note_promotion(
         &self,
         builds: &Builds,
-        state: &mut State,
+        state: &mut History,
         now: jiff::Timestamp,
     ) -> Result<(), PassError> {
         if let Some(id) = self.id()
             && state.promotions.last().is_none_or(|last| last.build != id)
         {
             let id = id.to_owned();
-            state.promoted(&id, "build", now);
+            state.record_promotion(&id, "build", now);
             state.save(&builds.layout)?;
         }
         Ok(())
     }
 
     /// Reads the rows of the served build: only a table that may differ is worth them.
-    pub(super) fn read_rows(&mut self, world: &World<'_>) -> Result<(), PassError> {
+    pub(super) fn read_rows(&mut self, world: &PassContext<'_>) -> Result<(), PassError> {
         if !self.rows.is_empty() {
             return Ok(());
         }
@@ -98,7 +102,7 @@ impl Found {
                 Ok(rows) => self.rows = Arc::new(rows),
                 Err(error) if error.is_shortage() => return Err(error.into()),
                 Err(error) => {
-                    (world.progress)(Progress::Warning(&with_cause(&error)));
+                    (world.progress)(PassProgress::Warning(&error_chain(&error)));
                     self.rebuild = true;
                 }
             }
@@ -107,21 +111,21 @@ impl Found {
     }
 
     /// Proves the served files in full; damaged ones are to be replaced.
-    pub(super) fn prove(&mut self, world: &World<'_>) -> Result<(), PassError> {
+    pub(super) fn verify_served(&mut self, world: &PassContext<'_>) -> Result<(), PassError> {
         let Some(build) = self.served.build() else { return Ok(()) };
-        let checks = build.prove(&world.stopper())?;
+        let checks = build.run_checks(&world.stopper())?;
         if checks.iter().all(|check| check.ok) || build.manifest.adopted {
             return Ok(());
         }
         let words =
             format!("served build {} is damaged and is built anew: {}", build.manifest.id, failed(&checks));
-        (world.progress)(Progress::Warning(&words));
+        (world.progress)(PassProgress::Warning(&words));
         self.rebuild = true;
         Ok(())
     }
 
     /// The served build, readable and not known to be damaged.
-    pub(super) fn whole(&self) -> Option<&Build> {
+    pub(super) fn intact(&self) -> Option<&Build> {
         self.served.build().filter(|_| !self.rebuild)
     }
 
@@ -163,10 +167,10 @@ impl Found {
     }
 
     /// Nothing more is taken from a build whose index is damaged.
-    pub(super) fn exclude(&mut self, world: &World<'_>, id: String) {
+    pub(super) fn exclude(&mut self, world: &PassContext<'_>, id: String) {
         let words =
             format!("the index of build {id} is not what its manifest says; no vector is taken from it");
-        (world.progress)(Progress::Warning(&words));
+        (world.progress)(PassProgress::Warning(&words));
         self.rebuild |= self.id() == Some(id.as_str());
         self.excluded.insert(id);
     }
@@ -174,31 +178,31 @@ impl Found {
 
 /// How many records the guard of shrinkage takes for normal: those of the newest build that can be
 /// read, where the served one cannot.
-pub(super) fn records_before(builds: &Builds, served: &Served) -> Result<Option<u64>, PassError> {
+pub(super) fn previous_record_count(builds: &Builds, served: &Served) -> Result<Option<u64>, PassError> {
     Ok(match served {
         Served::Nothing => None,
         Served::Build(build) => Some(build.manifest.ntotal),
-        Served::Broken { .. } => builds.kept()?.first().map(|newest| newest.manifest.ntotal),
+        Served::Damaged { .. } => builds.kept()?.first().map(|newest| newest.manifest.ntotal),
     })
 }
 
 /// Adopts what ingest.py left under the public names, says so, and notes it.
-pub(super) fn adopted(
-    world: &World<'_>,
+pub(super) fn adopt_existing(
+    world: &PassContext<'_>,
     builds: &Builds,
     served: &Served,
     sequence: u64,
-    state: &mut State,
+    state: &mut History,
 ) -> Result<Adoption, PassError> {
     let now = (world.clock)();
-    let warn = |words: &str| (world.progress)(Progress::Warning(words));
+    let warn = |words: &str| (world.progress)(PassProgress::Warning(words));
     let adoption = adopt::adopt(builds, served, sequence, now, &|| world.stops())?;
     if let Adoption::Adopted { build, mismatch } = &adoption {
         warn(&format!("adopted the files of ingest.py as build {}", build.manifest.id));
         if let Some(mismatch) = mismatch {
             warn(&format!("the adopted files do not belong together: {mismatch}"));
         }
-        state.promoted(&build.manifest.id, "adopt", now);
+        state.record_promotion(&build.manifest.id, "adopt", now);
         state.save(&builds.layout)?;
     }
     Ok(adoption)
@@ -210,83 +214,83 @@ pub(super) fn adopted(
 /// refused text before the provider again.
 pub(super) fn refused_texts(builds: &Builds, space: &Space) -> Result<HashMap<TextHash, String>, PassError> {
     let words =
-        |reason: &str| reason.strip_prefix(super::read_table::PROVIDER_REFUSES).unwrap_or(reason).to_owned();
+        |reason: &str| reason.strip_prefix(super::read_table::REFUSED_PREFIX).unwrap_or(reason).to_owned();
     let kept = builds.kept()?;
     let same = kept.iter().filter(|build| build.manifest.space.as_ref() == Some(space));
-    let rows = same.flat_map(|build| &build.manifest.left_out);
+    let rows = same.flat_map(|build| &build.manifest.quarantined);
     Ok(rows.filter_map(|row| Some((row.refused_text?, words(&row.reason)))).collect())
 }
 
 /// Bytes of an index that take longer to prove than a thread takes to begin.
-const WORTH_A_THREAD: u64 = 1 << 20;
+const MIN_BYTES_FOR_THREAD: u64 = 1 << 20;
 
 /// Every vector of the space in force that need not be bought.
-pub(super) struct HeldVectors {
-    builds: Vec<WithRows>,
+pub(super) struct VectorSources {
+    builds: Vec<BuildRows>,
     cached: HashSet<TextHash>,
     /// Of these, what this pass has bought.
-    bought: HashSet<TextHash>,
+    embedded: HashSet<TextHash>,
     cache: Cache,
 }
 
-impl HeldVectors {
+impl VectorSources {
     /// Finds them: the served build first, then the others from the newest on.
     ///
     /// To buy every vector again, nothing counts as held but what this pass has `bought`.
-    pub(super) fn gather(
-        world: &World<'_>,
+    pub(super) fn find(
+        world: &PassContext<'_>,
         builds: &Builds,
-        found: &Found,
+        found: &Prepared,
         rebuy: bool,
         bought: &HashSet<TextHash>,
     ) -> Result<Self, PassError> {
         let now = (world.clock)().as_second();
         let (cache, warning) = Cache::open(&builds.layout.cache(), &world.space, now)?;
         if let Some(warning) = warning {
-            (world.progress)(Progress::Warning(&warning));
+            (world.progress)(PassProgress::Warning(&warning));
         }
         let (kept, cached) = if rebuy {
             (Vec::new(), bought.clone())
         } else {
-            let kept = usable(builds, &world.space, found.id(), &found.rows, &found.excluded)?;
+            let kept = reusable_builds(builds, &world.space, found.id(), &found.rows, &found.excluded)?;
             (kept, cache.hashes())
         };
-        Ok(Self { builds: kept, cached, bought: bought.clone(), cache })
+        Ok(Self { builds: kept, cached, embedded: bought.clone(), cache })
     }
 
     /// A planner that knows of them.
     pub(super) fn planner<'a>(&'a self, served: &'a [RowHashes]) -> Planner<'a> {
-        planner(served, &self.builds, &self.cached, &self.bought)
+        planner(served, &self.builds, &self.cached, &self.embedded)
     }
 
     /// Begins to prove the index of the likeliest build while the rows are read: nearly every plan
     /// takes vectors from it.
-    pub(super) fn prove_ahead(&self, world: &World<'_>) -> Option<ProofAhead> {
+    pub(super) fn start_index_check(&self, world: &PassContext<'_>) -> Option<EarlyIndexCheck> {
         let build = self.builds.first()?.build.clone();
-        if build.manifest.files.index.bytes < WORTH_A_THREAD {
+        if build.manifest.files.index.bytes < MIN_BYTES_FOR_THREAD {
             return None;
         }
         let (world_stops, given_up) = (world.stopper(), CancellationToken::new());
         let drop = given_up.clone().drop_guard();
-        let proof = move || build.index_is_whole(&|| world_stops() || given_up.is_cancelled());
+        let proof = move || build.index_matches_manifest(&|| world_stops() || given_up.is_cancelled());
         // Where no thread can be had it is proven when its turn comes.
         let thread = std::thread::Builder::new().name("prove".to_owned()).spawn(proof).ok()?;
-        Some(ProofAhead { thread, _given_up: drop })
+        Some(EarlyIndexCheck { thread, _cancel_on_drop: drop })
     }
 
     /// Proves the indexes that a plan takes vectors from; gives the id of one that is damaged.
-    pub(super) fn damaged(
+    pub(super) fn find_damaged(
         &self,
-        world: &World<'_>,
+        world: &PassContext<'_>,
         plan: &Plan,
-        mut ahead: Option<ProofAhead>,
+        mut ahead: Option<EarlyIndexCheck>,
     ) -> Result<Option<String>, VerifyError> {
         for &build in &plan.builds_used {
             let proof = ahead.take_if(|_| build == 0);
             let build = &self.builds[usize::from(build)].build;
             let whole = match proof {
-                Some(proof) => proof.end(),
-                None => build.index_is_whole(&world.stopper()),
+                Some(proof) => proof.join(),
+                None => build.index_matches_manifest(&world.stopper()),
             };
             if !whole? {
                 return Ok(Some(build.manifest.id.clone()));
@@ -309,9 +313,9 @@ impl HeldVectors {
     /// Writes index and hashes from vectors that are all at hand.
     pub(super) fn seal(
         &mut self,
-        world: &World<'_>,
+        world: &PassContext<'_>,
         drafted: Drafted,
-        survey: &Survey,
+        survey: &TableSummary,
     ) -> Result<Sealed, PassError> {
         let sources: Vec<&Build> = self.builds.iter().map(|held| &held.build).collect();
         let cache = &mut self.cache;
@@ -326,44 +330,44 @@ impl HeldVectors {
     }
 
     /// Drops from the cache what the new build holds. What fails here costs only room.
-    pub(super) fn forget(&mut self, world: &World<'_>, rows: &[RowHashes], bought: bool) {
+    pub(super) fn drop_indexed(&mut self, world: &PassContext<'_>, rows: &[RowHashes], bought: bool) {
         if self.cached.is_empty() && !bought {
             return;
         }
         let holds: HashSet<TextHash> = rows.iter().map(|row| row.text).collect();
-        if let Err(error) = self.cache.forget(&|text| holds.contains(text)) {
-            (world.progress)(Progress::Warning(&with_cause(&error)));
+        if let Err(error) = self.cache.remove(&|text| holds.contains(text)) {
+            (world.progress)(PassProgress::Warning(&error_chain(&error)));
         }
     }
 }
 
 /// A proof that goes on beside the reading of the rows. Dropped, it is given up.
-pub(super) struct ProofAhead {
+pub(super) struct EarlyIndexCheck {
     thread: JoinHandle<Result<bool, VerifyError>>,
-    _given_up: DropGuard,
+    _cancel_on_drop: DropGuard,
 }
 
-impl ProofAhead {
-    fn end(self) -> Result<bool, VerifyError> {
+impl EarlyIndexCheck {
+    fn join(self) -> Result<bool, VerifyError> {
         // A panic in there is our own bug and goes on here.
         self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
     }
 }
 
 /// A kept build with the hashes of its rows.
-pub(super) struct WithRows {
+pub(super) struct BuildRows {
     build: Build,
     rows: Arc<Vec<RowHashes>>,
 }
 
 /// The kept builds of a space with their rows, the served one first.
-pub(super) fn usable(
+pub(super) fn reusable_builds(
     builds: &Builds,
     space: &Space,
     served: Option<&str>,
     served_rows: &Arc<Vec<RowHashes>>,
     excluded: &HashSet<String>,
-) -> Result<Vec<WithRows>, PassError> {
+) -> Result<Vec<BuildRows>, PassError> {
     let mut kept = builds.kept()?;
     kept.retain(|build| {
         build.manifest.space.as_ref() == Some(space) && !excluded.contains(&build.manifest.id)
@@ -374,7 +378,7 @@ pub(super) fn usable(
         let is_served = served == Some(build.manifest.id.as_str()) && !served_rows.is_empty();
         let rows = if is_served { Ok(Arc::clone(served_rows)) } else { build.rows().map(Arc::new) };
         match rows {
-            Ok(rows) => usable.push(WithRows { build, rows }),
+            Ok(rows) => usable.push(BuildRows { build, rows }),
             Err(error) if error.is_shortage() => return Err(error.into()),
             // A build whose rows are damaged gives nothing; `verify` says why.
             Err(_) => {}
@@ -386,10 +390,10 @@ pub(super) fn usable(
 /// A planner that knows of builds and cache.
 pub(super) fn planner<'a>(
     served: &'a [RowHashes],
-    builds: &'a [WithRows],
+    builds: &'a [BuildRows],
     cached: &'a HashSet<TextHash>,
     bought: &'a HashSet<TextHash>,
 ) -> Planner<'a> {
     let builds = builds.iter().map(|build| build.rows.as_slice()).collect();
-    Planner::new(served, Held { builds, cached, bought })
+    Planner::new(served, Reusable { builds, cached, embedded: bought })
 }

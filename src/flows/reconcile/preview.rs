@@ -9,10 +9,10 @@ use std::sync::Arc;
 
 use serde::Serialize;
 
-use super::prepare::{planner, usable};
-use super::read_table::{Survey, survey};
-use super::{Job, PassError, World};
-use crate::adapters::builds::state::{Hold, State};
+use super::prepare::{planner, reusable_builds};
+use super::read_table::{TableSummary, read_table};
+use super::{PassContext, PassError, PassOptions};
+use crate::adapters::builds::state::{History, Hold};
 use crate::adapters::builds::{Builds, Served};
 use crate::adapters::cache::Cache;
 use crate::adapters::source::Look;
@@ -21,7 +21,7 @@ use crate::domain::manifest::Counts;
 use crate::domain::record::ContentHash;
 
 /// Bytes of text to a token, for an estimate: English runs at about four.
-const BYTES_A_TOKEN: u64 = 4;
+const BYTES_PER_TOKEN: u64 = 4;
 
 /// What a pass would do.
 #[derive(Clone, Debug, PartialEq, Serialize)]
@@ -43,7 +43,8 @@ pub struct Preview {
     /// Tokens in the texts to be bought, by their length.
     pub estimated_tokens: u64,
     /// Rows that would be left out.
-    pub left_out: u64,
+    #[serde(rename = "left_out")]
+    pub quarantined: u64,
     /// Why there would be a build, or why it would be refused.
     pub reasons: Vec<String>,
     /// Whether a rollback forbids the agent to build.
@@ -58,42 +59,47 @@ pub struct Preview {
 /// # Errors
 ///
 /// [`PassError`] where the source or the builds cannot be read.
-pub fn preview(world: &World<'_>, job: &Job) -> Result<Preview, PassError> {
+pub fn preview(world: &PassContext<'_>, job: &PassOptions) -> Result<Preview, PassError> {
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     let served = builds.served();
     let stop = || world.stops();
     let mut look = Look::open(&world.config.source.database, &stop, world.interrupt())?;
     let scan = look.scan(&world.space)?;
-    let (state, _) = State::load(&builds.layout)?;
+    let (state, _) = History::load(&builds.layout)?;
     let (hold, _) = Hold::load(&builds.layout)?;
-    let forced = job.full || job.rebuy;
-    let astray = served.build().map(|_| builds.astray()).unwrap_or_default();
+    let forced = job.full || job.embed_again;
+    let astray = served.build().map(|_| builds.dangling_links()).unwrap_or_default();
     if let Some(build) = served.build().filter(|_| !forced && hold.is_none() && astray.is_empty()) {
         let manifest = &build.manifest;
-        let same =
-            state.same_content.is_some_and(|same| same.build == manifest.id && same.scan_hash == scan.hash);
+        let same = state
+            .equivalent_scan
+            .is_some_and(|same| same.build == manifest.id && same.scan_hash == scan.hash);
         if same || manifest.scan_hash == Some(scan.hash) {
-            look.end()?;
-            return Ok(unchanged(manifest.ntotal, manifest.left_out.len() as u64));
+            look.finish()?;
+            return Ok(unchanged(manifest.ntotal, manifest.quarantined.len() as u64));
         }
     }
     let id = served.build().map(|build| build.manifest.id.as_str());
     let served_rows = Arc::new(served.build().and_then(|build| build.rows().ok()).unwrap_or_default());
-    let kept = if job.rebuy {
+    let kept = if job.embed_again {
         Vec::new()
     } else {
-        usable(&builds, &world.space, id, &served_rows, &HashSet::new())?
+        reusable_builds(&builds, &world.space, id, &served_rows, &HashSet::new())?
     };
-    let cached = if job.rebuy { HashSet::new() } else { Cache::peek(&builds.layout.cache(), &world.space) };
+    let cached = if job.embed_again {
+        HashSet::new()
+    } else {
+        Cache::stored_hashes(&builds.layout.cache(), &world.space)
+    };
     let bought = HashSet::new();
     let planner = planner(&served_rows, &kept, &cached, &bought);
     let refused = super::prepare::refused_texts(&builds, &world.space)?;
     look.hold(scan, &world.space)?;
-    let survey = survey(&look, world, planner, None, &refused)?;
-    look.end()?;
+    let survey = read_table(&look, world, planner, None, &refused)?;
+    look.finish()?;
     let forbidden = hold.is_some_and(|hold| hold.forbids(id, &survey.content_hash));
-    let records_before = super::prepare::records_before(&builds, &served)?;
-    Ok(judge(world, job, &served, records_before, &astray, &survey, forbidden))
+    let records_before = super::prepare::previous_record_count(&builds, &served)?;
+    Ok(assess(world, job, &served, records_before, &astray, &survey, forbidden))
 }
 
 fn unchanged(records: u64, left_out: u64) -> Preview {
@@ -106,30 +112,30 @@ fn unchanged(records: u64, left_out: u64) -> Preview {
         removed: 0,
         requests: 0,
         estimated_tokens: 0,
-        left_out,
+        quarantined: left_out,
         reasons: Vec::new(),
         held: false,
         content_hash: None,
     }
 }
 
-fn judge(
-    world: &World<'_>,
-    job: &Job,
+fn assess(
+    world: &PassContext<'_>,
+    job: &PassOptions,
     served: &Served,
     records_before: Option<u64>,
     astray: &[PathBuf],
-    survey: &Survey,
+    survey: &TableSummary,
     held: bool,
 ) -> Preview {
     let Counts { records, kept, embedded, metadata_only, removed, .. } = survey.plan.counts;
     let build = served.build().map(|build| &build.manifest);
     let same = build.is_some_and(|manifest| manifest.content_hash == Some(survey.content_hash));
-    let changes = !same || job.full || job.rebuy || !astray.is_empty();
+    let changes = !same || job.full || job.embed_again || !astray.is_empty();
     let mut reasons = Vec::new();
     match (served, build) {
         (Served::Nothing, _) => reasons.push("nothing is served yet".to_owned()),
-        (Served::Broken { why }, _) => reasons.push(format!("what is served cannot be read: {why}")),
+        (Served::Damaged { why }, _) => reasons.push(format!("what is served cannot be read: {why}")),
         (_, Some(manifest)) if manifest.adopted => {
             reasons.push("the served build is adopted: nothing proves that its rows match".to_owned());
         }
@@ -168,8 +174,8 @@ fn judge(
         metadata_only,
         removed,
         requests: embedded.div_ceil(world.config.embedding.batch_size.max(1) as u64),
-        estimated_tokens: survey.text_bytes.div_ceil(BYTES_A_TOKEN),
-        left_out: survey.unfit.count,
+        estimated_tokens: survey.text_bytes.div_ceil(BYTES_PER_TOKEN),
+        quarantined: survey.unfit.count,
         reasons,
         held,
         content_hash: Some(survey.content_hash),

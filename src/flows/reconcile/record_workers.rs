@@ -8,22 +8,22 @@ use std::num::NonZeroUsize;
 use std::sync::mpsc::{Receiver, Sender, channel};
 use std::thread::Scope;
 
-use crate::adapters::source::RawRows;
+use crate::adapters::source::RowBuffer;
 use crate::domain::python_json;
-use crate::domain::record::{IdHash, RawValue, Record, RecordHash, RowFault, TextHash, column};
+use crate::domain::record::{IdHash, RawValue, Record, RecordHash, RowError, TextHash, column};
 
 /// Bytes of raw values in a batch: some hundreds of rows, a millisecond or two of work.
 const BATCH_BYTES: usize = 256 << 10;
 /// Batches that a thread has before it, or has made and not yet given up.
-const BATCHES_A_THREAD: usize = 3;
+const BATCHES_PER_THREAD: usize = 3;
 /// More threads would wait for whoever reads the rows.
-const MOST_THREADS: usize = 4;
+const MAX_THREADS: usize = 4;
 
 /// Rows, and what was made of them.
 #[derive(Default)]
-pub(super) struct Batch {
-    raw: RawRows,
-    made: Vec<(IdHash, Result<Ends, RowFault>)>,
+pub(super) struct RowBatch {
+    raw: RowBuffer,
+    encoded: Vec<(IdHash, Result<Offsets, RowError>)>,
     /// One record after the other.
     json: Vec<u8>,
     /// One text after the other.
@@ -32,7 +32,7 @@ pub(super) struct Batch {
 
 /// Digests of one row's record and text, and where both end among those of the batch.
 #[derive(Clone, Copy)]
-struct Ends {
+struct Offsets {
     text: TextHash,
     record: RecordHash,
     json_end: usize,
@@ -40,7 +40,7 @@ struct Ends {
 }
 
 /// A row that makes a record.
-pub(super) struct Made<'b> {
+pub(super) struct EncodedRow<'b> {
     /// Digest of the text.
     pub text_hash: TextHash,
     /// Digest of the record.
@@ -52,12 +52,12 @@ pub(super) struct Made<'b> {
 }
 
 /// What is done with each row: its raw values, the digest of its id, and what it came to.
-pub(super) type Take<'t, E> =
-    dyn FnMut(&[RawValue<'_>; 14], IdHash, Result<Made<'_>, RowFault>) -> Result<(), E> + 't;
+pub(super) type RowSink<'t, E> =
+    dyn FnMut(&[RawValue<'_>; 14], IdHash, Result<EncodedRow<'_>, RowError>) -> Result<(), E> + 't;
 
-impl Batch {
-    fn make(&mut self) {
-        let Self { raw, made, json, texts } = self;
+impl RowBatch {
+    fn encode(&mut self) {
+        let Self { raw, encoded: made, json, texts } = self;
         let mut text = String::new();
         let make = |raw: &[RawValue<'_>; 14]| {
             let record = Record::from_raw(raw).and_then(|record| {
@@ -68,7 +68,7 @@ impl Batch {
                 let json_begin = json.len();
                 python_json::write_record(&record, json);
                 texts.push_str(&text);
-                Ends {
+                Offsets {
                     text: TextHash::of(&text),
                     record: RecordHash::of(&json[json_begin..]),
                     json_end: json.len(),
@@ -81,14 +81,14 @@ impl Batch {
         let Ok(()) = raw.rows(&mut { make });
     }
 
-    fn give<E>(&mut self, take: &mut Take<'_, E>) -> Result<(), E> {
+    fn emit<E>(&mut self, take: &mut RowSink<'_, E>) -> Result<(), E> {
         let (mut json_begin, mut text_begin) = (0, 0);
-        let mut made = self.made.drain(..);
+        let mut made = self.encoded.drain(..);
         let (json, texts) = (&self.json, &self.texts);
         self.raw.rows(&mut |raw| {
             let (id, ends) = made.next().expect("something was made of every row");
             let row = ends.map(|ends| {
-                let row = Made {
+                let row = EncodedRow {
                     text_hash: ends.text,
                     record_hash: ends.record,
                     json: &json[json_begin..ends.json_end],
@@ -104,103 +104,103 @@ impl Batch {
     /// Its room serves for other rows.
     fn clear(&mut self) {
         self.raw.clear();
-        self.made.clear();
+        self.encoded.clear();
         self.json.clear();
         self.texts.clear();
     }
 }
 
 /// Makes what is to be made of rows as they come, and hands it on in their order.
-pub(super) struct Making<'s, 'e> {
+pub(super) struct RecordWorkers<'s, 'e> {
     scope: &'s Scope<'s, 'e>,
     /// Begun with the first full batch: a small table needs none.
-    threads: Option<Vec<Maker>>,
+    workers: Option<Vec<RecordWorker>>,
     /// Rows that came since the last full batch.
-    filling: Batch,
+    filling: RowBatch,
     /// Batches that may be used again.
-    spare: Vec<Batch>,
+    spare: Vec<RowBatch>,
     /// Batches given to the threads, and of these the ones that came back.
-    given: usize,
-    taken: usize,
+    sent: usize,
+    received: usize,
 }
 
 /// A thread that makes one batch after the other.
-struct Maker {
-    to_make: Sender<Batch>,
-    made: Receiver<Batch>,
+struct RecordWorker {
+    input: Sender<RowBatch>,
+    output: Receiver<RowBatch>,
 }
 
-impl<'s, 'e> Making<'s, 'e> {
+impl<'s, 'e> RecordWorkers<'s, 'e> {
     /// Threads will be begun in `scope`, when there is enough for them to do.
     pub(super) fn new(scope: &'s Scope<'s, 'e>) -> Self {
-        Self { scope, threads: None, filling: Batch::default(), spare: Vec::new(), given: 0, taken: 0 }
+        Self { scope, workers: None, filling: RowBatch::default(), spare: Vec::new(), sent: 0, received: 0 }
     }
 
     /// Adds a row; rows that are ready meanwhile go to `take`.
-    pub(super) fn row<E>(&mut self, raw: &[RawValue<'_>; 14], take: &mut Take<'_, E>) -> Result<(), E> {
+    pub(super) fn push<E>(&mut self, raw: &[RawValue<'_>; 14], take: &mut RowSink<'_, E>) -> Result<(), E> {
         self.filling.raw.push(raw);
         if self.filling.raw.bytes() < BATCH_BYTES { Ok(()) } else { self.send(take) }
     }
 
     /// All rows have come: what is left goes to `take`.
-    pub(super) fn finish<E>(mut self, take: &mut Take<'_, E>) -> Result<(), E> {
-        while self.taken < self.given {
+    pub(super) fn finish<E>(mut self, take: &mut RowSink<'_, E>) -> Result<(), E> {
+        while self.received < self.sent {
             self.receive(take)?;
         }
-        self.filling.make();
-        self.filling.give(take)
+        self.filling.encode();
+        self.filling.emit(take)
     }
 
-    fn send<E>(&mut self, take: &mut Take<'_, E>) -> Result<(), E> {
+    fn send<E>(&mut self, take: &mut RowSink<'_, E>) -> Result<(), E> {
         let scope = self.scope;
-        let threads = self.threads.get_or_insert_with(|| begin(scope)).len();
+        let threads = self.workers.get_or_insert_with(|| start_workers(scope)).len();
         if threads == 0 {
-            self.filling.make();
-            self.filling.give(take)?;
+            self.filling.encode();
+            self.filling.emit(take)?;
             self.filling.clear();
             return Ok(());
         }
-        if self.given - self.taken == threads * BATCHES_A_THREAD {
+        if self.sent - self.received == threads * BATCHES_PER_THREAD {
             self.receive(take)?;
         }
         let next = self.spare.pop().unwrap_or_default();
         let full = std::mem::replace(&mut self.filling, next);
-        self.maker(self.given).to_make.send(full).expect("the thread ends when nothing more can come");
-        self.given += 1;
+        self.worker(self.sent).input.send(full).expect("the thread ends when nothing more can come");
+        self.sent += 1;
         Ok(())
     }
 
     /// Waits for the batch that is next in order.
-    fn receive<E>(&mut self, take: &mut Take<'_, E>) -> Result<(), E> {
-        let mut batch = self.maker(self.taken).made.recv().expect("making a row does not panic");
-        self.taken += 1;
-        batch.give(take)?;
+    fn receive<E>(&mut self, take: &mut RowSink<'_, E>) -> Result<(), E> {
+        let mut batch = self.worker(self.received).output.recv().expect("making a row does not panic");
+        self.received += 1;
+        batch.emit(take)?;
         batch.clear();
         self.spare.push(batch);
         Ok(())
     }
 
     /// Each thread has its turn, so that order needs no bookkeeping.
-    fn maker(&self, nth: usize) -> &Maker {
-        let threads = self.threads.as_deref().expect("begun before the first batch was given");
+    fn worker(&self, nth: usize) -> &RecordWorker {
+        let threads = self.workers.as_deref().expect("begun before the first batch was given");
         &threads[nth % threads.len()]
     }
 }
 
 /// As many threads as are worth it and can be had; beside one processor none is.
-fn begin<'s>(scope: &'s Scope<'s, '_>) -> Vec<Maker> {
+fn start_workers<'s>(scope: &'s Scope<'s, '_>) -> Vec<RecordWorker> {
     let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let wanted = if processors == 1 { 0 } else { processors.min(MOST_THREADS) };
-    (0..wanted).map_while(|_| Maker::begin(scope)).collect()
+    let wanted = if processors == 1 { 0 } else { processors.min(MAX_THREADS) };
+    (0..wanted).map_while(|_| RecordWorker::start(scope)).collect()
 }
 
-impl Maker {
-    fn begin<'s>(scope: &'s Scope<'s, '_>) -> Option<Self> {
-        let (to_make, waiting) = channel::<Batch>();
+impl RecordWorker {
+    fn start<'s>(scope: &'s Scope<'s, '_>) -> Option<Self> {
+        let (to_make, waiting) = channel::<RowBatch>();
         let (done, made) = channel();
         let work = move || {
             for mut batch in waiting {
-                batch.make();
+                batch.encode();
                 if done.send(batch).is_err() {
                     // Whoever reads has given up.
                     return;
@@ -208,7 +208,7 @@ impl Maker {
             }
         };
         std::thread::Builder::new().name("records".to_owned()).spawn_scoped(scope, work).ok()?;
-        Some(Self { to_make, made })
+        Some(Self { input: to_make, output: made })
     }
 }
 
@@ -218,22 +218,23 @@ mod tests {
 
     fn ids_after(rows: i64, bio: &str) -> Vec<String> {
         let mut taken = Vec::new();
-        let mut take = |raw: &[RawValue<'_>; 14], id, made: Result<Made<'_>, RowFault>| -> Result<(), ()> {
-            assert_eq!(id, IdHash::of(raw[column::ID]));
-            taken.push(match made {
-                Ok(made) => {
-                    assert_eq!(made.text_hash, TextHash::of(made.text));
-                    assert_eq!(made.record_hash, RecordHash::of(made.json));
-                    let record: serde_json::Value = serde_json::from_slice(made.json).unwrap();
-                    assert_eq!(record["Bio"].as_str(), Some(made.text));
-                    record["id"].to_string()
-                }
-                Err(fault) => format!("fault {}", fault.id),
-            });
-            Ok(())
-        };
+        let mut take =
+            |raw: &[RawValue<'_>; 14], id, made: Result<EncodedRow<'_>, RowError>| -> Result<(), ()> {
+                assert_eq!(id, IdHash::of(raw[column::ID]));
+                taken.push(match made {
+                    Ok(made) => {
+                        assert_eq!(made.text_hash, TextHash::of(made.text));
+                        assert_eq!(made.record_hash, RecordHash::of(made.json));
+                        let record: serde_json::Value = serde_json::from_slice(made.json).unwrap();
+                        assert_eq!(record["Bio"].as_str(), Some(made.text));
+                        record["id"].to_string()
+                    }
+                    Err(fault) => format!("fault {}", fault.id),
+                });
+                Ok(())
+            };
         std::thread::scope(|scope| {
-            let mut making = Making::new(scope);
+            let mut making = RecordWorkers::new(scope);
             for id in 0..rows {
                 let mut raw = [RawValue::Null; 14];
                 raw[column::ID] = RawValue::Integer(id);
@@ -241,7 +242,7 @@ mod tests {
                 if id % 7 != 3 {
                     raw[column::BIO] = RawValue::Text(text.as_bytes());
                 }
-                making.row(&raw, &mut take).unwrap();
+                making.push(&raw, &mut take).unwrap();
             }
             making.finish(&mut take).unwrap();
         });
@@ -265,15 +266,15 @@ mod tests {
         let mut raw = [RawValue::Null; 14];
         raw[column::BIO] = RawValue::Text(&bio);
         let mut left = 100;
-        let mut take = |_: &[RawValue<'_>; 14], _, _: Result<Made<'_>, RowFault>| {
+        let mut take = |_: &[RawValue<'_>; 14], _, _: Result<EncodedRow<'_>, RowError>| {
             left -= 1;
             if left == 0 { Err("enough") } else { Ok(()) }
         };
         let ended = std::thread::scope(|scope| {
-            let mut making = Making::new(scope);
+            let mut making = RecordWorkers::new(scope);
             (0..10_000).try_for_each(|id| {
                 raw[column::ID] = RawValue::Integer(id);
-                making.row(&raw, &mut take)
+                making.push(&raw, &mut take)
             })
         });
         assert_eq!((ended, left), (Err("enough"), 0));

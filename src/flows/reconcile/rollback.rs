@@ -5,11 +5,11 @@
 //! forbids nothing.
 
 use super::preview::preview;
-use super::{Job, PassError, Progress, World, prepare};
+use super::{PassContext, PassError, PassOptions, PassProgress, prepare};
 use crate::adapters::builds::adopt::Adoption;
-use crate::adapters::builds::state::{Hold, State};
+use crate::adapters::builds::state::{History, Hold};
 use crate::adapters::builds::verify::failed;
-use crate::adapters::builds::{Builds, Served, promote, sweep, with_cause};
+use crate::adapters::builds::{Builds, Served, error_chain, promote, sweep};
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -22,7 +22,7 @@ pub struct Rollback {
 
 /// What was done.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct RolledBack {
+pub struct RollbackReport {
     /// The build that was served.
     pub from: Option<String>,
     /// The build that is served now.
@@ -34,51 +34,57 @@ pub struct RolledBack {
 /// # Errors
 ///
 /// [`PassError`]; what was served before is served still, unless it says otherwise.
-pub fn rollback(world: &World<'_>, asked: &Rollback) -> Result<RolledBack, PassError> {
+pub fn rollback(world: &PassContext<'_>, asked: &Rollback) -> Result<RollbackReport, PassError> {
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     sweep::sweep(&builds)?;
     // An adoption that broke off leaves nothing half made behind.
-    serve_earlier(world, asked, &builds).inspect_err(|_| super::finish::clear_up(world, &builds))
+    switch_back(world, asked, &builds).inspect_err(|_| super::finish::sweep_after_failure(world, &builds))
 }
 
-fn serve_earlier(world: &World<'_>, asked: &Rollback, builds: &Builds) -> Result<RolledBack, PassError> {
-    let (mut state, _) = State::load(&builds.layout)?;
+fn switch_back(
+    world: &PassContext<'_>,
+    asked: &Rollback,
+    builds: &Builds,
+) -> Result<RollbackReport, PassError> {
+    let (mut state, _) = History::load(&builds.layout)?;
     let mut served = builds.served();
     let sequence = builds.kept()?.first().map_or(0, |newest| newest.manifest.sequence).saturating_add(1);
     // Links are about to take the place of what ingest.py may have left: it must not be lost.
-    if let Adoption::Adopted { build, .. } = prepare::adopted(world, builds, &served, sequence, &mut state)? {
+    if let Adoption::Adopted { build, .. } =
+        prepare::adopt_existing(world, builds, &served, sequence, &mut state)?
+    {
         served = Served::Build(build);
     }
     let from = match &served {
         Served::Nothing => None,
         Served::Build(build) => Some(build.manifest.id.clone()),
         // It cannot be read, but its promotion was noted: a reason more to leave it.
-        Served::Broken { .. } => state.promotions.last().map(|last| last.build.clone()),
+        Served::Damaged { .. } => state.promotions.last().map(|last| last.build.clone()),
     };
     let there = |id: &str| builds.build(id).is_ok();
     let to = match (&asked.to, &from) {
         (Some(to), _) => to.clone(),
         (None, Some(from)) => {
-            let before = state.before(from, &there);
+            let before = state.previous_to(from, &there);
             before.map(str::to_owned).ok_or_else(|| PassError::NothingBefore { served: from.clone() })?
         }
         (None, None) => return Err(PassError::NothingBefore { served: "the present".to_owned() }),
     };
     let target = builds.build(&to)?;
-    let checks = target.prove(&world.stopper())?;
+    let checks = target.run_checks(&world.stopper())?;
     if checks.iter().any(|check| !check.ok) {
-        return Err(PassError::DamagedTarget { id: to, words: failed(&checks) });
+        return Err(PassError::DamagedTarget { id: to, message: failed(&checks) });
     }
-    let content_hash = match preview(world, &Job { full: true, ..Job::default() }) {
+    let content_hash = match preview(world, &PassOptions { full: true, ..PassOptions::default() }) {
         Ok(preview) => preview.content_hash,
         Err(PassError::Stopped) => return Err(PassError::Stopped),
         Err(error) => {
             let words = format!(
                 "the table cannot be read, so its content is taken from the build served before: {}",
-                error.words()
+                error.to_line()
             );
-            (world.progress)(Progress::Warning(&words));
+            (world.progress)(PassProgress::Warning(&words));
             served.build().and_then(|build| build.manifest.content_hash)
         }
     };
@@ -88,14 +94,14 @@ fn serve_earlier(world: &World<'_>, asked: &Rollback, builds: &Builds) -> Result
     hold.save(&builds.layout)?;
     let promoted = promote::serve(builds, &to, builds.mode(), now);
     if !matches!(promoted, Err(promote::PromoteError::NotPromoted(_))) {
-        state.promoted(&to, "rollback", now);
+        state.record_promotion(&to, "rollback", now);
         // It is served all the same, and the next pass notes it.
         if let Err(error) = state.save(&builds.layout) {
-            (world.progress)(Progress::Warning(&with_cause(&error)));
+            (world.progress)(PassProgress::Warning(&error_chain(&error)));
         }
     }
     promoted?;
-    Ok(RolledBack { from, to })
+    Ok(RollbackReport { from, to })
 }
 
 /// Ends a hold; the agent's next pass builds what the table has.
@@ -103,7 +109,7 @@ fn serve_earlier(world: &World<'_>, asked: &Rollback, builds: &Builds) -> Result
 /// # Errors
 ///
 /// [`PassError`] where the hold cannot be removed.
-pub fn release(world: &World<'_>) -> Result<bool, PassError> {
+pub fn release(world: &PassContext<'_>) -> Result<bool, PassError> {
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     let held = Hold::load(&builds.layout)?.0.is_some();

@@ -12,12 +12,12 @@ use super::World;
 /// A listening API. Its thread ends with it.
 pub struct Api {
     address: SocketAddr,
-    heard: Arc<Mutex<Heard>>,
+    state: Arc<Mutex<ApiState>>,
 }
 
 #[derive(Default)]
-struct Heard {
-    told: Vec<Told>,
+struct ApiState {
+    received: Vec<Received>,
     refuses: bool,
     health: String,
     gone: bool,
@@ -25,7 +25,7 @@ struct Heard {
 
 /// One request to reload.
 #[derive(Clone, Debug)]
-pub struct Told {
+pub struct Received {
     /// Where it went, with its query.
     pub path: String,
     /// The build's summary.
@@ -33,7 +33,7 @@ pub struct Told {
     /// What stood under `Authorization`.
     pub authorization: Option<String>,
     /// Whether it was taken.
-    pub taken: bool,
+    pub accepted: bool,
 }
 
 impl Api {
@@ -41,7 +41,7 @@ impl Api {
     pub fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let heard = Arc::new(Mutex::new(Heard::default()));
+        let heard = Arc::new(Mutex::new(ApiState::default()));
         let shared = Arc::clone(&heard);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
@@ -52,7 +52,7 @@ impl Api {
                 stream.ok().and_then(|stream| answer(&stream, &shared));
             }
         });
-        Self { address, heard }
+        Self { address, state: heard }
     }
 
     /// Where it is told.
@@ -62,31 +62,31 @@ impl Api {
 
     /// Whether it answers 503 from now on; what it is told then is kept all the same.
     pub fn refuse(&self, refuses: bool) {
-        self.heard.lock().unwrap().refuses = refuses;
+        self.state.lock().unwrap().refuses = refuses;
     }
 
     /// What is shown at every address to whoever reads it.
     pub fn show(&self, health: &str) {
-        health.clone_into(&mut self.heard.lock().unwrap().health);
+        health.clone_into(&mut self.state.lock().unwrap().health);
     }
 
     /// Everything that it was told, in order.
-    pub fn requests(&self) -> Vec<Told> {
-        self.heard.lock().unwrap().told.clone()
+    pub fn requests(&self) -> Vec<Received> {
+        self.state.lock().unwrap().received.clone()
     }
 
     /// The builds that it was told of, by their ids and in order.
-    pub fn told(&self) -> Vec<String> {
-        self.requests().iter().map(Told::build).collect()
+    pub fn received(&self) -> Vec<String> {
+        self.requests().iter().map(Received::build).collect()
     }
 
     /// Those that it took.
-    pub fn took(&self) -> Vec<String> {
-        self.requests().iter().filter(|told| told.taken).map(Told::build).collect()
+    pub fn accepted(&self) -> Vec<String> {
+        self.requests().iter().filter(|told| told.accepted).map(Received::build).collect()
     }
 }
 
-impl Told {
+impl Received {
     /// The build's id.
     pub fn build(&self) -> String {
         self.body["id"].as_str().unwrap().to_owned()
@@ -95,7 +95,7 @@ impl Told {
 
 impl Drop for Api {
     fn drop(&mut self) {
-        if let Ok(mut heard) = self.heard.lock() {
+        if let Ok(mut heard) = self.state.lock() {
             heard.gone = true;
         }
         // The thread sleeps in the system until somebody comes.
@@ -103,7 +103,7 @@ impl Drop for Api {
     }
 }
 
-fn answer(stream: &TcpStream, heard: &Mutex<Heard>) -> Option<()> {
+fn answer(stream: &TcpStream, heard: &Mutex<ApiState>) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let mut reader = BufReader::new(stream);
     let mut line = || {
@@ -139,13 +139,18 @@ fn answer(stream: &TcpStream, heard: &Mutex<Heard>) -> Option<()> {
         return answer("200 OK", &heard.health);
     }
     let taken = !heard.refuses;
-    heard.told.push(Told { path, body: serde_json::from_slice(&body).ok()?, authorization, taken });
+    heard.received.push(Received {
+        path,
+        body: serde_json::from_slice(&body).ok()?,
+        authorization,
+        accepted: taken,
+    });
     if taken { answer("204 No Content", "") } else { answer("503 Service Unavailable", "loading\n") }
 }
 
 impl World {
     /// Settings of a command that appends the build it is told of to `told`, then does as the script says.
-    pub fn told_by_command(&self, then: &str) -> String {
+    pub fn command_log_settings(&self, then: &str) -> String {
         let told = self.path("told");
         let script = format!(
             "test -f \"$REINDEXD_BUILD_DIR/faiss.index\" && echo \"$REINDEXD_BUILD\" >> {}; {then}",

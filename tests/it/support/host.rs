@@ -10,16 +10,16 @@ use super::provider::vector;
 use super::{MODEL, Ran, World, python, reader_script, run};
 
 /// What ingest.py would write and send.
-pub struct Oracle {
+pub struct IngestReference {
     /// The bytes of its `metadata.json`.
     pub metadata: Vec<u8>,
     /// The document texts, in the order of the index.
     pub texts: Vec<String>,
     /// The rows that would have ended it, with Python's words.
-    pub left_out: String,
+    pub quarantined: String,
 }
 
-impl Oracle {
+impl IngestReference {
     /// Each text once, where it comes first: what must be bought.
     pub fn distinct_texts(&self) -> Vec<String> {
         let mut seen = std::collections::HashSet::new();
@@ -62,15 +62,15 @@ impl World {
 
     /// What ingest.py makes of the table as it is.
     #[track_caller]
-    pub fn oracle(&self) -> Oracle {
+    pub fn reference(&self) -> IngestReference {
         let (metadata, texts) = (self.path("oracle.metadata"), self.path("oracle.texts"));
         let ran = self.python("oracle.py", &[&self.database(), &metadata, &texts]);
         assert_eq!(ran.code, 0, "{ran:?}");
         let texts = std::fs::read_to_string(texts).unwrap();
-        Oracle {
+        IngestReference {
             metadata: std::fs::read(metadata).unwrap(),
             texts: texts.lines().map(|line| serde_json::from_str(line).unwrap()).collect(),
-            left_out: ran.stderr,
+            quarantined: ran.stderr,
         }
     }
 
@@ -90,7 +90,7 @@ impl World {
     /// The same, where it may fail half-way.
     #[track_caller]
     pub fn try_ingest(&self, index: &Path, metadata: &Path, dimension: usize) -> Ran {
-        let vectors = self.raw_vectors(&self.oracle().texts, dimension);
+        let vectors = self.raw_vectors(&self.reference().texts, dimension);
         self.python("ingest_like.py", &[&self.database(), &vectors, index, metadata])
     }
 

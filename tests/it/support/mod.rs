@@ -10,8 +10,8 @@ pub mod host;
 pub mod pass;
 pub mod provider;
 pub mod search_api;
+pub mod served_before;
 pub mod source;
-pub mod standing;
 
 use std::io::Write;
 use std::path::{Path, PathBuf};

@@ -13,9 +13,11 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
-use reindexd::adapters::embed::{Embedder, Failure, FailureKind, Sent, Task};
+use reindexd::adapters::embed::{Embedder, Failure, FailureKind, SentLog, Task};
 use reindexd::config::{self, Config, Inputs};
-use reindexd::flows::reconcile::{self, Done, Job, PassError, Progress, Rollback, RolledBack, World};
+use reindexd::flows::reconcile::{
+    self, Done, PassContext, PassError, PassOptions, PassProgress, Rollback, RollbackReport,
+};
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
 use tokio_util::sync::CancellationToken;
@@ -42,18 +44,18 @@ pub fn wait(seconds: i64) {
 }
 
 /// A place to publish to, and the settings of the passes that do.
-pub struct Desk {
+pub struct PassHarness {
     folder: TempDir,
     /// The settings; a test may change what it likes between passes.
     pub config: Config,
     runtime: Runtime,
     /// Texts sold since a test last took them.
-    pub sold: Arc<Mutex<Vec<String>>>,
+    pub embedded: Arc<Mutex<Vec<String>>>,
     /// What passes warned of.
     pub warned: Arc<Mutex<Vec<String>>>,
 }
 
-impl Desk {
+impl PassHarness {
     /// An empty place; builds are made from this database.
     pub fn new(database: &Path) -> Self {
         Self::at(folder(), database, 8)
@@ -77,16 +79,16 @@ impl Desk {
         config.embedding.concurrency = 1;
         config.guard.max_shrink = 1.0;
         let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build();
-        Self { folder, config, runtime: runtime.unwrap(), sold: Arc::default(), warned: Arc::default() }
+        Self { folder, config, runtime: runtime.unwrap(), embedded: Arc::default(), warned: Arc::default() }
     }
 
     /// One pass; the provider fails for good after so many requests.
-    pub fn pass(&self, job: &Job, requests: usize) -> Result<Done, PassError> {
+    pub fn pass(&self, job: &PassOptions, requests: usize) -> Result<Done, PassError> {
         self.unlocked(requests, |world| reconcile::reconcile(world, job))
     }
 
     /// Serves an earlier build again.
-    pub fn roll_back(&self, to: &str) -> Result<RolledBack, PassError> {
+    pub fn roll_back(&self, to: &str) -> Result<RollbackReport, PassError> {
         let asked = Rollback { to: Some(to.to_owned()), by: "a test".to_owned() };
         self.unlocked(0, |world| reconcile::rollback(world, &asked))
     }
@@ -115,35 +117,35 @@ impl Desk {
     fn unlocked<T>(
         &self,
         requests: usize,
-        act: impl Fn(&World<'_>) -> Result<T, PassError>,
+        act: impl Fn(&PassContext<'_>) -> Result<T, PassError>,
     ) -> Result<T, PassError> {
         let deadline = Instant::now() + SOON;
         loop {
-            match self.in_world(requests, &act) {
+            match self.with_pass(requests, &act) {
                 Err(PassError::Busy) if Instant::now() < deadline => std::thread::yield_now(),
                 other => return other,
             }
         }
     }
 
-    fn in_world<T>(&self, requests: usize, act: impl FnOnce(&World<'_>) -> T) -> T {
+    fn with_pass<T>(&self, requests: usize, act: impl FnOnce(&PassContext<'_>) -> T) -> T {
         let model = self.config.embedding.model.clone();
-        let seller: Arc<dyn Embedder> = Arc::new(Seller {
+        let seller: Arc<dyn Embedder> = Arc::new(FakeEmbedder {
             dimension: self.config.embedding.dimension,
             model,
             requests_left: Mutex::new(requests),
-            sold: Arc::clone(&self.sold),
+            embedded: Arc::clone(&self.embedded),
         });
-        let hear = |now: Progress<'_>| {
-            if let Progress::Warning(words) = now {
+        let hear = |now: PassProgress<'_>| {
+            if let PassProgress::Warning(words) = now {
                 self.warned.lock().unwrap().push(words.to_owned());
             }
         };
-        act(&World {
+        act(&PassContext {
             config: &self.config,
             space: self.config.space(|| unreachable!("no local model")),
             embedder: &|| Ok(Arc::clone(&seller)),
-            sent: Sent::default(),
+            sent: SentLog::default(),
             runtime: self.runtime.handle().clone(),
             stop: CancellationToken::new(),
             tick: Arc::new(|| {}),
@@ -158,14 +160,14 @@ pub fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
 
-struct Seller {
+struct FakeEmbedder {
     model: String,
     dimension: usize,
     requests_left: Mutex<usize>,
-    sold: Arc<Mutex<Vec<String>>>,
+    embedded: Arc<Mutex<Vec<String>>>,
 }
 
-impl Embedder for Seller {
+impl Embedder for FakeEmbedder {
     fn embed<'a>(&'a self, texts: &'a [String], _: Task) -> BoxFuture<'a, Result<Vec<Vec<f32>>, Failure>> {
         async move {
             let mut left = self.requests_left.lock().unwrap();
@@ -173,17 +175,17 @@ impl Embedder for Seller {
                 kind: FailureKind::Final,
                 message: "closed for today".to_owned(),
             })?;
-            self.sold.lock().unwrap().extend_from_slice(texts);
+            self.embedded.lock().unwrap().extend_from_slice(texts);
             Ok(texts.iter().map(|text| vector(&self.model, text, self.dimension)).collect())
         }
         .boxed()
     }
 
-    fn most_texts(&self) -> usize {
+    fn max_texts(&self) -> usize {
         BATCH
     }
 
-    fn most_bytes(&self) -> usize {
+    fn max_bytes(&self) -> usize {
         1 << 20
     }
 }

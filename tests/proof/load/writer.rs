@@ -30,7 +30,7 @@ pub struct Orders {
     pub pause_us: u64,
     /// A row from 1 to here is changed by each commit; the next ones are added and removed.
     pub rows: u32,
-    /// What it does after each [`Orders::commits_between`] commits, in turn.
+    /// What it does after each [`WatchRequests::commits_between`] commits, in turn.
     pub acts: Vec<Act>,
     /// Commits between two acts.
     pub commits_between: u32,
@@ -85,7 +85,7 @@ impl Life {
         }
     }
 
-    fn tell(&self, report: &Path) {
+    fn append_to(&self, report: &Path) {
         let mut line = serde_json::to_vec(self).unwrap();
         line.push(b'\n');
         let file = std::fs::OpenOptions::new().create(true).append(true).open(report);
@@ -144,7 +144,7 @@ pub fn write(orders: &Orders) {
             database = connect(orders);
         }
     }
-    life.tell(&orders.report);
+    life.append_to(&orders.report);
 }
 
 fn connect(orders: &Orders) -> Connection {
@@ -200,7 +200,7 @@ fn truncate(database: &Connection) -> rusqlite::Result<()> {
     if busy == 0 { Ok(()) } else { Err(rusqlite::Error::SqliteFailure(kept_out, None)) }
 }
 
-fn beside(database: &Path, suffix: &str) -> PathBuf {
+fn sibling_path(database: &Path, suffix: &str) -> PathBuf {
     let mut path = database.as_os_str().to_owned();
     path.push(suffix);
     PathBuf::from(path)
@@ -208,7 +208,7 @@ fn beside(database: &Path, suffix: &str) -> PathBuf {
 
 /// Makes the file that is to take the place of this one, a round ahead of it.
 fn prepare(database: &Connection, orders: &Orders, round: u32) -> rusqlite::Result<()> {
-    let next = beside(&orders.database, ".next");
+    let next = sibling_path(&orders.database, ".next");
     database.execute("VACUUM INTO ?1", [next.to_str().unwrap()])?;
     let copy = Connection::open(&next)?;
     copy.execute("UPDATE experts SET category = ?1 WHERE id IN (1, ?2)", (round.to_string(), orders.rows))?;
@@ -220,11 +220,11 @@ fn prepare(database: &Connection, orders: &Orders, round: u32) -> rusqlite::Resu
 /// Renames it over the database, when nobody has that open any more: as SQLite wants it done.
 fn take_its_place(orders: &Orders) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while orders.mode == "wal" && beside(&orders.database, "-wal").exists() {
+    while orders.mode == "wal" && sibling_path(&orders.database, "-wal").exists() {
         assert!(Instant::now() < deadline, "somebody keeps the log for ever");
         std::thread::sleep(Duration::from_millis(1));
     }
-    std::fs::rename(beside(&orders.database, ".next"), &orders.database).unwrap();
+    std::fs::rename(sibling_path(&orders.database, ".next"), &orders.database).unwrap();
 }
 
 /// Writes half a transaction into the file, thinks about it, and takes it back.
@@ -237,7 +237,7 @@ fn linger(database: &Connection) -> rusqlite::Result<()> {
 /// Writes half a transaction into the file, and dies of it.
 fn die(database: &Connection, orders: &Orders, life: &Life) -> rusqlite::Result<()> {
     half_done(database)?;
-    life.tell(&orders.report);
+    life.append_to(&orders.report);
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
     unreachable!("nobody survives SIGKILL")
 }

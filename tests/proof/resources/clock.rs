@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{MOST_LINES, Tally, behind, not_run, run_bounded, troubles};
-use crate::scale::pick;
+use super::{CaseCounts, MAX_LOG_LINES, behind, count_warnings, not_run, run_bounded};
+use crate::sampling::pick;
 use crate::support::agent::Agent;
 use crate::support::{SOON, World, run};
 
@@ -21,7 +21,7 @@ const TRIGGERS: &str =
 #[ignore = "takes its time: `make proof` runs it"]
 fn an_agent_whose_clock_jumps_by_a_year_serves_each_change_once_and_makes_no_loop() {
     let began = Instant::now();
-    let (world, mut tally) = (World::with_people(3), Tally::default());
+    let (world, mut tally) = (World::with_people(3), CaseCounts::default());
     let Some(clock) = Clock::of(&world) else {
         return not_run("no C compiler to make a clock with");
     };
@@ -47,18 +47,18 @@ fn an_agent_whose_clock_jumps_by_a_year_serves_each_change_once_and_makes_no_loo
         tally.count(if *jump > 0 { "forward" } else { "back" });
     }
     let log = agent.log();
-    assert!(troubles(&log) <= MOST_LINES && !log.contains("panicked"), "{log}");
+    assert!(count_warnings(&log) <= MAX_LOG_LINES && !log.contains("panicked"), "{log}");
     agent.stop();
-    assert_eq!(world.provider.paid_twice(), Vec::<String>::new());
+    assert_eq!(world.provider.answered_twice(), Vec::<String>::new());
     assert_eq!(world.staging().len(), 0);
-    tally.tell("jumps of the clock under a live agent", began);
+    tally.report("jumps of the clock under a live agent", began);
 }
 
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
-fn vectors_bought_at_a_wrong_time_are_not_bought_again() {
+fn vectors_embedded_at_a_wrong_time_are_not_embedded_again() {
     let began = Instant::now();
-    let mut tally = Tally::default();
+    let mut tally = CaseCounts::default();
     for (then, now) in [(1, 0), (-1, -1), (100, 0)] {
         let world = World::with_people(50);
         let Some(clock) = Clock::of(&world) else {
@@ -77,12 +77,12 @@ fn vectors_bought_at_a_wrong_time_are_not_bought_again() {
         clock.set(now);
         let ran = run_bounded(&mut clock.command(&world, "build"));
         assert_eq!(ran.code, 0, "bought at {then} years, built at {now}: {ran:?}");
-        assert_eq!(world.provider.paid_twice(), Vec::<String>::new(), "{then} {now}");
+        assert_eq!(world.provider.answered_twice(), Vec::<String>::new(), "{then} {now}");
         assert_eq!((world.served_count(), world.staging().len()), (50, 0));
         world.assert_proven();
         tally.count(format!("bought {then} years off, built {now} years off"));
     }
-    tally.tell("vectors bought at a wrong time", began);
+    tally.report("vectors bought at a wrong time", began);
 }
 
 /// The time of day that a program has, in years from the true one.

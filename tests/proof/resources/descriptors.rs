@@ -5,10 +5,10 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use super::{
-    Before, MOST_LINES, Tally, assert_clean, assert_converges, assert_one_error, behind, is_gone, limit,
-    run_bounded, troubles,
+    Before, CaseCounts, MAX_LOG_LINES, assert_clean, assert_converges, assert_one_error, behind,
+    count_warnings, is_gone, limit, run_bounded,
 };
-use crate::scale::thinned;
+use crate::sampling::thinned;
 use crate::support::agent::Agent;
 use crate::support::{Ran, SOON, World};
 
@@ -22,7 +22,7 @@ const ORDERED: &str = "quiet = \"10m\"\nmax_wait = \"20m\"\nresync = \"1h\"\n";
 #[ignore = "takes its time: `make proof` runs it"]
 fn a_command_with_any_number_of_descriptors_builds_or_says_that_there_are_too_few() {
     let began = Instant::now();
-    let (world, mut tally) = (World::with_people(3), Tally::default());
+    let (world, mut tally) = (World::with_people(3), CaseCounts::default());
     world.build();
     for (people, most) in (4..).zip(thinned(LIMITS.collect(), 12)) {
         let case = format!("{most} descriptors");
@@ -44,14 +44,14 @@ fn a_command_with_any_number_of_descriptors_builds_or_says_that_there_are_too_fe
         tally.count(if ran.code == 0 { "built" } else { "refused" });
     }
     assert!(tally.of("built") > 0 && tally.of("refused") > 2);
-    tally.tell("descriptors, build", began);
+    tally.report("descriptors, build", began);
 }
 
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
-fn an_agent_started_with_too_few_descriptors_ends_with_a_reason_or_lives_until_it_gets_more() {
+fn agent_with_too_few_descriptors_exits_with_a_reason_or_waits_for_more() {
     let began = Instant::now();
-    let (world, mut tally) = (World::with_people(3), Tally::default());
+    let (world, mut tally) = (World::with_people(3), CaseCounts::default());
     world.build();
     world.settings(&format!("[trigger]\n{ORDERED}"));
     for (people, most) in (4..).zip(thinned(LIMITS.collect(), 5)) {
@@ -65,7 +65,7 @@ fn an_agent_started_with_too_few_descriptors_ends_with_a_reason_or_lives_until_i
         });
 
         let log = agent.log();
-        assert!(troubles(&log) <= MOST_LINES && !log.contains("panicked"), "{case}: {log}");
+        assert!(count_warnings(&log) <= MAX_LOG_LINES && !log.contains("panicked"), "{case}: {log}");
         if is_gone(&agent) {
             let code = agent.ended(SOON);
             assert!([1, 127].contains(&code), "{case}: {log}");
@@ -88,14 +88,14 @@ fn an_agent_started_with_too_few_descriptors_ends_with_a_reason_or_lives_until_i
         assert_clean(&world, &case);
     }
     assert!(tally.of("ended") > 0 && tally.of("built") > 0);
-    tally.tell("descriptors, start of the agent", began);
+    tally.report("descriptors, start of the agent", began);
 }
 
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
-fn an_agent_that_loses_its_descriptors_lives_on_and_builds_when_it_has_them_again() {
+fn agent_survives_emfile_and_resumes() {
     let began = Instant::now();
-    let (world, mut tally) = (World::with_people(3), Tally::default());
+    let (world, mut tally) = (World::with_people(3), CaseCounts::default());
     let agent = world.agent_with(ORDERED);
     agent.wait_for_promotions(1);
     for (people, most) in (4..).zip(thinned(LIMITS.collect(), 5)) {
@@ -110,7 +110,7 @@ fn an_agent_that_loses_its_descriptors_lives_on_and_builds_when_it_has_them_agai
         });
 
         let log = agent.log()[said..].to_owned();
-        assert!(troubles(&log) <= MOST_LINES && !log.contains("panicked"), "{case}: {log}");
+        assert!(count_warnings(&log) <= MAX_LOG_LINES && !log.contains("panicked"), "{case}: {log}");
         if agent.promotions() == promoted {
             assert_eq!(world.served(), before.served, "{case}");
             limit(agent.pid(), "--nofile=1000:1000");
@@ -122,7 +122,7 @@ fn an_agent_that_loses_its_descriptors_lives_on_and_builds_when_it_has_them_agai
         }
         agent.wait_for_promotions(promoted + 1);
         assert_eq!(world.served_count(), people as usize, "{case}");
-        assert_eq!(world.provider.paid_twice(), Vec::<String>::new(), "{case}");
+        assert_eq!(world.provider.answered_twice(), Vec::<String>::new(), "{case}");
     }
     let log = agent.log();
     assert!(NAMED.iter().any(|cause| log.contains(cause)), "{log}");
@@ -130,5 +130,5 @@ fn an_agent_that_loses_its_descriptors_lives_on_and_builds_when_it_has_them_agai
     world.assert_proven();
     assert_eq!(world.staging().len(), 0);
     assert!(tally.of("lived on") > 0);
-    tally.tell("descriptors, a live agent", began);
+    tally.report("descriptors, a live agent", began);
 }

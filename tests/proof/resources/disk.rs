@@ -15,11 +15,11 @@ use std::time::Instant;
 
 use rustix::process::{Pid, Signal, kill_process};
 
-use super::{Before, Tally, in_mounts_of_its_own, not_run};
-use crate::scale::thinned;
+use super::{Before, CaseCounts, in_mounts_of_its_own, not_run};
+use crate::sampling::thinned;
+use crate::strace;
 use crate::support::agent::Agent;
 use crate::support::{SOON, World, process_state, run};
-use crate::trace;
 
 /// The calls that need room.
 const CALLS: &str = "?mkdir,?mkdirat,?write,?pwrite64,?rename,?renameat,?renameat2,?symlink,?symlinkat,\
@@ -29,11 +29,11 @@ const NAMED: [&str; 4] =
     ["No space left on device", "disk is full", "bytes free, the build needs", "disk I/O error"];
 
 /// The most steps of one work at which the disk is filled.
-const MOST_STEPS: usize = 45;
+const MAX_STEPS: usize = 45;
 
 /// What there is no more of.
 #[derive(Clone, Copy, Debug)]
-enum Lack {
+enum Shortage {
     Bytes,
     Inodes,
 }
@@ -47,25 +47,25 @@ enum Work {
 
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
-fn a_disk_that_fills_before_any_step_leaves_what_is_served_and_room_heals_all() {
+fn disk_full_at_any_step_keeps_the_served_build() {
     in_mounts_of_its_own(|| {
-        if let Err(reason) = trace::available() {
+        if let Err(reason) = strace::available() {
             return not_run(&reason);
         }
         for work in [Work::Change, Work::Adoption] {
-            for lack in [Lack::Bytes, Lack::Inodes] {
+            for lack in [Shortage::Bytes, Shortage::Inodes] {
                 fill_at_each_step(work, lack);
             }
         }
     });
 }
 
-fn fill_at_each_step(work: Work, lack: Lack) {
+fn fill_at_each_step(work: Work, lack: Shortage) {
     let began = Instant::now();
-    let (mut tally, mut places) = (Tally::default(), BTreeSet::new());
+    let (mut tally, mut places) = (CaseCounts::default(), BTreeSet::new());
     let steps = steps(work);
-    let mut place = Place::new(work);
-    let every = steps.clone().step_by(steps.count().div_ceil(MOST_STEPS));
+    let mut place = SmallDisk::new(work);
+    let every = steps.clone().step_by(steps.count().div_ceil(MAX_STEPS));
     for step in thinned(every.collect(), 4) {
         let case = format!("{work:?}, no {lack:?} from call {step} on");
         place.begin();
@@ -76,38 +76,41 @@ fn fill_at_each_step(work: Work, lack: Lack) {
             continue;
         };
         places.insert(at);
-        place.judge(&case, &before, code, &words, &mut tally);
+        place.check(&case, &before, code, &words, &mut tally);
     }
     let touched = places.into_iter().collect::<Vec<_>>().join(" ");
-    tally.tell(&format!("disk, {work:?} without {lack:?}"), began);
-    crate::report::tell(super::CHAPTER, &format!("disk, {work:?} without {lack:?}, filled at: {touched}"));
+    tally.report(&format!("disk, {work:?} without {lack:?}"), began);
+    crate::report::report_line(
+        super::CHAPTER,
+        &format!("disk, {work:?} without {lack:?}, filled at: {touched}"),
+    );
     assert!(tally.of("refused") > 0);
 }
 
 /// The calls of one such build that are on files of ours, by their numbers.
 fn steps(work: Work) -> RangeInclusive<usize> {
-    let mut place = Place::new(work);
+    let mut place = SmallDisk::new(work);
     place.begin();
     let log = place.world.path("calls");
     let options = ["-y", "-e", &format!("trace={CALLS}")];
-    let mut build = Agent::start(&mut trace::traced(&place.world.command(&["build"]), &log, &options));
+    let mut build = Agent::start(&mut strace::traced(&place.world.command(&["build"]), &log, &options));
     assert_eq!(build.ended(SOON), 0, "{}", build.log());
-    let calls = trace::calls(&log);
+    let calls = strace::calls(&log);
     let of_main: Vec<_> = calls.iter().filter(|call| call.thread == calls[0].thread).collect();
-    let is_ours = |call: &&trace::Call| call.arguments.contains("data/");
+    let is_ours = |call: &&strace::Call| call.arguments.contains("data/");
     let first = of_main.iter().position(is_ours).unwrap();
     let last = of_main.iter().rposition(is_ours).unwrap();
     first + 1..=last + 1
 }
 
 /// A world on a file system of its own.
-struct Place {
+struct SmallDisk {
     world: World,
     work: Work,
     people: u32,
 }
 
-impl Place {
+impl SmallDisk {
     fn new(work: Work) -> Self {
         let world = World::new();
         let mounted = run(Command::new("mount")
@@ -148,11 +151,11 @@ impl Place {
     }
 
     /// Builds, and fills the disk as call `step` begins; gives exit code, words and what that call was on.
-    fn build_until_full(&self, step: usize, lack: Lack) -> Option<(i32, String, String)> {
+    fn build_until_full(&self, step: usize, lack: Shortage) -> Option<(i32, String, String)> {
         let log = self.world.path("calls");
         let stop = format!("inject={CALLS}:signal=STOP:when={step}");
         let options = ["-y", "-e", &format!("trace={CALLS}"), "-e", &stop];
-        let mut build = Agent::start(&mut trace::traced(&self.world.command(&["build"]), &log, &options));
+        let mut build = Agent::start(&mut strace::traced(&self.world.command(&["build"]), &log, &options));
         let mut stopped = None;
         build.wait_for("a stop or the end", || {
             stopped = child_of(build.pid()).filter(|child| matches!(process_state(*child), Some('t' | 'T')));
@@ -164,7 +167,7 @@ impl Place {
         });
         let child = stopped?;
         fill(&self.world.path("data"), lack);
-        let calls = trace::calls(&log);
+        let calls = strace::calls(&log);
         let main = child.as_raw_nonzero().get().unsigned_abs();
         let at = calls.iter().rfind(|call| call.thread == main).map(|call| place_of(&call.arguments));
         // Each thread counts its own calls, so that another one may come to a stop after this one.
@@ -179,7 +182,7 @@ impl Place {
         Some((code, build.log(), at.unwrap_or_default()))
     }
 
-    fn judge(&self, case: &str, before: &Before, code: i32, words: &str, tally: &mut Tally) {
+    fn check(&self, case: &str, before: &Before, code: i32, words: &str, tally: &mut CaseCounts) {
         assert!([0, 1].contains(&code) && !words.contains("panicked"), "{case}: {code} {words}");
         let switched = words.contains("is served, but is not known to be durable");
         if code == 0 {
@@ -198,9 +201,9 @@ impl Place {
             assert_eq!(own, 1, "{case}: {words}");
         }
         let lost = words.contains("bought vectors could not be kept");
-        make_room(&self.world.path("data"));
+        free_disk_space(&self.world.path("data"));
         self.assert_next(case);
-        let twice = self.world.provider.paid_twice().len();
+        let twice = self.world.provider.answered_twice().len();
         assert!(
             twice == 0 || (lost && twice <= self.people as usize),
             "{case}: {twice} bought twice: {words}"
@@ -216,7 +219,7 @@ impl Place {
     }
 }
 
-impl Drop for Place {
+impl Drop for SmallDisk {
     fn drop(&mut self) {
         // The namespace ends with the test, and the mount with it.
         run(Command::new("umount").arg(self.world.path("data")));
@@ -239,13 +242,13 @@ fn place_of(arguments: &str) -> String {
 }
 
 /// Leaves no byte, or no inode.
-fn fill(folder: &Path, lack: Lack) {
+fn fill(folder: &Path, lack: Shortage) {
     match lack {
-        Lack::Bytes => {
+        Shortage::Bytes => {
             let mut filler = File::create(folder.join("filler")).unwrap();
             while filler.write_all(&[b'x'; 4096]).is_ok() {}
         }
-        Lack::Inodes => {
+        Shortage::Inodes => {
             std::fs::create_dir(folder.join("fillers")).ok();
             for number in 0.. {
                 if File::create(folder.join("fillers").join(number.to_string())).is_err() {
@@ -256,7 +259,7 @@ fn fill(folder: &Path, lack: Lack) {
     }
 }
 
-fn make_room(folder: &Path) {
+fn free_disk_space(folder: &Path) {
     // Only one of them is there.
     std::fs::remove_file(folder.join("filler")).ok();
     std::fs::remove_dir_all(folder.join("fillers")).ok();

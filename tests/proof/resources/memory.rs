@@ -9,9 +9,10 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use super::{
-    ABORTED, Before, INTERRUPTED, Tally, assert_clean, assert_converges, behind, is_gone, limit, run_bounded,
+    ABORTED, Before, CaseCounts, INTERRUPTED, assert_clean, assert_converges, behind, is_gone, limit,
+    run_bounded,
 };
-use crate::scale::thinned;
+use crate::sampling::thinned;
 use crate::support::agent::Agent;
 use crate::support::{Ran, SOON, World};
 
@@ -37,7 +38,7 @@ fn limits() -> Vec<u64> {
 #[ignore = "takes its time: `make proof` runs it"]
 fn a_command_with_any_amount_of_memory_builds_or_ends_and_loses_nothing() {
     let began = Instant::now();
-    let (world, mut tally) = (World::with_people(200), Tally::default());
+    let (world, mut tally) = (World::with_people(200), CaseCounts::default());
     world.build();
     for (people, most) in (201..).zip(thinned(limits(), 6)) {
         let case = format!("{most} MiB of address space");
@@ -61,14 +62,14 @@ fn a_command_with_any_amount_of_memory_builds_or_ends_and_loses_nothing() {
         tally.count(end);
     }
     assert!(tally.of("built") > 0 && tally.of("built") < tally.0.values().sum());
-    tally.tell("memory, build", began);
+    tally.report("memory, build", began);
 }
 
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
-fn an_agent_that_gets_no_more_memory_lives_on_or_ends_and_the_next_start_loses_nothing() {
+fn agent_without_more_memory_survives_or_exits_and_loses_nothing() {
     let began = Instant::now();
-    let (world, mut tally) = (World::with_people(200), Tally::default());
+    let (world, mut tally) = (World::with_people(200), CaseCounts::default());
     let ordered = "quiet = \"10m\"\nmax_wait = \"20m\"\nresync = \"1h\"\n";
     // So many KiB above what it has.
     for (people, more) in (201..).zip(thinned((0..24).map(|step| step * 512).collect(), 3)) {
@@ -99,7 +100,7 @@ fn an_agent_that_gets_no_more_memory_lives_on_or_ends_and_the_next_start_loses_n
         agent.stop();
         assert_clean(&world, &case);
     }
-    tally.tell("memory, a live agent", began);
+    tally.report("memory, a live agent", began);
 }
 
 /// The bytes of address space that a process has.

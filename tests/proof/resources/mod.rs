@@ -10,10 +10,10 @@
 mod clock;
 mod descriptors;
 mod disk;
+mod file_size;
 mod memory;
 mod processes;
-mod sizes;
-mod stopped;
+mod suspended;
 mod watches;
 
 use std::collections::BTreeMap;
@@ -22,14 +22,14 @@ use std::time::Instant;
 
 use rustix::process::Pid;
 
-use crate::scale;
+use crate::sampling;
 use crate::support::agent::Agent;
 use crate::support::{self, Ran, SOON, World, run};
 
 /// The name of this chapter in the report.
 const CHAPTER: &str = "resources";
 /// The most lines of warning or error that one trouble may cost.
-const MOST_LINES: usize = 5;
+const MAX_LOG_LINES: usize = 5;
 /// How Rust ends a process that gets no memory.
 const ABORTED: i32 = 134;
 /// How `OpenBLAS` ends a process before `main` where it gets no thread: it sends it SIGINT.
@@ -71,7 +71,7 @@ fn assert_converges(world: &World, case: &str, ran: &Ran, records: usize) {
     let next = world.build();
     assert_eq!(world.served_count(), records, "{case}: {next:?}");
     if ran.code == ABORTED || ran.stderr.contains(NOT_KEPT) {
-        assert!(world.provider.paid_twice().len() <= 1, "{case}: {ran:?}");
+        assert!(world.provider.answered_twice().len() <= 1, "{case}: {ran:?}");
         world.provider.forget();
     }
     assert_clean(world, case);
@@ -82,7 +82,7 @@ fn assert_converges(world: &World, case: &str, ran: &Ran, records: usize) {
 fn assert_clean(world: &World, case: &str) {
     world.assert_proven();
     assert_eq!(world.staging().len(), 0, "{case}: {:?}", world.staging());
-    assert_eq!(world.provider.paid_twice(), Vec::<String>::new(), "{case}");
+    assert_eq!(world.provider.answered_twice(), Vec::<String>::new(), "{case}");
 }
 
 /// A command that failed says so in one line of its own, and not in many others.
@@ -90,19 +90,19 @@ fn assert_clean(world: &World, case: &str) {
 fn assert_one_error(case: &str, ran: &Ran) {
     let own = ran.stderr.lines().filter(|line| line.starts_with("reindexd: ")).count();
     assert_eq!((ran.code, own), (1, 1), "{case}: {ran:?}");
-    assert!(troubles(&ran.stderr) < MOST_LINES, "{case}: a flood: {ran:?}");
+    assert!(count_warnings(&ran.stderr) < MAX_LOG_LINES, "{case}: a flood: {ran:?}");
 }
 
 /// Lines of warning or error in a log.
-fn troubles(log: &str) -> usize {
+fn count_warnings(log: &str) -> usize {
     log.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")).count()
 }
 
 /// How often each end was met.
 #[derive(Default)]
-struct Tally(BTreeMap<String, usize>);
+struct CaseCounts(BTreeMap<String, usize>);
 
-impl Tally {
+impl CaseCounts {
     fn count(&mut self, end: impl Into<String>) {
         *self.0.entry(end.into()).or_default() += 1;
     }
@@ -112,11 +112,14 @@ impl Tally {
     }
 
     /// One line of the report.
-    fn tell(&self, what: &str, began: Instant) {
+    fn report(&self, what: &str, began: Instant) {
         let cases: usize = self.0.values().sum();
         let ends: Vec<String> = self.0.iter().map(|(end, count)| format!("{count} {end}")).collect();
         let took = began.elapsed().as_secs_f32();
-        crate::report::tell(CHAPTER, &format!("{what}: {cases} cases ({}) in {took:.1} s", ends.join(", ")));
+        crate::report::report_line(
+            CHAPTER,
+            &format!("{what}: {cases} cases ({}) in {took:.1} s", ends.join(", ")),
+        );
     }
 }
 
@@ -153,7 +156,7 @@ fn limit(pid: Pid, what: &str) {
 /// Says that a chapter could not do its work here; in full that is a failure.
 #[track_caller]
 fn not_run(reason: &str) {
-    assert!(!scale::is_full(), "not run: {reason}");
+    assert!(!sampling::is_full(), "not run: {reason}");
     support::not_run(reason);
 }
 

@@ -11,10 +11,10 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::{
-    Before, INTERRUPTED, Tally, assert_clean, assert_converges, assert_one_error, behind, not_run,
+    Before, CaseCounts, INTERRUPTED, assert_clean, assert_converges, assert_one_error, behind, not_run,
     run_bounded,
 };
-use crate::scale::{pick, thinned};
+use crate::sampling::{pick, thinned};
 use crate::support::agent::Agent;
 use crate::support::{World, run};
 
@@ -25,10 +25,10 @@ const NAMED: [&str; 1] = ["Resource temporarily unavailable"];
 #[ignore = "takes its time: `make proof` runs it"]
 fn a_command_with_any_number_of_threads_builds_or_says_that_there_are_too_few() {
     let began = Instant::now();
-    let Some(user) = Stranger::new() else {
+    let Some(user) = ForeignUser::new() else {
         return not_run("only root may become a user that has no other threads");
     };
-    let (world, mut tally) = (World::with_people(3), Tally::default());
+    let (world, mut tally) = (World::with_people(3), CaseCounts::default());
     world.build();
     for (people, most) in (4..).zip(thinned((0..=24).collect(), 5)) {
         let case = format!("{most} threads");
@@ -50,17 +50,17 @@ fn a_command_with_any_number_of_threads_builds_or_says_that_there_are_too_few() 
         tally.count(if ran.code == 0 { "built" } else { "refused" });
     }
     assert!(tally.of("built") > 0 && tally.of("refused") > 1);
-    tally.tell("threads, build", began);
+    tally.report("threads, build", began);
 }
 
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
 fn an_agent_that_may_start_no_more_threads_goes_on_with_those_it_has() {
     let began = Instant::now();
-    let Some(user) = Stranger::new() else {
+    let Some(user) = ForeignUser::new() else {
         return not_run("only root may become a user that has no other threads");
     };
-    let (world, mut tally) = (World::with_people(3), Tally::default());
+    let (world, mut tally) = (World::with_people(3), CaseCounts::default());
     world.settings("[trigger]\nquiet = \"10m\"\nmax_wait = \"20m\"\nresync = \"1h\"\n");
     user.owns(&world.path(""));
     let agent = Agent::start(&mut user.with_threads(100, &world.command(&["run"])));
@@ -78,15 +78,15 @@ fn an_agent_that_may_start_no_more_threads_goes_on_with_those_it_has() {
     agent.stop();
     give(&world.path(""), 0);
     world.assert_proven();
-    assert_eq!(world.provider.paid_twice(), Vec::<String>::new());
+    assert_eq!(world.provider.answered_twice(), Vec::<String>::new());
     assert_eq!(world.staging().len(), 0);
-    tally.tell("threads, a live agent", began);
+    tally.report("threads, a live agent", began);
 }
 
 /// A user that nothing else runs as.
-struct Stranger(u32);
+struct ForeignUser(u32);
 
-impl Stranger {
+impl ForeignUser {
     /// `None` where the test may not become one, or one could not reach the program.
     fn new() -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);

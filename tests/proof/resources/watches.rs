@@ -5,8 +5,8 @@ use std::os::unix::fs::symlink;
 use std::process::Command;
 use std::time::Instant;
 
-use super::{MOST_LINES, Tally, behind, not_run, troubles};
-use crate::scale::thinned;
+use super::{CaseCounts, MAX_LOG_LINES, behind, count_warnings, not_run};
+use crate::sampling::thinned;
 use crate::support::agent::Agent;
 use crate::support::{World, eventually, run};
 
@@ -20,7 +20,7 @@ fn with_any_number_of_instances_and_watches_changes_are_found() {
     if !may_limit() {
         return not_run("this user may not make a user namespace with limits of its own");
     }
-    let mut tally = Tally::default();
+    let mut tally = CaseCounts::default();
     let instances = (0..=3).map(|most| ("max_inotify_instances", most));
     let watches = (0..=6).map(|most| ("max_inotify_watches", most));
     for (what, most) in thinned(instances.chain(watches).collect(), 3) {
@@ -41,23 +41,23 @@ fn with_any_number_of_instances_and_watches_changes_are_found() {
         }
         let way = watch_of(&world);
         assert!(agent.logged("watching by polling") <= 1, "{what} = {most}: {}", agent.log());
-        assert!(troubles(&agent.log()) <= MOST_LINES, "{what} = {most}: {}", agent.log());
+        assert!(count_warnings(&agent.log()) <= MAX_LOG_LINES, "{what} = {most}: {}", agent.log());
         tally.count(format!("by {way}"));
         agent.stop();
         world.assert_proven();
     }
     assert!(tally.of("by poll") > 0 && tally.of("by inotify") > 0);
-    tally.tell("inotify, limits at the start", began);
+    tally.report("inotify, limits at the start", began);
 }
 
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
-fn an_agent_whose_directory_is_replaced_when_no_watch_is_left_polls_until_there_is_one() {
+fn agent_without_a_watch_for_a_replaced_directory_polls_until_it_has_one() {
     let began = Instant::now();
     if !may_limit() {
         return not_run("this user may not make a user namespace with limits of its own");
     }
-    let mut tally = Tally::default();
+    let mut tally = CaseCounts::default();
     for what in ["max_inotify_instances", "max_inotify_watches"] {
         let world = World::with_people(1);
         world.settings(POLLED);
@@ -87,7 +87,7 @@ fn an_agent_whose_directory_is_replaced_when_no_watch_is_left_polls_until_there_
         world.assert_proven();
         tally.count("polled and watched again");
     }
-    tally.tell("inotify, limits under a live agent", began);
+    tally.report("inotify, limits under a live agent", began);
 }
 
 fn may_limit() -> bool {

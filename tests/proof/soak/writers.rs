@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::{Connection, params};
 use rustix::process::Pid;
 
-use super::{Counts, site::Site};
+use super::{Counts, host::SoakHost};
 use crate::served::Content;
 use crate::support::{SOON, open_files};
 
@@ -20,7 +20,7 @@ const VICTIM: &str = "REINDEXD_SOAK_VICTIM";
 const PEOPLE: std::ops::Range<usize> = 12..48;
 
 /// Makes the table with its first people.
-pub(super) fn begin(site: &Site) {
+pub(super) fn begin(site: &SoakHost) {
     let mut database = site.connect();
     database.execute_batch(include_str!("../../../data/schema.sql")).unwrap();
     let mut lot = fastrand::Rng::with_seed(0);
@@ -28,7 +28,7 @@ pub(super) fn begin(site: &Site) {
 }
 
 /// One step of one writer. A disk that is full or a reader that looks may refuse it; then it is not counted.
-pub(super) fn step(site: &Site, agent: Option<Pid>, lot: &mut fastrand::Rng, counts: &Counts) {
+pub(super) fn step(site: &SoakHost, agent: Option<Pid>, lot: &mut fastrand::Rng, counts: &Counts) {
     let mut database = site.connect();
     let done = |what: &'static str, done: rusqlite::Result<()>| {
         counts.add(if done.is_ok() { what } else { "steps refused to a writer" });
@@ -59,7 +59,7 @@ pub(super) fn step(site: &Site, agent: Option<Pid>, lot: &mut fastrand::Rng, cou
 }
 
 /// What the table holds, as far as it is tagged.
-pub(super) fn truth(site: &Site) -> Content {
+pub(super) fn truth(site: &SoakHost) -> Content {
     let database = site.connect();
     let mut rows =
         database.prepare("SELECT id, bio, hourly_rate FROM experts WHERE tags IS NOT NULL").unwrap();
@@ -106,7 +106,7 @@ fn edits(database: &mut Connection, lot: &mut fastrand::Rng, most: usize) {
 }
 
 /// Puts a copy in the place of the database, as a restore does: once nobody has the old one open.
-fn replace(site: &Site, agent: Option<Pid>) {
+fn replace(site: &SoakHost, agent: Option<Pid>) {
     let other = site.database().with_file_name("other.db");
     std::fs::remove_file(&other).ok();
     let database = site.connect();
@@ -125,7 +125,7 @@ fn replace(site: &Site, agent: Option<Pid>) {
 }
 
 /// Lets another process write for a moment, and kills it wherever it is.
-fn kill_a_writer(site: &Site, lot: &mut fastrand::Rng) {
+fn kill_a_writer(site: &SoakHost, lot: &mut fastrand::Rng) {
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "soak::writers::a_writer_that_waits_to_be_killed"])
         .env(VICTIM, site.database())

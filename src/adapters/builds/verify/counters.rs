@@ -98,7 +98,7 @@ fn is_unit(row: &[u8]) -> bool {
 }
 
 /// No row of a table is longer: what looks like one is a file of another kind, and is not held in memory.
-const MOST_RECORD_BYTES: usize = 64 << 20;
+const MAX_RECORD_BYTES: usize = 64 << 20;
 
 /// Counts the records of a JSON array of objects as its bytes come, parsing each.
 #[derive(Default)]
@@ -108,14 +108,14 @@ pub struct RecordCounter {
     /// So many of them must be there before parsing is worth another try: a
     /// record that never ends costs no more than twice its bytes.
     enough: usize,
-    place: Place,
+    state: ParserState,
     records: u64,
     wrong: Option<String>,
 }
 
 /// Where in the array the next byte stands.
 #[derive(Clone, Copy, Default, PartialEq, Eq)]
-enum Place {
+enum ParserState {
     /// Before `[`.
     #[default]
     Before,
@@ -148,27 +148,26 @@ impl RecordCounter {
             self.left = left;
             self.left.drain(..used);
         }
-        if self.left.len() > MOST_RECORD_BYTES {
-            self.wrong =
-                Some(format!("record {} is longer than {MOST_RECORD_BYTES} bytes", self.records + 1));
+        if self.left.len() > MAX_RECORD_BYTES {
+            self.wrong = Some(format!("record {} is longer than {MAX_RECORD_BYTES} bytes", self.records + 1));
             self.left = Vec::new();
         }
-        self.enough = (2 * self.left.len()).min(MOST_RECORD_BYTES);
+        self.enough = (2 * self.left.len()).min(MAX_RECORD_BYTES);
     }
 
     /// Goes over all that is whole, and says how many bytes that was.
     fn walk(&mut self, bytes: &[u8]) -> usize {
         let mut at = 0;
         while let (Some(&byte), None) = (bytes.get(at), &self.wrong) {
-            self.place = match (byte, self.place) {
+            self.state = match (byte, self.state) {
                 (b' ' | b'\n' | b'\r' | b'\t', place) => place,
-                (b'[', Place::Before) => Place::Opened,
-                (b']', Place::Opened | Place::AfterRecord) => Place::Closed,
-                (b',', Place::AfterRecord) => Place::AfterComma,
-                (b'{', Place::Opened | Place::AfterComma) => {
+                (b'[', ParserState::Before) => ParserState::Opened,
+                (b']', ParserState::Opened | ParserState::AfterRecord) => ParserState::Closed,
+                (b',', ParserState::AfterRecord) => ParserState::AfterComma,
+                (b'{', ParserState::Opened | ParserState::AfterComma) => {
                     let Some(length) = self.record(&bytes[at..]) else { return at };
                     at += length;
-                    self.place = Place::AfterRecord;
+                    self.state = ParserState::AfterRecord;
                     continue;
                 }
                 (other, _) => {
@@ -205,7 +204,7 @@ impl RecordCounter {
         self.walk(&left);
         match self.wrong {
             Some(wrong) => wrong,
-            None if self.place == Place::Closed => self.records.to_string(),
+            None if self.state == ParserState::Closed => self.records.to_string(),
             None => "a JSON array that does not end".to_owned(),
         }
     }
@@ -224,7 +223,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn records_are_counted_whatever_the_pieces() {
+    fn records_are_counted_whatever_the_chunks() {
         let cases = [
             (r"[]", "0"),
             (r#"[{"a": 1}]"#, "1"),
@@ -251,7 +250,7 @@ mod tests {
     }
 
     #[test]
-    fn vectors_that_are_not_of_unit_length_are_counted_whatever_the_pieces() {
+    fn vectors_that_are_not_of_unit_length_are_counted_whatever_the_chunks() {
         let rows: [[f32; 3]; 6] = [
             [1.0, 0.0, 0.0],
             [0.6, 0.8, 0.0],
@@ -287,14 +286,14 @@ mod tests {
     }
 
     #[test]
-    fn what_looks_like_a_record_without_end_is_not_held_in_memory() {
+    fn a_record_without_end_is_not_held_in_memory() {
         let mut counter = RecordCounter::default();
         counter.bytes(b"[{\"a\": \"");
         let piece = vec![b'x'; 1 << 20];
-        for _ in 0..=MOST_RECORD_BYTES / piece.len() {
+        for _ in 0..=MAX_RECORD_BYTES / piece.len() {
             counter.bytes(&piece);
         }
-        assert!(counter.left.capacity() <= 2 * MOST_RECORD_BYTES);
+        assert!(counter.left.capacity() <= 2 * MAX_RECORD_BYTES);
 
         assert_eq!(counter.finish(), "record 1 is longer than 67108864 bytes");
     }

@@ -14,14 +14,14 @@ use serde::Serialize;
 use thiserror::Error;
 
 use super::disk::{self, DiskError};
-use super::index::{self, Opened};
+use super::index::{self, MappedIndex};
 use super::layout::{HASHES, INDEX, METADATA};
 use super::staging::{Sealed, Staging};
-use super::{Build, MOST_HASHES_BYTES};
+use super::{Build, MAX_HASHES_BYTES};
 use crate::domain::manifest::{FileFact, Files, parse_hashes};
 use crate::domain::parallel;
 use counters::UnitLengths;
-use tree_digest::PIECE_BYTES;
+use tree_digest::CHUNK_BYTES;
 
 mod counters;
 mod tree_digest;
@@ -29,9 +29,9 @@ mod tree_digest;
 pub use counters::RecordCounter;
 
 /// How much a row's own score may be below the best: twins of other bits lie within it.
-const TWIN_TOLERANCE: f32 = 1e-5;
+const TIE_TOLERANCE: f32 = 1e-5;
 /// Rows that are asked to find themselves, in an index small enough.
-const SAMPLE: u64 = 16;
+const SAMPLE_ROWS: u64 = 16;
 /// Bytes that the sample may read in all; a larger index is gone through once.
 const SAMPLE_BYTES: u64 = 256 << 20;
 
@@ -74,7 +74,7 @@ pub enum VerifyError {
         "build {id} is not what was planned: {}; its staging is kept for inspection until the next sweep",
         failed(checks)
     )]
-    Unproven {
+    ChecksFailed {
         /// The build.
         id: String,
         /// All checks that were made.
@@ -85,7 +85,7 @@ pub enum VerifyError {
     Stopped,
     /// A file could not be read for want of something, which says nothing of the file.
     #[error(transparent)]
-    Short(DiskError),
+    Shortage(DiskError),
 }
 
 /// The checks that failed, as words.
@@ -132,12 +132,12 @@ impl Sealed {
             dimension: self.dimension,
             unit: true,
         };
-        let checks = prove(&self.staging.directory, &expected, stop)?;
+        let checks = run_checks(&self.staging.directory, &expected, stop)?;
         if checks.iter().all(|check| check.ok) {
             let Self { staging, files, rows, dimension } = self;
             return Ok(Verified { staging, files, rows, dimension });
         }
-        Err(VerifyError::Unproven { id: self.staging.id, checks })
+        Err(VerifyError::ChecksFailed { id: self.staging.id, checks })
     }
 }
 
@@ -146,8 +146,8 @@ impl Build {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::Stopped`] and [`VerifyError::Short`] only: a damaged build is told by its checks.
-    pub fn prove(&self, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
+    /// [`VerifyError::Stopped`] and [`VerifyError::Shortage`] only: a damaged build is told by its checks.
+    pub fn run_checks(&self, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
         let manifest = &self.manifest;
         let expected = Expected {
             files: &manifest.files,
@@ -156,24 +156,24 @@ impl Build {
             dimension: manifest.dimension,
             unit: !manifest.adopted,
         };
-        prove(&self.directory, &expected, stop)
+        run_checks(&self.directory, &expected, stop)
     }
 
     /// Whether its index still has the bytes that its manifest promises.
     ///
     /// # Errors
     ///
-    /// [`VerifyError::Stopped`] and [`VerifyError::Short`].
-    pub fn index_is_whole(&self, stop: &Stop<'_>) -> Result<bool, VerifyError> {
+    /// [`VerifyError::Stopped`] and [`VerifyError::Shortage`].
+    pub fn index_matches_manifest(&self, stop: &Stop<'_>) -> Result<bool, VerifyError> {
         let fact = &self.manifest.files.index;
         let mut hasher = blake3::Hasher::new();
-        let read = pieces(&self.path(INDEX), fact.bytes, stop, &mut |piece| {
+        let read = read_chunks(&self.path(INDEX), fact.bytes, stop, &mut |piece| {
             hasher.update(piece);
         });
         match read {
             Ok(()) => Ok(hasher.finalize().to_string() == fact.blake3),
-            Err(Cut::Early(error)) => Err(error),
-            Err(Cut::Disk(_)) => Ok(false),
+            Err(ReadError::Early(error)) => Err(error),
+            Err(ReadError::Disk(_)) => Ok(false),
         }
     }
 }
@@ -186,15 +186,19 @@ impl Build {
 ///
 /// # Errors
 ///
-/// [`VerifyError::Stopped`] and [`VerifyError::Short`].
-pub fn prove(directory: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
+/// [`VerifyError::Stopped`] and [`VerifyError::Shortage`].
+pub fn run_checks(
+    directory: &Path,
+    expected: &Expected<'_>,
+    stop: &Stop<'_>,
+) -> Result<Vec<Check>, VerifyError> {
     let index = directory.join(INDEX);
     let mut checks = index_file(&index, expected, stop)?;
     let whole = checks.iter().all(|check| check.ok);
-    let (metadata, faiss) = parallel::both(
+    let (metadata, faiss) = parallel::join(
         expected.files.metadata.bytes.min(expected.files.index.bytes),
         || metadata_file(&directory.join(METADATA), expected, stop),
-        || if whole { faiss_says(&index, expected, stop) } else { Ok(Vec::new()) },
+        || if whole { check_with_faiss(&index, expected, stop) } else { Ok(Vec::new()) },
     );
     checks.extend(metadata?);
     hashes_file(&directory.join(HASHES), expected, &mut checks);
@@ -209,26 +213,31 @@ fn check(checks: &mut Vec<Check>, name: &'static str, expected: impl Display, fo
     checks.push(Check { name, ok: expected == found, expected, found });
 }
 
-enum Cut {
+enum ReadError {
     /// Nothing is known of the file.
     Early(VerifyError),
     /// The file is not what it should be.
     Disk(DiskError),
 }
 
-impl From<DiskError> for Cut {
+impl From<DiskError> for ReadError {
     fn from(error: DiskError) -> Self {
-        if error.is_shortage() { Self::Early(VerifyError::Short(error)) } else { Self::Disk(error) }
+        if error.is_shortage() { Self::Early(VerifyError::Shortage(error)) } else { Self::Disk(error) }
     }
 }
 
 /// Hands the bytes of a file of this length on in pieces, from its beginning.
-fn pieces(path: &Path, bytes: u64, stop: &Stop<'_>, each: &mut dyn FnMut(&[u8])) -> Result<(), Cut> {
+fn read_chunks(
+    path: &Path,
+    bytes: u64,
+    stop: &Stop<'_>,
+    each: &mut dyn FnMut(&[u8]),
+) -> Result<(), ReadError> {
     let mut file = disk::open_file_of(path, bytes)?.take(bytes);
-    let mut buffer = vec![0; PIECE_BYTES];
+    let mut buffer = vec![0; CHUNK_BYTES];
     while file.limit() > 0 {
         if stop() {
-            return Err(Cut::Early(VerifyError::Stopped));
+            return Err(ReadError::Early(VerifyError::Stopped));
         }
         match file.read(&mut buffer) {
             Ok(0) => return Err(tree_digest::cut_short(path).into()),
@@ -244,14 +253,14 @@ fn pieces(path: &Path, bytes: u64, stop: &Stop<'_>, each: &mut dyn FnMut(&[u8]))
 fn digest<R>(
     name: &'static str,
     fact: &FileFact,
-    read: Result<(blake3::Hash, R), Cut>,
+    read: Result<(blake3::Hash, R), ReadError>,
     checks: &mut Vec<Check>,
 ) -> Result<Option<R>, VerifyError> {
     let words = |digest: &str| format!("{} bytes, blake3 {digest}", fact.bytes);
     let (found, also) = match read {
         Ok((digest, also)) => (words(digest.to_hex().as_str()), Some(also)),
-        Err(Cut::Disk(error)) => (super::with_cause(&error), None),
-        Err(Cut::Early(error)) => return Err(error),
+        Err(ReadError::Disk(error)) => (super::error_chain(&error), None),
+        Err(ReadError::Early(error)) => return Err(error),
     };
     check(checks, name, words(&fact.blake3), found);
     Ok(also)
@@ -277,7 +286,7 @@ fn metadata_file(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Resul
     let mut checks = Vec::new();
     let fact = &expected.files.metadata;
     let (mut hasher, mut counter) = (blake3::Hasher::new(), RecordCounter::default());
-    let read = pieces(path, fact.bytes, stop, &mut |piece| {
+    let read = read_chunks(path, fact.bytes, stop, &mut |piece| {
         hasher.update(piece);
         counter.bytes(piece);
     });
@@ -289,8 +298,8 @@ fn metadata_file(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Resul
 
 fn hashes_file(path: &Path, expected: &Expected<'_>, checks: &mut Vec<Check>) {
     let fact = &expected.files.hashes;
-    let most = fact.bytes.min(MOST_HASHES_BYTES);
-    let found = disk::read_small(path, most).map_err(|error| super::with_cause(&error));
+    let most = fact.bytes.min(MAX_HASHES_BYTES);
+    let found = disk::read_small(path, most).map_err(|error| super::error_chain(&error));
     let digest = found.as_ref().map(|bytes| blake3::hash(bytes).to_string());
     check(
         checks,
@@ -308,12 +317,16 @@ fn hashes_file(path: &Path, expected: &Expected<'_>, checks: &mut Vec<Check>) {
 }
 
 /// What Faiss says of an index whose digest is right.
-fn faiss_says(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
+fn check_with_faiss(
+    path: &Path,
+    expected: &Expected<'_>,
+    stop: &Stop<'_>,
+) -> Result<Vec<Check>, VerifyError> {
     let mut checks = Vec::new();
-    let opened = match Opened::map(path) {
+    let opened = match MappedIndex::map(path) {
         Ok(opened) => opened,
         Err(error) => {
-            check(&mut checks, "index", "a flat index", super::with_cause(&error));
+            check(&mut checks, "index", "a flat index", super::error_chain(&error));
             return Ok(checks);
         }
     };
@@ -326,14 +339,14 @@ fn faiss_says(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<V
         return Ok(checks);
     }
     let index_bytes = 4 * header.ntotal * header.dimension as u64;
-    let sample = SAMPLE.min(SAMPLE_BYTES / index_bytes.max(1)).clamp(1, header.ntotal);
+    let sample = SAMPLE_ROWS.min(SAMPLE_BYTES / index_bytes.max(1)).clamp(1, header.ntotal);
     let mut lost = Vec::new();
     for nth in 0..sample {
         if stop() {
             return Err(VerifyError::Stopped);
         }
         let row = if sample == 1 { header.ntotal / 2 } else { nth * (header.ntotal - 1) / (sample - 1) };
-        if let Err(words) = finds_itself(&opened, path, row) {
+        if let Err(words) = self_search(&opened, path, row) {
             lost.push(format!("row {row}: {words}"));
         }
     }
@@ -343,16 +356,16 @@ fn faiss_says(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<V
 }
 
 /// Whether a row is its own best answer, save for rows as good within rounding.
-fn finds_itself(opened: &Opened, path: &Path, row: u64) -> Result<(), String> {
-    let words = |error: index::IndexError| super::with_cause(&error);
+fn self_search(opened: &MappedIndex, path: &Path, row: u64) -> Result<(), String> {
+    let words = |error: index::IndexError| super::error_chain(&error);
     let vector = index::vector(path, opened.header.dimension, row).map_err(words)?;
     let hits = opened.search(&vector, 4, path).map_err(words)?;
     let own: f32 = vector.iter().map(|x| x * x).sum();
     let best = hits.first().ok_or("nothing found")?;
     let itself = hits.iter().any(|hit| hit.row as u64 == row);
     // A row whose twins crowd it out of the answers must at least be as good as the worst of them.
-    if (itself || hits.iter().all(|hit| (hit.score - own).abs() <= TWIN_TOLERANCE))
-        && best.score - own <= TWIN_TOLERANCE
+    if (itself || hits.iter().all(|hit| (hit.score - own).abs() <= TIE_TOLERANCE))
+        && best.score - own <= TIE_TOLERANCE
     {
         return Ok(());
     }

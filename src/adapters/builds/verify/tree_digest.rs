@@ -16,14 +16,14 @@ use blake3::hazmat::{
     ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
 };
 
-use super::{Cut, Stop, VerifyError};
+use super::{ReadError, Stop, VerifyError};
 use crate::adapters::builds::disk::{self, DiskError};
 use crate::domain::parallel;
 
 /// A power of two, so that parts are branches of the digest.
 const PART_BYTES: u64 = 16 << 20;
 /// Half of what a small processor core caches for itself.
-pub(super) const PIECE_BYTES: usize = 256 << 10;
+pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
 /// What else the bytes of a part are read for.
 pub(super) trait Reader: Send {
@@ -39,21 +39,21 @@ pub(super) fn read<R: Reader>(
     bytes: u64,
     stop: &Stop<'_>,
     begin: &(dyn Fn(u64) -> R + Sync),
-) -> Result<(blake3::Hash, Vec<R>), Cut> {
+) -> Result<(blake3::Hash, Vec<R>), ReadError> {
     let file = disk::open_file_of(path, bytes)?;
     let parts = usize::try_from(bytes.div_ceil(PART_BYTES)).expect("parts of a file that can be read");
     if parts <= 1 {
-        let mut buffer = vec![0; PIECE_BYTES];
+        let mut buffer = vec![0; CHUNK_BYTES];
         let (hasher, reader) = read_part(&file, path, 0..bytes, &mut buffer, stop, begin)?;
         return Ok((hasher.finalize(), vec![reader]));
     }
     let next = AtomicUsize::new(0);
     let take_parts = || {
-        let (mut done, mut buffer) = (Vec::new(), vec![0; PIECE_BYTES]);
+        let (mut done, mut buffer) = (Vec::new(), vec![0; CHUNK_BYTES]);
         loop {
             let nth = next.fetch_add(1, Ordering::Relaxed);
             if nth >= parts {
-                return Ok::<_, Cut>(done);
+                return Ok::<_, ReadError>(done);
             }
             let at = nth as u64 * PART_BYTES;
             let end = bytes.min(at + PART_BYTES);
@@ -63,7 +63,7 @@ pub(super) fn read<R: Reader>(
             done.push((nth, hasher.finalize_non_root(), reader));
         }
     };
-    let (some, others) = parallel::both(bytes, take_parts, take_parts);
+    let (some, others) = parallel::join(bytes, take_parts, take_parts);
     let mut done: Vec<_> = some?;
     done.extend(others?);
     done.sort_unstable_by_key(|(nth, ..)| *nth);
@@ -80,13 +80,13 @@ fn read_part<R: Reader>(
     buffer: &mut [u8],
     stop: &Stop<'_>,
     begin: &(dyn Fn(u64) -> R + Sync),
-) -> Result<(blake3::Hasher, R), Cut> {
+) -> Result<(blake3::Hasher, R), ReadError> {
     let Range { start: mut at, end } = part;
     let (mut hasher, mut reader) = (blake3::Hasher::new(), begin(at));
     hasher.set_input_offset(at);
     while at < end {
         if stop() {
-            return Err(Cut::Early(VerifyError::Stopped));
+            return Err(ReadError::Early(VerifyError::Stopped));
         }
         let most = usize::try_from(end - at).map_or(buffer.len(), |left| left.min(buffer.len()));
         match file.read_at(&mut buffer[..most], at) {
@@ -137,7 +137,7 @@ mod tests {
         }
     }
 
-    fn parts_of(path: &Path, bytes: u64, stop: &Stop<'_>) -> Result<(blake3::Hash, Vec<Bytes>), Cut> {
+    fn parts_of(path: &Path, bytes: u64, stop: &Stop<'_>) -> Result<(blake3::Hash, Vec<Bytes>), ReadError> {
         read(path, bytes, stop, &|_| Bytes(Vec::new()))
     }
 
@@ -167,9 +167,9 @@ mod tests {
         let length = 3 * PART_BYTES;
         std::fs::write(&path, vec![1; length as usize]).unwrap();
 
-        assert!(matches!(parts_of(&path, length + 1, &|| false), Err(Cut::Disk(_))));
+        assert!(matches!(parts_of(&path, length + 1, &|| false), Err(ReadError::Disk(_))));
         let asked = AtomicUsize::new(0);
         let third = || asked.fetch_add(1, Ordering::Relaxed) >= 2;
-        assert!(matches!(parts_of(&path, length, &third), Err(Cut::Early(VerifyError::Stopped))));
+        assert!(matches!(parts_of(&path, length, &third), Err(ReadError::Early(VerifyError::Stopped))));
     }
 }

@@ -17,14 +17,14 @@ use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 use tokio_util::sync::CancellationToken;
 
-use super::rate_limit::{Pace, Sent};
-use super::requester::{Ended, Line};
-use super::{EmbedError, Embedder, Failed, SinkError, Task, bisect};
+use super::rate_limit::{RateLimit, SentLog};
+use super::requester::{RequestEnd, Requester};
+use super::{EmbedError, EmbedFailure, Embedder, SinkError, Task, bisect};
 use crate::domain::record::TextHash;
 
 /// A text to buy a vector for.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Item {
+pub struct TextItem {
     /// Digest of the text.
     pub hash: TextHash,
     /// The text.
@@ -33,7 +33,7 @@ pub struct Item {
 
 /// Vectors that were checked: right number, right dimension, finite, of unit length.
 #[derive(Clone, Debug, PartialEq)]
-pub struct Arrived {
+pub struct EmbeddedBatch {
     /// The texts' digests.
     pub hashes: Vec<TextHash>,
     /// Their vectors in the same order, one after another.
@@ -42,7 +42,7 @@ pub struct Arrived {
 
 /// The bounds of a purchase.
 #[derive(Clone, Debug)]
-pub struct Terms {
+pub struct EmbedLimits {
     /// Floats in a vector.
     pub dimension: usize,
     /// The most texts in a request.
@@ -52,7 +52,7 @@ pub struct Terms {
     /// The most texts in a minute; zero means no limit.
     pub items_per_minute: u32,
     /// What purchases before this one sent: it counts against that limit.
-    pub sent: Sent,
+    pub sent: SentLog,
     /// How long to go on without a single success.
     pub retry_budget: Duration,
     /// How many texts the provider may refuse before the purchase fails.
@@ -61,18 +61,18 @@ pub struct Terms {
 
 /// What was bought.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
-pub struct Purchase {
+pub struct EmbedReport {
     /// Texts whose vectors were handed on.
     pub texts: u64,
     /// Requests sent, retries included.
     pub requests: u64,
     /// Texts that the provider does not take.
-    pub refused: Vec<Refusal>,
+    pub refused: Vec<RefusedText>,
 }
 
 /// A text that the provider does not take.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Refusal {
+pub struct RefusedText {
     /// Digest of the text.
     pub hash: TextHash,
     /// The provider's words.
@@ -81,18 +81,18 @@ pub struct Refusal {
 
 /// How far a purchase is; told after every change and once a second.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Progress {
+pub struct EmbedProgress {
     /// Texts bought or refused.
     pub done: u64,
     /// Requests sent, retries included.
     pub requests: u64,
     /// The wait that was last begun, while it lasts and nothing arrives.
-    pub waiting: Option<Waiting>,
+    pub waiting: Option<ProviderWait>,
 }
 
 /// A wait between two requests.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct Waiting {
+pub struct ProviderWait {
     /// The provider's words, or our own reason.
     pub why: String,
     /// How long the wait is in all.
@@ -101,10 +101,10 @@ pub struct Waiting {
 
 /// What the tasks tell the caller's thread. At most what `concurrency` batches
 /// hold is on its way at a time, so the channel needs no bound of its own.
-pub(super) enum Note {
-    Arrived(Arrived),
-    Refused(Refusal),
-    Waiting(Waiting),
+pub(super) enum BatchEvent {
+    Arrived(EmbeddedBatch),
+    Refused(RefusedText),
+    Waiting(ProviderWait),
 }
 
 /// Buys vectors for all of `items`, and hands them to `arrived` as they come.
@@ -114,44 +114,44 @@ pub(super) enum Note {
 ///
 /// # Errors
 ///
-/// [`Failed`] with the first [`EmbedError`] and with how much was bought
+/// [`EmbedFailure`] with the first [`EmbedError`] and with how much was bought
 /// before it; that much has been handed on.
-pub async fn buy(
+pub async fn embed_all(
     embedder: Arc<dyn Embedder>,
-    terms: &Terms,
-    items: &mut dyn Iterator<Item = io::Result<Item>>,
-    arrived: &mut dyn FnMut(Arrived) -> Result<(), SinkError>,
-    progress: &dyn Fn(Progress),
+    terms: &EmbedLimits,
+    items: &mut dyn Iterator<Item = io::Result<TextItem>>,
+    arrived: &mut dyn FnMut(EmbeddedBatch) -> Result<(), SinkError>,
+    progress: &dyn Fn(EmbedProgress),
     stop: &CancellationToken,
-) -> Result<Purchase, Failed> {
+) -> Result<EmbedReport, EmbedFailure> {
     let batches = Batches::new(items, embedder.as_ref(), terms);
     let (notes, heard) = mpsc::unbounded_channel();
-    let pace = Pace::new(terms.items_per_minute, terms.sent.clone());
-    let line = Line::new(embedder, Task::Document, terms.dimension, terms.retry_budget, pace, notes);
-    let mut buyer = Buyer {
-        terms,
+    let pace = RateLimit::new(terms.items_per_minute, terms.sent.clone());
+    let line = Requester::new(embedder, Task::Document, terms.dimension, terms.retry_budget, pace, notes);
+    let mut buyer = Batcher {
+        limits: terms,
         batches,
-        line: Arc::new(line),
-        heard,
-        at_work: JoinSet::new(),
-        arrived,
+        requester: Arc::new(line),
+        events: heard,
+        in_flight: JoinSet::new(),
+        on_batch: arrived,
         progress,
         waiting: None,
         last_arrival: None,
-        purchase: Purchase::default(),
+        report: EmbedReport::default(),
     };
     let result = match buyer.run(stop).await {
         // Nothing may be lost to a failure of another batch.
         Err(error) if !matches!(error, EmbedError::Sink(_) | EmbedError::Stopped) => {
-            Err(buyer.wind_down(stop).await.err().unwrap_or(error))
+            Err(buyer.finish_in_flight(stop).await.err().unwrap_or(error))
         }
         other => other,
     };
-    let Buyer { mut purchase, line, .. } = buyer;
+    let Batcher { report: mut purchase, requester: line, .. } = buyer;
     purchase.requests = line.requests();
     match result {
         Ok(()) => Ok(purchase),
-        Err(error) => Err(Failed { error, texts: purchase.texts, requests: purchase.requests }),
+        Err(error) => Err(EmbedFailure { error, texts: purchase.texts, requests: purchase.requests }),
     }
 }
 
@@ -168,79 +168,80 @@ pub async fn embed_query(
     limit: Duration,
 ) -> Result<Vec<f32>, EmbedError> {
     let (notes, _nobody_listens) = mpsc::unbounded_channel();
-    let line = Line::new(embedder, Task::Query, dimension, limit, Pace::new(0, Sent::default()), notes);
+    let line =
+        Requester::new(embedder, Task::Query, dimension, limit, RateLimit::new(0, SentLog::default()), notes);
     match timeout(limit, line.request(&[text.to_owned()])).await {
         Ok(Ok(vector)) => Ok(vector),
-        Ok(Err(Ended::Failed(failure))) => Err(line.verdict(failure)),
-        Ok(Err(Ended::Closed)) => Err(EmbedError::Stopped),
+        Ok(Err(RequestEnd::Failed(failure))) => Err(line.into_error(failure)),
+        Ok(Err(RequestEnd::Closed)) => Err(EmbedError::Stopped),
         Err(_elapsed) => {
-            let message = line.last_words().unwrap_or_else(|| "no answer came".to_owned());
+            let message = line.last_message().unwrap_or_else(|| "no answer came".to_owned());
             Err(EmbedError::GaveUp { tried: limit, wait: None, message })
         }
     }
 }
 
-struct Buyer<'a> {
-    terms: &'a Terms,
+struct Batcher<'a> {
+    limits: &'a EmbedLimits,
     batches: Batches<'a>,
-    line: Arc<Line>,
-    heard: UnboundedReceiver<Note>,
-    at_work: JoinSet<Result<(), EmbedError>>,
-    arrived: &'a mut dyn FnMut(Arrived) -> Result<(), SinkError>,
-    progress: &'a dyn Fn(Progress),
+    requester: Arc<Requester>,
+    events: UnboundedReceiver<BatchEvent>,
+    in_flight: JoinSet<Result<(), EmbedError>>,
+    on_batch: &'a mut dyn FnMut(EmbeddedBatch) -> Result<(), SinkError>,
+    progress: &'a dyn Fn(EmbedProgress),
     /// The wait that was last begun, and its end.
-    waiting: Option<(Waiting, Instant)>,
+    waiting: Option<(ProviderWait, Instant)>,
     last_arrival: Option<Instant>,
-    purchase: Purchase,
+    report: EmbedReport,
 }
 
-impl Buyer<'_> {
+impl Batcher<'_> {
     /// How often progress is told while nothing happens, and how long requests
     /// on the wire may take to come home after a failure elsewhere.
-    const TICK: Duration = Duration::from_secs(1);
-    const GRACE: Duration = Duration::from_secs(10);
+    const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
+    const IN_FLIGHT_LIMIT: Duration = Duration::from_secs(10);
 
     async fn run(&mut self, stop: &CancellationToken) -> Result<(), EmbedError> {
-        let mut tick = interval_at(Instant::now() + Self::TICK, Self::TICK);
+        let mut tick = interval_at(Instant::now() + Self::PROGRESS_INTERVAL, Self::PROGRESS_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if stop.is_cancelled() {
                 return self.stopped().await;
             }
             self.fill()?;
-            if self.at_work.is_empty() {
+            if self.in_flight.is_empty() {
                 return self.drain();
             }
             tokio::select! {
                 biased;
                 () = stop.cancelled() => return self.stopped().await,
-                Some(note) = self.heard.recv() => self.hear_all(note)?,
-                Some(ended) = self.at_work.join_next() => outcome(ended)?,
-                _ = tick.tick() => self.tell(),
+                Some(note) = self.events.recv() => self.drain_events(note)?,
+                Some(ended) = self.in_flight.join_next() => outcome(ended)?,
+                _ = tick.tick() => self.report_progress(),
             }
         }
     }
 
     /// Starts batches until as many are at work as may be.
     fn fill(&mut self) -> Result<(), EmbedError> {
-        while self.at_work.len() < self.terms.concurrency.max(1) {
+        while self.in_flight.len() < self.limits.concurrency.max(1) {
             let Some(batch) = self.batches.next().map_err(EmbedError::Items)? else {
                 break;
             };
-            let line = Arc::clone(&self.line);
-            self.at_work.spawn(async move { bisect::batch(&line, batch).await });
+            let line = Arc::clone(&self.requester);
+            self.in_flight.spawn(async move { bisect::embed_batch(&line, batch).await });
         }
         Ok(())
     }
 
     /// Hears a note, and with an answer every other one that has arrived meanwhile: they are
     /// kept by one step, whose cost is a flush of the disk.
-    fn hear_all(&mut self, note: Note) -> Result<(), EmbedError> {
-        let Note::Arrived(mut arrived) = note else { return self.hear(note) };
+    fn drain_events(&mut self, note: BatchEvent) -> Result<(), EmbedError> {
+        let BatchEvent::Arrived(mut arrived) = note else { return self.on_event(note) };
         let mut after = None;
-        while let Ok(note) = self.heard.try_recv() {
+        while let Ok(note) = self.events.try_recv() {
             match note {
-                Note::Arrived(more) => {
+                BatchEvent::Arrived(more) => {
                     arrived.hashes.extend(more.hashes);
                     arrived.vectors.extend(more.vectors);
                 }
@@ -250,79 +251,79 @@ impl Buyer<'_> {
                 }
             }
         }
-        self.hear(Note::Arrived(arrived))?;
-        after.map_or(Ok(()), |note| self.hear(note))
+        self.on_event(BatchEvent::Arrived(arrived))?;
+        after.map_or(Ok(()), |note| self.on_event(note))
     }
 
-    fn hear(&mut self, note: Note) -> Result<(), EmbedError> {
+    fn on_event(&mut self, note: BatchEvent) -> Result<(), EmbedError> {
         match note {
-            Note::Arrived(arrived) => {
+            BatchEvent::Arrived(arrived) => {
                 let texts = arrived.hashes.len();
-                assert_eq!(arrived.vectors.len(), texts * self.terms.dimension, "checked when it arrived");
-                (self.arrived)(arrived).map_err(EmbedError::Sink)?;
-                self.purchase.texts += texts as u64;
+                assert_eq!(arrived.vectors.len(), texts * self.limits.dimension, "checked when it arrived");
+                (self.on_batch)(arrived).map_err(EmbedError::Sink)?;
+                self.report.texts += texts as u64;
                 self.last_arrival = Some(Instant::now());
             }
-            Note::Refused(Refusal { hash, message }) => {
-                if self.purchase.refused.len() >= self.terms.refusals_allowed {
+            BatchEvent::Refused(RefusedText { hash, message }) => {
+                if self.report.refused.len() >= self.limits.refusals_allowed {
                     return Err(EmbedError::TextRefused { hash, message });
                 }
-                self.purchase.refused.push(Refusal { hash, message });
+                self.report.refused.push(RefusedText { hash, message });
             }
-            Note::Waiting(waiting) => {
+            BatchEvent::Waiting(waiting) => {
                 let until = Instant::now() + waiting.wait;
                 self.waiting = Some((waiting, until));
             }
         }
-        self.tell();
+        self.report_progress();
         Ok(())
     }
 
     /// Hears everything that has been said so far.
     fn drain(&mut self) -> Result<(), EmbedError> {
-        while let Ok(note) = self.heard.try_recv() {
-            self.hear(note)?;
+        while let Ok(note) = self.events.try_recv() {
+            self.on_event(note)?;
         }
         Ok(())
     }
 
     /// Gives up what is on the wire, but not what has arrived.
     async fn stopped(&mut self) -> Result<(), EmbedError> {
-        self.at_work.shutdown().await;
+        self.in_flight.shutdown().await;
         self.drain()?;
         Err(EmbedError::Stopped)
     }
 
     /// Lets requests that are on the wire come home, sends no more, and hands on what they bring.
-    async fn wind_down(&mut self, stop: &CancellationToken) -> Result<(), EmbedError> {
-        self.line.close();
+    async fn finish_in_flight(&mut self, stop: &CancellationToken) -> Result<(), EmbedError> {
+        self.requester.close();
         let home = async {
             // The failure to report is the first one, already in the caller's hands.
-            while self.at_work.join_next().await.is_some() {}
+            while self.in_flight.join_next().await.is_some() {}
         };
         tokio::select! {
             biased;
             () = stop.cancelled() => {}
-            _ = timeout(Self::GRACE, home) => {}
+            _ = timeout(Self::IN_FLIGHT_LIMIT, home) => {}
         }
-        self.at_work.shutdown().await;
-        while let Ok(note) = self.heard.try_recv() {
-            if let Err(error @ EmbedError::Sink(_)) = self.hear(note) {
+        self.in_flight.shutdown().await;
+        while let Ok(note) = self.events.try_recv() {
+            if let Err(error @ EmbedError::Sink(_)) = self.on_event(note) {
                 return Err(error);
             }
         }
         Ok(())
     }
 
-    fn tell(&self) {
-        let Purchase { texts, refused, .. } = &self.purchase;
+    fn report_progress(&self) {
+        let EmbedReport { texts, refused, .. } = &self.report;
         let now = Instant::now();
         // What arrives while another batch waits is no wait; a wait that outlasts it is one again.
-        let arriving = self.last_arrival.is_some_and(|at| now - at < Self::TICK);
+        let arriving = self.last_arrival.is_some_and(|at| now - at < Self::PROGRESS_INTERVAL);
         let waiting = self.waiting.as_ref().filter(|(_, until)| !arriving && *until > now);
-        (self.progress)(Progress {
+        (self.progress)(EmbedProgress {
             done: texts + refused.len() as u64,
-            requests: self.line.requests(),
+            requests: self.requester.requests(),
             waiting: waiting.map(|(waiting, _)| waiting.clone()),
         });
     }
@@ -340,39 +341,39 @@ fn outcome(ended: Result<Result<(), EmbedError>, JoinError>) -> Result<(), Embed
 
 /// Cuts the texts into batches as they are pulled.
 struct Batches<'a> {
-    items: &'a mut dyn Iterator<Item = io::Result<Item>>,
+    items: &'a mut dyn Iterator<Item = io::Result<TextItem>>,
     /// Pulled, but too large for the batch before.
-    held_back: Option<Item>,
-    most_texts: usize,
-    most_bytes: usize,
+    deferred: Option<TextItem>,
+    max_texts: usize,
+    max_bytes: usize,
 }
 
 impl<'a> Batches<'a> {
     fn new(
-        items: &'a mut dyn Iterator<Item = io::Result<Item>>,
+        items: &'a mut dyn Iterator<Item = io::Result<TextItem>>,
         embedder: &dyn Embedder,
-        terms: &Terms,
+        terms: &EmbedLimits,
     ) -> Self {
         let a_minute = match usize::try_from(terms.items_per_minute) {
             Ok(0) | Err(_) => usize::MAX,
             Ok(most) => most,
         };
-        let most_texts = terms.batch_size.min(embedder.most_texts()).min(a_minute).max(1);
-        Self { items, held_back: None, most_texts, most_bytes: embedder.most_bytes() }
+        let most_texts = terms.batch_size.min(embedder.max_texts()).min(a_minute).max(1);
+        Self { items, deferred: None, max_texts: most_texts, max_bytes: embedder.max_bytes() }
     }
 
     /// The next batch. A text that is too large by itself goes alone: what to
     /// do about it is for the provider to say.
-    fn next(&mut self) -> io::Result<Option<Vec<Item>>> {
+    fn next(&mut self) -> io::Result<Option<Vec<TextItem>>> {
         let mut batch = Vec::new();
         let mut bytes = 0;
-        while batch.len() < self.most_texts {
-            let Some(item) = self.held_back.take().map(Ok).or_else(|| self.items.next()).transpose()? else {
+        while batch.len() < self.max_texts {
+            let Some(item) = self.deferred.take().map(Ok).or_else(|| self.items.next()).transpose()? else {
                 break;
             };
             bytes += escaped_len(&item.text);
-            if bytes > self.most_bytes && !batch.is_empty() {
-                self.held_back = Some(item);
+            if bytes > self.max_bytes && !batch.is_empty() {
+                self.deferred = Some(item);
                 break;
             }
             batch.push(item);

@@ -9,7 +9,7 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::*;
-use crate::adapters::embed::{Failure, FailureKind, Retry};
+use crate::adapters::embed::{EmbedRetry, Failure, FailureKind};
 
 const DIMENSION: usize = 3;
 const SECOND: Duration = Duration::from_secs(1);
@@ -18,21 +18,21 @@ type Answer = Result<Vec<Vec<f32>>, Failure>;
 type Script = dyn Fn(&[String], usize) -> (Duration, Answer) + Send + Sync;
 
 /// A provider in memory: after a delay, whatever the script says.
-struct Fake {
+struct FakeEmbedder {
     script: Box<Script>,
     sent: Mutex<Vec<(Instant, Vec<String>)>>,
-    at_once: AtomicUsize,
-    most_at_once: AtomicUsize,
+    in_flight: AtomicUsize,
+    max_in_flight: AtomicUsize,
 }
 
-impl Fake {
+impl FakeEmbedder {
     /// `script` gets the texts and the number of requests sent before.
     fn new(script: impl Fn(&[String], usize) -> (Duration, Answer) + Send + Sync + 'static) -> Arc<Self> {
         Arc::new(Self {
             script: Box::new(script),
             sent: Mutex::default(),
-            at_once: AtomicUsize::new(0),
-            most_at_once: AtomicUsize::new(0),
+            in_flight: AtomicUsize::new(0),
+            max_in_flight: AtomicUsize::new(0),
         })
     }
 
@@ -41,7 +41,7 @@ impl Fake {
     }
 }
 
-impl Embedder for Fake {
+impl Embedder for FakeEmbedder {
     fn embed<'a>(&'a self, texts: &'a [String], _task: Task) -> BoxFuture<'a, Answer> {
         async move {
             let before = {
@@ -49,21 +49,21 @@ impl Embedder for Fake {
                 sent.push((Instant::now(), texts.to_vec()));
                 sent.len() - 1
             };
-            let at_once = self.at_once.fetch_add(1, Ordering::SeqCst) + 1;
-            self.most_at_once.fetch_max(at_once, Ordering::SeqCst);
+            let at_once = self.in_flight.fetch_add(1, Ordering::SeqCst) + 1;
+            self.max_in_flight.fetch_max(at_once, Ordering::SeqCst);
             let (delay, answer) = (self.script)(texts, before);
             sleep(delay).await;
-            self.at_once.fetch_sub(1, Ordering::SeqCst);
+            self.in_flight.fetch_sub(1, Ordering::SeqCst);
             answer
         }
         .boxed()
     }
 
-    fn most_texts(&self) -> usize {
+    fn max_texts(&self) -> usize {
         100
     }
 
-    fn most_bytes(&self) -> usize {
+    fn max_bytes(&self) -> usize {
         1000
     }
 }
@@ -100,47 +100,47 @@ fn number(text: &str) -> usize {
     text[5..9].parse().unwrap()
 }
 
-fn terms() -> Terms {
-    Terms {
+fn limits() -> EmbedLimits {
+    EmbedLimits {
         dimension: DIMENSION,
         batch_size: 16,
         concurrency: 4,
         items_per_minute: 0,
-        sent: Sent::default(),
+        sent: SentLog::default(),
         retry_budget: 600 * SECOND,
         refusals_allowed: 0,
     }
 }
 
 /// What came of one purchase.
-struct Outcome {
-    result: Result<Purchase, Failed>,
+struct EmbedRun {
+    result: Result<EmbedReport, EmbedFailure>,
     arrived: BTreeSet<usize>,
     took: Duration,
 }
 
-impl Outcome {
+impl EmbedRun {
     fn error(&self) -> &EmbedError {
         &self.result.as_ref().unwrap_err().error
     }
 }
 
-async fn purchase(fake: &Arc<Fake>, terms: &Terms, texts: usize) -> Outcome {
+async fn embed_texts(fake: &Arc<FakeEmbedder>, terms: &EmbedLimits, texts: usize) -> EmbedRun {
     let stop = CancellationToken::new();
-    purchase_with(fake, terms, texts, &stop, &mut |_| Ok(())).await
+    embed_texts_with(fake, terms, texts, &stop, &mut |_| Ok(())).await
 }
 
-async fn purchase_with(
-    fake: &Arc<Fake>,
-    terms: &Terms,
+async fn embed_texts_with(
+    fake: &Arc<FakeEmbedder>,
+    terms: &EmbedLimits,
     texts: usize,
     stop: &CancellationToken,
-    sink: &mut dyn FnMut(&Arrived) -> Result<(), SinkError>,
-) -> Outcome {
+    sink: &mut dyn FnMut(&EmbeddedBatch) -> Result<(), SinkError>,
+) -> EmbedRun {
     let numbers: BTreeMap<TextHash, usize> = (0..texts).map(|n| (TextHash::of(&text(n)), n)).collect();
-    let mut items = (0..texts).map(|n| Ok(Item { hash: TextHash::of(&text(n)), text: text(n) }));
+    let mut items = (0..texts).map(|n| Ok(TextItem { hash: TextHash::of(&text(n)), text: text(n) }));
     let mut arrived = BTreeSet::new();
-    let mut keep = |batch: Arrived| {
+    let mut keep = |batch: EmbeddedBatch| {
         sink(&batch)?;
         for (hash, vector) in batch.hashes.iter().zip(batch.vectors.chunks(DIMENSION)) {
             let length: f32 = vector.iter().map(|x| x * x).sum();
@@ -151,63 +151,63 @@ async fn purchase_with(
     };
     let begun = Instant::now();
     let embedder: Arc<dyn Embedder> = fake.clone();
-    let result = buy(embedder, terms, &mut items, &mut keep, &|_| {}, stop).await;
-    Outcome { result, arrived, took: begun.elapsed() }
+    let result = embed_all(embedder, terms, &mut items, &mut keep, &|_| {}, stop).await;
+    EmbedRun { result, arrived, took: begun.elapsed() }
 }
 
 #[tokio::test(start_paused = true)]
-async fn every_text_is_bought_once_in_any_order_and_never_more_at_a_time_than_allowed() {
+async fn every_text_is_embedded_once_in_any_order_within_the_concurrency_limit() {
     let delays =
         |texts: &[String], _| (Duration::from_secs(1 + number(&texts[0]) as u64 % 5), vectors(texts));
     // A batch of 5000 is cut to the provider's 100 texts.
     for (batch_size, concurrency, requests) in [(16, 4, 63), (1, 1, 1000), (7, 3, 143), (5000, 2, 10)] {
-        let fake = Fake::new(delays);
-        let terms = Terms { batch_size, concurrency, ..terms() };
-        let outcome = purchase(&fake, &terms, 1000).await;
+        let fake = FakeEmbedder::new(delays);
+        let terms = EmbedLimits { batch_size, concurrency, ..limits() };
+        let outcome = embed_texts(&fake, &terms, 1000).await;
 
-        assert_eq!(outcome.result.unwrap(), Purchase { texts: 1000, requests, refused: vec![] });
+        assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 1000, requests, refused: vec![] });
         assert_eq!(outcome.arrived, (0..1000).collect());
-        assert_eq!(fake.most_at_once.load(Ordering::SeqCst), concurrency);
+        assert_eq!(fake.max_in_flight.load(Ordering::SeqCst), concurrency);
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn texts_are_pulled_only_as_they_are_sent() {
-    let fake = Fake::new(|texts, _| (SECOND, vectors(texts)));
+    let fake = FakeEmbedder::new(|texts, _| (SECOND, vectors(texts)));
     let pulled = AtomicUsize::new(0);
     let mut items = (0..1000).map(|n| {
         pulled.fetch_add(1, Ordering::SeqCst);
-        Ok(Item { hash: TextHash::of(&text(n)), text: text(n) })
+        Ok(TextItem { hash: TextHash::of(&text(n)), text: text(n) })
     });
     let mut arrived = 0;
-    let mut keep = |batch: Arrived| {
+    let mut keep = |batch: EmbeddedBatch| {
         assert!(pulled.load(Ordering::SeqCst) <= arrived + 4 * 16);
         arrived += batch.hashes.len();
         Ok(())
     };
     let stop = CancellationToken::new();
-    buy(fake.clone(), &terms(), &mut items, &mut keep, &|_| {}, &stop).await.unwrap();
+    embed_all(fake.clone(), &limits(), &mut items, &mut keep, &|_| {}, &stop).await.unwrap();
     assert_eq!(arrived, 1000);
 }
 
 #[test]
 fn a_batch_is_bounded_by_number_minute_and_bytes_and_a_giant_goes_alone() {
-    let fake = Fake::new(|texts, _| (SECOND, vectors(texts)));
-    let cut = |lengths: &[usize], terms: &Terms| {
-        let item = |&length: &usize| Ok(Item { hash: TextHash::of(""), text: "\n".repeat(length / 6) });
+    let fake = FakeEmbedder::new(|texts, _| (SECOND, vectors(texts)));
+    let cut = |lengths: &[usize], terms: &EmbedLimits| {
+        let item = |&length: &usize| Ok(TextItem { hash: TextHash::of(""), text: "\n".repeat(length / 6) });
         let mut items = lengths.iter().map(item);
         let mut batches = Batches::new(&mut items, fake.as_ref(), terms);
         let sizes = std::iter::from_fn(|| batches.next().unwrap().map(|batch| batch.len()));
         sizes.collect::<Vec<_>>()
     };
-    let few = Terms { batch_size: 3, ..terms() };
-    let slow = Terms { items_per_minute: 2, ..terms() };
-    let cases: [(&[usize], &Terms, &[usize]); 5] = [
+    let few = EmbedLimits { batch_size: 3, ..limits() };
+    let slow = EmbedLimits { items_per_minute: 2, ..limits() };
+    let cases: [(&[usize], &EmbedLimits, &[usize]); 5] = [
         (&[60; 7], &few, &[3, 3, 1]),
         (&[60; 5], &slow, &[2, 2, 1]),
-        (&[480, 480, 60, 480], &terms(), &[2, 2]),
-        (&[60, 6000, 60, 60], &terms(), &[1, 1, 2]),
-        (&[], &terms(), &[]),
+        (&[480, 480, 60, 480], &limits(), &[2, 2]),
+        (&[60, 6000, 60, 60], &limits(), &[1, 1, 2]),
+        (&[], &limits(), &[]),
     ];
     for (lengths, terms, expected) in cases {
         assert_eq!(cut(lengths, terms), expected, "{lengths:?}");
@@ -217,10 +217,10 @@ fn a_batch_is_bounded_by_number_minute_and_bytes_and_a_giant_goes_alone() {
 #[tokio::test(start_paused = true)]
 async fn without_a_single_success_the_budget_ends_the_attempt() {
     for (kind, wait) in [(BUSY, None), (busy_for(40), Some(40 * SECOND))] {
-        let fake = Fake::new(move |_, _| (SECOND, failing(kind)));
-        let outcome = purchase(&fake, &terms(), 1000).await;
+        let fake = FakeEmbedder::new(move |_, _| (SECOND, failing(kind)));
+        let outcome = embed_texts(&fake, &limits(), 1000).await;
 
-        assert_eq!(outcome.error().retry(), Retry::Soon { wait });
+        assert_eq!(outcome.error().retry(), EmbedRetry::Soon { wait });
         assert!(outcome.error().to_string().contains("Transient"), "{}", outcome.error());
         assert!(outcome.took > 550 * SECOND && outcome.took < 615 * SECOND, "{:?}", outcome.took);
         let sent = fake.sent().len();
@@ -233,23 +233,23 @@ async fn without_a_single_success_the_budget_ends_the_attempt() {
 async fn as_long_as_any_request_succeeds_none_gives_up() {
     // The first batch fails for an hour, during which others get through.
     let begun = Instant::now();
-    let fake = Fake::new(move |texts, _| {
+    let fake = FakeEmbedder::new(move |texts, _| {
         let stuck = number(&texts[0]) == 0 && begun.elapsed() < 3600 * SECOND;
         (100 * SECOND, if stuck { failing(BUSY) } else { vectors(texts) })
     });
-    let outcome = purchase(&fake, &Terms { concurrency: 2, ..terms() }, 16 * 50).await;
+    let outcome = embed_texts(&fake, &EmbedLimits { concurrency: 2, ..limits() }, 16 * 50).await;
     assert_eq!(outcome.result.unwrap().texts, 16 * 50);
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_pause_that_the_provider_asks_of_one_request_is_kept_by_all() {
-    let fake = Fake::new(|texts, before| match before {
+    let fake = FakeEmbedder::new(|texts, before| match before {
         5 => (SECOND, failing(busy_for(45))),
         _ => (SECOND, vectors(texts)),
     });
-    let outcome = purchase(&fake, &terms(), 16 * 20).await;
+    let outcome = embed_texts(&fake, &limits(), 16 * 20).await;
 
-    assert_eq!(outcome.result.unwrap(), Purchase { texts: 320, requests: 21, refused: vec![] });
+    assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 320, requests: 21, refused: vec![] });
     let sent = fake.sent();
     // Request 5 is one of the second four, which are answered after two seconds.
     let heard = sent[0].0 + 2 * SECOND;
@@ -260,12 +260,12 @@ async fn a_pause_that_the_provider_asks_of_one_request_is_kept_by_all() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn waits_grow_with_jitter_and_a_zero_wait_is_no_invitation_to_hammer() {
+async fn waits_grow_with_jitter_and_a_zero_wait_does_not_skip_them() {
     for kind in [BUSY, busy_for(0)] {
-        let fake = Fake::new(move |texts, before| {
+        let fake = FakeEmbedder::new(move |texts, before| {
             (Duration::ZERO, if before < 10 { failing(kind) } else { vectors(texts) })
         });
-        purchase(&fake, &terms(), 1).await.result.unwrap();
+        embed_texts(&fake, &limits(), 1).await.result.unwrap();
         let times: Vec<_> = fake.sent().iter().map(|(at, _)| *at).collect();
         let mut usual = Duration::from_millis(500);
         for pair in times.windows(2) {
@@ -277,19 +277,19 @@ async fn waits_grow_with_jitter_and_a_zero_wait_is_no_invitation_to_hammer() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_waiting_here_cannot_cure_ends_the_attempt_at_once_with_the_providers_words() {
+async fn a_permanent_failure_ends_the_attempt_at_once_with_the_providers_message() {
     let cases = [
-        (busy_for(3600), Retry::Soon { wait: Some(3600 * SECOND) }),
-        (FailureKind::Exhausted, Retry::Hourly),
-        (FailureKind::Final, Retry::Never),
+        (busy_for(3600), EmbedRetry::Soon { wait: Some(3600 * SECOND) }),
+        (FailureKind::Exhausted, EmbedRetry::Hourly),
+        (FailureKind::Final, EmbedRetry::Never),
     ];
     for (kind, retry) in cases {
         // The other three in flight are answered, and what they bring is kept.
-        let fake = Fake::new(move |texts, before| match before {
+        let fake = FakeEmbedder::new(move |texts, before| match before {
             0 => (SECOND, failing(kind)),
             _ => (3 * SECOND, vectors(texts)),
         });
-        let outcome = purchase(&fake, &terms(), 1000).await;
+        let outcome = embed_texts(&fake, &limits(), 1000).await;
 
         assert_eq!(outcome.error().retry(), retry);
         let words = format!("{kind:?}");
@@ -302,8 +302,8 @@ async fn what_waiting_here_cannot_cure_ends_the_attempt_at_once_with_the_provide
 }
 
 #[tokio::test(start_paused = true)]
-async fn exactly_the_texts_that_spoil_a_batch_are_found_and_the_rest_is_bought() {
-    let alone = Terms { concurrency: 1, refusals_allowed: 16, ..terms() };
+async fn exactly_the_texts_that_spoil_a_batch_are_found_and_the_rest_is_embedded() {
+    let alone = EmbedLimits { concurrency: 1, refusals_allowed: 16, ..limits() };
     let cases: [(usize, &[usize], u64); 8] = [
         (16, &[], 1),
         (16, &[0], 9),
@@ -317,11 +317,11 @@ async fn exactly_the_texts_that_spoil_a_batch_are_found_and_the_rest_is_bought()
     ];
     for (texts, bad, requests) in cases {
         let bad: BTreeSet<usize> = bad.iter().copied().collect();
-        let fake = Fake::new({
+        let fake = FakeEmbedder::new({
             let bad = bad.clone();
             move |texts, _| (SECOND, picky(&bad, texts))
         });
-        let outcome = purchase(&fake, &alone, texts).await;
+        let outcome = embed_texts(&fake, &alone, texts).await;
 
         let bought = outcome.result.unwrap();
         let refused: Vec<_> = bought.refused.iter().map(|refusal| refusal.hash).collect();
@@ -333,35 +333,35 @@ async fn exactly_the_texts_that_spoil_a_batch_are_found_and_the_rest_is_bought()
 
 #[tokio::test(start_paused = true)]
 async fn a_request_refused_in_both_halves_is_wrong_itself() {
-    let fake = Fake::new(|_, _| (SECOND, failing(FailureKind::BadRequest)));
-    let terms = Terms { concurrency: 1, refusals_allowed: 100, ..terms() };
-    let outcome = purchase(&fake, &terms, 1000).await;
+    let fake = FakeEmbedder::new(|_, _| (SECOND, failing(FailureKind::BadRequest)));
+    let terms = EmbedLimits { concurrency: 1, refusals_allowed: 100, ..limits() };
+    let outcome = embed_texts(&fake, &terms, 1000).await;
     assert!(matches!(outcome.error(), EmbedError::BadRequest(words) if words == "BadRequest"));
-    assert_eq!(outcome.error().retry(), Retry::Never);
+    assert_eq!(outcome.error().retry(), EmbedRetry::Never);
     assert_eq!(fake.sent().len(), 3);
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_batch_that_is_only_too_large_is_bought_in_halves() {
-    let fake = Fake::new(|texts, _| {
+async fn a_batch_that_is_only_too_large_is_embedded_in_halves() {
+    let fake = FakeEmbedder::new(|texts, _| {
         (SECOND, if texts.len() > 8 { failing(FailureKind::BadRequest) } else { vectors(texts) })
     });
-    let outcome = purchase(&fake, &terms(), 64).await;
-    assert_eq!(outcome.result.unwrap(), Purchase { texts: 64, requests: 12, refused: vec![] });
+    let outcome = embed_texts(&fake, &limits(), 64).await;
+    assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 64, requests: 12, refused: vec![] });
 }
 
 #[tokio::test(start_paused = true)]
-async fn one_refused_text_too_many_fails_the_purchase_by_name() {
+async fn one_refused_text_too_many_fails_the_attempt_and_is_named() {
     let bad = BTreeSet::from([3, 20, 40]);
-    let fake = Fake::new(move |texts, _| (SECOND, picky(&bad, texts)));
-    let allowed = |refusals_allowed| Terms { concurrency: 1, refusals_allowed, ..terms() };
+    let fake = FakeEmbedder::new(move |texts, _| (SECOND, picky(&bad, texts)));
+    let allowed = |refusals_allowed| EmbedLimits { concurrency: 1, refusals_allowed, ..limits() };
 
-    let outcome = purchase(&fake, &allowed(2), 64).await;
+    let outcome = embed_texts(&fake, &allowed(2), 64).await;
     let EmbedError::TextRefused { hash, .. } = outcome.error() else { panic!("{}", outcome.error()) };
     assert_eq!(*hash, TextHash::of(&text(40)));
-    assert_eq!(outcome.error().retry(), Retry::Never);
+    assert_eq!(outcome.error().retry(), EmbedRetry::Never);
 
-    let outcome = purchase(&fake, &allowed(3), 64).await;
+    let outcome = embed_texts(&fake, &allowed(3), 64).await;
     assert_eq!(outcome.result.unwrap().refused.len(), 3);
 }
 
@@ -375,78 +375,80 @@ async fn a_wrong_answer_counts_as_a_failure_and_nothing_of_it_is_handed_on() {
         |answer| answer[0] = vec![0.0; DIMENSION],
         Vec::clear,
     ];
-    let fake = Fake::new(move |texts, before| {
+    let fake = FakeEmbedder::new(move |texts, before| {
         let mut answer = vectors(texts).unwrap();
         if let Some(spoil) = spoil.get(before) {
             spoil(&mut answer);
         }
         (SECOND, Ok(answer))
     });
-    let outcome = purchase(&fake, &terms(), 16).await;
-    assert_eq!(outcome.result.unwrap(), Purchase { texts: 16, requests: 7, refused: vec![] });
+    let outcome = embed_texts(&fake, &limits(), 16).await;
+    assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 16, requests: 7, refused: vec![] });
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_stop_gives_up_what_is_on_the_wire_and_keeps_what_has_arrived() {
-    let fake = Fake::new(|texts, before| (if before < 6 { SECOND } else { 50 * SECOND }, vectors(texts)));
+    let fake =
+        FakeEmbedder::new(|texts, before| (if before < 6 { SECOND } else { 50 * SECOND }, vectors(texts)));
     let stop = CancellationToken::new();
     let stopper = async {
         sleep(10 * SECOND).await;
         stop.cancel();
     };
-    let terms = terms();
-    let mut sink = |_: &Arrived| Ok(());
-    let (outcome, ()) = tokio::join!(purchase_with(&fake, &terms, 1000, &stop, &mut sink), stopper);
+    let terms = limits();
+    let mut sink = |_: &EmbeddedBatch| Ok(());
+    let (outcome, ()) = tokio::join!(embed_texts_with(&fake, &terms, 1000, &stop, &mut sink), stopper);
     assert!(matches!(outcome.error(), EmbedError::Stopped));
     assert_eq!(outcome.took, 10 * SECOND);
     assert_eq!(outcome.arrived.len(), 6 * 16);
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_that_came_before_the_stop_was_heard_are_handed_on() {
+async fn answers_that_came_before_the_stop_was_seen_are_handed_on() {
     // The first answer's sink stops everything while the other three have arrived too.
-    let fake = Fake::new(|texts, _| (SECOND, vectors(texts)));
+    let fake = FakeEmbedder::new(|texts, _| (SECOND, vectors(texts)));
     let stop = CancellationToken::new();
-    let mut sink = |_: &Arrived| {
+    let mut sink = |_: &EmbeddedBatch| {
         stop.cancel();
         Ok(())
     };
-    let outcome = purchase_with(&fake, &terms(), 1000, &stop, &mut sink).await;
+    let outcome = embed_texts_with(&fake, &limits(), 1000, &stop, &mut sink).await;
     assert!(matches!(outcome.error(), EmbedError::Stopped));
     assert_eq!((outcome.arrived.len(), fake.sent().len()), (64, 4));
     assert_eq!(outcome.result.unwrap_err().texts, 64);
 }
 
 #[tokio::test(start_paused = true)]
-async fn what_cannot_be_kept_is_the_last_that_is_bought() {
-    let fake = Fake::new(|texts, _| (SECOND, vectors(texts)));
+async fn embedding_stops_at_the_first_batch_that_cannot_be_stored() {
+    let fake = FakeEmbedder::new(|texts, _| (SECOND, vectors(texts)));
     let stop = CancellationToken::new();
-    let mut sink = |_: &Arrived| Err(SinkError("disk full".into()));
-    let outcome = purchase_with(&fake, &terms(), 1000, &stop, &mut sink).await;
+    let mut sink = |_: &EmbeddedBatch| Err(SinkError("disk full".into()));
+    let outcome = embed_texts_with(&fake, &limits(), 1000, &stop, &mut sink).await;
     assert!(matches!(outcome.error(), EmbedError::Sink(error) if error.to_string() == "disk full"));
-    assert_eq!(outcome.error().retry(), Retry::Hourly);
+    assert_eq!(outcome.error().retry(), EmbedRetry::Hourly);
     assert_eq!((outcome.arrived.len(), fake.sent().len()), (0, 4));
 }
 
 #[tokio::test(start_paused = true)]
-async fn texts_that_cannot_be_read_back_end_the_purchase() {
-    let fake = Fake::new(|texts, _| (SECOND, vectors(texts)));
+async fn texts_that_cannot_be_read_back_end_the_attempt() {
+    let fake = FakeEmbedder::new(|texts, _| (SECOND, vectors(texts)));
     let mut items = (0..100).map(|n| match n {
         70 => Err(io::Error::other("gone")),
-        n => Ok(Item { hash: TextHash::of(&text(n)), text: text(n) }),
+        n => Ok(TextItem { hash: TextHash::of(&text(n)), text: text(n) }),
     });
     let stop = CancellationToken::new();
-    let failed = buy(fake, &terms(), &mut items, &mut |_| Ok(()), &|_| {}, &stop).await.unwrap_err();
+    let failed = embed_all(fake, &limits(), &mut items, &mut |_| Ok(()), &|_| {}, &stop).await.unwrap_err();
     assert!(matches!(failed.error, EmbedError::Items(_)));
     assert_eq!(failed.texts, 64, "what was on the wire before is kept");
 }
 
 #[tokio::test(start_paused = true)]
 async fn no_minute_sees_more_texts_than_our_own_limit_retries_included() {
-    let fake =
-        Fake::new(|texts, before| (SECOND, if before % 5 == 4 { failing(BUSY) } else { vectors(texts) }));
-    let terms = Terms { items_per_minute: 50, ..terms() };
-    purchase(&fake, &terms, 500).await.result.unwrap();
+    let fake = FakeEmbedder::new(|texts, before| {
+        (SECOND, if before % 5 == 4 { failing(BUSY) } else { vectors(texts) })
+    });
+    let terms = EmbedLimits { items_per_minute: 50, ..limits() };
+    embed_texts(&fake, &terms, 500).await.result.unwrap();
     let sent = fake.sent();
     for (begin, _) in &sent {
         let within = sent.iter().filter(|(at, _)| at >= begin && *at < *begin + 60 * SECOND);
@@ -455,48 +457,48 @@ async fn no_minute_sees_more_texts_than_our_own_limit_retries_included() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn progress_never_goes_back_and_tells_what_is_waited_for() {
-    let fake = Fake::new(|texts, before| match before {
+async fn progress_never_goes_back_and_shows_the_current_wait() {
+    let fake = FakeEmbedder::new(|texts, before| match before {
         4 => (SECOND, failing(busy_for(20))),
         _ => (SECOND, vectors(texts)),
     });
     let told = Mutex::new(Vec::new());
     let progress = |progress| told.lock().unwrap().push(progress);
-    let mut items = (0..160).map(|n| Ok(Item { hash: TextHash::of(&text(n)), text: text(n) }));
+    let mut items = (0..160).map(|n| Ok(TextItem { hash: TextHash::of(&text(n)), text: text(n) }));
     let stop = CancellationToken::new();
-    buy(fake, &terms(), &mut items, &mut |_| Ok(()), &progress, &stop).await.unwrap();
+    embed_all(fake, &limits(), &mut items, &mut |_| Ok(()), &progress, &stop).await.unwrap();
 
     let told = told.into_inner().unwrap();
     assert!(told.windows(2).all(|pair| pair[0].done <= pair[1].done && pair[0].requests <= pair[1].requests));
-    assert_eq!(told.last().unwrap(), &Progress { done: 160, requests: 11, waiting: None });
+    assert_eq!(told.last().unwrap(), &EmbedProgress { done: 160, requests: 11, waiting: None });
     let waiting = told.iter().filter_map(|progress| progress.waiting.as_ref()).collect::<Vec<_>>();
     assert!(waiting.iter().any(|waiting| waiting.wait == 20 * SECOND && waiting.why.contains("Transient")));
     assert!(waiting.len() >= 18, "told once a second while waiting, {} times", waiting.len());
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wait_that_began_before_an_answer_came_is_told_after_it() {
-    let fake = Fake::new(|texts, _| (SECOND, vectors(texts)));
+async fn a_wait_that_started_before_an_answer_came_is_reported_after_it() {
+    let fake = FakeEmbedder::new(|texts, _| (SECOND, vectors(texts)));
     let told = Mutex::new(Vec::new());
-    let progress = |progress: Progress| told.lock().unwrap().push(progress.waiting.is_some());
-    let mut items = (0..20).map(|n| Ok(Item { hash: TextHash::of(&text(n)), text: text(n) }));
-    let terms = Terms { items_per_minute: 10, batch_size: 10, ..terms() };
-    buy(fake, &terms, &mut items, &mut |_| Ok(()), &progress, &CancellationToken::new()).await.unwrap();
+    let progress = |progress: EmbedProgress| told.lock().unwrap().push(progress.waiting.is_some());
+    let mut items = (0..20).map(|n| Ok(TextItem { hash: TextHash::of(&text(n)), text: text(n) }));
+    let terms = EmbedLimits { items_per_minute: 10, batch_size: 10, ..limits() };
+    embed_all(fake, &terms, &mut items, &mut |_| Ok(()), &progress, &CancellationToken::new()).await.unwrap();
 
     let waiting = told.into_inner().unwrap().into_iter().filter(|waiting| *waiting).count();
     assert!(waiting >= 55, "a minute's wait under our own limit is told once a second: {waiting} times");
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_query_is_answered_or_ends_with_the_providers_words_within_its_limit() {
-    let ask = async |fake: Arc<Fake>| {
+async fn a_query_is_answered_or_ends_with_the_providers_message_within_its_limit() {
+    let ask = async |fake: Arc<FakeEmbedder>| {
         let begun = Instant::now();
         let result = embed_query(fake, DIMENSION, &text(1), 10 * SECOND).await;
         (result.map_err(|error| error.to_string()), begun.elapsed())
     };
 
     let recovers =
-        Fake::new(|texts, before| (SECOND, if before == 0 { failing(BUSY) } else { vectors(texts) }));
+        FakeEmbedder::new(|texts, before| (SECOND, if before == 0 { failing(BUSY) } else { vectors(texts) }));
     let (vector, _) = ask(recovers).await;
     assert_eq!(vector.unwrap().len(), DIMENSION);
 
@@ -508,7 +510,7 @@ async fn a_query_is_answered_or_ends_with_the_providers_words_within_its_limit()
         (SECOND, failing(FailureKind::BadRequest), 1, "BadRequest"),
     ];
     for (delay, answer, most_seconds, words) in cases {
-        let (result, took) = ask(Fake::new(move |_, _| (delay, answer.clone()))).await;
+        let (result, took) = ask(FakeEmbedder::new(move |_, _| (delay, answer.clone()))).await;
         let error = result.unwrap_err();
         assert!(error.contains(words), "{error}");
         assert!(took <= most_seconds * SECOND + SECOND / 10, "{took:?}");

@@ -34,7 +34,7 @@ const EPSILON: f32 = 1e-12;
 
 /// Texts to embed together, each at most [`MAX_TOKENS`] long and none empty.
 #[derive(Default)]
-pub(super) struct Batch {
+pub(super) struct TokenBatch {
     /// The tokens of all texts, one after the other.
     pub(super) tokens: Vec<u32>,
     /// Where in `tokens` each text ends.
@@ -44,9 +44,9 @@ pub(super) struct Batch {
 /// The weights, expanded to floats where they are used in products.
 pub(super) struct Encoder {
     /// By far the largest table, of which a text reads a few rows: left packed.
-    words: Packed,
+    word_embeddings: Packed,
     /// What is added for the place in the text, the one token type included.
-    places: Array2<f32>,
+    position_embeddings: Array2<f32>,
     norm: Norm,
     layers: Vec<Layer>,
 }
@@ -79,18 +79,18 @@ impl Encoder {
         let sums = (0..MAX_TOKENS).flat_map(|place| places.row(place).zip(types.row(0)).map(|(a, b)| a + b));
         let layer = |index| Layer::load(weights, &format!("encoder.layer.{index}"));
         Ok(Self {
-            places: Array2::from_shape_vec((MAX_TOKENS, DIMENSION), sums.collect())
+            position_embeddings: Array2::from_shape_vec((MAX_TOKENS, DIMENSION), sums.collect())
                 .expect("a row of DIMENSION numbers was made for each place"),
-            words,
+            word_embeddings: words,
             norm: Norm::load(weights, "embeddings.LayerNorm")?,
             layers: (0..LAYERS).map(layer).collect::<Result<_, _>>()?,
         })
     }
 
     /// One vector of unit length for each text of the batch.
-    pub(super) fn embed(&self, batch: &Batch) -> impl Iterator<Item = Vec<f32>> {
+    pub(super) fn embed(&self, batch: &TokenBatch) -> impl Iterator<Item = Vec<f32>> {
         let texts = batch.texts();
-        let mut rows = self.look_up(batch, &texts);
+        let mut rows = self.lookup(batch, &texts);
         self.norm.apply(&mut rows);
         for layer in &self.layers {
             rows = layer.apply(rows, &texts);
@@ -98,12 +98,12 @@ impl Encoder {
         texts.into_iter().map(move |text| pool(&rows.slice(s![text, ..])))
     }
 
-    fn look_up(&self, batch: &Batch, texts: &[Range<usize>]) -> Array2<f32> {
+    fn lookup(&self, batch: &TokenBatch, texts: &[Range<usize>]) -> Array2<f32> {
         let mut rows = Array2::zeros((batch.tokens.len(), DIMENSION));
         for text in texts {
             for (place, row) in text.clone().enumerate() {
-                let word = self.words.row(batch.tokens[row] as usize);
-                let sum = word.zip(self.places.row(place)).map(|(word, place)| word + place);
+                let word = self.word_embeddings.row(batch.tokens[row] as usize);
+                let sum = word.zip(self.position_embeddings.row(place)).map(|(word, place)| word + place);
                 rows.row_mut(row).iter_mut().zip(sum).for_each(|(to, from)| *to = from);
             }
         }
@@ -111,7 +111,7 @@ impl Encoder {
     }
 }
 
-impl Batch {
+impl TokenBatch {
     fn texts(&self) -> Vec<Range<usize>> {
         let starts = std::iter::once(0).chain(self.ends.iter().copied());
         starts.zip(&self.ends).map(|(start, &end)| start..end).collect()

@@ -17,7 +17,7 @@ mod tokenizer;
 mod unicode;
 mod weights;
 
-use self::forward::{Batch, Encoder};
+use self::forward::{Encoder, TokenBatch};
 use self::tokenizer::Tokenizer;
 use self::weights::Weights;
 
@@ -116,8 +116,8 @@ impl LocalModel {
     }
 
     /// The tokens of as many texts as fill a batch, at least of one.
-    fn next_batch(&self, texts: &[&str]) -> Batch {
-        let mut batch = Batch::default();
+    fn next_batch(&self, texts: &[&str]) -> TokenBatch {
+        let mut batch = TokenBatch::default();
         for text in texts {
             if batch.tokens.len() >= BATCH_TOKENS {
                 break;

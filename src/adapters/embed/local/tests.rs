@@ -117,7 +117,7 @@ fn what_stands_past_the_token_limit_is_not_read() {
 }
 
 #[test]
-fn a_stop_is_heard_before_each_batch_and_no_text_needs_none() {
+fn a_stop_is_checked_before_each_batch_and_no_text_needs_none() {
     let model = LocalModel::load().unwrap();
     let texts = vec!["one short text of about a dozen tokens in all, give or take"; 64];
     let asked = std::cell::Cell::new(0);

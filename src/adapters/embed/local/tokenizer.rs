@@ -25,14 +25,14 @@ const SPECIAL: [(&str, u32); 5] =
     [("[PAD]", 0), ("[UNK]", UNKNOWN), ("[CLS]", START), ("[SEP]", END), ("[MASK]", 103)];
 
 /// Characters above which a word is not looked up, but unknown.
-const MAX_WORD: usize = 100;
+const MAX_WORD_CHARS: usize = 100;
 
 /// The vocabulary: what a word may begin with, and what may follow.
 pub(super) struct Tokenizer {
     first: HashMap<Box<str>, u32>,
     following: HashMap<Box<str>, u32>,
     /// Bytes of the longest piece: no lookup need be longer.
-    longest: usize,
+    max_token_bytes: usize,
 }
 
 #[derive(Deserialize)]
@@ -49,12 +49,12 @@ struct ModelPart {
 impl Tokenizer {
     pub(super) fn load(json: &[u8]) -> Result<Self, LocalError> {
         let TokenizerFile { model } = serde_json::from_slice(json)?;
-        let mut tokenizer = Self { first: HashMap::new(), following: HashMap::new(), longest: 0 };
+        let mut tokenizer = Self { first: HashMap::new(), following: HashMap::new(), max_token_bytes: 0 };
         for (piece, id) in model.vocab {
             if id >= forward::VOCABULARY {
                 return Err(LocalError::Vocabulary { expected: forward::VOCABULARY, found: id });
             }
-            tokenizer.longest = tokenizer.longest.max(piece.len());
+            tokenizer.max_token_bytes = tokenizer.max_token_bytes.max(piece.len());
             match piece.strip_prefix(&model.continuing_subword_prefix) {
                 Some(inner) => tokenizer.following.insert(inner.into(), id),
                 None => tokenizer.first.insert(piece.into(), id),
@@ -112,13 +112,14 @@ impl Tokenizer {
     /// Appends the longest piece the word begins with, then the longest that may
     /// follow, and so on; false if that does not reach the word's end.
     fn cut(&self, word: &Word, tokens: &mut Vec<u32>) -> bool {
-        if word.characters > MAX_WORD {
+        if word.characters > MAX_WORD_CHARS {
             return false;
         }
         let mut pieces = &self.first;
         let mut rest = word.text.as_str();
         while !rest.is_empty() {
-            let mut ends = (1..=rest.len().min(self.longest)).rev().filter(|&end| rest.is_char_boundary(end));
+            let mut ends =
+                (1..=rest.len().min(self.max_token_bytes)).rev().filter(|&end| rest.is_char_boundary(end));
             let Some((end, &id)) = ends.find_map(|end| Some((end, pieces.get(&rest[..end])?))) else {
                 return false;
             };
@@ -130,7 +131,7 @@ impl Tokenizer {
     }
 }
 
-/// A word as it grows. Past [`MAX_WORD`] characters it is unknown anyway, and only counted.
+/// A word as it grows. Past [`MAX_WORD_CHARS`] characters it is unknown anyway, and only counted.
 #[derive(Default)]
 struct Word {
     text: String,
@@ -140,7 +141,7 @@ struct Word {
 impl Word {
     fn push(&mut self, character: char) {
         self.characters += 1;
-        if self.characters <= MAX_WORD {
+        if self.characters <= MAX_WORD_CHARS {
             self.text.push(character);
         }
     }
@@ -212,8 +213,8 @@ mod tests {
 
     #[test]
     fn a_word_of_a_hundred_characters_is_cut_and_a_longer_one_is_unknown() {
-        assert_eq!(encode(&"x".repeat(MAX_WORD)).len(), 50);
-        assert_eq!(encode(&"x".repeat(MAX_WORD + 1)), [UNKNOWN]);
+        assert_eq!(encode(&"x".repeat(MAX_WORD_CHARS)).len(), 50);
+        assert_eq!(encode(&"x".repeat(MAX_WORD_CHARS + 1)), [UNKNOWN]);
         assert_eq!(encode(&format!("{} me", "e\u{301}".repeat(100_000))), [UNKNOWN, 2033]);
     }
 

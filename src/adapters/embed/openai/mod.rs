@@ -19,7 +19,7 @@ use serde::{Deserialize, Serialize, de};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
-use super::float_list::{self, Numbers, SetAside};
+use super::float_list::{self, FloatLists, Numbers};
 use super::{EmbedError, Embedder, EmbedderSettings, Failure, Task, base_address, sendable_key, wire};
 use crate::adapters::http::{HeaderText, Http, Reply};
 
@@ -33,21 +33,21 @@ pub(super) struct OpenAi {
     dimension: usize,
     /// Whether the server must be told our dimension.
     ask_dimension: AtomicBool,
-    key: Option<Key>,
+    key: Option<OpenAiKey>,
     timeout: Duration,
 }
 
-struct Key {
-    itself: SecretString,
+struct OpenAiKey {
+    secret: SecretString,
     bearer: SecretString,
 }
 
 impl OpenAi {
-    const MOST_TEXTS: usize = 2048;
+    const MAX_REQUEST_TEXTS: usize = 2048;
     /// The service takes 300,000 tokens in a request. A token is rarely less
     /// than three bytes of any script; a batch that is too large all the same
     /// is taken apart like any that is refused.
-    const MOST_BYTES: usize = 768 << 10;
+    const MAX_REQUEST_BYTES: usize = 768 << 10;
 
     pub(super) fn new(settings: &EmbedderSettings, http: Http) -> Result<Self, EmbedError> {
         let key = settings.api_key.clone().map(sendable_key).transpose()?;
@@ -61,14 +61,15 @@ impl OpenAi {
             model: settings.model.clone(),
             dimension: settings.dimension,
             ask_dimension: AtomicBool::new(known.is_some_and(|own| own != settings.dimension)),
-            key: key.map(Key::new),
+            key: key.map(OpenAiKey::new),
             timeout: settings.request_timeout,
         })
     }
 
     fn body(&self, texts: &[String]) -> Vec<u8> {
         let dimensions = self.ask_dimension.load(Ordering::Relaxed).then_some(self.dimension);
-        let request = Request { model: &self.model, input: texts, dimensions, encoding_format: "float" };
+        let request =
+            OpenAiRequest { model: &self.model, input: texts, dimensions, encoding_format: "float" };
         serde_json::to_vec(&request).expect("strings and numbers always have a JSON form")
     }
 
@@ -99,28 +100,28 @@ impl Embedder for OpenAi {
             if let Some(key) = &self.key {
                 headers.push(("authorization", HeaderText::Secret(&key.bearer)));
             }
-            let most = wire::most_bytes(texts.len(), self.dimension);
+            let most = wire::max_answer_bytes(texts.len(), self.dimension);
             let reply = self.http.post(&self.url, &headers, self.body(texts), most, self.timeout).await?;
-            let vectors = vectors(&reply, self.key.as_ref().map(|key| &key.itself), texts)?;
+            let vectors = vectors(&reply, self.key.as_ref().map(|key| &key.secret), texts)?;
             self.learn(&vectors)?;
             Ok(vectors)
         }
         .boxed()
     }
 
-    fn most_texts(&self) -> usize {
-        Self::MOST_TEXTS
+    fn max_texts(&self) -> usize {
+        Self::MAX_REQUEST_TEXTS
     }
 
-    fn most_bytes(&self) -> usize {
-        Self::MOST_BYTES
+    fn max_bytes(&self) -> usize {
+        Self::MAX_REQUEST_BYTES
     }
 }
 
-impl Key {
+impl OpenAiKey {
     fn new(itself: SecretString) -> Self {
         let bearer = SecretString::from(format!("Bearer {}", itself.expose_secret()));
-        Self { itself, bearer }
+        Self { secret: itself, bearer }
     }
 }
 
@@ -147,7 +148,7 @@ fn url(base: &str) -> Result<String, EmbedError> {
 }
 
 #[derive(Serialize)]
-struct Request<'a> {
+struct OpenAiRequest<'a> {
     model: &'a str,
     input: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
@@ -156,14 +157,14 @@ struct Request<'a> {
 }
 
 #[derive(Deserialize)]
-struct Answer<'a> {
+struct OpenAiAnswer<'a> {
     #[serde(borrow)]
-    data: Option<Vec<Entry<'a>>>,
+    data: Option<Vec<OpenAiEntry<'a>>>,
     error: Option<Value>,
 }
 
 #[derive(Deserialize)]
-struct Entry<'a> {
+struct OpenAiEntry<'a> {
     index: Option<usize>,
     /// A list of numbers, or base64.
     #[serde(borrow)]
@@ -171,7 +172,7 @@ struct Entry<'a> {
 }
 
 /// The floats of an entry, however they were sent.
-fn floats_of(entry: &Entry<'_>, lists: &mut SetAside) -> serde_json::Result<Vec<f32>> {
+fn floats_of(entry: &OpenAiEntry<'_>, lists: &mut FloatLists) -> serde_json::Result<Vec<f32>> {
     match entry.embedding.raw().map(RawValue::get) {
         Some(text) if text.starts_with('"') => {
             let text: Cow<'_, str> = serde_json::from_str(text)?;
@@ -212,14 +213,14 @@ fn vectors(reply: &Reply, key: Option<&SecretString>, texts: &[String]) -> Resul
         return Err(wire::failure(reply, key, texts));
     }
     let unreadable = |error: serde_json::Error| wire::unreadable(&error, reply, texts);
-    let mut lists = float_list::set_aside(&reply.body);
+    let mut lists = float_list::extract(&reply.body);
     let json = std::mem::take(&mut lists.json);
     match serde_json::from_slice(&json).map_err(unreadable)? {
-        Answer { data: Some(entries), error: None } => {
-            let read = |entry: &Entry<'_>| Ok((entry.index, floats_of(entry, &mut lists)?));
+        OpenAiAnswer { data: Some(entries), error: None } => {
+            let read = |entry: &OpenAiEntry<'_>| Ok((entry.index, floats_of(entry, &mut lists)?));
             in_order(entries.iter().map(read).collect::<Result<_, _>>().map_err(unreadable)?)
         }
-        Answer { .. } => Err(wire::failure(reply, key, texts)),
+        OpenAiAnswer { .. } => Err(wire::failure(reply, key, texts)),
     }
 }
 

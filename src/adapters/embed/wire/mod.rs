@@ -15,16 +15,16 @@ use crate::adapters::http::Reply;
 /// The largest body that an answer of `texts` vectors can have. Servers that do
 /// not know our dimension may send longer vectors, which must be readable to be
 /// refused by their length.
-pub(super) fn most_bytes(texts: usize, dimension: usize) -> usize {
-    const BYTES_A_FLOAT: usize = 32;
-    const REST: usize = 1 << 20;
-    texts.saturating_mul(dimension.max(4096)).saturating_mul(BYTES_A_FLOAT).saturating_add(REST)
+pub(super) fn max_answer_bytes(texts: usize, dimension: usize) -> usize {
+    const BYTES_PER_FLOAT: usize = 32;
+    const OVERHEAD_BYTES: usize = 1 << 20;
+    texts.saturating_mul(dimension.max(4096)).saturating_mul(BYTES_PER_FLOAT).saturating_add(OVERHEAD_BYTES)
 }
 
 /// What an error body says, as far as it can be understood.
 #[derive(Default)]
-struct Said {
-    words: String,
+struct ErrorBody {
+    message: String,
     /// Every word that programs are meant to read: codes, types, reasons, quota names.
     codes: Vec<String>,
     wait: Option<Duration>,
@@ -33,16 +33,16 @@ struct Said {
 /// The failure that an answer without vectors means.
 pub(super) fn failure(reply: &Reply, key: Option<&SecretString>, texts: &[String]) -> Failure {
     let value = serde_json::from_slice::<Value>(&reply.body).unwrap_or(Value::Null);
-    let mut said = read(&value);
-    if said.words.is_empty() {
+    let mut said = parse_error(&value);
+    if said.message.is_empty() {
         // Only so much of a page of HTML is worth cleaning.
-        said.words = String::from_utf8_lossy(&reply.body[..reply.body.len().min(4096)]).into_owned();
+        said.message = String::from_utf8_lossy(&reply.body[..reply.body.len().min(4096)]).into_owned();
     }
     if let (Some(location), 300..=399) = (&reply.location, reply.status) {
-        said.words = format!("redirects are not followed, this one goes to {location}");
+        said.message = format!("redirects are not followed, this one goes to {location}");
     }
     said.wait = said.wait.max(reply.retry_after);
-    let words = redact::clean(&said.words, key, texts);
+    let words = redact::redact(&said.message, key, texts);
     let status = reply.status;
     let message =
         if words.is_empty() { format!("status {status}") } else { format!("status {status}: {words}") };
@@ -54,12 +54,12 @@ pub(super) fn unreadable(error: &serde_json::Error, reply: &Reply, texts: &[Stri
     // Where the JSON itself is at fault, its own lines and columns are told, not those of what was left of it.
     let of_body = serde_json::from_slice::<serde::de::IgnoredAny>(&reply.body).err();
     let error = of_body.as_ref().unwrap_or(error);
-    Failure::transient(None, redact::clean(&format!("unreadable answer: {error}"), None, texts))
+    Failure::transient(None, redact::redact(&format!("unreadable answer: {error}"), None, texts))
 }
 
-fn kind(status: u16, said: &Said) -> FailureKind {
+fn kind(status: u16, said: &ErrorBody) -> FailureKind {
     let code = |known: &[&str]| said.codes.iter().any(|code| known.iter().any(|known| code.contains(known)));
-    let words = said.words.to_ascii_lowercase();
+    let words = said.message.to_ascii_lowercase();
     let wait = said.wait;
     // Gateways use any status for these, 200 included.
     let used_up = code(&[
@@ -71,7 +71,7 @@ fn kind(status: u16, said: &Said) -> FailureKind {
         "spend",
     ]);
     // Some have one code for every limit, and only the words tell a minute's from a day's.
-    let used_up_by_the_words = status == 429 && said_in(&words, &["per day", "credits are depleted"]);
+    let used_up_by_the_words = status == 429 && contains_any(&words, &["per day", "credits are depleted"]);
     if used_up || used_up_by_the_words || status == 402 {
         return FailureKind::Exhausted;
     }
@@ -79,7 +79,7 @@ fn kind(status: u16, said: &Said) -> FailureKind {
         401 | 403 | 404 | 405 | 410 | 300..=399 => FailureKind::Final,
         408 | 429 | 500..=599 => FailureKind::Transient { wait },
         400..=499 if code(&["api_key", "failed_precondition", "model_not_found"]) => FailureKind::Final,
-        400..=499 if said_in(&words, &["api key not valid", "api key expired", "invalid api key"]) => {
+        400..=499 if contains_any(&words, &["api key not valid", "api key expired", "invalid api key"]) => {
             FailureKind::Final
         }
         400..=499 => FailureKind::BadRequest,
@@ -87,18 +87,18 @@ fn kind(status: u16, said: &Said) -> FailureKind {
     }
 }
 
-fn said_in(words: &str, known: &[&str]) -> bool {
+fn contains_any(words: &str, known: &[&str]) -> bool {
     known.iter().any(|known| words.contains(known))
 }
 
 /// Reads `{"error": {…}}`, the same within a list, `{"error": "…"}`,
 /// `{"message": "…"}` and `{"detail": "…" | [{"msg": "…"}]}`.
-fn read(value: &Value) -> Said {
+fn parse_error(value: &Value) -> ErrorBody {
     let value = value.get(0).unwrap_or(value);
     let error = value.get("error").unwrap_or(value);
-    let mut said = Said { words: sentence(error), ..Said::default() };
-    if said.words.is_empty() {
-        said.words = sentence(value);
+    let mut said = ErrorBody { message: message_of(error), ..ErrorBody::default() };
+    if said.message.is_empty() {
+        said.message = message_of(value);
     }
     for name in ["status", "type", "code", "error_type"] {
         said.codes.extend(error.get(name).and_then(Value::as_str).map(str::to_ascii_lowercase));
@@ -113,7 +113,7 @@ fn read(value: &Value) -> Said {
     said
 }
 
-fn sentence(value: &Value) -> String {
+fn message_of(value: &Value) -> String {
     if let Some(words) = value.as_str() {
         return words.to_owned();
     }

@@ -68,7 +68,7 @@ fn what_an_error_means_is_read_from_status_and_body() {
 }
 
 #[test]
-fn the_providers_words_are_found_in_every_known_shape() {
+fn the_providers_message_is_found_in_every_known_shape() {
     let cases = [
         (r#"{"error":{"message":"too\nlong"}}"#, "status 400: too long"),
         (r#"[{"error":{"message":"listed"}}]"#, "status 400: listed"),

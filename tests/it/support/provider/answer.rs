@@ -4,8 +4,8 @@
 //! printed quickly, and reading it back through an `f64` or straight into an
 //! `f32` gives the same bits, so nobody's choice of parser shows in a test.
 
-use super::ask::{Api, Ask};
 use super::fault::Fault;
+use super::request_body::{Api, RequestBody};
 
 /// Components are printed with eight decimals.
 const SCALE: u32 = 100_000_000;
@@ -40,7 +40,7 @@ fn float(component: Component) -> f32 {
 }
 
 /// The body of a 200 with a vector for each text, spoilt as `fault` says.
-pub(super) fn embeddings(ask: &Ask, fault: Option<&Fault>) -> Vec<u8> {
+pub(super) fn embeddings(ask: &RequestBody, fault: Option<&Fault>) -> Vec<u8> {
     let page = Page::of(ask, fault);
     let mut out = Vec::with_capacity(page.rows.iter().map(|(_, row)| 64 + 12 * row.len()).sum());
     let (open, close) = match ask.api {
@@ -91,7 +91,7 @@ struct Page {
 struct Odd(&'static str, f32);
 
 impl Page {
-    fn of(ask: &Ask, fault: Option<&Fault>) -> Self {
+    fn of(ask: &RequestBody, fault: Option<&Fault>) -> Self {
         let dimension = match fault {
             Some(&Fault::WrongDimension(dimension)) => dimension,
             _ => ask.dimension_due(),

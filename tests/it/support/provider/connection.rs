@@ -11,17 +11,17 @@ use std::sync::{Arc, OnceLock, PoisonError};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use super::ask::Ask;
-use super::craft::Then;
+use super::custom_answer::Then;
 use super::fault::{Manner, Response, respond};
 use super::request::Request;
+use super::request_body::RequestBody;
 use super::{Outcome, Seen, Shared};
 
 /// How long a waiting answer goes without looking whether its client is still there.
-const LOOK_AGAIN: Duration = Duration::from_millis(5);
+const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Longer than any test.
-const FOR_EVER: Duration = Duration::from_secs(24 * 3600);
+const HANG_TIME: Duration = Duration::from_secs(24 * 3600);
 
 /// Starts the thread that accepts connections until the provider stops.
 pub(super) fn spawn_accepting(listener: TcpListener, shared: &Arc<Shared>) -> io::Result<()> {
@@ -30,7 +30,7 @@ pub(super) fn spawn_accepting(listener: TcpListener, shared: &Arc<Shared>) -> io
             match stream {
                 Ok(stream) => accept(stream, number, shared),
                 // Out of descriptors, most likely: some will be closed soon.
-                Err(_) => thread::sleep(LOOK_AGAIN),
+                Err(_) => thread::sleep(POLL_INTERVAL),
             }
             if shared.lock().stopping {
                 return;
@@ -90,20 +90,20 @@ fn serve(stream: &TcpStream, connection: usize, shared: &Shared) -> io::Result<(
         let (keep_alive, last_byte_unread) = (request.keep_alive, request.last_byte_unread);
         let visit = Visit::admit(request, connection, shared);
         if visit.response.manner == Manner::Reset {
-            shared.turn(stream, visit.due);
+            shared.wait_for_gate(stream, visit.due);
             return Ok(());
         }
-        if last_byte_unread && visit.response.manner != Manner::Crafted(Then::Reset) {
+        if last_byte_unread && visit.response.manner != Manner::Custom(Then::Reset) {
             (&mut &*stream).read_exact(&mut [0])?;
         }
-        if !shared.turn(stream, visit.due) {
+        if !shared.wait_for_gate(stream, visit.due) {
             return Ok(());
         }
         if visit.response.manner == Manner::Never {
-            shared.pause(stream, Instant::now() + FOR_EVER);
+            shared.pause(stream, Instant::now() + HANG_TIME);
             return Ok(());
         }
-        let response = visit.settle();
+        let response = visit.record_outcome();
         if !send(stream, &response, keep_alive, shared)? {
             return Ok(());
         }
@@ -131,7 +131,7 @@ impl<'a> Visit<'a> {
     /// Records a request and decides how it is answered.
     fn admit(request: Request, connection: usize, shared: &'a Shared) -> Self {
         let Request { method, path, headers, body, .. } = request;
-        let mut ask = Ask::read(&method, &path, &headers, &body);
+        let mut ask = RequestBody::read(&method, &path, &headers, &body);
         let mut seen = Seen {
             at: Instant::now(),
             connection,
@@ -165,9 +165,9 @@ impl<'a> Visit<'a> {
     /// Writes the outcome down and takes the request out of flight. This comes
     /// before the first byte is sent: a client that has its answer may
     /// look at the record, or send its next request, at once.
-    fn settle(self) -> Response {
+    fn record_outcome(self) -> Response {
         let Response { status, right, manner, .. } = self.response;
-        let right = right && matches!(manner, Manner::Whole | Manner::Drip { .. } | Manner::Crafted(_));
+        let right = right && matches!(manner, Manner::Whole | Manner::Drip { .. } | Manner::Custom(_));
         let after = self.seen.at.elapsed();
         self.seen.outcome.set(Outcome { status, right, after }).expect("a visit is settled once");
         self.response
@@ -176,7 +176,7 @@ impl<'a> Visit<'a> {
 
 impl Shared {
     /// Waits for the gate, then until `due`; false if client or provider went away meanwhile.
-    fn turn(&self, stream: &TcpStream, due: Instant) -> bool {
+    fn wait_for_gate(&self, stream: &TcpStream, due: Instant) -> bool {
         let mut state = self.lock();
         loop {
             if state.stopping {
@@ -190,7 +190,7 @@ impl Shared {
                     break;
                 }
             }
-            state = self.changed.wait_timeout(state, LOOK_AGAIN).unwrap_or_else(PoisonError::into_inner).0;
+            state = self.changed.wait_timeout(state, POLL_INTERVAL).unwrap_or_else(PoisonError::into_inner).0;
             if has_left(stream) {
                 return false;
             }
@@ -210,7 +210,7 @@ impl Shared {
             if left.is_zero() {
                 return true;
             }
-            let wait = left.min(LOOK_AGAIN);
+            let wait = left.min(POLL_INTERVAL);
             state = self.changed.wait_timeout(state, wait).unwrap_or_else(PoisonError::into_inner).0;
         }
     }
@@ -233,8 +233,8 @@ fn has_left(stream: &TcpStream) -> bool {
 /// Sends an answer; true if the connection can take another request.
 fn send(mut stream: &TcpStream, response: &Response, keep_alive: bool, shared: &Shared) -> io::Result<bool> {
     let Response { status, headers, body, manner, .. } = response;
-    if let Manner::Crafted(then) = *manner {
-        return send_crafted(stream, body, then, shared);
+    if let Manner::Custom(then) = *manner {
+        return send_custom(stream, body, then, shared);
     }
     let mut out = format!("HTTP/1.1 {status} {}\r\n", if *status == 200 { "OK" } else { "Not OK" });
     for (name, value) in headers {
@@ -262,7 +262,7 @@ fn send(mut stream: &TcpStream, response: &Response, keep_alive: bool, shared: &
         Manner::Stall => {
             out.extend_from_slice(half);
             stream.write_all(&out)?;
-            shared.pause(stream, Instant::now() + FOR_EVER);
+            shared.pause(stream, Instant::now() + HANG_TIME);
             Ok(false)
         }
         Manner::Drip { bytes, every } => {
@@ -280,12 +280,12 @@ fn send(mut stream: &TcpStream, response: &Response, keep_alive: bool, shared: &
             send_endless(stream, bytes)?;
             Ok(keep_alive)
         }
-        Manner::Never | Manner::Close | Manner::Reset | Manner::Crafted(_) => Ok(false),
+        Manner::Never | Manner::Close | Manner::Reset | Manner::Custom(_) => Ok(false),
     }
 }
 
 /// What a test has made, head and all, and what it wants to happen then.
-fn send_crafted(mut stream: &TcpStream, bytes: &[u8], then: Then, shared: &Shared) -> io::Result<bool> {
+fn send_custom(mut stream: &TcpStream, bytes: &[u8], then: Then, shared: &Shared) -> io::Result<bool> {
     if let Then::Drip(every) = then {
         for byte in bytes {
             if !shared.pause(stream, Instant::now() + every) {
@@ -297,21 +297,21 @@ fn send_crafted(mut stream: &TcpStream, bytes: &[u8], then: Then, shared: &Share
     }
     stream.write_all(bytes)?;
     if then == Then::Stall {
-        shared.pause(stream, Instant::now() + FOR_EVER);
+        shared.pause(stream, Instant::now() + HANG_TIME);
     }
     Ok(then == Then::GoOn)
 }
 
 /// Chunks of JSON that opens and goes on and on.
 fn send_endless(mut stream: &TcpStream, bytes: usize) -> io::Result<()> {
-    const PIECE: usize = 64 * 1024;
+    const CHUNK: usize = 64 * 1024;
     let mut piece = br#"{"embeddings":[{"values":[0.5"#.to_vec();
     let mut left = bytes;
     while left > 0 {
-        while piece.len() < PIECE {
+        while piece.len() < CHUNK {
             piece.extend_from_slice(b",0.5");
         }
-        let now = left.min(PIECE);
+        let now = left.min(CHUNK);
         stream.write_all(format!("{now:x}\r\n").as_bytes())?;
         stream.write_all(&piece[..now])?;
         stream.write_all(b"\r\n")?;

@@ -9,8 +9,8 @@ use std::time::Duration;
 use serde_json::{Value, json};
 
 use super::answer::embeddings;
-use super::ask::{Api, Ask};
-use super::craft::{Craft, Right, Then};
+use super::custom_answer::{CustomAnswer, Right, Then};
+use super::request_body::{Api, RequestBody};
 
 /// One way to go wrong. What only one of the two services has, the other says as nearly as it can.
 #[derive(Clone, Debug)]
@@ -88,7 +88,7 @@ pub enum Fault {
     /// 307 to this address.
     Redirect(String),
     /// What a test makes of the right answer, byte for byte.
-    Crafted(Craft),
+    Custom(CustomAnswer),
 }
 
 /// An answer, and how to send it.
@@ -118,11 +118,11 @@ pub(super) enum Manner {
     Close,
     Reset,
     /// Head and body are in the body already.
-    Crafted(Then),
+    Custom(Then),
 }
 
 /// What a request is answered with.
-pub(super) fn respond(ask: &Ask, fault: Option<&Fault>, key: &str) -> Response {
+pub(super) fn respond(ask: &RequestBody, fault: Option<&Fault>, key: &str) -> Response {
     let Some(fault) = fault else {
         return match &ask.refusal {
             None => Response::vectors(ask, None),
@@ -173,10 +173,10 @@ pub(super) fn respond(ask: &Ask, fault: Option<&Fault>, key: &str) -> Response {
         Fault::Redirect(to) => {
             Response { headers: vec![("location", to.clone())], ..Response::html(307, "<html>moved</html>") }
         }
-        Fault::Crafted(craft) => {
+        Fault::Custom(craft) => {
             let right = Right::of(ask, embeddings(ask, None));
             Response {
-                manner: Manner::Crafted(craft.then),
+                manner: Manner::Custom(craft.then),
                 right: craft.right,
                 ..Response::plain(200, (craft.make)(&right, craft.what))
             }
@@ -199,14 +199,14 @@ impl Response {
         Self::plain(status, format!("{body:#}").into_bytes())
     }
 
-    fn vectors(ask: &Ask, fault: Option<&Fault>) -> Self {
+    fn vectors(ask: &RequestBody, fault: Option<&Fault>) -> Self {
         let right = matches!(fault, None | Some(Fault::NumbersAsStrings | Fault::ReorderedIndices));
         Self { right, ..Self::plain(200, embeddings(ask, fault)) }
     }
 }
 
 /// An error in the shape of the API that was asked.
-fn error(ask: &Ask, status: u16, words: &str) -> Value {
+fn error(ask: &RequestBody, status: u16, words: &str) -> Value {
     match ask.api {
         Some(Api::OpenAi) => {
             let (kind, code) = match status {
@@ -250,7 +250,7 @@ enum Quota {
     PerDay,
 }
 
-fn rate_limited(ask: &Ask, quota: Quota, wait: Option<&str>) -> Value {
+fn rate_limited(ask: &RequestBody, quota: Quota, wait: Option<&str>) -> Value {
     let (per, limit, openai) = match quota {
         Quota::PerMinute => ("PerMinute", 100, "requests per min (RPM)"),
         Quota::PerDay => ("PerDay", 1000, "requests per day (RPD)"),
@@ -283,7 +283,7 @@ fn rate_limited(ask: &Ask, quota: Quota, wait: Option<&str>) -> Value {
     gemini_error(429, "You exceeded your current quota, please check your plan and billing details.", details)
 }
 
-fn out_of_credit(ask: &Ask) -> Value {
+fn out_of_credit(ask: &RequestBody) -> Value {
     match ask.api {
         Some(Api::OpenAi) => {
             let words = "You exceeded your current quota, please check your plan and billing details.";
@@ -293,7 +293,7 @@ fn out_of_credit(ask: &Ask) -> Value {
     }
 }
 
-fn key_invalid(ask: &Ask, words: &str) -> Response {
+fn key_invalid(ask: &RequestBody, words: &str) -> Response {
     if ask.api == Some(Api::OpenAi) {
         return Response::error(401, &openai_error(words, "invalid_request_error", Some("invalid_api_key")));
     }

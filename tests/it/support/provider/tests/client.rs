@@ -72,11 +72,11 @@ impl Client {
         }
         let mut body = Vec::new();
         if let Some(length) = headers.get("content-length") {
-            self.piece(length.parse().unwrap(), &mut body)?;
+            self.chunk(length.parse().unwrap(), &mut body)?;
         } else {
             loop {
                 let length = usize::from_str_radix(&self.line()?, 16).unwrap();
-                self.piece(length, &mut body)?;
+                self.chunk(length, &mut body)?;
                 self.line()?;
                 if length == 0 {
                     break;
@@ -105,7 +105,7 @@ impl Client {
         }
     }
 
-    fn piece(&mut self, length: usize, body: &mut Vec<u8>) -> io::Result<()> {
+    fn chunk(&mut self, length: usize, body: &mut Vec<u8>) -> io::Result<()> {
         let before = body.len();
         body.resize(before + length, 0);
         self.stream.read_exact(&mut body[before..])

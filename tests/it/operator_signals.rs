@@ -1,0 +1,187 @@
+//! What an operator tells a running agent: SIGUSR1, SIGHUP with a good and with a bad file.
+
+use rustix::process::Signal;
+
+use crate::support::provider::Fault;
+use crate::support::{SOON, World};
+
+const NO_HURRY: &str = "quiet = \"10m\"\nmax_wait = \"20m\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n";
+const QUICK: &str = "quiet = \"100ms\"\nmax_wait = \"1s\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n";
+
+#[test]
+fn sigusr1_causes_a_scan_without_a_hint() {
+    let world = World::with_people(2);
+    let agent = world.agent_with(NO_HURRY);
+    agent.wait_for_promotions(1);
+
+    agent.signal(Signal::USR1);
+    agent.wait_for_log("outcome=unchanged trigger=signal");
+
+    agent.stop();
+}
+
+#[test]
+fn sigusr1_during_a_build_is_answered_after_it() {
+    let world = World::with_people(1);
+    world.provider.hold();
+    let agent = world.agent_with(NO_HURRY);
+    assert!(world.provider.wait_for_requests(1, SOON), "{}", agent.log());
+
+    world.add_people([2]);
+    agent.signal(Signal::USR1);
+    // Signals are heard in their order, and this one is answered by a line in the log.
+    agent.signal(Signal::HUP);
+    agent.wait_for_log("the settings in force stay");
+    world.provider.release();
+    agent.wait_for_promotions(2);
+
+    assert_eq!(world.records().len(), 2);
+    assert!(agent.log().contains("outcome=promoted trigger=signal"), "{}", agent.log());
+    agent.stop();
+}
+
+#[test]
+fn sighup_applies_new_settings_and_scans() {
+    let world = World::with_people(4);
+    let agent = world.agent_with(NO_HURRY);
+    agent.wait_for_promotions(1);
+    world.add_people([5]);
+    agent.wait_for_log("settling");
+
+    world.settings(&format!("[trigger]\n{QUICK}[guard]\nmax_texts = 2\n"));
+    agent.signal(Signal::HUP);
+    agent.wait_for_records(&world, 5);
+
+    agent.wait_for_log("settings in force");
+    world.add_people(6..=8);
+    agent.wait_for_log("outcome=refused");
+    assert_eq!(world.records().len(), 5, "the new guard is in force");
+    agent.stop();
+}
+
+#[test]
+fn a_bad_file_at_sighup_is_named_and_changes_nothing() {
+    let bad = [
+        ("[trigger]\nquite = \"1s\"\n", "trigger.quite"),
+        ("[trigger\n", "settings refused"),
+        ("[trigger]\nquiet = \"often\"\n", "trigger.quiet"),
+    ];
+    let world = World::with_people(1);
+    let agent = world.agent_with(QUICK);
+    agent.wait_for_promotions(1);
+
+    for (nth, (file, words)) in (1..).zip(bad) {
+        world.settings(file);
+        agent.signal(Signal::HUP);
+        agent.wait_for("the refusal", || agent.logged("settings refused, the old ones stay") == nth);
+        assert!(agent.log().contains(words), "{words}\n{}", agent.log());
+    }
+    world.add_people([2]);
+
+    agent.wait_for_records(&world, 2);
+    agent.stop();
+}
+
+#[test]
+fn a_setting_that_needs_a_restart_is_named_and_waits_for_it() {
+    let world = World::with_people(1);
+    let agent = world.agent_with(QUICK);
+    agent.wait_for_promotions(1);
+
+    world.settings(&format!("[trigger]\n{QUICK}[embedding]\nmodel = \"gemini-embedding-002\"\n"));
+    agent.signal(Signal::HUP);
+    agent.wait_for_log("changed only by a restart, so the old values stay: embedding.model");
+    world.add_people([2]);
+    agent.wait_for_promotions(2);
+
+    let models: Vec<String> = world.provider.requests().iter().map(|seen| seen.model.clone()).collect();
+    assert_eq!(models, ["gemini-embedding-001"; 2]);
+    agent.stop();
+}
+
+#[test]
+fn a_key_that_was_refused_is_read_again_at_sighup() {
+    let world = World::with_people(1);
+    std::fs::write(world.path("key"), "old").unwrap();
+    world.provider.refuse_key_other_than("new");
+    let settings = format!("{NO_HURRY}[embedding]\napi_key_file = \"key\"\n");
+    let agent = world.agent_with(&settings);
+    agent.wait_for_log("outcome=failed");
+
+    std::fs::write(world.path("key"), "new").unwrap();
+    world.settings(&format!("[trigger]\n{}", settings.replace("10m", "100ms")));
+    agent.signal(Signal::HUP);
+
+    agent.wait_for_records(&world, 1);
+    agent.stop();
+}
+
+#[test]
+fn an_order_cuts_the_wait_after_a_failure_short_and_a_commit_does_not() {
+    let world = World::with_people(1);
+    let agent = world.agent_with(&format!("{QUICK}[embedding]\nretry_budget = \"0s\"\n"));
+    agent.wait_for_promotions(1);
+    world.provider.always(Some(Fault::ServerError(503)));
+    world.add_people([2]);
+    agent.wait_for_log("phase=backing_off");
+    let passes = agent.passes();
+    world.provider.always(None);
+
+    world.add_people([3]);
+    std::thread::sleep(std::time::Duration::from_secs(1));
+    assert_eq!(agent.passes(), passes, "a commit does not shorten the wait\n{}", agent.log());
+    agent.signal(Signal::USR1);
+
+    agent.wait_for_records(&world, 3);
+    agent.stop();
+}
+
+#[test]
+fn a_marker_cuts_the_wait_after_a_failure_short() {
+    let world = World::with_people(1);
+    let agent = world.agent_with(&format!("{QUICK}[embedding]\nretry_budget = \"0s\"\n"));
+    agent.wait_for_promotions(1);
+    world.provider.always(Some(Fault::ServerError(503)));
+    world.add_people([2]);
+    agent.wait_for_log("phase=backing_off");
+    world.provider.always(None);
+
+    std::fs::write(world.path("data/tagging-complete"), "").unwrap();
+
+    agent.wait_for_records(&world, 2);
+    agent.stop();
+}
+
+#[test]
+fn a_wait_that_the_provider_asks_for_ends_by_itself() {
+    let world = World::with_people(1);
+    let agent = world.agent_with(&format!("{QUICK}[embedding]\nretry_budget = \"0s\"\n"));
+    agent.wait_for_promotions(1);
+    world.provider.script([Fault::RateLimited { retry_info: Some("1.2s"), retry_after: None }]);
+
+    world.add_people([2]);
+    agent.wait_for_log("phase=backing_off wait_ms=1");
+
+    agent.wait_for_records(&world, 2);
+    agent.wait_for_log("outcome=promoted trigger=retry");
+    agent.stop();
+}
+
+#[test]
+fn the_same_failure_is_logged_once() {
+    let world = World::with_people(1);
+    world.provider.always(Some(Fault::Forbidden));
+    let agent = world.agent_with(NO_HURRY);
+    agent.wait_for_log("outcome=failed");
+
+    for times in 2..=4 {
+        agent.signal(Signal::USR1);
+        assert!(world.provider.wait_for_requests(times, SOON));
+    }
+    world.provider.always(None);
+    agent.signal(Signal::USR1);
+    agent.wait_for_promotions(1);
+
+    assert_eq!(agent.logged("outcome=failed"), 1, "{}", agent.log());
+    agent.stop();
+}

@@ -1,0 +1,125 @@
+//! What must be held and what must be kept, by the promises alone.
+//!
+//! No files, no digests: texts are numbers, a build is what it was made of.
+
+use std::collections::{BTreeMap, BTreeSet};
+
+use crate::support::pass::now;
+
+/// Builds that stay.
+const KEEP: usize = 3;
+/// How long a build stays that was replaced.
+const GRACE: i64 = 10 * 60;
+/// How long a vector stays that no build takes up.
+const CACHED: i64 = 30 * 24 * 60 * 60;
+
+/// What a row says of a person.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Person {
+    /// Which text.
+    pub(super) text: u8,
+    /// What costs nothing to change.
+    pub(super) rate: u8,
+}
+
+/// What a build is made of.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(super) struct Content {
+    pub(super) model: usize,
+    pub(super) people: BTreeMap<i64, Person>,
+}
+
+impl Content {
+    /// Every text once, in the order in which rows come.
+    pub(super) fn texts(&self) -> Vec<u8> {
+        let mut met = BTreeSet::new();
+        self.people.values().map(|person| person.text).filter(|text| met.insert(*text)).collect()
+    }
+}
+
+/// Who holds what.
+#[derive(Debug, Default)]
+pub(super) struct Model {
+    /// Kept builds, oldest first.
+    builds: Vec<(String, Content)>,
+    /// Every promotion, with its time.
+    promotions: Vec<(String, i64)>,
+    /// The builds that rollbacks lead back along; the last one is served.
+    rollback_order: Vec<String>,
+    /// Model and text of each vector in the cache, with the time it came.
+    cache: BTreeMap<(usize, u8), i64>,
+}
+
+impl Model {
+    /// The names of kept builds, sorted.
+    pub(super) fn kept(&self) -> Vec<String> {
+        let mut kept: Vec<String> = self.builds.iter().map(|(id, _)| id.clone()).collect();
+        kept.sort();
+        kept
+    }
+
+    /// Whether this content is served.
+    pub(super) fn serves(&self, content: &Content) -> bool {
+        self.served() == Some(content)
+    }
+
+    /// The texts that no kept build and no cache holds.
+    pub(super) fn without_vector(&self, content: &Content) -> Vec<u8> {
+        let built = |text: u8| {
+            let same = self.builds.iter().filter(|(_, build)| build.model == content.model);
+            same.flat_map(|(_, build)| build.people.values()).any(|person| person.text == text)
+        };
+        let cached = |text| self.cache.get(&(content.model, text)).is_some_and(|at| now() - at <= CACHED);
+        content.texts().into_iter().filter(|text| !built(*text) && !cached(*text)).collect()
+    }
+
+    /// How many people of the served build have other metadata and a vector at hand, and how many are gone.
+    pub(super) fn differences(&self, content: &Content, bought: &[u8]) -> (u64, u64) {
+        let none = BTreeMap::new();
+        let served = self.served().map_or(&none, |served| &served.people);
+        let other = |(id, person): &(&i64, &Person)| {
+            served.get(id).is_some_and(|before| before != *person) && !bought.contains(&person.text)
+        };
+        let gone = served.keys().filter(|id| !content.people.contains_key(id));
+        (content.people.iter().filter(other).count() as u64, gone.count() as u64)
+    }
+
+    /// Texts were bought, and no build came of it.
+    pub(super) fn cached(&mut self, model: usize, texts: &[u8]) {
+        self.cache.extend(texts.iter().map(|text| ((model, *text), now())));
+    }
+
+    /// A new build is served, and holds what the cache need not hold any more.
+    pub(super) fn built(&mut self, id: &str, content: Content) {
+        let texts = content.texts();
+        self.cache.retain(|(model, text), _| *model != content.model || !texts.contains(text));
+        self.builds.push((id.to_owned(), content));
+        self.promoted(id);
+    }
+
+    /// A build is served, new or again.
+    pub(super) fn promoted(&mut self, id: &str) {
+        self.promotions.push((id.to_owned(), now()));
+        match self.rollback_order.iter().position(|earlier| earlier == id) {
+            Some(at) => self.rollback_order.truncate(at + 1),
+            None => self.rollback_order.push(id.to_owned()),
+        }
+    }
+
+    /// A pass ended well: what nobody needs goes.
+    pub(super) fn collect_old_builds(&mut self) {
+        let there = |id: &&String| self.builds.iter().any(|(kept, _)| kept == *id);
+        let mut stays: Vec<String> = self.builds.iter().rev().take(KEEP).map(|(id, _)| id.clone()).collect();
+        // The served build and the one before it.
+        stays.extend(self.rollback_order.iter().rev().filter(there).take(2).cloned());
+        stays.extend(
+            self.promotions.windows(2).filter(|two| now() - two[1].1 < GRACE).map(|two| two[0].0.clone()),
+        );
+        self.builds.retain(|(id, _)| stays.contains(id));
+    }
+
+    fn served(&self) -> Option<&Content> {
+        let id = self.rollback_order.last()?;
+        self.builds.iter().find(|(kept, _)| kept == id).map(|(_, content)| content)
+    }
+}

@@ -1,0 +1,379 @@
+//! A provider of embeddings that does what a test tells it to.
+//!
+//! A real HTTP/1.1 server on loopback. It speaks Gemini's `batchEmbedContents`
+//! and `OpenAI`'s `embeddings`, records whatever reaches it, and goes wrong when
+//! asked to, in each way of [`Fault`]. Its vectors are a pure function of model
+//! and text ([`vector`]), so a test can say which numbers an index must hold.
+//!
+//! It is as strict as the services are known to be: 100 texts and 4 MiB for
+//! Gemini, the model named in each request, a key in its header, no empty text.
+//! Every wait in it ends when the client leaves or the provider is dropped,
+//! and no client, however odd, brings it down.
+
+#![allow(
+    dead_code,
+    unreachable_pub,
+    reason = "a kit in a test binary: chapters use what they need, nobody else can"
+)]
+
+mod answer;
+mod connection;
+mod custom_answer;
+mod fault;
+mod request;
+mod request_body;
+#[cfg(test)]
+mod tests;
+
+use std::collections::{BTreeMap, HashMap, VecDeque};
+use std::net::{Ipv4Addr, Shutdown, SocketAddr, TcpListener, TcpStream};
+use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
+use std::time::{Duration, Instant};
+
+pub use answer::vector;
+pub use custom_answer::{CustomAnswer, Right, Then};
+pub use fault::Fault;
+pub use request_body::Api;
+
+/// A running server; dropping it ends its threads and every connection.
+pub struct Provider {
+    address: SocketAddr,
+    shared: Arc<Shared>,
+}
+
+/// One request as it reached the provider.
+#[derive(Debug)]
+pub struct Seen {
+    /// When its last byte had come.
+    pub at: Instant,
+    /// Which connection brought it, counted from 0: equal numbers mean one kept alive.
+    pub connection: usize,
+    /// `POST`, if the client is ours.
+    pub method: String,
+    /// The path with its query, if it has one.
+    pub path: String,
+    /// Names in lower case; values of a repeated name are joined by `, `.
+    pub headers: BTreeMap<String, String>,
+    /// The body, byte for byte.
+    pub body: Vec<u8>,
+    /// Which of the two it speaks; `None` for a path that neither has.
+    pub api: Option<Api>,
+    /// The model, without `models/`.
+    pub model: String,
+    /// The dimension, if it names one.
+    pub dimension: Option<usize>,
+    /// Gemini's task type, if it names one.
+    pub task_type: Option<String>,
+    /// The texts, one for each vector that is due.
+    pub texts: Vec<String>,
+    outcome: OnceLock<Outcome>,
+}
+
+/// How a request was answered.
+#[derive(Debug)]
+struct Outcome {
+    status: u16,
+    /// Whether every text got its own vector, whole and true: what a provider charges for.
+    right: bool,
+    /// How long after the request had come.
+    after: Duration,
+}
+
+/// Draws how a request is answered; see [`Provider::deal`].
+type FaultScript = Box<dyn FnMut(&Seen) -> (Option<Fault>, Duration) + Send>;
+
+impl Seen {
+    /// The status it was answered with; `None` if it was not (yet).
+    pub fn status(&self) -> Option<u16> {
+        self.outcome.get().map(|outcome| outcome.status)
+    }
+
+    /// Whether every text was answered with its own vector.
+    pub fn is_answered(&self) -> bool {
+        self.outcome.get().is_some_and(|outcome| outcome.right)
+    }
+
+    /// How long it waited until its answer was begun; `None` if it was not (yet).
+    pub fn answered_after(&self) -> Option<Duration> {
+        self.outcome.get().map(|outcome| outcome.after)
+    }
+
+    /// The value of a header, by its lower-case name.
+    pub fn header(&self, name: &str) -> Option<&str> {
+        self.headers.get(name).map(String::as_str)
+    }
+
+    /// The key, from the header where this API has it.
+    pub fn key(&self) -> Option<&str> {
+        request_body::key(self.api, &self.headers)
+    }
+
+    /// The body as JSON; `null` if it is none.
+    pub fn json(&self) -> serde_json::Value {
+        serde_json::from_slice(&self.body).unwrap_or_default()
+    }
+}
+
+impl Provider {
+    /// Listens on a free port of the loopback address.
+    pub fn start() -> Self {
+        let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).expect("loopback has a free port");
+        let address = listener.local_addr().expect("a bound socket has an address");
+        let shared = Arc::new(Shared::default());
+        connection::spawn_accepting(listener, &shared).expect("the system gives one more thread");
+        Self { address, shared }
+    }
+
+    /// What goes before `/v1beta/models/…` and `/v1/embeddings`; no slash at its end.
+    pub fn base_url(&self) -> String {
+        format!("http://{}", self.address)
+    }
+
+    /// The next requests get these faults, in order, after any that are still due.
+    pub fn script(&self, faults: impl IntoIterator<Item = Fault>) {
+        self.shared.change(|state| state.script.extend(faults));
+    }
+
+    /// How many faults of the script no request has met yet.
+    pub fn script_left(&self) -> usize {
+        self.shared.lock().script.len()
+    }
+
+    /// Every request gets this fault, once the script has run out; `None` ends that.
+    pub fn always(&self, fault: Option<Fault>) {
+        self.shared.change(|state| state.always = fault);
+    }
+
+    /// Each request, once the script has run out, gets the fault that `dealer` draws for it, if any, and
+    /// is answered no sooner than it says.
+    pub fn schedule(&self, dealer: impl FnMut(&Seen) -> (Option<Fault>, Duration) + Send + 'static) {
+        self.shared.change(|state| state.fault_script = Some(Box::new(dealer)));
+    }
+
+    /// A request with a text that contains `part` is refused as an invalid argument, unnamed.
+    pub fn fail_text(&self, part: &str) {
+        self.shared.change(|state| state.failing_texts.push(part.to_owned()));
+    }
+
+    /// Forgives every poisoned text.
+    pub fn clear_fault(&self) {
+        self.shared.change(|state| state.failing_texts.clear());
+    }
+
+    /// Any other key, or none, is answered as an invalid one.
+    pub fn refuse_key_other_than(&self, key: &str) {
+        self.shared.change(|state| state.key = Some(key.to_owned()));
+    }
+
+    /// No answer is begun sooner than this after its request arrived.
+    pub fn set_latency(&self, latency: Duration) {
+        self.shared.change(|state| state.latency = latency);
+    }
+
+    /// From now on requests are received and recorded, and their answers wait.
+    pub fn hold(&self) {
+        self.hold_after(0);
+    }
+
+    /// Lets `answers` more answers out, in whatever order they come, and holds the others.
+    pub fn hold_after(&self, answers: usize) {
+        self.shared.change(|state| state.gate = Some(answers));
+    }
+
+    /// Ends [`Provider::hold`]: what waits is answered.
+    pub fn release(&self) {
+        self.shared.change(|state| state.gate = None);
+    }
+
+    /// Every request since the start or the last [`Provider::forget`], as they arrived.
+    pub fn requests(&self) -> Vec<Arc<Seen>> {
+        self.shared.lock().seen.clone()
+    }
+
+    /// How many requests there were.
+    pub fn request_count(&self) -> usize {
+        self.shared.lock().seen.len()
+    }
+
+    /// Every text of every request, as they arrived, repeats included.
+    pub fn texts_seen(&self) -> Vec<String> {
+        self.requests().iter().flat_map(|seen| seen.texts.iter().cloned()).collect()
+    }
+
+    /// How many texts there were, repeats included.
+    pub fn text_count(&self) -> usize {
+        self.shared.lock().seen.iter().map(|seen| seen.texts.len()).sum()
+    }
+
+    /// How often a text was sent.
+    pub fn times_sent(&self, text: &str) -> usize {
+        count_in(&self.requests(), text)
+    }
+
+    /// How often a text was answered with its vector.
+    pub fn times_answered(&self, text: &str) -> usize {
+        count_in(&self.answered(), text)
+    }
+
+    /// The texts that were answered with their vectors more than once, sorted.
+    pub fn answered_twice(&self) -> Vec<String> {
+        let paid = self.answered();
+        let mut times: HashMap<&str, usize> = HashMap::new();
+        for text in paid.iter().flat_map(|seen| &seen.texts) {
+            *times.entry(text).or_default() += 1;
+        }
+        let mut twice: Vec<String> =
+            times.into_iter().filter(|&(_, times)| times > 1).map(|(text, _)| text.to_owned()).collect();
+        twice.sort_unstable();
+        twice
+    }
+
+    /// How many requests have arrived whose answer has not begun and whose client is still there.
+    pub fn in_flight(&self) -> usize {
+        self.shared.lock().in_flight
+    }
+
+    /// The most requests that were ever in flight together.
+    pub fn peak(&self) -> usize {
+        self.shared.lock().peak
+    }
+
+    /// The most texts that arrived within any stretch of time as long as `window`.
+    pub fn items_in_window(&self, window: Duration) -> usize {
+        let seen = self.requests();
+        let (mut first, mut items, mut most) = (0, 0, 0);
+        for (place, last) in seen.iter().enumerate() {
+            items += last.texts.len();
+            while first <= place && last.at.duration_since(seen[first].at) >= window {
+                items -= seen[first].texts.len();
+                first += 1;
+            }
+            most = most.max(items);
+        }
+        most
+    }
+
+    /// Forgets what was recorded; script, gate and the rest stay as they are.
+    pub fn forget(&self) {
+        self.shared.change(|state| {
+            state.seen.clear();
+            state.peak = state.in_flight;
+        });
+    }
+
+    /// Waits until `requests` have arrived; false if they have not `within` that time.
+    pub fn wait_for_requests(&self, requests: usize, within: Duration) -> bool {
+        self.shared.wait_until(within, |state| state.seen.len() >= requests)
+    }
+
+    /// Waits until `answers` have been begun, refusals too; false if they have not `within` that time.
+    pub fn wait_for_answers(&self, answers: usize, within: Duration) -> bool {
+        self.shared.wait_until(within, |state| {
+            state.seen.iter().filter(|seen| seen.status().is_some()).count() >= answers
+        })
+    }
+
+    /// Waits until exactly `requests` are in flight; false if they are not `within` that time.
+    pub fn wait_for_in_flight(&self, requests: usize, within: Duration) -> bool {
+        self.shared.wait_until(within, |state| state.in_flight == requests)
+    }
+
+    fn answered(&self) -> Vec<Arc<Seen>> {
+        self.requests().into_iter().filter(|seen| seen.is_answered()).collect()
+    }
+}
+
+impl Drop for Provider {
+    fn drop(&mut self) {
+        const MAX_STOP_WAIT: Duration = Duration::from_secs(5);
+        let mut open = Vec::new();
+        self.shared.change(|state| {
+            state.stopping = true;
+            open = std::mem::take(&mut state.connections);
+        });
+        for stream in open.iter().filter_map(Weak::upgrade) {
+            stream.shutdown(Shutdown::Both).ok();
+        }
+        // The accepting thread sleeps in the system until somebody comes.
+        TcpStream::connect_timeout(&self.address, MAX_STOP_WAIT).ok();
+        self.shared.wait_until(MAX_STOP_WAIT, |state| state.threads == 0);
+    }
+}
+
+fn count_in(seen: &[Arc<Seen>], text: &str) -> usize {
+    seen.iter().flat_map(|seen| &seen.texts).filter(|&sent| sent == text).count()
+}
+
+/// What the test, the accepting thread and the connections have in common.
+#[derive(Default)]
+struct Shared {
+    state: Mutex<State>,
+    changed: Condvar,
+}
+
+#[derive(Default)]
+struct State {
+    seen: Vec<Arc<Seen>>,
+    in_flight: usize,
+    peak: usize,
+    script: VecDeque<Fault>,
+    always: Option<Fault>,
+    fault_script: Option<FaultScript>,
+    failing_texts: Vec<String>,
+    key: Option<String>,
+    latency: Duration,
+    /// How many answers may still go out; `None`: all.
+    gate: Option<usize>,
+    stopping: bool,
+    /// Threads alive, the accepting one included.
+    threads: usize,
+    /// Weak, because a second owner would keep a socket open that its thread means to reset.
+    connections: Vec<Weak<TcpStream>>,
+}
+
+impl Shared {
+    /// A test that fails elsewhere must not make the server fail too, so a poisoned lock is taken as it is.
+    fn lock(&self) -> MutexGuard<'_, State> {
+        self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn change(&self, change: impl FnOnce(&mut State)) {
+        change(&mut self.lock());
+        self.changed.notify_all();
+    }
+
+    fn wait_until(&self, within: Duration, met: impl Fn(&State) -> bool) -> bool {
+        let (_state, timeout) = self
+            .changed
+            .wait_timeout_while(self.lock(), within, |state| !met(state))
+            .unwrap_or_else(PoisonError::into_inner);
+        !timeout.timed_out()
+    }
+}
+
+impl State {
+    /// What is wrong with the answer to this request, if anything is to be, and how long it waits.
+    fn answer_for(&mut self, seen: &Seen, refused: bool) -> (Option<Fault>, Duration) {
+        let (dealt, latency) = match &mut self.fault_script {
+            Some(dealer) if seen.api.is_some() && self.script.is_empty() => dealer(seen),
+            _ => (None, self.latency),
+        };
+        (self.fault_for(seen, refused, dealt), latency)
+    }
+
+    fn fault_for(&mut self, seen: &Seen, refused: bool, dealt: Option<Fault>) -> Option<Fault> {
+        seen.api?;
+        if self.key.is_some() && seen.key() != self.key.as_deref() {
+            return Some(Fault::KeyInvalid);
+        }
+        let poisoned = || {
+            seen.texts.iter().any(|text| self.failing_texts.iter().any(|part| text.contains(part.as_str())))
+        };
+        let poisoned = !refused && poisoned();
+        self.script
+            .pop_front()
+            .or(dealt)
+            .or_else(|| self.always.clone())
+            .or_else(|| poisoned.then_some(Fault::InvalidArgument))
+    }
+}

@@ -1,0 +1,98 @@
+//! The five runs that are broken at each of their calls.
+
+use std::fs;
+
+use crate::support::World;
+
+/// A run of the program, and what the world is like before it.
+pub struct Scenario {
+    pub name: &'static str,
+    /// Makes the world as it is before the run, and gives the arguments of the run.
+    pub(super) prepare: fn(&World) -> Vec<String>,
+}
+
+/// Ten of three hundred rows have changed: eight texts, one price, one that is gone.
+pub static RECONCILE: Scenario = Scenario {
+    name: "reconcile",
+    prepare: |world| {
+        embed_in_batches_of(world, 4, "");
+        world.add_people(1..=300);
+        world.build();
+        change_ten(world);
+        vec!["build".to_owned()]
+    },
+};
+
+/// Nothing is served yet.
+pub static FIRST_BUILD: Scenario = Scenario {
+    name: "first build",
+    prepare: |world| {
+        embed_in_batches_of(world, 100, "");
+        world.add_people(1..=300);
+        vec!["build".to_owned()]
+    },
+};
+
+/// Two plain files, as ingest.py left them before ten rows changed.
+pub static ADOPTION: Scenario = Scenario {
+    name: "adoption",
+    prepare: |world| {
+        embed_in_batches_of(world, 100, "");
+        world.add_people(1..=300);
+        world.build();
+        let plain = ["faiss.index", "metadata.json"].map(|name| (name, world.published(name)));
+        for name in ["builds", ".reindexd"] {
+            fs::remove_dir_all(world.path("data").join(name)).unwrap();
+        }
+        for name in ["current", "served.json", "faiss.index", "metadata.json"] {
+            fs::remove_file(world.path("data").join(name)).unwrap();
+        }
+        for (name, bytes) in plain {
+            fs::write(world.path("data").join(name), bytes).unwrap();
+        }
+        change_ten(world);
+        vec!["build".to_owned()]
+    },
+};
+
+/// The build before is to be served again.
+pub static ROLLBACK: Scenario = Scenario {
+    name: "rollback",
+    prepare: |world| {
+        world.add_people(1..=300);
+        let before = world.build().text("build");
+        change_ten(world);
+        world.build();
+        vec!["rollback".to_owned(), before]
+    },
+};
+
+/// Four builds that nobody can still be at, of which two are to go.
+pub static COLLECTION: Scenario = Scenario {
+    name: "collection",
+    prepare: |world| {
+        embed_in_batches_of(world, 4, "[publish]\nkeep = 9\n");
+        world.add_people(1..=300);
+        for price in 1..=4 {
+            world.sql(&format!("UPDATE experts SET hourly_rate = {price} WHERE id = 300"));
+            world.build();
+        }
+        embed_in_batches_of(world, 4, "[publish]\nkeep = 2\n");
+        world.let_the_grace_pass();
+        change_ten(world);
+        vec!["build".to_owned()]
+    },
+};
+
+/// One request at a time, so that all of a run's calls come in the same order each time.
+fn embed_in_batches_of(world: &World, texts: u32, more: &str) {
+    world.settings(&format!("[embedding]\nbatch_size = {texts}\nconcurrency = 1\n{more}"));
+}
+
+fn change_ten(world: &World) {
+    world.sql(
+        "UPDATE experts SET bio = 'Another bio of person ' || id || '.' WHERE id <= 8;
+         UPDATE experts SET hourly_rate = 7 WHERE id = 9;
+         DELETE FROM experts WHERE id = 10",
+    );
+}

@@ -1,0 +1,327 @@
+//! What README promises of a folder after a power cut, put to a state.
+//!
+//! [`Checker::look`] is what a reader finds before anything else has run, by
+//! looking alone. [`Checker::settle`] is what the next pass of the program makes
+//! of it: a pass in this process, in memory, so that thousands of states can
+//! be put to it.
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::path::{Path, PathBuf};
+use std::time::{SystemTime, UNIX_EPOCH};
+
+use reindexd::adapters::builds::Builds;
+use reindexd::flows::reconcile::PassOptions;
+
+use super::directory_image::{Image, Node, Tree};
+use super::scenario::{Recorded, ScenarioFolder};
+use super::volume::Promise;
+use crate::support::pass::{self, PassHarness};
+use crate::support::{DIMENSION, run};
+
+const FILES: [&str; 4] = ["faiss.index", "metadata.json", "manifest.json", "hashes.bin"];
+
+/// The laws of one scenario.
+pub struct Checker {
+    /// The two published names, and the folder of the first, where everything else stands.
+    names: [&'static str; 2],
+    data: PathBuf,
+    /// Every build there was, whole: its files by name, and its folder's mode.
+    builds: BTreeMap<String, BTreeMap<&'static str, Image>>,
+    folder_modes: BTreeMap<String, u32>,
+    /// Builds that are taken away: nobody may need them any more.
+    going: BTreeSet<String>,
+    /// The build that was served before, and the one that is once success is reported.
+    before: Option<String>,
+    due: String,
+    /// The plain files of ingest.py, where there were any.
+    plain: BTreeMap<&'static str, Image>,
+    /// Whether ingest.py itself may have lost what it wrote.
+    unsynced: bool,
+    names_were_there: bool,
+    hold: Hold,
+    /// Index, metadata and hashes of what the next pass may settle on.
+    settled: Vec<[blake3::Hash; 3]>,
+    /// Texts that the scenario buys.
+    embeds: usize,
+    database: PathBuf,
+}
+
+/// What becomes of a rollback's hold.
+#[derive(PartialEq)]
+enum Hold {
+    None,
+    /// It is there from the switch on.
+    Begins,
+    /// It is gone once success is reported.
+    Ends,
+}
+
+impl Checker {
+    pub fn of(recorded: &Recorded<'_>) -> Self {
+        let names = recorded.scenario.names;
+        let data = Path::new(names[0]).parent().unwrap().to_owned();
+        let (before, after) = (&recorded.before.below(&data), &recorded.after.below(&data));
+        let (mut builds, mut folder_modes) = (BTreeMap::new(), BTreeMap::new());
+        for tree in [before, after] {
+            for id in tree.names("builds") {
+                let folder = Path::new("builds").join(&id);
+                let file = |name: &&'static str| (*name, tree.file(folder.join(name)).unwrap().clone());
+                let Some(Node::Folder { mode }) = tree.0.get(&folder) else { panic!("{id} is no folder") };
+                folder_modes.insert(id.clone(), *mode);
+                builds.insert(id, FILES.iter().map(file).collect());
+            }
+        }
+        let going = before.names("builds").into_iter().filter(|id| !after.names("builds").contains(id));
+        let has_hold = |tree: &Tree| tree.file(".reindexd/hold.json").is_some();
+        let plain = |name: &&'static str| match recorded.before.0.get(Path::new(name)) {
+            Some(Node::File { image, .. }) => Some((*name, image.clone())),
+            _ => None,
+        };
+        Self {
+            going: going.collect(),
+            before: served(before),
+            due: served(after).expect("something is served in the end"),
+            plain: names.iter().filter_map(plain).collect(),
+            unsynced: !recorded.scenario.unsynced.is_empty(),
+            names_were_there: names.iter().all(|name| recorded.before.file(name).is_some()),
+            hold: match (has_hold(before), has_hold(after)) {
+                (false, true) => Hold::Begins,
+                (true, false) => Hold::Ends,
+                _ => Hold::None,
+            },
+            settled: Vec::new(),
+            embeds: recorded.scenario.embeds,
+            database: recorded.place.world.database(),
+            names,
+            data,
+            builds,
+            folder_modes,
+        }
+        .with_settled()
+    }
+
+    /// A build settles on what it made; where a hold comes or goes, on either of two.
+    fn with_settled(mut self) -> Self {
+        let three = |files: &BTreeMap<&str, Image>| {
+            ["faiss.index", "metadata.json", "hashes.bin"].map(|name| files[name].content.digest)
+        };
+        let ids: Vec<&String> = match self.hold {
+            Hold::None => vec![&self.due],
+            Hold::Begins | Hold::Ends => self.builds.keys().collect(),
+        };
+        self.settled = ids.into_iter().map(|id| three(&self.builds[id])).collect();
+        self
+    }
+
+    /// What a reader finds, and what a person who looks would.
+    pub fn check_state(&self, tree: &Tree, promise: Promise) -> Result<(), String> {
+        let data = &tree.below(&self.data);
+        for id in data.names("builds") {
+            if !id.ends_with(".staging") && !self.going.contains(&id) {
+                self.is_whole(data, &id)?;
+            }
+        }
+        let served = self.is_served(data, promise)?;
+        self.names_lead_to(tree, served.as_deref(), promise)?;
+        self.notes_are_whole(data, served.as_deref(), promise)
+    }
+
+    fn is_whole(&self, tree: &Tree, id: &str) -> Result<(), String> {
+        let files = self.builds.get(id).ok_or(format!("nobody made build {id}"))?;
+        let folder = Path::new("builds").join(id);
+        match tree.0.get(&folder) {
+            Some(Node::Folder { mode }) if *mode == self.folder_modes[id] => {}
+            other => return Err(format!("the folder of a build is {other:?}")),
+        }
+        for (name, image) in files {
+            let found = tree.file(folder.join(name));
+            if found != Some(image) {
+                return Err(format!(
+                    "a build has its name, and its {name} is {}",
+                    describe_difference(found, image)
+                ));
+            }
+        }
+        Ok(())
+    }
+
+    /// The build that `current` leads to.
+    fn is_served(&self, tree: &Tree, promise: Promise) -> Result<Option<String>, String> {
+        let served = served(tree);
+        match &served {
+            None if self.before.is_some() || promise.reported => return Err("current is gone".to_owned()),
+            None => {}
+            Some(id) if !tree.0.contains_key(&Path::new("builds").join(id)) => {
+                return Err("current leads to a build that is not there".to_owned());
+            }
+            Some(id) => self.is_whole(tree, id)?,
+        }
+        if promise.reported && served.as_deref() != Some(&*self.due) {
+            return Err("success was reported, and the build before is served again".to_owned());
+        }
+        Ok(served)
+    }
+
+    fn names_lead_to(&self, tree: &Tree, served: Option<&str>, promise: Promise) -> Result<(), String> {
+        for (name, file) in self.names.into_iter().zip(FILES) {
+            let found = tree.file(name);
+            match tree.0.get(Path::new(name)) {
+                None if self.names_were_there || promise.reported => {
+                    return Err(format!("{name} is missing"));
+                }
+                None => {}
+                Some(Node::Link(_)) if found.is_some() => {}
+                Some(Node::File { .. }) if !promise.reported && self.is_as_ingest_left_it(name, found) => {
+                    // Beside a link, it must be the other half of what is served.
+                    let other = self.names.iter().find(|other| **other != name);
+                    let other = other.and_then(|other| tree.0.get(Path::new(other)));
+                    let torn = found.map(|image| image.content.digest)
+                        != self.plain.get(name).map(|image| image.content.digest);
+                    if let (Some(Node::Link(_)), Some(id), false) = (other, served, torn)
+                        && self.builds[id][file].content.digest != self.plain[name].content.digest
+                    {
+                        return Err(format!("{name} is the old one, and the other name the new one"));
+                    }
+                }
+                Some(node) => return Err(format!("{name} is {}", kind(node, found))),
+            }
+        }
+        Ok(())
+    }
+
+    fn is_as_ingest_left_it(&self, name: &str, found: Option<&Image>) -> bool {
+        self.unsynced || found.is_some() && found == self.plain.get(name)
+    }
+
+    fn notes_are_whole(&self, tree: &Tree, served: Option<&str>, promise: Promise) -> Result<(), String> {
+        let note = |path: &str| match tree.json(path) {
+            Some(Err(error)) => Err(format!("{path} is torn: {error}")),
+            Some(Ok(note)) => Ok(Some(note)),
+            None => Ok(None),
+        };
+        let said = note("served.json")?;
+        if promise.reported && said.is_none() && self.before.is_some() {
+            return Err("served.json is gone".to_owned());
+        }
+        if note(".reindexd/claim.json")?.is_none() && served.is_some() {
+            return Err("something is served, and the claim on the folder is gone".to_owned());
+        }
+        let state = note(".reindexd/state.json")?;
+        let last = state.as_ref().and_then(|state| state["promotions"].as_array()?.last()?["build"].as_str());
+        if promise.reported && last != Some(&*self.due) {
+            return Err("success was reported, and state.json knows nothing of it".to_owned());
+        }
+        let hold = note(".reindexd/hold.json")?;
+        let held = hold.as_ref().and_then(|hold| hold["build"].as_str());
+        match self.hold {
+            Hold::Begins if served == Some(&*self.due) && held != served => {
+                Err("the earlier build is served, and not held".to_owned())
+            }
+            Hold::Ends if promise.reported && hold.is_some() => Err("the hold is back".to_owned()),
+            _ => Ok(()),
+        }
+    }
+
+    /// What the next pass makes of it.
+    pub fn settle(&self, tree: &Tree, promise: Promise) -> Result<(), String> {
+        pass::wait(now() - pass::now());
+        let folder = pass::folder();
+        tree.write(folder.path());
+        let root = folder.path().to_owned();
+        let mut desk = PassHarness::at(folder, &self.database, DIMENSION);
+        let publish = &mut desk.config.publish;
+        [publish.index, publish.metadata] = self.names.map(|name| root.join(name));
+        let done = desk.pass(&PassOptions::default(), usize::MAX).map_err(|error| error.to_line())?;
+        let warned = desk.warned.lock().unwrap().join("; ");
+        if warned.contains("set aside") {
+            return Err(format!("the next pass: {warned}"));
+        }
+        let sold = desk.embedded.lock().unwrap().len();
+        if sold > self.embeds - promise.stored {
+            return Err(format!("{} texts were stored, and {sold} bought again", promise.stored));
+        }
+        if !self.is_settled(&root) {
+            return Err(format!("the next pass settles on something else: {done:?}; {warned}"));
+        }
+        let left = Tree::read(&root);
+        if let Some(left) = left.0.keys().find(|path| is_garbage(path)) {
+            return Err(format!("the next pass leaves {}", left.display()));
+        }
+        let [index, metadata] = self.names.map(|name| root.join(name));
+        let builds = Builds::at(&index, &metadata).unwrap();
+        let checks = builds.served().build().ok_or("nothing is served")?.run_checks(&|| false).unwrap();
+        let failed = reindexd::adapters::builds::verify::failed(&checks);
+        if failed.is_empty() {
+            self.check_state(&left, Promise::default()).or_else(|why| rebuilt(&why))
+        } else {
+            Err(failed)
+        }
+    }
+}
+
+impl Checker {
+    /// Whether index, metadata and hashes are what a pass may settle on.
+    fn is_settled(&self, root: &Path) -> bool {
+        let served = root.join(&self.data).join("current");
+        let digest = |name| blake3::hash(&std::fs::read(served.join(name)).unwrap());
+        self.settled.contains(&["faiss.index", "metadata.json", "hashes.bin"].map(digest))
+    }
+
+    /// What the program itself makes of it, as a person would run it.
+    pub fn settle_by_hand(&self, tree: &Tree, place: &ScenarioFolder) -> Result<(), String> {
+        let folder = pass::folder();
+        tree.write(folder.path());
+        for command in ["build", "verify"] {
+            let ran = run(&mut place.command_at(folder.path(), &[command, "--json"]));
+            if ran.code != 0 {
+                return Err(format!("{command}: {ran:?}"));
+            }
+        }
+        let left = Tree::read(folder.path()).0.into_keys().find(|path| is_garbage(path));
+        match left {
+            Some(left) => Err(format!("a build leaves {}", left.display())),
+            None if self.is_settled(folder.path()) => Ok(()),
+            None => Err("a build settles on something else".to_owned()),
+        }
+    }
+}
+
+/// After a pass there may be a build that nobody knew of; that it is proven was asked for before.
+fn rebuilt(why: &str) -> Result<(), String> {
+    if why.starts_with("nobody made build") { Ok(()) } else { Err(format!("after the next pass: {why}")) }
+}
+
+/// The build that `current` names.
+fn served(tree: &Tree) -> Option<String> {
+    match tree.0.get(Path::new("current"))? {
+        Node::Link(target) => Some(target.file_name()?.to_str()?.to_owned()),
+        other => panic!("current is {other:?}"),
+    }
+}
+
+/// Names of what is not yet proven: their bytes matter to nobody.
+pub fn is_garbage(path: &Path) -> bool {
+    path.components().any(|part| part.as_os_str().as_encoded_bytes().ends_with(b".staging"))
+}
+
+fn describe_difference(found: Option<&Image>, due: &Image) -> String {
+    let Some(found) = found else { return "missing".to_owned() };
+    let (bytes, of) = (found.content.bytes.len(), due.content.bytes.len());
+    match (bytes == of, found.content.digest == due.content.digest) {
+        (_, true) => format!("of mode {:o}, not {:o}", found.mode, due.mode),
+        (true, _) => "of other bytes".to_owned(),
+        (false, _) => format!("of {bytes} bytes, not {of}"),
+    }
+}
+
+fn kind(node: &Node, found: Option<&Image>) -> &'static str {
+    match (node, found) {
+        (Node::Link(_), None) => "a link that leads nowhere",
+        (Node::File { .. }, _) => "a plain file that is not as it was",
+        _ => "no file",
+    }
+}
+
+fn now() -> i64 {
+    i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap()
+}

@@ -1,0 +1,125 @@
+//! Each flush is switched off in turn, or comes too late, and a promise must break.
+//!
+//! So the model and its judge are proven to see; and a flush that nothing rests
+//! on is found, and goes.
+
+use std::collections::BTreeMap;
+
+use super::checks::Checker;
+use super::crash_states::{Bounds, Run};
+use super::scenario;
+use super::volume::{Rename, Step};
+use super::{CheckSession, can_trace, scenarios};
+use crate::report::report_line;
+use crate::sampling::{is_full, pick};
+
+/// Flushes by the words for them, each with the promise that breaks.
+type Found = BTreeMap<String, Option<String>>;
+
+/// What SQLite flushes in which order is SQLite's: some of it serves promises that it makes to others.
+fn is_sqlites(label: &str) -> bool {
+    label.contains("embeddings.sqlite")
+}
+
+/// The promise that a run breaks, if it breaks one, by looking and then, where `settles`, by the next pass.
+fn broken(judge: &Checker, run: &Run<'_>, settles: bool) -> Option<String> {
+    let bounds =
+        pick(Bounds { subsets: 64, random: 2, images: 0 }, Bounds { subsets: 256, random: 8, images: 1 });
+    // What a look finds is found faster.
+    [Some(false), settles.then_some(true)].into_iter().flatten().find_map(|settles| {
+        let mut sitting = CheckSession::new(judge, settles);
+        sitting.run(run, bounds);
+        sitting.violation
+    })
+}
+
+fn report_found(what: &str, found: &Found) {
+    for (label, violation) in found.iter().filter(|_| is_full()) {
+        let words = violation.as_deref().unwrap_or("nothing of ours breaks");
+        report_line("power", &format!("{what} of {label}: {words}"));
+    }
+}
+
+#[test]
+fn every_flush_is_needed_by_a_promise() {
+    if !can_trace() {
+        return;
+    }
+    let (mut found, mut flushes, mut broke) = (Found::new(), 0, 0);
+    for scenario in scenarios() {
+        let recorded = scenario.recorded();
+        let judge = Checker::of(&recorded);
+        for (nth, step) in recorded.steps.iter().enumerate() {
+            let Step::Flush(_, label) = step else { continue };
+            flushes += 1;
+            let violation = found.entry(label.clone()).or_default();
+            // Thousands of passes are for kinds of which nothing is known yet.
+            let why = broken(&judge, &recorded.run(&recorded.steps, Some(nth)), violation.is_none());
+            broke += usize::from(why.is_some());
+            *violation = violation.take().or(why.map(|why| format!("{why} ({})", scenario.name)));
+        }
+    }
+    report_found("without the flush", &found);
+    report_line(
+        "power",
+        &format!(
+            "{flushes} flushes of {} kinds switched off one by one: {broke} break a promise each, {} kinds do",
+            found.len(),
+            found.values().flatten().count()
+        ),
+    );
+    let needless: Vec<_> = found.iter().filter(|(label, why)| why.is_none() && !is_sqlites(label)).collect();
+    assert!(needless.is_empty(), "no promise rests on these flushes: {needless:?}");
+}
+
+#[test]
+fn every_file_is_flushed_before_its_rename() {
+    if !can_trace() {
+        return;
+    }
+    let mut found = Found::new();
+    for scenario in scenarios() {
+        let recorded = scenario.recorded();
+        let judge = Checker::of(&recorded);
+        for (nth, step) in recorded.steps.iter().enumerate() {
+            let Step::Flush(_, label) = step else { continue };
+            let is_rename = |step: &Step| matches!(step, Step::Name(_, Rename::Move { .. }));
+            let Some(next) = recorded.steps[nth..].iter().position(is_rename) else { continue };
+            // Folders have other reasons to be flushed when they are.
+            if label.contains("/ after") || is_sqlites(label) {
+                continue;
+            }
+            let mut late = recorded.steps.clone();
+            late[nth..=nth + next].rotate_left(1);
+            let violation = found.entry(label.clone()).or_default();
+            let why = broken(&judge, &recorded.run(&late, None), violation.is_none());
+            *violation = violation.take().or(why.map(|why| format!("{why} ({})", scenario.name)));
+        }
+    }
+    report_found("with a rename before the flush", &found);
+    report_line("power", &format!("{} kinds of files flushed too late break a promise each", found.len()));
+    let unseen: Vec<_> = found.iter().filter(|(_, why)| why.is_none()).collect();
+    assert!(unseen.is_empty(), "no promise rests on the order of these: {unseen:?}");
+}
+
+#[test]
+fn a_promotion_takes_five_flushes() {
+    if !can_trace() {
+        return;
+    }
+    let recorded = scenario::ALL[1].recorded();
+    let labels: Vec<&str> = recorded.flushes.iter().map(|flush| flush.label.as_str()).collect();
+
+    let promotion = labels.iter().skip_while(|label| !label.ends_with("manifest.json"));
+    let promotion: Vec<&str> = promotion.copied().take_while(|label| !label.contains(".reindexd")).collect();
+    assert_eq!(
+        promotion,
+        [
+            "builds/ID.staging/manifest.json",
+            "builds/ID.staging/ after manifest.json",
+            "builds/ after ID",
+            "./ after current",
+            "served.json.staging"
+        ]
+    );
+}

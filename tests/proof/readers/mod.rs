@@ -1,0 +1,192 @@
+//! Readers under promotion: index and metadata opened, mapped and searched in other processes while
+//! builds are promoted, and collected, as fast as can be.
+//!
+//! A build that was replaced stays for ten minutes, for whoever resolved it and
+//! has not opened it yet. Here time goes [`HASTE`] times as fast, so that ten
+//! minutes are over in three seconds and builds are collected beneath readers
+//! who hold them open: those must not notice, and those who open what they
+//! resolved within the three seconds must find it.
+
+mod raw_reader;
+
+use std::collections::{BTreeMap, BTreeSet};
+use std::io::{BufRead, BufReader, Read};
+use std::path::PathBuf;
+use std::process::Child;
+use std::time::{Duration, Instant};
+
+use jiff::Timestamp;
+use rustix::process::Signal;
+use serde_json::Value;
+
+use crate::support::agent::Agent;
+use crate::support::{World, reader_script, start};
+use crate::{report, sampling, subprocess};
+use raw_reader::{Orders, Seen};
+use subprocess::ChildTest;
+
+const CHAPTER: &str = "readers";
+const PEOPLE: u32 = 60;
+/// How much faster than time the promotions grow old.
+const HASTE: i32 = 200;
+/// Ten minutes at this haste.
+const GRACE: Duration = Duration::from_secs(3);
+/// Promotions between two times that they are made older.
+const BETWEEN: u32 = 5;
+
+#[test]
+fn readers_always_see_a_whole_pair() {
+    if let Some(orders) = subprocess::part() {
+        return raw_reader::read(&orders);
+    }
+    let world = World::in_memory();
+    world.add_people(1..=PEOPLE);
+    let agent = world.agent_with("on = [\"marker\"]\n[publish]\nkeep = 2\n");
+    agent.wait_for_promotions(1);
+    let witnesses: Vec<(ChildTest, Orders)> = [false, true]
+        .into_iter()
+        .cycle()
+        .take(sampling::pick(2, 4))
+        .enumerate()
+        .map(|(nth, by_name)| raw_reader(&world, nth, by_name))
+        .collect();
+    let mut mapped: Vec<Mapped> = (0..sampling::pick(1, 2)).map(|_| Mapped::start(&world)).collect();
+
+    let (promotions, seconds) = promote(&world, &agent, sampling::pick(8, 60));
+
+    std::fs::write(world.path("stop reading"), "").unwrap();
+    let mut by_current: Vec<Seen> = mapped.iter_mut().map(Mapped::seen).collect();
+    let mut by_name = Vec::new();
+    for (witness, orders) in witnesses {
+        assert_eq!(witness.ended(), 0);
+        let seen = serde_json::from_slice(&std::fs::read(orders.report).unwrap()).unwrap();
+        if orders.by_name { by_name.push(seen) } else { by_current.push(seen) }
+    }
+    let collected = promotions as usize - world.builds().len();
+    report::report_line(
+        CHAPTER,
+        &format!("{promotions} promotions and {collected} collections in {seconds:.0} s"),
+    );
+    for (how, readers, fewest) in [
+        ("by current", &by_current, sampling::pick((50, 2), (1_000, 100))),
+        ("by the old names", &by_name, sampling::pick((20, 0), (500, 0))),
+    ] {
+        check_readers(how, readers, fewest);
+    }
+    let (due, gone) = sampling::pick((20, 5), (500, 200));
+    assert!(promotions >= due && collected >= gone, "too few to prove anything");
+    world.assert_readable();
+    world.assert_proven();
+    agent.stop();
+}
+
+/// Tells what readers saw, which must be no fault, and enough: pairs opened, and pairs that outlived their builds.
+#[track_caller]
+fn check_readers(how: &str, readers: &[Seen], fewest: (u64, u64)) {
+    let sum = |count: fn(&Seen) -> u64| readers.iter().map(count).sum::<u64>();
+    let (opened, outlived) = (sum(|seen| seen.opened), sum(|seen| seen.outlived));
+    let builds: BTreeSet<&String> = readers.iter().flat_map(|seen| &seen.builds).collect();
+    report::report_line(
+        CHAPTER,
+        &format!(
+            "{} readers {how}: {opened} pairs opened of {} builds, {} searches, {outlived} pairs read again after their builds were collected, {} straddled a switch, {} were late",
+            readers.len(),
+            builds.len(),
+            sum(|seen| seen.searched),
+            sum(|seen| seen.straddled),
+            sum(|seen| seen.late),
+        ),
+    );
+    let faults: Vec<&String> = readers.iter().flat_map(|seen| &seen.faults).collect();
+    assert_eq!(faults, Vec::<&String>::new(), "{how}");
+    assert!(opened >= fewest.0 && outlived >= fewest.1, "{how}: too little was seen to prove anything");
+    // A reader that is kept from its work by a busy machine proves nothing.
+    assert!(sum(|seen| seen.late) * 10 <= opened, "{how}: too late too often");
+}
+
+fn raw_reader(world: &World, nth: usize, by_name: bool) -> (ChildTest, Orders) {
+    let orders = Orders {
+        data: world.path("data"),
+        by_name,
+        grace: GRACE,
+        stop: world.path("stop reading"),
+        report: world.path(&format!("witness {nth}")),
+    };
+    (ChildTest::start(&orders), orders)
+}
+
+/// Promotes one build after the other for so many seconds; gives how many there are with the first.
+fn promote(world: &World, agent: &Agent, seconds: u64) -> (u32, f64) {
+    let database = world.connect();
+    let mut ages = BTreeMap::new();
+    let mut promotions = 1;
+    let began = Instant::now();
+    while began.elapsed() < Duration::from_secs(seconds) {
+        let before = world.served();
+        // Another number of records, another text of the first one, other bytes in all files.
+        let tags = if promotions % 2 == 0 { "NULL" } else { "'[\"tag\", \"other\"]'" };
+        database
+            .execute_batch(&format!(
+                "BEGIN; UPDATE experts SET tags = {tags} WHERE id = {PEOPLE};
+                 UPDATE experts SET bio = 'Bio of round {promotions}.' WHERE id = 1; COMMIT"
+            ))
+            .unwrap();
+        agent.signal(Signal::USR1);
+        agent.wait_for("another build is served", || world.served() != before);
+        promotions += 1;
+        if promotions % BETWEEN == 0 {
+            grow_old(world, &mut ages);
+        }
+    }
+    (promotions, began.elapsed().as_secs_f64())
+}
+
+/// Makes promotions as much older as time has passed since them, times [`HASTE`].
+fn grow_old(world: &World, ages: &mut BTreeMap<String, Timestamp>) {
+    // Whoever holds the lock of a pass may change what passes remember.
+    let lock = std::fs::File::options().write(true).open(world.path("data/.reindexd/lock")).unwrap();
+    lock.lock().unwrap();
+    let path = world.path("data/.reindexd/state.json");
+    let mut state: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let now = Timestamp::now();
+    for promotion in state["promotions"].as_array_mut().unwrap() {
+        let at: Timestamp = promotion["at"].as_str().unwrap().parse().unwrap();
+        let at = *ages.entry(promotion["build"].as_str().unwrap().to_owned()).or_insert(at);
+        promotion["at"] = (now - now.duration_since(at) * HASTE).to_string().into();
+    }
+    std::fs::write(&path, state.to_string()).unwrap();
+}
+
+/// `tests/reader/mapped.py`, at work until the stop file is there.
+struct Mapped(Child);
+
+impl Mapped {
+    /// Starts it and waits until it has opened the first pair.
+    fn start(world: &World) -> Self {
+        let arguments =
+            [world.path("data"), world.path("stop reading"), PathBuf::from(GRACE.as_secs().to_string())];
+        let arguments = arguments.each_ref().map(PathBuf::as_path);
+        let mut child = start(&mut world.python_command(&reader_script("mapped.py"), &arguments));
+        let mut said = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
+        assert_eq!(said, "reading\n");
+        Self(child)
+    }
+
+    /// What it saw.
+    #[track_caller]
+    fn seen(&mut self) -> Seen {
+        let mut said = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        self.0.wait().unwrap();
+        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+    }
+}
+
+impl Drop for Mapped {
+    fn drop(&mut self) {
+        // It may have ended already; then there is nothing to kill.
+        self.0.kill().ok();
+        self.0.wait().ok();
+    }
+}
