@@ -1,10 +1,11 @@
-//! Our own sources, read as far as a check of style needs it.
+//! Reads the repository's own sources for the checks of layers, style and words.
 //!
-//! No parser: comments and quoted texts are told from code, and paths are
-//! gathered from `use` and from expressions. That is enough to say who imports
-//! whom, and small enough to be believed.
+//! This is not a parser: it separates code, comments and quoted texts, and
+//! collects paths from `use` and from expressions. That is enough to see which
+//! file imports which, and small enough to trust. It also holds the comparison
+//! with a shrinking list, for rules that old files do not follow yet.
 
-use std::collections::BTreeSet;
+use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
 
 const TESTS: &str = "#[cfg(test)]";
@@ -19,7 +20,7 @@ pub struct SourceFile {
 }
 
 impl SourceFile {
-    /// A file that stands nowhere: a sample for a check.
+    /// A file that does not exist: a sample for a check.
     pub fn sample(path: &str, text: &str) -> Self {
         Self { path: path.to_owned(), text: text.to_owned() }
     }
@@ -57,7 +58,7 @@ impl SourceFile {
     }
 }
 
-/// The repository.
+/// The root of the repository.
 pub fn root() -> &'static Path {
     Path::new(env!("CARGO_MANIFEST_DIR"))
 }
@@ -91,24 +92,68 @@ pub fn files(folder: &str, ending: &str) -> Vec<SourceFile> {
     paths.into_iter().map(|path| file(&name(path))).collect()
 }
 
-/// The text with comments gone and quoted texts emptied; lines stay where they were.
+/// The program's own sources.
+pub fn program() -> Vec<SourceFile> {
+    files("src", ".rs")
+}
+
+/// These, the tests' and the benches'.
+pub fn all_rust() -> Vec<SourceFile> {
+    [program(), files("tests/it", ".rs"), files("tests/proof", ".rs"), files("benches", ".rs")].concat()
+}
+
+/// The texts that people read: those that exist.
+pub fn documents() -> Vec<SourceFile> {
+    let named = ["README.md", "ARCHITECTURE.md", "CHANGELOG.md", "CONTRIBUTING.md", "tests/README.md"];
+    let named = named.into_iter().filter(|path| root().join(path).exists()).map(file).collect();
+    let folder = if root().join("docs").exists() { files("docs", ".md") } else { Vec::new() };
+    [named, folder].concat()
+}
+
+/// What a piece of a source is.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Part {
+    Code,
+    /// From `//` to the end of the line, or from `/*` to `*/`.
+    Comment,
+    /// A text or character with its quotes.
+    Quoted,
+}
+
+/// The whole text in pieces, in order.
+pub fn parts(text: &str) -> Vec<(Part, &str)> {
+    let mut found = Vec::new();
+    let (mut code, mut at) = (0, 0);
+    while let Some(first) = text[at..].chars().next() {
+        let in_word = text[code..at].ends_with(|c: char| c.is_alphanumeric() || c == '_');
+        let Some(length) = quoted(&text[at..], in_word) else {
+            at += first.len_utf8();
+            continue;
+        };
+        let piece = &text[at..at + length];
+        let is_comment = piece.starts_with("//") || piece.starts_with("/*");
+        found.push((Part::Code, &text[code..at]));
+        found.push((if is_comment { Part::Comment } else { Part::Quoted }, piece));
+        at += length;
+        code = at;
+    }
+    found.push((Part::Code, &text[code..]));
+    found.retain(|(_, piece)| !piece.is_empty());
+    found
+}
+
+/// The text without comments and with quoted texts emptied; lines stay where they were.
 pub fn bare(text: &str) -> String {
     let mut out = String::with_capacity(text.len());
-    let mut rest = text;
-    while let Some(first) = rest.chars().next() {
-        let in_word = out.ends_with(|c: char| c.is_alphanumeric() || c == '_');
-        let length = quoted(rest, in_word).unwrap_or(0);
-        if length == 0 {
-            out.push(first);
-            rest = &rest[first.len_utf8()..];
-            continue;
+    for (part, piece) in parts(text) {
+        match part {
+            Part::Code => out.push_str(piece),
+            Part::Quoted => out.push_str("\"\""),
+            Part::Comment => {}
         }
-        let (gone, left) = rest.split_at(length);
-        if !gone.starts_with("//") && !gone.starts_with("/*") {
-            out.push_str("\"\"");
+        if part != Part::Code {
+            out.extend(piece.chars().filter(|c| *c == '\n'));
         }
-        out.extend(gone.chars().filter(|c| *c == '\n'));
-        rest = left;
     }
     out
 }
@@ -159,37 +204,64 @@ fn closing(rest: &str, from: usize, quote: char) -> Option<usize> {
     None
 }
 
-/// Every path in bare code: `a::b::c`, those in braces of a `use` written out.
-pub fn paths(code: &str) -> BTreeSet<String> {
-    let is_name = |c: char| c.is_alphanumeric() || c == '_';
-    let mut found = BTreeSet::new();
-    for (at, _) in code.match_indices("use ") {
-        if code[..at].ends_with(is_name) {
-            continue;
-        }
-        if let Some(end) = code[at..].find(';') {
-            write_out("", &code[at + 4..at + end], &mut found);
-        }
-    }
-    for word in code.split(|c: char| !is_name(c) && c != ':') {
-        let word = word.trim_matches(':');
-        if word.contains("::") {
-            found.insert(word.to_owned());
-        }
-    }
-    found
+/// A name that a `use` brings in, with the path it stands for.
+#[derive(Clone, Debug, PartialEq, Eq, PartialOrd, Ord)]
+pub struct Import {
+    pub name: String,
+    pub path: String,
+    /// `pub use`, however far.
+    pub is_public: bool,
 }
 
-fn write_out(prefix: &str, tree: &str, found: &mut BTreeSet<String>) {
-    for part in split_outside_braces(tree) {
-        let part = part.trim();
-        if let Some((head, inner)) = part.split_once('{') {
-            let inner = inner.trim_end().trim_end_matches('}');
-            write_out(&format!("{prefix}{}", head.trim()), inner, found);
-        } else if let Some(name) = part.split_whitespace().next() {
-            found.insert(format!("{prefix}{name}"));
+/// The imports of bare code, those in braces written out, and the code without them.
+pub fn imports(code: &str) -> (Vec<Import>, String) {
+    let (mut found, mut rest) = (Vec::new(), String::new());
+    let mut at = 0;
+    while let Some(start) = code[at..].find("use ").map(|start| at + start) {
+        let before = code[..start].trim_end();
+        let is_statement =
+            before.is_empty() || before.ends_with(['}', '{', ';', ']', ')']) || before.ends_with("pub");
+        let end = code[start..].find(';').filter(|_| is_statement).map(|end| start + end);
+        rest.push_str(&code[at..start]);
+        at = end.unwrap_or(start + 4);
+        if let Some(end) = end {
+            let is_public = before.ends_with("pub") || before.ends_with(')');
+            for (path, name) in written_out("", &code[start + 4..end]) {
+                found.push(Import { name, path, is_public });
+            }
         }
     }
+    rest.push_str(&code[at..]);
+    (found, rest)
+}
+
+/// Every path in bare code that has no imports: `a::b::c`.
+pub fn paths(code: &str) -> BTreeSet<String> {
+    let found = code.split(|c: char| !is_name(c) && c != ':').map(|path| path.trim_matches(':'));
+    found.filter(|path| path.contains("::")).map(str::to_owned).collect()
+}
+
+/// Whether a name can hold this character.
+pub fn is_name(c: char) -> bool {
+    c.is_alphanumeric() || c == '_'
+}
+
+/// Paths of a `use` with the names they get.
+fn written_out(prefix: &str, tree: &str) -> Vec<(String, String)> {
+    let mut found = Vec::new();
+    for part in split_outside_braces(tree).into_iter().map(str::trim).filter(|part| !part.is_empty()) {
+        if let Some((head, inner)) = part.split_once('{') {
+            let inner = inner.trim_end().trim_end_matches('}');
+            found.extend(written_out(&format!("{prefix}{}", head.trim()), inner));
+            continue;
+        }
+        let (path, alias) = part.split_once(" as ").map_or((part, None), |(path, alias)| (path, Some(alias)));
+        let path = format!("{prefix}{}", path.trim());
+        let path = path.strip_suffix("::self").unwrap_or(&path);
+        let name = alias.or(path.rsplit("::").next()).unwrap_or_default().trim();
+        found.push((path.to_owned(), name.to_owned()));
+    }
+    found
 }
 
 fn split_outside_braces(tree: &str) -> Vec<&str> {
@@ -222,13 +294,13 @@ pub fn test_names(text: &str) -> Vec<String> {
     names
 }
 
-/// A rule that holds has nothing to complain of.
+/// Asserts that a rule holds.
 #[track_caller]
 pub fn assert_none(complaints: &[String]) {
     assert!(complaints.is_empty(), "\n{}\n", complaints.join("\n"));
 }
 
-/// Exactly these complaints, each told by a part of it.
+/// Exactly these complaints, each recognised by a part of it.
 #[track_caller]
 pub fn assert_complaints(mut complaints: Vec<String>, expected: &[&str]) {
     complaints.sort();
@@ -239,12 +311,43 @@ pub fn assert_complaints(mut complaints: Vec<String>, expected: &[&str]) {
     assert!(unexpected.is_empty() && missing.is_empty(), "unexpected: {unexpected:?}; missing: {missing:?}");
 }
 
+/// Compares a count for each file or name with a list that may only shrink.
+///
+/// A count above its entry is a complaint, and so is one below, until the entry
+/// is lowered or removed. `REINDEXD_LISTS=1 cargo test --release --locked --test
+/// it -- style:: glossary:: --nocapture` prints each list as it is now.
+pub fn against_list(list: &str, found: &BTreeMap<String, usize>, listed: &[(&str, usize)]) -> Vec<String> {
+    let listed: BTreeMap<&str, usize> = listed.iter().copied().collect();
+    let names: BTreeSet<&str> = found.keys().map(String::as_str).chain(listed.keys().copied()).collect();
+    names
+        .into_iter()
+        .filter_map(|name| {
+            let now = found.get(name).copied().unwrap_or(0);
+            match listed.get(name).copied().unwrap_or(0) {
+                most if now > most => Some(format!("{name}: {now}, and {list} allows {most}")),
+                most if now == 0 && most > 0 => Some(format!("{name}: done, remove it from {list}")),
+                most if now < most => Some(format!("{name}: {now}, lower its entry in {list} from {most}")),
+                _ => None,
+            }
+        })
+        .collect()
+}
+
+/// Prints a list in the form of its source, if `REINDEXD_LISTS` is set.
+pub fn print_list(list: &str, found: &BTreeMap<String, usize>) {
+    if std::env::var_os("REINDEXD_LISTS").is_some() {
+        let entries: Vec<String> =
+            found.iter().map(|(name, count)| format!("    ({name:?}, {count}),\n")).collect();
+        eprintln!("const {list}: &[(&str, usize)] = &[\n{}];", entries.concat());
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
 
     #[test]
-    fn comments_and_quotes_are_told_from_code() {
+    fn comments_and_quotes_are_separated_from_code() {
         let cases = [
             ("a // b::c\nd", "a \nd"),
             ("a /* b\n c */ d", "a \n d"),
@@ -260,8 +363,8 @@ mod tests {
     }
 
     #[test]
-    fn unit_tests_at_the_foot_are_no_code_and_a_module_of_them_elsewhere_ends_nothing() {
-        let foot = SourceFile::sample("src/a.rs", "use b::c;\n#[cfg(test)]\nmod tests {\n use d::e; }");
+    fn unit_tests_at_the_foot_are_not_code_and_a_module_of_them_elsewhere_ends_nothing() {
+        let foot = SourceFile::sample("src/a.rs", "b::c()\n#[cfg(test)]\nmod tests {\n d::e() }");
         let apart = SourceFile::sample("src/a.rs", "#[cfg(test)]\nmod tests;\nmod url;\nfn f() { g::h() }");
 
         assert_eq!(paths(&foot.code()), BTreeSet::from(["b::c".to_owned()]));
@@ -269,11 +372,39 @@ mod tests {
     }
 
     #[test]
-    fn paths_in_braces_are_written_out() {
+    fn imports_in_braces_are_written_out_and_separated_from_paths() {
         let code = "use a::{self, b::{c, d as e}};\npub use f::g;\nfn h() { i::j(k::L { m: 1 }) }";
 
-        let expected = ["a::self", "a::b::c", "a::b::d", "f::g", "i::j", "k::L"];
-        assert!(expected.iter().all(|path| paths(code).contains(*path)), "{:?}", paths(code));
+        let (found, rest) = imports(code);
+
+        let import = |name: &str, path: &str, is_public| Import {
+            name: name.to_owned(),
+            path: path.to_owned(),
+            is_public,
+        };
+        let expected = [
+            import("a", "a", false),
+            import("c", "a::b::c", false),
+            import("e", "a::b::d", false),
+            import("g", "f::g", true),
+        ];
+        assert_eq!(found, expected);
+        assert_eq!(paths(&rest), BTreeSet::from(["i::j".to_owned(), "k::L".to_owned()]));
+    }
+
+    #[test]
+    fn a_shrinking_list_is_wrong_when_a_count_rises_falls_or_reaches_nothing() {
+        let found = [("a", 2), ("b", 1), ("c", 1), ("e", 1)].map(|(name, count)| (name.to_owned(), count));
+
+        let complaints = against_list("LIST", &found.into(), &[("a", 1), ("b", 2), ("c", 1), ("d", 3)]);
+
+        let expected = [
+            "a: 2, and LIST allows 1",
+            "b: 1, lower its entry",
+            "d: done, remove",
+            "e: 1, and LIST allows 0",
+        ];
+        assert_complaints(complaints, &expected);
     }
 
     #[test]

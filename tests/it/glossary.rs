@@ -1,0 +1,476 @@
+//! The words that code, messages and documents do not use.
+//!
+//! One word stands for one thing, and plain words for all of them. Read are the
+//! names in code, split at `_` and capitals; quoted texts; comments; and the
+//! documents. Paths, fenced blocks and stored words are exempt. Files that
+//! still hold such words are listed at the foot with how many they hold.
+
+use std::collections::BTreeMap;
+
+use crate::support::source::{
+    Part, SourceFile, against_list, all_rust, assert_complaints, assert_none, documents, file, files, parts,
+    print_list,
+};
+
+/// Refused everywhere, in all their forms.
+const WORDS: &str = "tell tells telling told hear hears hearing heard ear ears \
+    buy buys buying bought buyer buyers purchase purchases purchased purchasing \
+    astray herald heralds sighting sightings sentry sentries \
+    mend mends mended mending cure cures cured curing \
+    whoever nobody meanwhile anew lately";
+
+/// Refused in names in code.
+const IN_NAMES: &str =
+    "look looks looked looking beside words phase phases verdict verdicts trouble troubles";
+
+/// Refused everywhere.
+const PHRASES: [(&str, &str); 9] = [
+    ("at", "hand"),
+    ("left", "out"),
+    ("leave", "out"),
+    ("leaves", "out"),
+    ("leaving", "out"),
+    ("set", "aside"),
+    ("sets", "aside"),
+    ("setting", "aside"),
+    ("a", "look"),
+];
+
+/// After `is no`, these are plain: "it is no longer there".
+const AFTER_IS_NO: &str = "longer more less later earlier older newer closer fewer higher lower";
+
+/// Keys that are stored or printed with such words, and why; in code they are quoted, never names.
+const STORED: [(&str, &str); 2] = [
+    ("left_out", "key of manifest.json and of --json since 0.1.0"),
+    ("told_at", "key of status --json since 0.1.0"),
+];
+
+#[test]
+fn the_words_of_the_glossary_are_used_and_no_others() {
+    let found: BTreeMap<String, Vec<String>> =
+        everything().iter().map(|file| (file.path.clone(), offences(file))).collect();
+    let counts = found.iter().filter(|(_, offences)| !offences.is_empty());
+    let counts = counts.map(|(path, offences)| (path.clone(), offences.len())).collect();
+    print_list("UNFINISHED", &counts);
+
+    let complaints = against_list("UNFINISHED", &counts, UNFINISHED);
+
+    let with_lines = complaints.into_iter().map(|complaint| {
+        let path = complaint.split(':').next().unwrap_or_default();
+        let lines = found.get(path).filter(|_| complaint.contains("allows")).into_iter().flatten();
+        lines.fold(complaint.clone(), |complaint, line| complaint + "\n    line " + line)
+    });
+    assert_none(&with_lines.collect::<Vec<_>>());
+}
+
+#[test]
+fn a_refused_word_is_found_wherever_it_stands() {
+    let code = "//! Told\n/// set\n/// aside. At hands, earlier, left, out\nfn buy_it(sawSentry: MENDED) {}\n// `x` is no\n\
+                // link; there is no end, it is no longer it\nlet phase = \"phase, \\nbought {told}\"; // src/tell/told.rs\n\
+                let left_out = (\"left_out\", \"left out\", a_path_that_is_no_link);\n";
+    let document = "A look.\n```\nbuy\n```\nmeanwhile `left_out`, verdict, src/hear.rs\n\nleft\n\nout\n";
+
+    let found = offences(&SourceFile::sample("src/a.rs", code));
+    let expected = [
+        "1: told",
+        "2: set aside",
+        "4: buy",
+        "4: sentry",
+        "4: mended",
+        "5: is no",
+        "7: phase",
+        "7: bought",
+        "7: told",
+        "8: left out",
+        "8: left out",
+        "8: is no",
+    ];
+    assert_complaints(found.clone(), &expected);
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    assert_complaints(offences(&SourceFile::sample("a.md", document)), &["1: a look", "5: meanwhile"]);
+}
+
+#[test]
+fn every_stored_word_is_one_that_would_be_refused() {
+    for (word, reason) in STORED {
+        let refused = offences(&SourceFile::sample("src/a.rs", &format!("fn {word}() {{}}")));
+        assert!(!refused.is_empty() && !reason.is_empty(), "{word}");
+    }
+}
+
+/// All that is read, but for this file: it says the words.
+fn everything() -> Vec<SourceFile> {
+    let single = ["Makefile", "Cargo.toml", "clippy.toml", ".ci/run", "tests/setup.sh"].map(file).to_vec();
+    let mut all = [all_rust(), documents(), files("systemd", ""), single].concat();
+    all.retain(|file| file.path != "tests/it/glossary.rs");
+    all
+}
+
+/// A word with what decides whether it makes a phrase with the one before.
+struct Word {
+    text: String,
+    line: usize,
+    /// Whether nothing but blanks, or a part of the same name, separates it from the one before.
+    follows: bool,
+}
+
+/// Each refused word or phrase of a file with its line.
+fn offences(file: &SourceFile) -> Vec<String> {
+    let all = match file.path.rsplit_once('.') {
+        Some((_, "rs")) => words_of_rust(&file.text),
+        _ => words_of_document(&file.text),
+    };
+    let mut found = Vec::new();
+    for (part, words) in all {
+        for (at, word) in words.iter().enumerate() {
+            let next = words.get(at + 1).filter(|next| next.follows);
+            let after = next.and_then(|_| words.get(at + 2)).filter(|after| after.follows);
+            let before = words[..at].last().filter(|_| word.follows).map(|before| before.text.as_str());
+            let text = word.text.as_str();
+            let refused = match next.map(|next| next.text.as_str()) {
+                Some(next) if PHRASES.contains(&(text, next)) => format!("{text} {next}"),
+                Some("no") if ["is", "are"].contains(&text) && before != Some("there") => {
+                    if after.is_some_and(|after| is_one_of(&after.text, AFTER_IS_NO)) {
+                        continue;
+                    }
+                    format!("{text} no")
+                }
+                _ if is_one_of(text, WORDS) => text.to_owned(),
+                _ if part == Part::Code && is_one_of(text, IN_NAMES) => text.to_owned(),
+                _ => continue,
+            };
+            found.push((word.line, refused));
+        }
+    }
+    found.sort();
+    found.into_iter().map(|(line, refused)| format!("{line}: {refused}")).collect()
+}
+
+fn is_one_of(word: &str, words: &str) -> bool {
+    words.split_whitespace().any(|refused| refused == word)
+}
+
+/// The words of code, of comments and of quoted texts.
+fn words_of_rust(text: &str) -> Vec<(Part, Vec<Word>)> {
+    let mut all: Vec<(Part, Vec<Word>)> =
+        [Part::Code, Part::Comment, Part::Quoted].map(|part| (part, Vec::new())).into();
+    let (mut line, mut in_comment) = (1, false);
+    for (part, piece) in parts(text) {
+        let words = &mut all[part as usize].1;
+        match part {
+            Part::Code => add_words(words, piece, line, part, false),
+            Part::Comment => {
+                add_words(words, piece.trim_start_matches(['/', '!', '*']), line, part, in_comment);
+            }
+            Part::Quoted => add_words(words, &without_escapes(piece), line, part, false),
+        }
+        // The next line of a comment goes on with its sentence.
+        let is_blank = piece.trim().is_empty() && piece.matches('\n').count() == 1;
+        in_comment = part == Part::Comment || (in_comment && part == Part::Code && is_blank);
+        line += piece.matches('\n').count();
+    }
+    all
+}
+
+/// The words of a document without its fenced blocks.
+fn words_of_document(text: &str) -> Vec<(Part, Vec<Word>)> {
+    let (mut words, mut fenced, mut in_paragraph) = (Vec::new(), false, false);
+    for (nth, line) in text.lines().enumerate() {
+        let is_fence = line.trim_start().starts_with("```");
+        fenced ^= is_fence;
+        if !fenced && !is_fence {
+            add_words(&mut words, line, nth + 1, Part::Comment, in_paragraph);
+        }
+        in_paragraph = !fenced && !is_fence && !line.trim().is_empty();
+    }
+    vec![(Part::Comment, words)]
+}
+
+/// Adds the words of a text that begins on `line`; the first follows what is there if `goes_on`.
+fn add_words(words: &mut Vec<Word>, text: &str, line: usize, part: Part, goes_on: bool) {
+    let mut gap_is_blank = goes_on;
+    for (nth, text) in text.split('\n').enumerate() {
+        for chunk in text.split_whitespace() {
+            if part != Part::Code && chunk.contains('/') {
+                gap_is_blank = false;
+                continue;
+            }
+            for token in chunk.split_inclusive(|c: char| !c.is_alphanumeric() && c != '_') {
+                let name = token.trim_end_matches(|c: char| !c.is_alphanumeric() && c != '_');
+                let is_stored = part != Part::Code && STORED.iter().any(|(stored, _)| *stored == name);
+                if !name.is_empty() && !is_stored {
+                    for (nth_word, text) in split_name(name).into_iter().enumerate() {
+                        let follows = nth_word > 0 || (gap_is_blank && part != Part::Code);
+                        words.push(Word { text, line: line + nth, follows });
+                    }
+                }
+                // A closing backtick ends a name and no sentence.
+                gap_is_blank = !is_stored && token.len() == name.len()
+                    || (gap_is_blank || !name.is_empty()) && token.ends_with('`');
+            }
+        }
+    }
+}
+
+/// `left_out`, `leftOut` and `LEFT_OUT` are two words each.
+fn split_name(name: &str) -> Vec<String> {
+    let chars: Vec<char> = name.chars().collect();
+    let mut words = vec![String::new()];
+    for (at, c) in chars.iter().enumerate() {
+        let before = at.checked_sub(1).map_or('_', |before| chars[before]);
+        let next_is_lower = chars.get(at + 1).is_some_and(|next| next.is_lowercase());
+        let begins = c.is_uppercase() && (!before.is_uppercase() || next_is_lower);
+        if *c == '_' || begins {
+            words.push(String::new());
+        }
+        if *c != '_' {
+            words.last_mut().expect("there is one from the start").extend(c.to_lowercase());
+        }
+    }
+    words.retain(|word| !word.is_empty());
+    words
+}
+
+/// A quoted text with blanks for its escapes; a line break in it stays one.
+fn without_escapes(quoted: &str) -> String {
+    let mut out = String::with_capacity(quoted.len());
+    let mut chars = quoted.chars();
+    while let Some(c) = chars.next() {
+        match c {
+            '\\' => out.push(if chars.next() == Some('\n') { '\n' } else { ' ' }),
+            c => out.push(c),
+        }
+    }
+    out
+}
+
+/// Files not yet done, with how many of these words they hold: this list may only shrink.
+const UNFINISHED: &[(&str, usize)] = &[
+    ("CHANGELOG.md", 1),
+    ("Cargo.toml", 1),
+    ("Makefile", 3),
+    ("benches/fixture.rs", 1),
+    ("benches/lines/agent.rs", 2),
+    ("benches/lines/cold.rs", 3),
+    ("benches/lines/libraries.rs", 2),
+    ("benches/lines/shapes.rs", 1),
+    ("benches/lines/small.rs", 1),
+    ("benches/machine.rs", 4),
+    ("benches/run.rs", 1),
+    ("benches/sample_rows.rs", 4),
+    ("benches/table.rs", 2),
+    ("docs/errors.md", 6),
+    ("docs/operations.md", 1),
+    ("src/adapters/builds/adopt.rs", 5),
+    ("src/adapters/builds/collect.rs", 3),
+    ("src/adapters/builds/disk.rs", 5),
+    ("src/adapters/builds/index.rs", 10),
+    ("src/adapters/builds/lock.rs", 7),
+    ("src/adapters/builds/mod.rs", 5),
+    ("src/adapters/builds/records.rs", 2),
+    ("src/adapters/builds/staging.rs", 11),
+    ("src/adapters/builds/state.rs", 19),
+    ("src/adapters/builds/sweep.rs", 4),
+    ("src/adapters/builds/verify/counters.rs", 1),
+    ("src/adapters/builds/verify/mod.rs", 10),
+    ("src/adapters/builds/verify/tree_digest.rs", 3),
+    ("src/adapters/cache/file.rs", 14),
+    ("src/adapters/cache/mod.rs", 11),
+    ("src/adapters/cache/tests.rs", 1),
+    ("src/adapters/deliver/command.rs", 1),
+    ("src/adapters/deliver/mod.rs", 8),
+    ("src/adapters/deliver/tests.rs", 22),
+    ("src/adapters/embed/batcher/mod.rs", 30),
+    ("src/adapters/embed/batcher/tests.rs", 26),
+    ("src/adapters/embed/bisect.rs", 13),
+    ("src/adapters/embed/float_list.rs", 3),
+    ("src/adapters/embed/gemini.rs", 1),
+    ("src/adapters/embed/in_process.rs", 3),
+    ("src/adapters/embed/local/forward.rs", 2),
+    ("src/adapters/embed/local/mod.rs", 2),
+    ("src/adapters/embed/local/tokenizer.rs", 4),
+    ("src/adapters/embed/local/unicode.rs", 1),
+    ("src/adapters/embed/local/weights.rs", 1),
+    ("src/adapters/embed/mod.rs", 17),
+    ("src/adapters/embed/openai/mod.rs", 1),
+    ("src/adapters/embed/rate_limit.rs", 3),
+    ("src/adapters/embed/redact.rs", 13),
+    ("src/adapters/embed/requester.rs", 18),
+    ("src/adapters/embed/wire/mod.rs", 17),
+    ("src/adapters/embed/wire/tests.rs", 10),
+    ("src/adapters/http/mod.rs", 11),
+    ("src/adapters/signals.rs", 19),
+    ("src/adapters/source/error.rs", 2),
+    ("src/adapters/source/header.rs", 1),
+    ("src/adapters/source/mod.rs", 44),
+    ("src/adapters/source/quiescence.rs", 3),
+    ("src/adapters/source/scan_digest.rs", 5),
+    ("src/adapters/watch/events.rs", 1),
+    ("src/adapters/watch/hints.rs", 13),
+    ("src/adapters/watch/mod.rs", 25),
+    ("src/adapters/watch/paths.rs", 4),
+    ("src/adapters/watch/stat.rs", 6),
+    ("src/adapters/watch/tests.rs", 31),
+    ("src/app/threads.rs", 1),
+    ("src/cli/announcing.rs", 19),
+    ("src/cli/build.rs", 16),
+    ("src/cli/history.rs", 5),
+    ("src/cli/mod.rs", 25),
+    ("src/cli/plan.rs", 1),
+    ("src/cli/progress.rs", 8),
+    ("src/cli/search.rs", 7),
+    ("src/cli/status/advice.rs", 16),
+    ("src/cli/status/mod.rs", 15),
+    ("src/cli/table.rs", 19),
+    ("src/cli/verify.rs", 8),
+    ("src/config/check.rs", 2),
+    ("src/config/database_url.rs", 1),
+    ("src/config/dotenv.rs", 2),
+    ("src/config/duration.rs", 1),
+    ("src/config/embedding.rs", 9),
+    ("src/config/error.rs", 2),
+    ("src/config/file.rs", 1),
+    ("src/config/mod.rs", 13),
+    ("src/config/nearest.rs", 1),
+    ("src/config/origin.rs", 5),
+    ("src/config/paths.rs", 1),
+    ("src/config/process_env.rs", 1),
+    ("src/config/raw.rs", 1),
+    ("src/config/tests/layers.rs", 1),
+    ("src/config/tests/mod.rs", 3),
+    ("src/config/tests/providers.rs", 1),
+    ("src/config/url.rs", 1),
+    ("src/daemon/deliveries.rs", 28),
+    ("src/daemon/mod.rs", 14),
+    ("src/daemon/progress_log.rs", 16),
+    ("src/daemon/status_file.rs", 14),
+    ("src/daemon/systemd.rs", 40),
+    ("src/decide/agent_state/attempt.rs", 9),
+    ("src/decide/agent_state/mod.rs", 58),
+    ("src/decide/agent_state/tests.rs", 22),
+    ("src/decide/debounce.rs", 4),
+    ("src/decide/guard.rs", 7),
+    ("src/decide/plan.rs", 31),
+    ("src/domain/document.rs", 2),
+    ("src/domain/file_stamp.rs", 2),
+    ("src/domain/manifest.rs", 14),
+    ("src/domain/parallel.rs", 2),
+    ("src/domain/pass.rs", 6),
+    ("src/domain/python_json/mod.rs", 2),
+    ("src/domain/record/hash.rs", 3),
+    ("src/domain/record/mod.rs", 1),
+    ("src/domain/sqlite_uri.rs", 1),
+    ("src/flows/agent/host.rs", 1),
+    ("src/flows/agent/mod.rs", 42),
+    ("src/flows/agent/observer.rs", 23),
+    ("src/flows/agent/tests.rs", 19),
+    ("src/flows/reconcile/disk_space.rs", 2),
+    ("src/flows/reconcile/embed_missing.rs", 10),
+    ("src/flows/reconcile/error.rs", 17),
+    ("src/flows/reconcile/finish.rs", 2),
+    ("src/flows/reconcile/mod.rs", 38),
+    ("src/flows/reconcile/prepare.rs", 28),
+    ("src/flows/reconcile/preview.rs", 24),
+    ("src/flows/reconcile/read_table.rs", 16),
+    ("src/flows/reconcile/record_workers.rs", 4),
+    ("src/flows/reconcile/rollback.rs", 2),
+    ("src/logging/journal.rs", 3),
+    ("src/logging/mod.rs", 2),
+    ("src/main.rs", 1),
+    ("systemd/reindexd.service", 2),
+    ("systemd/reindexd.toml", 7),
+    ("tests/it/adoption.rs", 2),
+    ("tests/it/adoption_interrupted.rs", 2),
+    ("tests/it/agent.rs", 4),
+    ("tests/it/announce.rs", 37),
+    ("tests/it/announce_api.rs", 4),
+    ("tests/it/announce_commands.rs", 12),
+    ("tests/it/announce_status.rs", 49),
+    ("tests/it/cli.rs", 7),
+    ("tests/it/cli_damage.rs", 11),
+    ("tests/it/cli_read_only.rs", 11),
+    ("tests/it/compatibility.rs", 2),
+    ("tests/it/crash.rs", 4),
+    ("tests/it/disk_full.rs", 6),
+    ("tests/it/disk_space.rs", 2),
+    ("tests/it/guards.rs", 29),
+    ("tests/it/operator_signals.rs", 4),
+    ("tests/it/parity.rs", 1),
+    ("tests/it/parity_bad_answers.rs", 5),
+    ("tests/it/parity_bad_rows.rs", 8),
+    ("tests/it/properties/mod.rs", 2),
+    ("tests/it/properties/model.rs", 5),
+    ("tests/it/provider_faults.rs", 8),
+    ("tests/it/provider_limits.rs", 3),
+    ("tests/it/provider_refusals.rs", 5),
+    ("tests/it/reader.rs", 12),
+    ("tests/it/retention.rs", 13),
+    ("tests/it/reuse.rs", 2),
+    ("tests/it/rollback.rs", 9),
+    ("tests/it/search.rs", 5),
+    ("tests/it/secrets.rs", 3),
+    ("tests/it/shutdown.rs", 5),
+    ("tests/it/source_faults.rs", 21),
+    ("tests/it/source_owner.rs", 14),
+    ("tests/it/source_read_only.rs", 2),
+    ("tests/it/support/agent.rs", 5),
+    ("tests/it/support/api.rs", 25),
+    ("tests/it/support/host.rs", 2),
+    ("tests/it/support/pass.rs", 6),
+    ("tests/it/support/provider/answer.rs", 4),
+    ("tests/it/support/provider/connection.rs", 4),
+    ("tests/it/support/provider/fault.rs", 20),
+    ("tests/it/support/provider/mod.rs", 2),
+    ("tests/it/support/provider/request.rs", 5),
+    ("tests/it/support/provider/request_body.rs", 4),
+    ("tests/it/support/provider/tests/mod.rs", 5),
+    ("tests/it/support/search_api.rs", 1),
+    ("tests/it/timings.rs", 26),
+    ("tests/it/watch.rs", 13),
+    ("tests/it/watch_unavailable.rs", 4),
+    ("tests/proof/damaged_files/bounded_run.rs", 2),
+    ("tests/proof/damaged_files/damage.rs", 3),
+    ("tests/proof/damaged_files/fixture.rs", 3),
+    ("tests/proof/damaged_files/mod.rs", 27),
+    ("tests/proof/damaged_files/settings.rs", 7),
+    ("tests/proof/damaged_files/unreadable.rs", 2),
+    ("tests/proof/errors.rs", 8),
+    ("tests/proof/fault_injection/checks.rs", 5),
+    ("tests/proof/fault_injection/mod.rs", 9),
+    ("tests/proof/fault_injection/scenario.rs", 1),
+    ("tests/proof/fault_injection/syscall.rs", 3),
+    ("tests/proof/faulty_provider/fault_rate.rs", 1),
+    ("tests/proof/faulty_provider/mod.rs", 9),
+    ("tests/proof/faulty_provider/raw_http.rs", 2),
+    ("tests/proof/faulty_provider/wrong_json.rs", 1),
+    ("tests/proof/kills.rs", 1),
+    ("tests/proof/load/mod.rs", 12),
+    ("tests/proof/load/writer.rs", 10),
+    ("tests/proof/power_cut/block_device.rs", 3),
+    ("tests/proof/power_cut/checks.rs", 9),
+    ("tests/proof/power_cut/crash_states.rs", 2),
+    ("tests/proof/power_cut/ext4.rs", 6),
+    ("tests/proof/power_cut/flushes.rs", 2),
+    ("tests/proof/power_cut/scenario.rs", 1),
+    ("tests/proof/power_cut/syscall_log.rs", 7),
+    ("tests/proof/power_cut/volume.rs", 2),
+    ("tests/proof/process_stats.rs", 1),
+    ("tests/proof/random_edits.rs", 6),
+    ("tests/proof/readers/mod.rs", 3),
+    ("tests/proof/readers/raw_reader.rs", 2),
+    ("tests/proof/resources/clock.rs", 3),
+    ("tests/proof/resources/descriptors.rs", 4),
+    ("tests/proof/resources/disk.rs", 12),
+    ("tests/proof/resources/file_size.rs", 2),
+    ("tests/proof/resources/mod.rs", 10),
+    ("tests/proof/resources/processes.rs", 2),
+    ("tests/proof/resources/suspended.rs", 3),
+    ("tests/proof/resources/watches.rs", 2),
+    ("tests/proof/served.rs", 3),
+    ("tests/proof/short_writes.rs", 4),
+    ("tests/proof/signals.rs", 21),
+    ("tests/proof/soak/disturbance.rs", 6),
+    ("tests/proof/soak/mod.rs", 6),
+    ("tests/proof/soak/writers.rs", 2),
+    ("tests/proof/strace.rs", 3),
+];
