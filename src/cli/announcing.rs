@@ -11,7 +11,6 @@ use std::{future, path};
 use futures_util::future::join_all;
 use jiff::Timestamp;
 use serde::Serialize;
-use tokio_util::sync::CancellationToken;
 
 use super::{Context, table};
 use crate::adapters::builds::state::{self, DeliveryStates, History};
@@ -19,6 +18,7 @@ use crate::adapters::builds::{Build, Builds, error_chain};
 use crate::adapters::deliver::{self, AnnounceError, BuildNotice};
 use crate::adapters::http::Http;
 use crate::config::{AnnounceMethod, AnnounceSettings};
+use crate::domain::stop::Stop;
 use crate::domain::text::one_line;
 
 /// Announces the served build once to each target that does not know of it.
@@ -38,7 +38,7 @@ pub(crate) async fn deliver_if_due(
     target: &AnnounceSettings,
     builds: &Builds,
     build: &Build,
-    stop: &CancellationToken,
+    stop: &Stop,
     replaced: impl Future<Output = ()>,
 ) -> bool {
     let (id, name) = (build.manifest.id.as_str(), target_name(target));

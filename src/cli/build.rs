@@ -47,10 +47,10 @@ pub(super) fn run(context: &Context, options: &BuildArgs) -> u8 {
     let result = context.with_pass(&|now| shown.update(now), |world| {
         loop {
             match reconcile(world, &job) {
-                Err(PassError::Busy) if options.wait && !context.stop.is_cancelled() => {
+                Err(PassError::Busy) if options.wait && !context.stop.is_requested() => {
                     std::thread::sleep(LOCK_POLL_INTERVAL);
                 }
-                Err(PassError::Busy) if context.stop.is_cancelled() => return Err(PassError::Stopped),
+                Err(PassError::Busy) if context.stop.is_requested() => return Err(PassError::Stopped),
                 other => return other,
             }
         }

@@ -25,7 +25,6 @@ use clap::{Parser, Subcommand};
 use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
-use tokio_util::sync::CancellationToken;
 
 use crate::adapters::builds::error_chain;
 use crate::adapters::embed::{self, EmbedError, Embedder, EmbedderSettings};
@@ -33,6 +32,7 @@ use crate::adapters::signals::{Handlers, Signal};
 use crate::app::threads;
 use crate::config::{self as settings, Config, Loaded};
 use crate::domain::record::Space;
+use crate::domain::stop::Stop;
 use crate::flows::reconcile::{ExitKind, PassContext, PassError, PassProgress};
 use crate::logging;
 
@@ -129,7 +129,7 @@ pub(crate) struct Context {
     pub(crate) space: Space,
     pub(crate) json: bool,
     pub(crate) runtime: tokio::runtime::Runtime,
-    pub(crate) stop: CancellationToken,
+    pub(crate) stop: Stop,
     /// The signal that cancelled `stop`.
     stopped_by: Arc<Mutex<Option<Signal>>>,
 }
@@ -155,7 +155,7 @@ pub fn main(args: &Args, handlers: Handlers) -> u8 {
     };
     let Loaded { config, .. } = loaded;
     let space = config.space(local_revision);
-    let stop = CancellationToken::new();
+    let stop = Stop::new();
     let context = Context { config, space, json: args.json, runtime, stop, stopped_by: Arc::default() };
     if agent {
         return crate::daemon::run(context, args.config.as_deref(), handlers);
@@ -223,7 +223,7 @@ impl Context {
             while let Some(signal) = signals.next().await {
                 if signal.is_stop() {
                     *stopped_by.lock().unwrap_or_else(std::sync::PoisonError::into_inner) = Some(signal);
-                    stop.cancel();
+                    stop.request();
                 }
             }
         });
@@ -244,7 +244,6 @@ impl Context {
             sent: embed::SentLog::default(),
             runtime: self.runtime.handle().clone(),
             stop: self.stop.clone(),
-            tick: Arc::new(|| ()),
             progress,
             clock,
         })

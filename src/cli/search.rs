@@ -49,7 +49,7 @@ pub(super) fn run(context: &Context, query: &str, k: usize) -> u8 {
             print_answers(context, &answers);
             DONE
         }
-        Err(words) if context.stop.is_cancelled() => {
+        Err(words) if context.stop.is_requested() => {
             tracing::debug!("{words}");
             context.stopped()
         }
@@ -61,7 +61,7 @@ fn answers(context: &Context, build: &Build, query: &str, k: usize) -> Result<Ve
     let settings = &context.config.embedding;
     let embedder = embedder(&context.config).map_err(|error| error_chain(&error))?;
     let asked = embed_query(embedder, context.space.dimension, query, settings.request_timeout);
-    let asked = context.runtime.block_on(context.stop.run_until_cancelled(asked)).ok_or("stopped")?;
+    let asked = context.runtime.block_on(context.stop.run_until_requested(asked)).ok_or("stopped")?;
     let vector = asked.map_err(|error| error_chain(&error))?;
     let index_of = |error: crate::adapters::builds::index::IndexError| error_chain(&error);
     let index = build.path(INDEX);

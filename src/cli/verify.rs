@@ -34,7 +34,7 @@ pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
             Served::Damaged { why } => return damaged(why),
         },
     };
-    match build.run_checks(&|| context.stop.is_cancelled()) {
+    match build.run_checks(&context.stop) {
         Ok(checks) => print_checks(context, &build.manifest.id, &checks),
         Err(VerifyError::Stopped) => print_not_verified(context, id, context.stop_code(), "stopped"),
         Err(error @ (VerifyError::ChecksFailed { .. } | VerifyError::Shortage(_))) => {

@@ -9,13 +9,13 @@ use std::future;
 use futures_util::future::join_all;
 use tokio::sync::watch;
 use tokio::time::sleep;
-use tokio_util::sync::CancellationToken;
 
 use super::{LiveConfig, current};
 use crate::adapters::builds::{Build, Builds};
 use crate::adapters::deliver;
 use crate::cli::announcing;
 use crate::config::AnnounceSettings;
+use crate::domain::stop::Stop;
 
 /// Says that a pass has ended, after which another build may be served or other settings in force.
 #[derive(Clone, Debug)]
@@ -36,18 +36,13 @@ impl PassNotifier {
 }
 
 /// Tells every target that the settings in force name, until `stop`.
-pub(super) async fn run_deliveries(
-    in_force: LiveConfig,
-    builds: Builds,
-    heard: PassNotices,
-    stop: CancellationToken,
-) {
-    while !stop.is_cancelled() {
+pub(super) async fn run_deliveries(in_force: LiveConfig, builds: Builds, heard: PassNotices, stop: Stop) {
+    while !stop.is_requested() {
         let targets = current(&in_force).announce.clone();
         announcing::retain_targets(&targets, &builds);
         let tell_all = async {
             join_all(targets.iter().map(|target| run_target(target, &builds, heard.clone(), &stop))).await;
-            stop.cancelled().await;
+            stop.requested().await;
         };
         tokio::select! {
             () = tell_all => {}
@@ -65,14 +60,9 @@ async fn targets_changed(in_force: &LiveConfig, targets: &[AnnounceSettings], mu
 }
 
 /// Tells one target, again and again until it knows or a newer build takes the place of the one it was told of.
-async fn run_target(
-    target: &AnnounceSettings,
-    builds: &Builds,
-    mut heard: PassNotices,
-    stop: &CancellationToken,
-) {
+async fn run_target(target: &AnnounceSettings, builds: &Builds, mut heard: PassNotices, stop: &Stop) {
     let mut failures = 0;
-    while !stop.is_cancelled() {
+    while !stop.is_requested() {
         heard.mark_unchanged();
         let served = builds.served();
         let build = served.build();
@@ -86,14 +76,14 @@ async fn run_target(
         if told {
             failures = 0;
             tokio::select! {
-                () = stop.cancelled() => {}
+                () = stop.requested() => {}
                 () = next(&mut heard) => {}
             }
             continue;
         }
         failures += 1;
         tokio::select! {
-            () = stop.cancelled() => {}
+            () = stop.requested() => {}
             () = another_build(builds, build, heard.clone()) => failures = 0,
             () = sleep(deliver::wait_after(failures)) => {}
         }

@@ -14,8 +14,6 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use tokio_util::sync::CancellationToken;
-
 use crate::adapters::builds::state;
 use crate::adapters::builds::{Builds, Layout, Served, error_chain, lock, promote, sweep};
 use crate::adapters::embed::SentLog;
@@ -26,6 +24,7 @@ use crate::config::{self as settings, Config};
 use crate::domain::file_stamp::FileStamp;
 use crate::domain::pass::{Built, PassOutcome, PassReport, PassRequest};
 use crate::domain::record::Space;
+use crate::domain::stop::Stop;
 use crate::flows::agent::{self, AgentWorld, ExitReason, MarkerStore, PassFn, SweepFn};
 use crate::flows::reconcile::{Done, ExitKind, Outcome, PassContext, PassError, PassOptions, reconcile};
 use deliveries::PassNotifier;
@@ -57,7 +56,7 @@ pub(crate) fn run(context: Context, flag: Option<&Path>, handlers: Handlers) -> 
     };
     let in_force: LiveConfig = Arc::new(RwLock::new(Arc::new(config)));
     let ended = runtime.block_on(run_agent(&in_force, space, &builds, flag, handlers, &stop));
-    stop.cancel();
+    stop.request();
     match ended {
         Ok(ExitReason::Stopped) => runtime.shutdown_timeout(FINAL_WRITE_TIMEOUT),
         Ok(ExitReason::StopTimedOut) => runtime.shutdown_background(),
@@ -76,7 +75,7 @@ async fn run_agent(
     builds: &Builds,
     flag: Option<&Path>,
     handlers: Handlers,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> io::Result<ExitReason> {
     let config = current(in_force);
     let (watch, hints) = Watch::start(WatchSpec::new(&config.source.database, &config.trigger))?;
@@ -141,7 +140,7 @@ fn lock_agent(layout: &Layout) -> Result<lock::PassLock, (u8, String)> {
 fn pass(in_force: LiveConfig, space: Space, news: PassNotifier, vitals: Arc<Liveness>) -> PassFn {
     let runtime = tokio::runtime::Handle::current();
     let sent = SentLog::default();
-    Arc::new(move |request: PassRequest, stop: CancellationToken| {
+    Arc::new(move |request: PassRequest, stop: Stop| {
         let config = current(&in_force);
         let told = progress_log::ProgressLog::default();
         let life = Arc::clone(&vitals);
@@ -151,8 +150,7 @@ fn pass(in_force: LiveConfig, space: Space, news: PassNotifier, vitals: Arc<Live
             embedder: &|| embedder(&config),
             sent: sent.clone(),
             runtime: runtime.clone(),
-            stop,
-            tick: Arc::new(move || life.tick()),
+            stop: stop.reporting_to(move || life.tick()),
             progress: &|now| {
                 told.update(now);
                 vitals.update(now);

@@ -8,7 +8,6 @@ use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
-use tokio_util::sync::CancellationToken;
 
 use super::clock;
 use crate::adapters::builds::state::{self, AgentStatus, LastPass};
@@ -16,6 +15,7 @@ use crate::adapters::builds::{Layout, error_chain};
 use crate::adapters::watch::CurrentBackend;
 use crate::decide::agent_state::AgentState;
 use crate::domain::pass::PassOutcome;
+use crate::domain::stop::Stop;
 use crate::flows::agent::AgentEvent;
 
 /// Keeps the agent's note.
@@ -27,7 +27,7 @@ pub(super) struct StatusFile {
 
 impl StatusFile {
     /// Begins with what the agent before left: a failure is one until a pass has ended better.
-    pub(super) fn open(layout: &Layout, way: CurrentBackend, stop: CancellationToken) -> Self {
+    pub(super) fn open(layout: &Layout, way: CurrentBackend, stop: Stop) -> Self {
         let (mut note, damaged): (AgentStatus, _) = state::load(&state::path(layout, "agent"));
         if let Some(words) = damaged {
             tracing::warn!("{words}");
@@ -40,7 +40,7 @@ impl StatusFile {
         tokio::spawn(async move {
             // A trouble that lasts is said once: the note is tried again at each piece of news.
             let mut said = None;
-            while stop.run_until_cancelled(newest.changed()).await.is_some_and(|changed| changed.is_ok()) {
+            while stop.run_until_requested(newest.changed()).await.is_some_and(|changed| changed.is_ok()) {
                 let note = newest.borrow_and_update().clone();
                 let layout = layout.clone();
                 let save = move || state::save_note(&layout, "agent", &note);

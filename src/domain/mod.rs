@@ -12,4 +12,5 @@ pub mod pass;
 pub mod python_json;
 pub mod record;
 pub mod sqlite_uri;
+pub mod stop;
 pub mod text;

@@ -24,6 +24,7 @@ use super::{Build, Builds, BuildsError, Served, error_chain};
 use crate::domain::manifest::{
     Counts, FileFact, Files, MANIFEST_FORMAT, Manifest, SourceFacts, Took, hashes_header,
 };
+use crate::domain::stop::Stop;
 
 /// What stood under the public names.
 #[derive(Debug)]
@@ -82,9 +83,9 @@ pub fn adopt(
     served: &Served,
     sequence: u64,
     now: Timestamp,
-    stop: &dyn Fn() -> bool,
+    stop: &Stop,
 ) -> Result<Adoption, AdoptError> {
-    let go_on = || if stop() { Err(AdoptError::Stopped) } else { Ok(()) };
+    let go_on = || if stop.check().is_err() { Err(AdoptError::Stopped) } else { Ok(()) };
     let names = builds.layout.public();
     let mut plain = Vec::new();
     for (link, target, name) in &names {
@@ -262,9 +263,8 @@ fn read_through(path: &Path, each: &mut dyn FnMut(&[u8]), go_on: GoOn<'_>) -> Re
 
 #[cfg(test)]
 mod tests {
-    use std::cell::Cell;
-
     use super::*;
+    use crate::domain::stop::stop_at_check;
 
     #[test]
     fn an_adoption_that_is_stopped_at_any_chunk_leaves_both_names_as_they_were_found() {
@@ -276,12 +276,11 @@ mod tests {
             }
             let builds = Builds::at(&names[0], &names[1]).unwrap();
             let _lock = builds.lock().unwrap().unwrap();
-            let asked = Cell::new(0);
-            let stop = || asked.replace(asked.get() + 1) == pieces;
+            let stop = stop_at_check(pieces + 1);
 
             let adopted = adopt(&builds, &builds.served(), 1, Timestamp::UNIX_EPOCH, &stop);
 
-            if asked.get() <= pieces {
+            if !stop.is_requested() {
                 assert!(matches!(adopted, Ok(Adoption::Adopted { .. })), "{pieces}: {adopted:?}");
                 assert!(pieces > 3, "it was hardly ever asked");
                 return;

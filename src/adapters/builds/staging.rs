@@ -19,6 +19,7 @@ use super::{Build, Builds, BuildsError, DiskError, STAGING};
 use crate::decide::plan::VectorOrigin;
 use crate::domain::manifest::{FileFact, Files, RowHashes, hashes_header, row_bytes};
 use crate::domain::record::TextHash;
+use crate::domain::stop::{Stop, Stopped};
 
 /// The ending of an adopted build's id.
 pub const ADOPTED: &str = "-adopted";
@@ -196,15 +197,15 @@ impl Drafted {
     /// # Errors
     ///
     /// Whatever reading or writing meets; [`io::ErrorKind::Interrupted`] is never
-    /// among them: a stop is the error that `stop` gives.
-    pub fn seal<E: From<BuildsError>>(
+    /// among them: a stop is [`Stopped`].
+    pub fn seal<E: From<BuildsError> + From<Stopped>>(
         self,
         rows: &[RowHashes],
         origins: &[VectorOrigin],
         dimension: usize,
         sources: &[&Build],
         cached: &mut ReadVector<'_, E>,
-        stop: &mut dyn FnMut() -> Result<(), E>,
+        stop: &Stop,
     ) -> Result<Sealed, E> {
         assert_eq!(rows.len(), origins.len(), "an origin for every row");
         let staging = self.staging;
@@ -234,14 +235,14 @@ pub struct Sealed {
     pub dimension: usize,
 }
 
-fn write_index<E: From<BuildsError>>(
+fn write_index<E: From<BuildsError> + From<Stopped>>(
     staging: &Staging,
     rows: &[RowHashes],
     origins: &[VectorOrigin],
     dimension: usize,
     sources: &[&Build],
     cached: &mut ReadVector<'_, E>,
-    stop: &mut dyn FnMut() -> Result<(), E>,
+    stop: &Stop,
 ) -> Result<FileFact, E> {
     let path = staging.path(INDEX);
     let header = faiss_header(&path, rows.len() as u64, dimension)?;
@@ -255,7 +256,7 @@ fn write_index<E: From<BuildsError>>(
     let mut vector = vec![0.0; dimension];
     let mut next = 0;
     while next < rows.len() {
-        stop()?;
+        stop.check()?;
         let run = run_length(&origins[next..], at_most);
         piece.clear();
         match origins[next] {

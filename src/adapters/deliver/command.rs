@@ -6,6 +6,7 @@
 //! its environment is made of the few names in [`PASSED_VARIABLES`] and of the build's
 //! own two.
 
+use crate::domain::stop::Stop;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
@@ -16,7 +17,6 @@ use rustix::process::{Pid, Signal};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
 use tokio::process::Command;
-use tokio_util::sync::CancellationToken;
 
 use super::{AnnounceError, BuildNotice, MAX_OUTPUT_BYTES, tail};
 
@@ -42,10 +42,10 @@ pub(super) async fn run(
     argv: &[String],
     limit: Duration,
     news: &BuildNotice<'_>,
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> Result<String, AnnounceError> {
     let program = argv.first().map_or("", String::as_str).to_owned();
-    if stop.is_cancelled() {
+    if stop.is_requested() {
         return Err(AnnounceError::Stopped { target: program });
     }
     let (mut child, group, mut output) =
@@ -54,7 +54,7 @@ pub(super) async fn run(
     let ended = tokio::select! {
         biased;
         status = output.read_until_exit(&mut child) => CommandEnd::Exited(status),
-        () = stop.cancelled() => CommandEnd::Stopped,
+        () = stop.requested() => CommandEnd::Stopped,
         () = tokio::time::sleep(limit) => CommandEnd::Overran,
     };
     match ended {

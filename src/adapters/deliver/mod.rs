@@ -17,10 +17,10 @@ use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 use serde_json::Value;
-use tokio_util::sync::CancellationToken;
 
 use crate::adapters::http::{HeaderField, HeaderText, Http, HttpError, Reply};
 use crate::config::{self, AnnounceMethod, AnnounceSettings, ConfigError};
+use crate::domain::stop::Stop;
 pub use command::{KILL_GRACE, PASSED_VARIABLES};
 
 /// The news: which build is served now.
@@ -155,7 +155,7 @@ pub async fn announce(
     target: &AnnounceSettings,
     news: &BuildNotice<'_>,
     http: &Http,
-    stop: &CancellationToken,
+    stop: &Stop,
     replaced: impl Future<Output = ()>,
 ) -> Result<String, AnnounceError> {
     let said = match &target.method {
@@ -177,12 +177,12 @@ pub async fn announce(
 }
 
 async fn unless_stopped(
-    stop: &CancellationToken,
+    stop: &Stop,
     url: &str,
     work: impl Future<Output = Result<(), AnnounceError>>,
 ) -> Result<(), AnnounceError> {
     let stopped = || Err(AnnounceError::Stopped { target: shown(url) });
-    stop.run_until_cancelled(work).await.unwrap_or_else(stopped)
+    stop.run_until_requested(work).await.unwrap_or_else(stopped)
 }
 
 // --- requests ---------------------------------------------------------------

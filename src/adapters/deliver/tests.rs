@@ -40,13 +40,10 @@ fn post(address: SocketAddr) -> AnnounceSettings {
 }
 
 async fn announce_to(target: &AnnounceSettings) -> Result<String, AnnounceError> {
-    announce_until(target, &CancellationToken::new()).await
+    announce_until(target, &Stop::new()).await
 }
 
-async fn announce_until(
-    target: &AnnounceSettings,
-    stop: &CancellationToken,
-) -> Result<String, AnnounceError> {
+async fn announce_until(target: &AnnounceSettings, stop: &Stop) -> Result<String, AnnounceError> {
     let summary = json!({ "id": BUILD, "records": 3 });
     let news = BuildNotice { build: BUILD, directory: Path::new("/data/builds/x"), summary: &summary };
     let http = Http::new().unwrap();
@@ -250,11 +247,11 @@ async fn a_build_that_never_shows_is_an_error_with_the_last_thing_found() {
 async fn a_stop_ends_a_confirmation_at_once() {
     let (address, mut seen) = api(&[("200 OK", "old")]).await;
     let target = AnnounceSettings { confirm: Some(format!("http://{address}/health")), ..shell("") };
-    let stop = CancellationToken::new();
+    let stop = Stop::new();
 
     let (told, ()) = tokio::join!(announce_until(&target, &stop), async {
         seen.recv().await.unwrap();
-        stop.cancel();
+        stop.request();
     });
 
     let error = told.unwrap_err().to_string();
@@ -267,7 +264,7 @@ async fn no_target_is_waited_for_to_confirm_a_build_that_was_replaced() {
     let target = AnnounceSettings { confirm: Some(format!("http://{address}/health")), ..shell("echo told") };
     let summary = json!({});
     let news = BuildNotice { build: BUILD, directory: Path::new("/data/builds/x"), summary: &summary };
-    let (http, stop) = (Http::new().unwrap(), CancellationToken::new());
+    let (http, stop) = (Http::new().unwrap(), Stop::new());
     let replaced = async {
         seen.recv().await.unwrap();
     };
@@ -367,11 +364,11 @@ async fn a_command_that_overruns_is_killed_with_all_it_started() {
 #[tokio::test]
 async fn a_stop_kills_a_command_with_all_it_started() {
     let (_directory, file, target) = with_sleeper("wait");
-    let stop = CancellationToken::new();
+    let stop = Stop::new();
 
     let (told, ()) = tokio::join!(announce_until(&target, &stop), async {
         until("the command begins", || file.exists()).await;
-        stop.cancel();
+        stop.request();
     });
 
     assert!(matches!(told, Err(AnnounceError::Stopped { .. })), "{told:?}");
@@ -406,8 +403,8 @@ async fn a_command_is_done_when_it_ends_whatever_it_leaves_in_the_background() {
 async fn nothing_is_started_once_we_are_stopping() {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("ran");
-    let stop = CancellationToken::new();
-    stop.cancel();
+    let stop = Stop::new();
+    stop.request();
 
     let told = announce_until(&shell(&format!("touch {}", file.display())), &stop).await;
 

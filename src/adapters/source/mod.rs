@@ -28,7 +28,7 @@
 
 use std::fs::File;
 use std::path::{Path, PathBuf};
-use std::sync::{Arc, Mutex};
+use std::sync::Mutex;
 use std::time::{Duration, Instant};
 
 use rusqlite::types::ValueRef;
@@ -36,6 +36,7 @@ use rusqlite::{Connection, ErrorCode, OpenFlags, Statement};
 
 use crate::domain::record::{COLUMNS, RawValue, ScanHash, Space, column};
 use crate::domain::sqlite_uri::uri;
+use crate::domain::stop::Stop;
 pub use error::SourceError;
 use header::{DatabaseHeader, FileIdentity};
 use quiescence::is_quiescent;
@@ -59,9 +60,6 @@ pub const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 const OPEN_WRITER_WAIT: Duration = Duration::from_millis(500);
 /// How long one attempt waits, between which a stop is heard.
 const LOCK_POLL: Duration = Duration::from_millis(200);
-/// Asked within one long step of SQLite whether to break it off.
-pub type Interrupt = Arc<dyn Fn() -> bool + Send + Sync>;
-
 /// SQLite's own instructions between two such questions: some milliseconds.
 const STEPS_PER_CHECK: i32 = 100_000;
 /// Rows between two questions whether to stop.
@@ -84,8 +82,7 @@ pub struct Scan {
 pub struct Look<'s> {
     path: PathBuf,
     table: Table,
-    stop: &'s dyn Fn() -> bool,
-    interrupt: Interrupt,
+    stop: &'s Stop,
     _scan_lock: std::sync::MutexGuard<'static, ()>,
 }
 
@@ -143,16 +140,12 @@ impl<'s> Look<'s> {
     /// # Errors
     ///
     /// [`SourceError`]: each state of the file has its own.
-    pub fn open(
-        database: &Path,
-        stop: &'s dyn Fn() -> bool,
-        interrupt: Interrupt,
-    ) -> Result<Self, SourceError> {
+    pub fn open(database: &Path, stop: &'s Stop) -> Result<Self, SourceError> {
         // A poisoned lock means only that another look panicked; it holds no data.
         let alone = SCAN_LOCK.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         let path = resolve(database)?;
-        let table = begin(&path, LockPolicy::IfNeeded, stop, &interrupt)?;
-        Ok(Self { path, table, stop, interrupt, _scan_lock: alone })
+        let table = begin(&path, LockPolicy::IfNeeded, stop)?;
+        Ok(Self { path, table, stop, _scan_lock: alone })
     }
 
     /// One scan of the raw values.
@@ -209,7 +202,7 @@ impl<'s> Look<'s> {
     fn begin_again(&mut self, locks: LockPolicy) -> Result<(), SourceError> {
         // Closed before it is opened again.
         self.table = Table::Closed(None);
-        self.table = begin(&self.path, locks, self.stop, &self.interrupt)?;
+        self.table = begin(&self.path, locks, self.stop)?;
         Ok(())
     }
 
@@ -255,7 +248,7 @@ impl<'s> Look<'s> {
     ) -> Result<u64, E> {
         let mut count = 0;
         let mut counted = |raw: &[RawValue<'_>; 14]| {
-            if count % ROWS_PER_CHECK == 0 && (self.stop)() {
+            if count % ROWS_PER_CHECK == 0 && self.stop.check().is_err() {
                 return Err(SourceError::Stopped.into());
             }
             count += 1;
@@ -355,24 +348,22 @@ fn resolve(database: &Path) -> Result<PathBuf, SourceError> {
     clippy::disallowed_methods,
     reason = "bounded by MOST_WAIT, and a stop is heard between two attempts"
 )]
-fn begin(
-    path: &Path,
-    locks: LockPolicy,
-    stop: &dyn Fn() -> bool,
-    interrupt: &Interrupt,
-) -> Result<Table, SourceError> {
+fn begin(path: &Path, locks: LockPolicy, stop: &Stop) -> Result<Table, SourceError> {
     let (patience, deadline) = (Instant::now() + OPEN_WRITER_WAIT, Instant::now() + LOCK_TIMEOUT);
     loop {
         match open_transaction(path, locks, Instant::now() < patience) {
             Ok((mut connection, unlocked)) => {
-                let interrupt = Arc::clone(interrupt);
-                connection.progress_handler(STEPS_PER_CHECK, Some(move || interrupt())).map_err(|error| {
-                    SourceError::Sqlite { path: path.to_owned(), found: error.to_string() }
-                })?;
+                let interrupt = stop.clone();
+                connection
+                    .progress_handler(STEPS_PER_CHECK, Some(move || interrupt.check().is_err()))
+                    .map_err(|error| SourceError::Sqlite {
+                        path: path.to_owned(),
+                        found: error.to_string(),
+                    })?;
                 return Ok(Table::Open(connection, unlocked));
             }
             Err(SqliteFailure::Wait(last)) if Instant::now() >= deadline => return Err(last),
-            Err(SqliteFailure::Wait(_)) if stop() => return Err(SourceError::Stopped),
+            Err(SqliteFailure::Wait(_)) if stop.check().is_err() => return Err(SourceError::Stopped),
             Err(SqliteFailure::Wait(_)) => std::thread::sleep(Duration::from_millis(20)),
             Err(SqliteFailure::Final(error)) => return Err(error),
         }
@@ -529,7 +520,7 @@ mod tests {
     fn a_commit_waits_for_the_copy_of_the_rows_and_not_for_what_is_made_of_them() {
         let folder = tempfile::tempdir().unwrap();
         let (path, writer) = tagged_rows(folder.path(), 1000);
-        let mut look = Look::open(&path, &|| false, Arc::new(|| false)).unwrap();
+        let mut look = Look::open(&path, no_stop()).unwrap();
         assert!(writer.execute("DELETE FROM experts WHERE id = 1", []).is_err(), "the look holds a lock");
 
         let scan = look.scan(&space()).unwrap();
@@ -540,11 +531,15 @@ mod tests {
         look.finish().unwrap();
     }
 
+    fn no_stop() -> &'static Stop {
+        Box::leak(Box::default())
+    }
+
     /// A look at a file that has been at rest for long enough.
     fn open_quiescent(path: &Path) -> Look<'static> {
         let deadline = Instant::now() + Duration::from_secs(10);
         loop {
-            let look = Look::open(path, &|| false, Arc::new(|| false)).unwrap();
+            let look = Look::open(path, no_stop()).unwrap();
             if look.table.is_quiescent() {
                 return look;
             }
@@ -606,7 +601,11 @@ mod tests {
         database.execute(untagged, []).unwrap();
         drop(database);
         let rows = |stopped: bool| {
-            let look = Look::open(&path, &|| false, Arc::new(move || stopped)).unwrap();
+            let stop = Stop::new();
+            if stopped {
+                stop.request();
+            }
+            let look = Look::open(&path, &stop).unwrap();
             look.rows(&mut |_| Ok::<_, SourceError>(()))
         };
 
@@ -619,7 +618,7 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("experts.db");
         Connection::open(&path).unwrap().execute_batch(include_str!("../../../data/schema.sql")).unwrap();
-        let look = || Look::open(&path, &|| false, Arc::new(|| false)).map(drop);
+        let look = || Look::open(&path, no_stop()).map(drop);
         for suffix in ["-wal", "-shm", "-journal"] {
             let other = sibling(&path, suffix);
             let mode = rustix::fs::Mode::from_raw_mode(0o600);

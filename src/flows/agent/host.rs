@@ -8,18 +8,17 @@ use std::io;
 use std::path::Path;
 use std::sync::Arc;
 
-use tokio_util::sync::CancellationToken;
-
 use super::observer::Observer;
 use crate::adapters::watch::{FileStamps, Hints};
 use crate::config;
 use crate::domain::file_stamp::FileStamp;
 use crate::domain::pass::{PassReport, PassRequest};
+use crate::domain::stop::Stop;
 
 /// Any error, for words alone.
 pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
 /// Runs one pass to its end, looking at the token between its steps.
-pub type PassFn = Arc<dyn Fn(PassRequest, CancellationToken) -> PassReport + Send + Sync>;
+pub type PassFn = Arc<dyn Fn(PassRequest, Stop) -> PassReport + Send + Sync>;
 /// Removes stale staging, unless another process is at work there.
 pub type SweepFn = Arc<dyn Fn() -> Result<(), BoxError> + Send + Sync>;
 /// What `stat` says now of source, links and the marker at the given path.

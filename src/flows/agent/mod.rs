@@ -18,7 +18,6 @@ use std::time::Duration;
 use futures_util::stream::{self, Stream, StreamExt};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
-use tokio_util::sync::CancellationToken;
 
 use crate::adapters::signals::Signal;
 use crate::adapters::watch::{FileStamps, Hints};
@@ -27,6 +26,7 @@ use crate::decide::agent_state::{self, Action, AgentState, Event};
 use crate::decide::debounce::{Hint, Timing, after};
 use crate::domain::file_stamp::FileStamp;
 use crate::domain::pass::{Cure, PassOutcome, PassReport, PassRequest};
+use crate::domain::stop::Stop;
 
 pub use host::{AgentWorld, BoxError, ExitReason, MarkerStore, PassFn, ReloadFn, SightFn, SweepFn};
 pub use observer::{AgentEvent, LogObserver, Observer};
@@ -130,7 +130,7 @@ struct Agent {
 struct RunningPass {
     request: PassRequest,
     started: Instant,
-    cancel: CancellationToken,
+    cancel: Stop,
     thread: JoinHandle<PassReport>,
 }
 
@@ -206,7 +206,7 @@ impl Agent {
             self.marker_pending = sighting.marker;
         }
         self.last_stat = Some(sighting);
-        let (pass, cancel, began) = (Arc::clone(&self.pass), CancellationToken::new(), Instant::now());
+        let (pass, cancel, began) = (Arc::clone(&self.pass), Stop::new(), Instant::now());
         self.last_scan = began;
         self.observer.report(&AgentEvent::PassStarted { request });
         let token = cancel.clone();
@@ -297,7 +297,7 @@ impl Agent {
         let told = Instant::now();
         self.observer.report(&AgentEvent::Stopping);
         if let Some(running) = &mut self.running {
-            running.cancel.cancel();
+            running.cancel.request();
             let Ok(report) = timeout_at(told + PASS_STOP_LIMIT, &mut running.thread).await else {
                 // No sweep either: it would remove what the pass still writes.
                 self.observer.report(&AgentEvent::StopTimedOut);

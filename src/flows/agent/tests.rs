@@ -57,7 +57,7 @@ impl HarnessState {
 /// A pass that waits for the test to end it.
 struct TestPass {
     request: PassRequest,
-    cancel: CancellationToken,
+    cancel: Stop,
     end: blocking::Sender<PassOutcome>,
 }
 
@@ -467,7 +467,7 @@ async fn sigterm_cancels_the_pass_waits_for_it_sweeps_and_exits() {
     let (_, pass) = world.pass().await;
     world.touch(2);
     world.raise(Signal::Terminate);
-    pass.cancel.cancelled().await;
+    pass.cancel.requested().await;
     assert_eq!(world.sweeps(), 1, "not while the pass runs");
     pass.end(PassOutcome::Stopped);
     assert_eq!(world.agent.await.unwrap(), ExitReason::Stopped);
@@ -493,7 +493,7 @@ async fn pass_that_ends_as_the_agent_stops_still_saves_its_marker() {
     world.touch(2);
     let (_, pass) = world.pass().await;
     world.raise(Signal::Terminate);
-    pass.cancel.cancelled().await;
+    pass.cancel.requested().await;
     pass.end(PROMOTED);
     assert_eq!(world.agent.await.unwrap(), ExitReason::Stopped);
     assert_eq!(*world.shared.saved.lock().unwrap(), stamp(2));
@@ -504,7 +504,7 @@ async fn pass_that_does_not_end_in_time_is_not_swept() {
     let mut world = AgentHarness::new(settings(true, true));
     let (_, pass) = world.pass().await;
     world.raise(Signal::Terminate);
-    pass.cancel.cancelled().await;
+    pass.cancel.requested().await;
     tokio::time::advance(Duration::from_millis(4400)).await;
     tokio::task::yield_now().await;
     assert!(!world.agent.is_finished());

@@ -16,6 +16,7 @@ use crate::adapters::embed::{EmbedError, EmbedFailure, EmbedRetry};
 use crate::adapters::source::SourceError;
 use crate::decide::guard::{Refusal, UnfitRows};
 use crate::domain::pass::Cure;
+use crate::domain::stop::Stopped;
 
 /// Why a pass failed. What was served before is served still, unless the words say otherwise.
 #[derive(Debug, Error)]
@@ -192,6 +193,12 @@ impl PassError {
             words
         };
         Self::Embed { message: words, retry: error.retry(), settings, texts, requests }
+    }
+}
+
+impl From<Stopped> for PassError {
+    fn from(_: Stopped) -> Self {
+        Self::Stopped
     }
 }
 

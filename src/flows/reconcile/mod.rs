@@ -19,8 +19,8 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
+use crate::domain::stop::Stop;
 use jiff::Timestamp;
-use tokio_util::sync::CancellationToken;
 
 pub use error::{ExitKind, PassError};
 pub use preview::{Preview, preview};
@@ -31,7 +31,7 @@ use crate::adapters::builds::state::{EquivalentScan, History, Hold};
 use crate::adapters::builds::verify::Verified;
 use crate::adapters::builds::{Builds, index, promote, sweep};
 use crate::adapters::embed::{self, Embedder};
-use crate::adapters::source::{Interrupt, Look, Scan};
+use crate::adapters::source::{Look, Scan};
 use crate::config::Config;
 use crate::decide::guard;
 use crate::domain::manifest::{Counts, MANIFEST_FORMAT, Manifest, SourceFacts, Took};
@@ -52,37 +52,12 @@ pub struct PassContext<'a> {
     pub sent: embed::SentLog,
     /// Where requests run.
     pub runtime: tokio::runtime::Handle,
-    /// Cancelled when the pass should end.
-    pub stop: CancellationToken,
-    /// Told of every small step, so that a pass that hangs can be told from one that works.
-    pub tick: Arc<dyn Fn() + Send + Sync>,
+    /// Ends the pass, and takes its signs of life.
+    pub stop: Stop,
     /// Told what goes on.
     pub progress: &'a (dyn Fn(PassProgress<'_>) + Sync),
     /// The time of day, for names and people; nothing is decided by it but the age of old builds.
     pub clock: fn() -> Timestamp,
-}
-
-impl PassContext<'_> {
-    /// [`PassContext::stops`] for a place that outlives the borrow: SQLite asks it within one long step.
-    fn interrupt(&self) -> Interrupt {
-        Arc::new(self.stopper())
-    }
-
-    /// [`PassContext::stops`] for several threads.
-    pub fn stopper(&self) -> impl Fn() -> bool + Send + Sync + use<> {
-        let (stop, tick) = (self.stop.clone(), Arc::clone(&self.tick));
-        move || {
-            tick();
-            stop.is_cancelled()
-        }
-    }
-
-    /// Whether the pass should end. Asked between all small steps, each of which is a sign of life.
-    #[must_use]
-    pub fn stops(&self) -> bool {
-        (self.tick)();
-        self.stop.is_cancelled()
-    }
 }
 
 /// What was asked of a pass.
@@ -263,9 +238,8 @@ impl<'w> Pass<'w> {
 
     fn run(&mut self) -> Result<Done, PassError> {
         loop {
-            let stop = || self.context.stops();
             self.enter(Stage::Scan);
-            let mut look = Look::open(&self.context.config.source.database, &stop, self.context.interrupt())?;
+            let mut look = Look::open(&self.context.config.source.database, &self.context.stop)?;
             let scan = look.scan(&self.context.space)?;
             if self.is_known(&scan) {
                 look.finish()?;
@@ -346,14 +320,14 @@ impl<'w> Pass<'w> {
         mut held: VectorSources,
         bought: &CachedTexts,
     ) -> Result<Done, PassError> {
-        let stop = self.context.stopper();
+        let stop = &self.context.stop;
         self.enter(Stage::Index);
         let sealed = held.seal(self.context, drafted, survey)?;
         self.took.index += self.lap();
 
         self.enter(Stage::Verify);
-        let verified = sealed.verify(&stop)?;
-        if stop() {
+        let verified = sealed.verify(stop)?;
+        if stop.check().is_err() {
             return Err(PassError::Stopped);
         }
         self.took.verify += self.lap();

@@ -9,7 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
 use std::thread::JoinHandle;
 
-use tokio_util::sync::{CancellationToken, DropGuard};
+use tokio_util::sync::DropGuard;
 
 use super::read_table::TableSummary;
 use super::{PassContext, PassError, PassProgress};
@@ -113,7 +113,7 @@ impl Prepared {
     /// Proves the served files in full; damaged ones are to be replaced.
     pub(super) fn verify_served(&mut self, world: &PassContext<'_>) -> Result<(), PassError> {
         let Some(build) = self.served.build() else { return Ok(()) };
-        let checks = build.run_checks(&world.stopper())?;
+        let checks = build.run_checks(&world.stop)?;
         if checks.iter().all(|check| check.ok) || build.manifest.adopted {
             return Ok(());
         }
@@ -196,7 +196,7 @@ pub(super) fn adopt_existing(
 ) -> Result<Adoption, PassError> {
     let now = (world.clock)();
     let warn = |words: &str| (world.progress)(PassProgress::Warning(words));
-    let adoption = adopt::adopt(builds, served, sequence, now, &|| world.stops())?;
+    let adoption = adopt::adopt(builds, served, sequence, now, &world.stop)?;
     if let Adoption::Adopted { build, mismatch } = &adoption {
         warn(&format!("adopted the files of ingest.py as build {}", build.manifest.id));
         if let Some(mismatch) = mismatch {
@@ -270,12 +270,11 @@ impl VectorSources {
         if build.manifest.files.index.bytes < MIN_BYTES_FOR_THREAD {
             return None;
         }
-        let (world_stops, given_up) = (world.stopper(), CancellationToken::new());
-        let drop = given_up.clone().drop_guard();
-        let proof = move || build.index_matches_manifest(&|| world_stops() || given_up.is_cancelled());
+        let (stop, cancel) = world.stop.child();
+        let proof = move || build.index_matches_manifest(&stop);
         // Where no thread can be had it is proven when its turn comes.
         let thread = std::thread::Builder::new().name("prove".to_owned()).spawn(proof).ok()?;
-        Some(EarlyIndexCheck { thread, _cancel_on_drop: drop })
+        Some(EarlyIndexCheck { thread, _cancel_on_drop: cancel })
     }
 
     /// Proves the indexes that a plan takes vectors from; gives the id of one that is damaged.
@@ -290,7 +289,7 @@ impl VectorSources {
             let build = &self.builds[usize::from(build)].build;
             let whole = match proof {
                 Some(proof) => proof.join(),
-                None => build.index_matches_manifest(&world.stopper()),
+                None => build.index_matches_manifest(&world.stop),
             };
             if !whole? {
                 return Ok(Some(build.manifest.id.clone()));
@@ -325,7 +324,7 @@ impl VectorSources {
             world.space.dimension,
             &sources,
             &mut |text, out| Ok(cache.vector(text, out)?),
-            &mut || if world.stops() { Err(PassError::Stopped) } else { Ok(()) },
+            &world.stop,
         )
     }
 

@@ -62,8 +62,7 @@ pub struct Preview {
 pub fn preview(world: &PassContext<'_>, job: &PassOptions) -> Result<Preview, PassError> {
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     let served = builds.served();
-    let stop = || world.stops();
-    let mut look = Look::open(&world.config.source.database, &stop, world.interrupt())?;
+    let mut look = Look::open(&world.config.source.database, &world.stop)?;
     let scan = look.scan(&world.space)?;
     let (state, _) = History::load(&builds.layout)?;
     let (hold, _) = Hold::load(&builds.layout)?;

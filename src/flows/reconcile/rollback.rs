@@ -72,7 +72,7 @@ fn switch_back(
         (None, None) => return Err(PassError::NothingBefore { served: "the present".to_owned() }),
     };
     let target = builds.build(&to)?;
-    let checks = target.run_checks(&world.stopper())?;
+    let checks = target.run_checks(&world.stop)?;
     if checks.iter().any(|check| !check.ok) {
         return Err(PassError::DamagedTarget { id: to, message: failed(&checks) });
     }

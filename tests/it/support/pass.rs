@@ -15,12 +15,12 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use reindexd::adapters::embed::{Embedder, Failure, FailureKind, SentLog, Task};
 use reindexd::config::{self, Config, Inputs};
+use reindexd::domain::stop::Stop;
 use reindexd::flows::reconcile::{
     self, Done, PassContext, PassError, PassOptions, PassProgress, Rollback, RollbackReport,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
-use tokio_util::sync::CancellationToken;
 
 use super::SOON;
 use super::provider::vector;
@@ -147,8 +147,7 @@ impl PassHarness {
             embedder: &|| Ok(Arc::clone(&seller)),
             sent: SentLog::default(),
             runtime: self.runtime.handle().clone(),
-            stop: CancellationToken::new(),
-            tick: Arc::new(|| {}),
+            stop: Stop::new(),
             progress: &hear,
             clock: || Timestamp::from_second(now()).unwrap(),
         })

@@ -249,7 +249,12 @@ impl Checker {
         }
         let [index, metadata] = self.names.map(|name| root.join(name));
         let builds = Builds::at(&index, &metadata).unwrap();
-        let checks = builds.served().build().ok_or("nothing is served")?.run_checks(&|| false).unwrap();
+        let checks = builds
+            .served()
+            .build()
+            .ok_or("nothing is served")?
+            .run_checks(&reindexd::domain::stop::Stop::new())
+            .unwrap();
         let failed = reindexd::adapters::builds::verify::failed(&checks);
         if failed.is_empty() {
             self.check_state(&left, Promise::default()).or_else(|why| rebuilt(&why))

@@ -20,6 +20,7 @@ use super::staging::{Sealed, Staging};
 use super::{Build, MAX_HASHES_BYTES};
 use crate::domain::manifest::{FileFact, Files, parse_hashes};
 use crate::domain::parallel;
+use crate::domain::stop::Stop;
 use counters::UnitLengths;
 use tree_digest::CHUNK_BYTES;
 
@@ -34,9 +35,6 @@ const TIE_TOLERANCE: f32 = 1e-5;
 const SAMPLE_ROWS: u64 = 16;
 /// Bytes that the sample may read in all; a larger index is gone through once.
 const SAMPLE_BYTES: u64 = 256 << 20;
-
-/// Asked between all small steps whether to stop, by every thread that proves.
-pub type Stop<'a> = dyn Fn() -> bool + Sync + 'a;
 
 /// One promise, and whether it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -124,7 +122,7 @@ impl Sealed {
     /// # Errors
     ///
     /// [`VerifyError`]; the staging directory then stays where it is.
-    pub fn verify(self, stop: &Stop<'_>) -> Result<Verified, VerifyError> {
+    pub fn verify(self, stop: &Stop) -> Result<Verified, VerifyError> {
         let expected = Expected {
             files: &self.files,
             rows: self.rows,
@@ -147,7 +145,7 @@ impl Build {
     /// # Errors
     ///
     /// [`VerifyError::Stopped`] and [`VerifyError::Shortage`] only: a damaged build is told by its checks.
-    pub fn run_checks(&self, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
+    pub fn run_checks(&self, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
         let manifest = &self.manifest;
         let expected = Expected {
             files: &manifest.files,
@@ -164,7 +162,7 @@ impl Build {
     /// # Errors
     ///
     /// [`VerifyError::Stopped`] and [`VerifyError::Shortage`].
-    pub fn index_matches_manifest(&self, stop: &Stop<'_>) -> Result<bool, VerifyError> {
+    pub fn index_matches_manifest(&self, stop: &Stop) -> Result<bool, VerifyError> {
         let fact = &self.manifest.files.index;
         let mut hasher = blake3::Hasher::new();
         let read = read_chunks(&self.path(INDEX), fact.bytes, stop, &mut |piece| {
@@ -187,11 +185,7 @@ impl Build {
 /// # Errors
 ///
 /// [`VerifyError::Stopped`] and [`VerifyError::Shortage`].
-pub fn run_checks(
-    directory: &Path,
-    expected: &Expected<'_>,
-    stop: &Stop<'_>,
-) -> Result<Vec<Check>, VerifyError> {
+pub fn run_checks(directory: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
     let index = directory.join(INDEX);
     let mut checks = index_file(&index, expected, stop)?;
     let whole = checks.iter().all(|check| check.ok);
@@ -227,16 +221,11 @@ impl From<DiskError> for ReadError {
 }
 
 /// Hands the bytes of a file of this length on in pieces, from its beginning.
-fn read_chunks(
-    path: &Path,
-    bytes: u64,
-    stop: &Stop<'_>,
-    each: &mut dyn FnMut(&[u8]),
-) -> Result<(), ReadError> {
+fn read_chunks(path: &Path, bytes: u64, stop: &Stop, each: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
     let mut file = disk::open_file_of(path, bytes)?.take(bytes);
     let mut buffer = vec![0; CHUNK_BYTES];
     while file.limit() > 0 {
-        if stop() {
+        if stop.check().is_err() {
             return Err(ReadError::Early(VerifyError::Stopped));
         }
         match file.read(&mut buffer) {
@@ -266,7 +255,7 @@ fn digest<R>(
     Ok(also)
 }
 
-fn index_file(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
+fn index_file(path: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
     let mut checks = Vec::new();
     let fact = &expected.files.index;
     let read = tree_digest::read(path, fact.bytes, stop, &|at| UnitLengths::at(at, expected.dimension));
@@ -282,7 +271,7 @@ fn index_file(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<V
     Ok(checks)
 }
 
-fn metadata_file(path: &Path, expected: &Expected<'_>, stop: &Stop<'_>) -> Result<Vec<Check>, VerifyError> {
+fn metadata_file(path: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
     let mut checks = Vec::new();
     let fact = &expected.files.metadata;
     let (mut hasher, mut counter) = (blake3::Hasher::new(), RecordCounter::default());
@@ -317,11 +306,7 @@ fn hashes_file(path: &Path, expected: &Expected<'_>, checks: &mut Vec<Check>) {
 }
 
 /// What Faiss says of an index whose digest is right.
-fn check_with_faiss(
-    path: &Path,
-    expected: &Expected<'_>,
-    stop: &Stop<'_>,
-) -> Result<Vec<Check>, VerifyError> {
+fn check_with_faiss(path: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
     let mut checks = Vec::new();
     let opened = match MappedIndex::map(path) {
         Ok(opened) => opened,
@@ -342,7 +327,7 @@ fn check_with_faiss(
     let sample = SAMPLE_ROWS.min(SAMPLE_BYTES / index_bytes.max(1)).clamp(1, header.ntotal);
     let mut lost = Vec::new();
     for nth in 0..sample {
-        if stop() {
+        if stop.check().is_err() {
             return Err(VerifyError::Stopped);
         }
         let row = if sample == 1 { header.ntotal / 2 } else { nth * (header.ntotal - 1) / (sample - 1) };

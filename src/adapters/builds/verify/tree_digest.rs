@@ -37,7 +37,7 @@ pub(super) trait Reader: Send {
 pub(super) fn read<R: Reader>(
     path: &Path,
     bytes: u64,
-    stop: &Stop<'_>,
+    stop: &Stop,
     begin: &(dyn Fn(u64) -> R + Sync),
 ) -> Result<(blake3::Hash, Vec<R>), ReadError> {
     let file = disk::open_file_of(path, bytes)?;
@@ -78,14 +78,14 @@ fn read_part<R: Reader>(
     path: &Path,
     part: Range<u64>,
     buffer: &mut [u8],
-    stop: &Stop<'_>,
+    stop: &Stop,
     begin: &(dyn Fn(u64) -> R + Sync),
 ) -> Result<(blake3::Hasher, R), ReadError> {
     let Range { start: mut at, end } = part;
     let (mut hasher, mut reader) = (blake3::Hasher::new(), begin(at));
     hasher.set_input_offset(at);
     while at < end {
-        if stop() {
+        if stop.check().is_err() {
             return Err(ReadError::Early(VerifyError::Stopped));
         }
         let most = usize::try_from(end - at).map_or(buffer.len(), |left| left.min(buffer.len()));
@@ -128,6 +128,7 @@ fn branch(parts: &[ChainingValue], bytes: u64) -> ChainingValue {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::stop::stop_at_check;
 
     struct Bytes(Vec<u8>);
 
@@ -137,7 +138,7 @@ mod tests {
         }
     }
 
-    fn parts_of(path: &Path, bytes: u64, stop: &Stop<'_>) -> Result<(blake3::Hash, Vec<Bytes>), ReadError> {
+    fn parts_of(path: &Path, bytes: u64, stop: &Stop) -> Result<(blake3::Hash, Vec<Bytes>), ReadError> {
         read(path, bytes, stop, &|_| Bytes(Vec::new()))
     }
 
@@ -150,7 +151,7 @@ mod tests {
             let bytes: Vec<u8> = (0..length).map(|at| (at % 251) as u8).collect();
             std::fs::write(&path, &bytes).unwrap();
 
-            let Ok((digest, parts)) = parts_of(&path, length as u64, &|| false) else {
+            let Ok((digest, parts)) = parts_of(&path, length as u64, &Stop::new()) else {
                 panic!("{length} bytes can be read")
             };
 
@@ -167,9 +168,8 @@ mod tests {
         let length = 3 * PART_BYTES;
         std::fs::write(&path, vec![1; length as usize]).unwrap();
 
-        assert!(matches!(parts_of(&path, length + 1, &|| false), Err(ReadError::Disk(_))));
-        let asked = AtomicUsize::new(0);
-        let third = || asked.fetch_add(1, Ordering::Relaxed) >= 2;
+        assert!(matches!(parts_of(&path, length + 1, &Stop::new()), Err(ReadError::Disk(_))));
+        let third = stop_at_check(3);
         assert!(matches!(parts_of(&path, length, &third), Err(ReadError::Early(VerifyError::Stopped))));
     }
 }

@@ -15,12 +15,12 @@ use std::time::Duration;
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
-use tokio_util::sync::CancellationToken;
 
 use super::rate_limit::{RateLimit, SentLog};
 use super::requester::{RequestEnd, Requester};
 use super::{EmbedError, EmbedFailure, Embedder, SinkError, Task, bisect};
 use crate::domain::record::TextHash;
+use crate::domain::stop::Stop;
 
 /// A text to buy a vector for.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -122,7 +122,7 @@ pub async fn embed_all(
     items: &mut dyn Iterator<Item = io::Result<TextItem>>,
     arrived: &mut dyn FnMut(EmbeddedBatch) -> Result<(), SinkError>,
     progress: &dyn Fn(EmbedProgress),
-    stop: &CancellationToken,
+    stop: &Stop,
 ) -> Result<EmbedReport, EmbedFailure> {
     let batches = Batches::new(items, embedder.as_ref(), terms);
     let (notes, heard) = mpsc::unbounded_channel();
@@ -201,11 +201,11 @@ impl Batcher<'_> {
     const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
     const IN_FLIGHT_LIMIT: Duration = Duration::from_secs(10);
 
-    async fn run(&mut self, stop: &CancellationToken) -> Result<(), EmbedError> {
+    async fn run(&mut self, stop: &Stop) -> Result<(), EmbedError> {
         let mut tick = interval_at(Instant::now() + Self::PROGRESS_INTERVAL, Self::PROGRESS_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
-            if stop.is_cancelled() {
+            if stop.is_requested() {
                 return self.stopped().await;
             }
             self.fill()?;
@@ -214,7 +214,7 @@ impl Batcher<'_> {
             }
             tokio::select! {
                 biased;
-                () = stop.cancelled() => return self.stopped().await,
+                () = stop.requested() => return self.stopped().await,
                 Some(note) = self.events.recv() => self.drain_events(note)?,
                 Some(ended) = self.in_flight.join_next() => outcome(ended)?,
                 _ = tick.tick() => self.report_progress(),
@@ -295,7 +295,7 @@ impl Batcher<'_> {
     }
 
     /// Lets requests that are on the wire come home, sends no more, and hands on what they bring.
-    async fn finish_in_flight(&mut self, stop: &CancellationToken) -> Result<(), EmbedError> {
+    async fn finish_in_flight(&mut self, stop: &Stop) -> Result<(), EmbedError> {
         self.requester.close();
         let home = async {
             // The failure to report is the first one, already in the caller's hands.
@@ -303,7 +303,7 @@ impl Batcher<'_> {
         };
         tokio::select! {
             biased;
-            () = stop.cancelled() => {}
+            () = stop.requested() => {}
             _ = timeout(Self::IN_FLIGHT_LIMIT, home) => {}
         }
         self.in_flight.shutdown().await;

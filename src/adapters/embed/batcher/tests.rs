@@ -126,7 +126,7 @@ impl EmbedRun {
 }
 
 async fn embed_texts(fake: &Arc<FakeEmbedder>, terms: &EmbedLimits, texts: usize) -> EmbedRun {
-    let stop = CancellationToken::new();
+    let stop = Stop::new();
     embed_texts_with(fake, terms, texts, &stop, &mut |_| Ok(())).await
 }
 
@@ -134,7 +134,7 @@ async fn embed_texts_with(
     fake: &Arc<FakeEmbedder>,
     terms: &EmbedLimits,
     texts: usize,
-    stop: &CancellationToken,
+    stop: &Stop,
     sink: &mut dyn FnMut(&EmbeddedBatch) -> Result<(), SinkError>,
 ) -> EmbedRun {
     let numbers: BTreeMap<TextHash, usize> = (0..texts).map(|n| (TextHash::of(&text(n)), n)).collect();
@@ -185,7 +185,7 @@ async fn texts_are_pulled_only_as_they_are_sent() {
         arrived += batch.hashes.len();
         Ok(())
     };
-    let stop = CancellationToken::new();
+    let stop = Stop::new();
     embed_all(fake.clone(), &limits(), &mut items, &mut keep, &|_| {}, &stop).await.unwrap();
     assert_eq!(arrived, 1000);
 }
@@ -390,10 +390,10 @@ async fn a_wrong_answer_counts_as_a_failure_and_nothing_of_it_is_handed_on() {
 async fn a_stop_gives_up_what_is_on_the_wire_and_keeps_what_has_arrived() {
     let fake =
         FakeEmbedder::new(|texts, before| (if before < 6 { SECOND } else { 50 * SECOND }, vectors(texts)));
-    let stop = CancellationToken::new();
+    let stop = Stop::new();
     let stopper = async {
         sleep(10 * SECOND).await;
-        stop.cancel();
+        stop.request();
     };
     let terms = limits();
     let mut sink = |_: &EmbeddedBatch| Ok(());
@@ -407,9 +407,9 @@ async fn a_stop_gives_up_what_is_on_the_wire_and_keeps_what_has_arrived() {
 async fn answers_that_came_before_the_stop_was_seen_are_handed_on() {
     // The first answer's sink stops everything while the other three have arrived too.
     let fake = FakeEmbedder::new(|texts, _| (SECOND, vectors(texts)));
-    let stop = CancellationToken::new();
+    let stop = Stop::new();
     let mut sink = |_: &EmbeddedBatch| {
-        stop.cancel();
+        stop.request();
         Ok(())
     };
     let outcome = embed_texts_with(&fake, &limits(), 1000, &stop, &mut sink).await;
@@ -421,7 +421,7 @@ async fn answers_that_came_before_the_stop_was_seen_are_handed_on() {
 #[tokio::test(start_paused = true)]
 async fn embedding_stops_at_the_first_batch_that_cannot_be_stored() {
     let fake = FakeEmbedder::new(|texts, _| (SECOND, vectors(texts)));
-    let stop = CancellationToken::new();
+    let stop = Stop::new();
     let mut sink = |_: &EmbeddedBatch| Err(SinkError("disk full".into()));
     let outcome = embed_texts_with(&fake, &limits(), 1000, &stop, &mut sink).await;
     assert!(matches!(outcome.error(), EmbedError::Sink(error) if error.to_string() == "disk full"));
@@ -436,7 +436,7 @@ async fn texts_that_cannot_be_read_back_end_the_attempt() {
         70 => Err(io::Error::other("gone")),
         n => Ok(TextItem { hash: TextHash::of(&text(n)), text: text(n) }),
     });
-    let stop = CancellationToken::new();
+    let stop = Stop::new();
     let failed = embed_all(fake, &limits(), &mut items, &mut |_| Ok(()), &|_| {}, &stop).await.unwrap_err();
     assert!(matches!(failed.error, EmbedError::Items(_)));
     assert_eq!(failed.texts, 64, "what was on the wire before is kept");
@@ -465,7 +465,7 @@ async fn progress_never_goes_back_and_shows_the_current_wait() {
     let told = Mutex::new(Vec::new());
     let progress = |progress| told.lock().unwrap().push(progress);
     let mut items = (0..160).map(|n| Ok(TextItem { hash: TextHash::of(&text(n)), text: text(n) }));
-    let stop = CancellationToken::new();
+    let stop = Stop::new();
     embed_all(fake, &limits(), &mut items, &mut |_| Ok(()), &progress, &stop).await.unwrap();
 
     let told = told.into_inner().unwrap();
@@ -483,7 +483,7 @@ async fn a_wait_that_started_before_an_answer_came_is_reported_after_it() {
     let progress = |progress: EmbedProgress| told.lock().unwrap().push(progress.waiting.is_some());
     let mut items = (0..20).map(|n| Ok(TextItem { hash: TextHash::of(&text(n)), text: text(n) }));
     let terms = EmbedLimits { items_per_minute: 10, batch_size: 10, ..limits() };
-    embed_all(fake, &terms, &mut items, &mut |_| Ok(()), &progress, &CancellationToken::new()).await.unwrap();
+    embed_all(fake, &terms, &mut items, &mut |_| Ok(()), &progress, &Stop::new()).await.unwrap();
 
     let waiting = told.into_inner().unwrap().into_iter().filter(|waiting| *waiting).count();
     assert!(waiting >= 55, "a minute's wait under our own limit is told once a second: {waiting} times");
