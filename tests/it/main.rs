@@ -26,6 +26,7 @@ mod announce_status;
 mod cli;
 mod cli_damage;
 mod cli_read_only;
+mod commits;
 mod compatibility;
 mod crash;
 mod disk_full;
