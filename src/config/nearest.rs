@@ -70,24 +70,9 @@ fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 
 /// Insertions, deletions, replacements and swaps of neighbours that lead from one name to the other.
 fn distance(from: &str, to: &str) -> usize {
-    // Names far longer than any key are not measured: the table would grow with them.
-    let from: Vec<char> = from.to_lowercase().replace('-', "_").chars().take(64).collect();
-    let to: Vec<char> = to.chars().collect();
-    let mut before_last: Vec<usize> = Vec::new();
-    let mut last: Vec<usize> = (0..=to.len()).collect();
-    for i in 0..from.len() {
-        let mut row = vec![i + 1];
-        for j in 0..to.len() {
-            let replaced = last[j] + usize::from(from[i] != to[j]);
-            let mut steps = replaced.min(last[j + 1] + 1).min(row[j] + 1);
-            if i > 0 && j > 0 && from[i] == to[j - 1] && from[i - 1] == to[j] {
-                steps = steps.min(before_last[j - 1] + 1);
-            }
-            row.push(steps);
-        }
-        before_last = std::mem::replace(&mut last, row);
-    }
-    last[to.len()]
+    // Names far longer than any key are cut: the time taken would grow with them.
+    let from: String = from.to_lowercase().replace('-', "_").chars().take(64).collect();
+    strsim::osa_distance(&from, to)
 }
 
 #[cfg(test)]
