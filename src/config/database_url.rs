@@ -10,6 +10,8 @@
 
 use std::path::{Path, PathBuf};
 
+use percent_encoding::percent_decode_str;
+
 use super::paths;
 
 /// The forms that are understood, for messages.
@@ -112,19 +114,8 @@ fn database_file(path: &str) -> Result<PathBuf, String> {
 
 /// The path with `%XX` decoded, if that makes it another one.
 fn percent_decoded(path: &str) -> Option<String> {
-    let bytes = path.as_bytes();
-    let mut out = Vec::with_capacity(bytes.len());
-    let mut at = 0;
-    while let Some(&byte) = bytes.get(at) {
-        let digits =
-            bytes.get(at + 1..at + 3).filter(|_| byte == b'%').and_then(|two| std::str::from_utf8(two).ok());
-        let coded = digits
-            .filter(|two| two.bytes().all(|digit| digit.is_ascii_hexdigit()))
-            .and_then(|two| u8::from_str_radix(two, 16).ok());
-        out.push(coded.unwrap_or(byte));
-        at += if coded.is_some() { 3 } else { 1 };
-    }
-    String::from_utf8(out).ok().filter(|decoded| decoded != path)
+    let decoded = percent_decode_str(path).decode_utf8().ok()?;
+    Some(decoded.into_owned()).filter(|decoded| decoded != path)
 }
 
 #[cfg(test)]

@@ -4,6 +4,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};
 use std::path::Path;
 
+use percent_encoding::percent_encode_byte;
+
 /// The address of a file with parameters such as `mode=ro`.
 ///
 /// SQLite reads `?`, `#` and `%` in an address as its own, so that they are
@@ -13,7 +15,7 @@ pub fn uri(path: &Path, parameters: &str) -> OsString {
     let mut out = b"file:".to_vec();
     for &byte in path.as_os_str().as_bytes() {
         match byte {
-            b'?' | b'#' | b'%' => out.extend_from_slice(format!("%{byte:02x}").as_bytes()),
+            b'?' | b'#' | b'%' => out.extend_from_slice(percent_encode_byte(byte).as_bytes()),
             _ => out.push(byte),
         }
     }
@@ -33,7 +35,7 @@ mod tests {
         let cases = [
             ("/data/a.db", "file:/data/a.db?mode=ro"),
             ("data/a b.db", "file:data/a b.db?mode=ro"),
-            ("/what?/50%#1.db", "file:/what%3f/50%25%231.db?mode=ro"),
+            ("/what?/50%#1.db", "file:/what%3F/50%25%231.db?mode=ro"),
         ];
         for (path, expected) in cases {
             assert_eq!(uri(Path::new(path), "mode=ro"), expected);
