@@ -3,7 +3,7 @@
 //! An address stands in logs and in `reindexd config`, so one that carries a
 //! user name or a password is refused, and is not repeated in the refusal.
 
-use reqwest::Url;
+use url::Url;
 
 use super::ConfigError;
 use super::origin::Sourced;

@@ -96,8 +96,7 @@ const CIRCLES_WITH_FOLDER: &[&str] = &[
 const OWNERS: [(&str, &[&str]); 6] = [
     ("faiss", &["src/adapters/builds/index.rs"]),
     ("rusqlite", &["src/adapters/source/mod.rs", "src/adapters/cache/mod.rs", "src/adapters/cache/file.rs"]),
-    // Settings only parse an address, and open none.
-    ("reqwest", &["src/adapters/http/mod.rs", "src/config/url.rs"]),
+    ("reqwest", &["src/adapters/http/mod.rs"]),
     ("notify", &["src/adapters/watch/mod.rs", "src/adapters/watch/events.rs"]),
     ("signal_hook", &["src/adapters/signals.rs"]),
     (
