@@ -49,6 +49,8 @@ check: setup $(READER)/ready ## format, lints, tests, documentation; warnings ar
 	cargo test --release --locked
 	tests/systemd/run.sh
 	RUSTDOCFLAGS="-D warnings" cargo doc --release --locked --no-deps --document-private-items
+	@if cargo deny --version > /dev/null 2>&1; then cargo deny --locked check licenses bans sources; \
+	else echo "cargo-deny is not installed: licences and sources of dependencies not checked"; fi
 
 build: setup ## target/release/reindexd
 	cargo build --release --locked
