@@ -102,7 +102,7 @@ const OWNERS: [(&str, &[&str]); 6] = [
     (
         "std::thread",
         &[
-            "src/domain/parallel.rs",
+            "src/domain/parallel/mod.rs",
             // A thread that lives as long as the agent.
             "src/adapters/watch/mod.rs",
             "src/app/threads.rs",

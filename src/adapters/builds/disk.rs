@@ -47,6 +47,9 @@ impl DiskError {
     }
 }
 
+/// Bytes that take longer to hash than a thread takes to start.
+const MIN_BYTES_FOR_THREAD: u64 = 512 << 10;
+
 /// A file that is written once, in order, while its digest is made.
 ///
 /// The bytes of a long file are handed to the disk while more of them come:
@@ -140,7 +143,8 @@ impl Writer {
     fn hand_over(&mut self, bytes: &[u8]) -> Result<(), DiskError> {
         let Self { file, hasher, .. } = self;
         let length = bytes.len() as u64;
-        let ((), written) = parallel::join(length, || _ = hasher.update(bytes), || file.write_all(bytes));
+        let is_long = length >= MIN_BYTES_FOR_THREAD;
+        let ((), written) = parallel::join(is_long, || _ = hasher.update(bytes), || file.write_all(bytes));
         written.map_err(DiskError::at("write", &self.path))?;
         self.bytes += bytes.len() as u64;
         self.unflushed += bytes.len();

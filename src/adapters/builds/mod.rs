@@ -23,6 +23,7 @@ use std::path::{Path, PathBuf};
 
 use thiserror::Error;
 
+pub use crate::domain::text::error_chain;
 pub use disk::{DiskError, Mode};
 pub use layout::{Layout, LayoutError, STAGING};
 
@@ -383,19 +384,4 @@ impl Builds {
         })?;
         Ok(disk::remove_if_exists(&probe)?)
     }
-}
-
-/// An error with its causes, for places that keep words instead of errors.
-#[must_use]
-pub fn error_chain(error: &dyn std::error::Error) -> String {
-    let mut out = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        if !out.ends_with(&words) {
-            out = format!("{out}: {words}");
-        }
-        cause = error.source();
-    }
-    out
 }

@@ -36,6 +36,9 @@ const SAMPLE_ROWS: u64 = 16;
 /// Bytes that the sample may read in all; a larger index is gone through once.
 const SAMPLE_BYTES: u64 = 256 << 20;
 
+/// Bytes that take longer to read and hash than a thread takes to start.
+const MIN_BYTES_FOR_THREAD: u64 = 512 << 10;
+
 /// One promise, and whether it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
@@ -190,7 +193,7 @@ pub fn run_checks(directory: &Path, expected: &Expected<'_>, stop: &Stop) -> Res
     let mut checks = index_file(&index, expected, stop)?;
     let whole = checks.iter().all(|check| check.ok);
     let (metadata, faiss) = parallel::join(
-        expected.files.metadata.bytes.min(expected.files.index.bytes),
+        expected.files.metadata.bytes.min(expected.files.index.bytes) >= MIN_BYTES_FOR_THREAD,
         || metadata_file(&directory.join(METADATA), expected, stop),
         || if whole { check_with_faiss(&index, expected, stop) } else { Ok(Vec::new()) },
     );

@@ -63,7 +63,7 @@ pub(super) fn read<R: Reader>(
             done.push((nth, hasher.finalize_non_root(), reader));
         }
     };
-    let (some, others) = parallel::join(bytes, take_parts, take_parts);
+    let (some, others) = parallel::join(true, take_parts, take_parts);
     let mut done: Vec<_> = some?;
     done.extend(others?);
     done.sort_unstable_by_key(|(nth, ..)| *nth);

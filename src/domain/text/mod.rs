@@ -1,0 +1,87 @@
+//! Text from outside made safe for a terminal or a log, and errors as text.
+//!
+//! A row, a provider or an operator's command may put anything into a text:
+//! line breaks that forge a line, sequences that colour or clear a screen,
+//! marks that reverse the reading order. Every function here returns one line
+//! in which none of these has an effect. They differ in what they keep of a
+//! long text, and in whether white space is kept.
+
+use std::error::Error;
+
+/// The beginning: at most `max_chars` characters, then `…` if there was more.
+///
+/// Runs of white space become one space.
+#[must_use]
+pub fn one_line(text: &str, max_chars: usize) -> String {
+    let mut line = String::new();
+    for word in text.split_whitespace() {
+        if !line.is_empty() {
+            line.push(' ');
+        }
+        line.extend(word.chars().take(max_chars + 1).flat_map(visible));
+        if line.chars().count() > max_chars {
+            return line.chars().take(max_chars).chain(['…']).collect();
+        }
+    }
+    line
+}
+
+/// The beginning, as a literal without its quotes: for a key or an id, whose white space means something.
+#[must_use]
+pub fn literal(text: &str, max_chars: usize) -> String {
+    text.chars().take(max_chars).flat_map(char::escape_debug).collect()
+}
+
+/// The end: at most `max_bytes` bytes of it, line breaks escaped and outer white space removed.
+#[must_use]
+pub fn tail(text: &[u8], max_bytes: usize) -> String {
+    let end = &text[text.len().saturating_sub(max_bytes)..];
+    let end = String::from_utf8_lossy(end);
+    let mut line = String::with_capacity(end.len());
+    for char in end.trim().chars() {
+        match char {
+            '"' | '\'' => line.push(char),
+            _ => line.extend(char.escape_debug()),
+        }
+    }
+    line
+}
+
+/// An error with its causes, each after a colon. A cause that the text already ends with is not repeated.
+#[must_use]
+pub fn error_chain(error: &dyn Error) -> String {
+    chain(error, |text, cause| text.ends_with(cause))
+}
+
+/// As [`error_chain`], but a cause that stands anywhere in the text is not repeated: some layers of a
+/// network stack print their cause in the middle of their own message.
+#[must_use]
+pub fn network_error_chain(error: &dyn Error) -> String {
+    chain(error, |text, cause| text.contains(cause))
+}
+
+fn chain(error: &dyn Error, has: fn(&str, &str) -> bool) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let message = error.to_string();
+        if !has(&text, &message) {
+            text = format!("{text}: {message}");
+        }
+        cause = error.source();
+    }
+    text
+}
+
+/// Letters, digits and signs of any script as they are; what has an effect on a terminal escaped.
+fn visible(char: char) -> impl Iterator<Item = char> {
+    let has_effect = char.is_control()
+        || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
+        || matches!(char, '\u{2066}'..='\u{2069}' | '\u{feff}');
+    let escaped = has_effect.then(|| char.escape_unicode());
+    let plain = (!has_effect).then_some(char);
+    escaped.into_iter().flatten().chain(plain)
+}
+
+#[cfg(test)]
+mod tests;
