@@ -1,8 +1,8 @@
 //! One edge of the outside world for each module.
 //!
 //! Adapters do not know each other, except that `embed` and `deliver` send
-//! requests through `http`. Where one needs another's answer, the flow passes
-//! it in.
+//! requests through `http`, and `deliver` brings a build of `builds` to its
+//! targets. Where one needs another's answer, the flow passes it in.
 
 pub mod builds;
 pub mod cache;

@@ -13,8 +13,9 @@ use jiff::Timestamp;
 use serde::Serialize;
 
 use super::{Context, table};
-use crate::adapters::builds::state::{self, DeliveryStates, History};
+use crate::adapters::builds::state::History;
 use crate::adapters::builds::{Build, Builds, error_chain};
+use crate::adapters::deliver::state::{self, DeliveryStates};
 use crate::adapters::deliver::{self, AnnounceError, BuildNotice};
 use crate::adapters::http::Http;
 use crate::config::{AnnounceMethod, AnnounceSettings};
@@ -42,7 +43,7 @@ pub(crate) async fn deliver_if_due(
     replaced: impl Future<Output = ()>,
 ) -> bool {
     let (id, name) = (build.manifest.id.as_str(), target_name(target));
-    let known = state::load_announced(&builds.layout).remove(&name).unwrap_or_default();
+    let known = state::load(&builds.layout).remove(&name).unwrap_or_default();
     if !deliver::due(known.confirmed(), Some(id)) {
         return true;
     }
@@ -84,7 +85,7 @@ pub(crate) fn retain_targets(targets: &[AnnounceSettings], builds: &Builds) {
 }
 
 fn change_states(builds: &Builds, change: impl FnOnce(&mut DeliveryStates)) {
-    if let Err(error) = state::change_announced(&builds.layout, change) {
+    if let Err(error) = state::change(&builds.layout, change) {
         tracing::warn!("{}", error_chain(&error));
     }
 }

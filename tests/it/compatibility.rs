@@ -14,7 +14,8 @@ use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use reindexd::adapters::builds::layout::Layout;
-use reindexd::adapters::builds::state::{self, AgentStatus, DeliveryStates, History, Hold};
+use reindexd::adapters::builds::state::{self, AgentStatus, History, Hold};
+use reindexd::adapters::deliver::state::DeliveryStates;
 use reindexd::domain::manifest::{Counts, FileFact, Files, Manifest, QuarantinedRow, SourceFacts, Took};
 use reindexd::domain::pass::{Cure, PassOutcome, Trigger};
 use reindexd::domain::record::{

@@ -6,7 +6,6 @@
 //! was announced. Each file is small JSON, replaced whole. None of it is
 //! needed to serve: a damaged file counts as empty, with a warning.
 
-use std::collections::BTreeMap;
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
@@ -138,57 +137,6 @@ pub struct LastPass {
     pub message: String,
 }
 
-/// Which build each target of `[[announce]]` was told of, by the target's words.
-pub type DeliveryStates = BTreeMap<String, DeliveryState>;
-
-/// What one target was told.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(default)]
-pub struct DeliveryState {
-    /// The last build that it has heard of, and confirmed where that is asked for.
-    pub build: Option<String>,
-    /// When it had.
-    pub at: Option<Timestamp>,
-    /// Set while the last word to it did not reach it for certain.
-    pub failing: Option<DeliveryFailure>,
-}
-
-/// A target that could not be told, or did not confirm.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct DeliveryFailure {
-    /// When that happened first since it had last heard.
-    pub since: Timestamp,
-    /// How often in a row.
-    pub tries: u32,
-    /// The build that it was told of the last time.
-    pub build: String,
-    /// When that was.
-    pub at: Timestamp,
-    /// Why it failed.
-    pub error: String,
-}
-
-impl DeliveryState {
-    /// The build that it certainly knows of: none while the last word failed,
-    /// which may have reached it all the same.
-    #[must_use]
-    pub fn confirmed(&self) -> Option<&str> {
-        self.build.as_deref().filter(|_| self.failing.is_none())
-    }
-
-    /// It has heard of a build.
-    pub fn record_success(&mut self, build: &str, now: Timestamp) {
-        *self = Self { build: Some(build.to_owned()), at: Some(now), failing: None };
-    }
-
-    /// It has not, as far as is known.
-    pub fn record_failure(&mut self, build: &str, error: String, now: Timestamp) {
-        let (since, tries) = self.failing.as_ref().map_or((now, 0), |before| (before.since, before.tries));
-        let tries = tries.saturating_add(1);
-        self.failing = Some(DeliveryFailure { since, tries, build: build.to_owned(), at: now, error });
-    }
-}
-
 impl History {
     /// Reads the state; a damaged file counts as empty, with a warning.
     ///
@@ -294,25 +242,6 @@ impl Hold {
     }
 }
 
-/// Reads what was announced.
-#[must_use]
-pub fn load_announced(layout: &Layout) -> DeliveryStates {
-    load(&path(layout, "announced")).0
-}
-
-/// Changes what was announced, while nobody else does.
-///
-/// # Errors
-///
-/// [`DiskError`].
-pub fn change_announced(layout: &Layout, change: impl FnOnce(&mut DeliveryStates)) -> Result<(), DiskError> {
-    let _alone = lock::lock_notes(layout)?;
-    let before = load_announced(layout);
-    let mut announced = before.clone();
-    change(&mut announced);
-    if announced == before { Ok(()) } else { save(&path(layout, "announced"), &announced) }
-}
-
 /// Replaces a note that is not written by the holder of the pass lock.
 ///
 /// # Errors
@@ -321,6 +250,24 @@ pub fn change_announced(layout: &Layout, change: impl FnOnce(&mut DeliveryStates
 pub fn save_note<T: Serialize>(layout: &Layout, name: &str, note: &T) -> Result<(), DiskError> {
     let _alone = lock::lock_notes(layout)?;
     save(&path(layout, name), note)
+}
+
+/// Changes a note that is not written by the holder of the pass lock, while
+/// no other process does; a value that stays equal is not written again.
+///
+/// # Errors
+///
+/// [`DiskError`].
+pub fn change_note<T>(layout: &Layout, name: &str, change: impl FnOnce(&mut T)) -> Result<(), DiskError>
+where
+    T: Clone + Default + PartialEq + Serialize + DeserializeOwned,
+{
+    let _alone = lock::lock_notes(layout)?;
+    let path = path(layout, name);
+    let before: T = load(&path).0;
+    let mut note = before.clone();
+    change(&mut note);
+    if note == before { Ok(()) } else { save(&path, &note) }
 }
 
 /// The path of a state file by its name.
@@ -428,26 +375,6 @@ mod tests {
     }
 
     #[test]
-    fn a_delivery_is_confirmed_until_the_next_one_fails() {
-        let at = |second| Timestamp::from_second(second).unwrap();
-        let mut target = DeliveryState::default();
-        assert_eq!(target.confirmed(), None);
-
-        target.record_success("a", at(1));
-        assert_eq!(target.confirmed(), Some("a"));
-        target.record_failure("b", "no answer".to_owned(), at(2));
-        target.record_failure("c", "refused".to_owned(), at(3));
-
-        assert_eq!((target.confirmed(), target.build.as_deref(), target.at), (None, Some("a"), Some(at(1))));
-        let failing = target.failing.clone().unwrap();
-        let found =
-            (failing.since, failing.tries, failing.build.as_str(), failing.at, failing.error.as_str());
-        assert_eq!(found, (at(2), 2, "c", at(3), "refused"));
-        target.record_success("c", at(4));
-        assert_eq!((target.confirmed(), &target.failing), (Some("c"), &None));
-    }
-
-    #[test]
     fn a_history_of_an_earlier_program_without_stage_times_is_read_whole() {
         let folder = tempfile::tempdir().unwrap();
         let path = folder.path().join("state.json");
@@ -532,7 +459,6 @@ mod tests {
             drop(load::<History>(&path));
             drop(load::<Option<Hold>>(&path));
             drop(load::<AgentStatus>(&path));
-            drop(load::<DeliveryStates>(&path));
             drop(load::<Option<crate::domain::file_stamp::FileStamp>>(&path));
         }
     }

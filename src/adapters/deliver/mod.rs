@@ -9,6 +9,7 @@
 //! remembering what was announced, and the log, are the callers' part.
 
 mod command;
+pub mod state;
 
 use std::io;
 use std::path::Path;

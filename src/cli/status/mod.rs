@@ -8,6 +8,7 @@ use serde_json::{Value, json};
 use super::{Context, DONE, FAILED, announcing, log_warnings, print, print_json, table};
 use crate::adapters::builds::state::{self, AgentStatus, History, Hold};
 use crate::adapters::builds::{Builds, Served, error_chain, lock};
+use crate::adapters::deliver;
 use crate::flows::reconcile::{PassError, PassOptions, Preview, preview};
 
 /// What `status` can be told.
@@ -39,7 +40,7 @@ pub(super) fn run(context: &Context, options: &StatusArgs) -> u8 {
     let promoted = served.build().and_then(|build| promoted_at(&state, &build.manifest.id));
     let told = announcing::target_states(
         &context.config.announce,
-        &state::load_announced(&builds.layout),
+        &deliver::state::load(&builds.layout),
         served.build().map(|build| build.manifest.id.as_str()),
         &state,
     );
