@@ -299,7 +299,6 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("src/adapters/builds/staging.rs", 431),
     ("src/adapters/builds/state.rs", 465),
     ("src/adapters/source/mod.rs", 634),
-    ("src/adapters/watch/mod.rs", 423),
     ("src/domain/manifest.rs", 498),
     ("src/flows/reconcile/mod.rs", 480),
 ];
@@ -315,7 +314,6 @@ const WIDE_FILES: &[(&str, usize)] = &[
     ("src/adapters/embed/gemini.rs", 3),
     ("src/adapters/embed/openai/tests.rs", 2),
     ("src/adapters/embed/wire/mod.rs", 1),
-    ("src/adapters/signals.rs", 1),
     ("src/adapters/source/header.rs", 1),
     ("src/adapters/source/quiescence.rs", 1),
     ("src/config/database_url.rs", 1),

@@ -65,7 +65,7 @@ fn a_database_whose_directory_is_made_after_the_agent_started_is_served() {
     let place = Place::new("late/volume/experts.db");
     let agent = place.agent();
     agent.wait_for_log("outcome=failed");
-    assert!(agent.log().contains("no such directory yet"), "{}", agent.log());
+    assert!(agent.log().contains("does not exist yet"), "{}", agent.log());
 
     create_dir(place.path("late")).unwrap();
     std::thread::sleep(Duration::from_millis(300));

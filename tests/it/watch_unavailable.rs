@@ -54,14 +54,14 @@ fn where_inotify_is_refused_that_is_said_once_and_left_again_once_it_is_granted(
         }
         File::create(world.path("data/tagging-complete")).unwrap();
         agent.wait_for_log("pass began trigger=marker");
-        assert_eq!(agent.logged("watching by polling"), 1, "{limit}\n{}", agent.log());
+        assert_eq!(agent.logged("polling in use"), 1, "{limit}\n{}", agent.log());
         assert_eq!(watch_of(&world), "poll");
 
         grant(&agent, limit);
         // A watch that is aimed anew need not wait to ask again.
         world.settings(&format!("[trigger]\n{QUICK}{}", polled.replace("100ms", "1h")));
         agent.signal(Signal::HUP);
-        agent.wait_for_log("watching by inotify");
+        agent.wait_for_log("inotify in use");
         world.add_people([4]);
         agent.wait_for(&format!("{limit}: found by inotify"), || world.served_count() == 4);
         eventually("status says so too", || watch_of(&world) == "inotify");
@@ -99,13 +99,13 @@ fn a_file_system_that_gives_no_events_is_polled_until_another_one_takes_its_plac
         change_without_events(&world, id);
         agent.wait_for_records(&world, id as usize);
     }
-    assert_eq!(agent.logged("watching by polling"), 1, "{}", agent.log());
+    assert_eq!(agent.logged("polling in use"), 1, "{}", agent.log());
     eventually("status says so too", || watch_of(&world) == "poll");
 
     // What stands beside the links moves along, as it does where a volume is mounted anew.
     rename(world.path("data"), world.path("aside")).unwrap();
     rename(world.path("aside"), world.path("data")).unwrap();
-    agent.wait_for_log("watching by inotify");
+    agent.wait_for_log("inotify in use");
     world.add_people([4]);
     agent.wait_for_records(&world, 4);
     agent.stop();

@@ -1,9 +1,9 @@
-//! Where the watcher's events arrive and become hints.
+//! The watcher's events become hints.
 //!
-//! Runs on the watcher's own thread, so it never waits. What counts is a
-//! change of a name that matters; opening, reading and closing are not, and a
-//! marker that goes away asks for nothing. An event that says that events were
-//! lost has no path, and is asked about before any path is.
+//! This code runs on the watcher's own thread, so it never waits. Only a
+//! change of a watched name counts; opening, reading and closing do not, and a
+//! removed marker requests nothing. An event that reports lost events has no
+//! path, so it is recognised before any path is compared.
 
 use std::path::Path;
 use std::sync::Arc;
@@ -12,11 +12,11 @@ use std::sync::atomic::{AtomicU64, Ordering};
 use notify::EventKind;
 use notify::event::{ModifyKind, RenameMode};
 
+use super::control::Control;
+use super::hints::HintSender;
 use super::paths::{WatchedFile, WatchedPaths};
-use super::{Control, HintSender};
 use crate::decide::debounce::Hint;
 
-/// Where events arrive: turns them into hints, on the watcher's own thread.
 pub(super) struct EventHandler {
     pub(super) paths: WatchedPaths,
     pub(super) hints: HintSender,
@@ -30,19 +30,19 @@ impl EventHandler {
             self.hints.send(Hint::Everything);
             return;
         };
-        // First of all: this one carries no path, and any filter would drop it.
+        // First: this event carries no path, and any filter would drop it.
         if event.need_rescan() {
             self.hints.send(Hint::Everything);
             return;
         }
         // Opening and closing changes nothing, and our own reading does both.
-        // A rename was told of by its two halves already.
+        // A rename was already reported by its two halves.
         if event.kind.is_access() || event.kind == EventKind::Modify(ModifyKind::Name(RenameMode::Both)) {
             return;
         }
         for path in &event.paths {
             if self.paths.is_dir(path) && is_create_or_remove(event.kind) {
-                self.control.request(|orders| orders.rearm = true);
+                self.control.request(|requests| requests.rearm = true);
             }
             self.handle_path(path, event.kind);
         }
@@ -52,13 +52,13 @@ impl EventHandler {
         let Some(name) = self.paths.find(path) else { return };
         self.counts.count(name.file);
         if name.is_step && is_create_or_remove(kind) {
-            self.control.request(|orders| orders.check_now = true);
+            self.control.request(|requests| requests.check_now = true);
         }
-        let went =
+        let is_removed =
             matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)));
         match name.file {
             WatchedFile::Database => self.hints.send(Hint::Database),
-            WatchedFile::Marker if went => {}
+            WatchedFile::Marker if is_removed => {}
             WatchedFile::Marker => self.hints.send(Hint::Marker),
         }
     }
@@ -68,7 +68,7 @@ fn is_create_or_remove(kind: EventKind) -> bool {
     matches!(kind, EventKind::Create(_) | EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(_)))
 }
 
-/// How many events came, for database and marker.
+/// How many events arrived, for database and marker.
 #[derive(Debug, Default)]
 pub(super) struct EventCounts([AtomicU64; 2]);
 
@@ -77,8 +77,8 @@ impl EventCounts {
         [self.0[0].load(Ordering::Relaxed), self.0[1].load(Ordering::Relaxed)]
     }
 
-    pub(super) fn count(&self, of: WatchedFile) {
-        let which = match of {
+    pub(super) fn count(&self, file: WatchedFile) {
+        let which = match file {
             WatchedFile::Database => 0,
             WatchedFile::Marker => 1,
         };

@@ -1,9 +1,9 @@
-//! The way hints take from the watch to the loop.
+//! Hints on their way from the watch to the agent's loop.
 //!
-//! A set, not a queue: whatever comes in before the loop looks is told of
-//! once, so there is no bound to hit and nothing to lose. Hints of the
-//! database are spaced, since a writer can cause thousands a second and one
-//! says as much as all of them; a marker is told of at once.
+//! A set, not a queue: hints that arrive before the loop reads them are
+//! delivered once, so there is no limit to reach and nothing to lose. Hints at
+//! the database are spaced, since a writer can cause thousands a second and one
+//! says as much as all of them; a hint at the marker is delivered at once.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicU8, Ordering};
@@ -14,37 +14,35 @@ use tokio::time::Instant;
 
 use crate::decide::debounce::Hint;
 
-/// The shortest time between two hints of the database, far below any sensible `quiet`.
+/// The shortest time between two hints at the database, far below any sensible `quiet`.
 const HINT_INTERVAL: Duration = Duration::from_millis(50);
 
-/// A way from a watch to a loop: one end to tell hints, one to hear them.
+/// The two ends: a watch sends, a loop receives.
 #[must_use]
 pub fn channel() -> (HintSender, Hints) {
     let shared = Arc::new(HintState::default());
     (HintSender(Arc::clone(&shared)), Hints { shared, database_from: None })
 }
 
-/// Tells hints.
 #[derive(Clone, Debug)]
 pub struct HintSender(Arc<HintState>);
 
-/// Hears hints.
 #[derive(Debug)]
 pub struct Hints {
     shared: Arc<HintState>,
-    /// When the next hint of the database may be told.
+    /// When the next hint at the database may be delivered.
     database_from: Option<Instant>,
 }
 
 #[derive(Debug, Default)]
 struct HintState {
-    /// One bit for each [`Hint`] not yet heard.
+    /// One bit for each [`Hint`] not yet delivered.
     pending: AtomicU8,
     arrived: Notify,
 }
 
 impl HintSender {
-    /// Tells a hint. Never waits.
+    /// Never waits.
     pub fn send(&self, hint: Hint) {
         self.0.pending.fetch_or(bit(hint), Ordering::AcqRel);
         self.0.arrived.notify_one();
@@ -55,7 +53,7 @@ impl Hints {
     /// The next hint. Safe to drop and call again: a hint is taken only when it is returned.
     pub async fn next(&mut self) -> Hint {
         loop {
-            let came = self.shared.arrived.notified();
+            let arrived = self.shared.arrived.notified();
             for hint in [Hint::Everything, Hint::Marker] {
                 if self.shared.take(hint) {
                     return hint;
@@ -68,15 +66,15 @@ impl Hints {
                         self.database_from = Some(now + HINT_INTERVAL);
                         return Hint::Database;
                     }
-                    came.await;
+                    arrived.await;
                 }
                 Some(from) if self.shared.has(Hint::Database) => {
                     tokio::select! {
-                        () = came => {}
+                        () = arrived => {}
                         () = tokio::time::sleep_until(from) => {}
                     }
                 }
-                Some(_) => came.await,
+                Some(_) => arrived.await,
             }
         }
     }
@@ -118,25 +116,25 @@ mod tests {
     }
 
     #[tokio::test(start_paused = true)]
-    async fn hints_of_the_database_are_spaced_and_none_is_forgotten() {
+    async fn hints_at_the_database_are_spaced_and_none_is_forgotten() {
         let (sender, mut hints) = channel();
         sender.send(Hint::Database);
         assert_eq!(hints.next().await, Hint::Database);
-        let heard = Instant::now();
+        let delivered = Instant::now();
         sender.send(Hint::Database);
         sender.send(Hint::Marker);
         assert_eq!(hints.next().now_or_never(), Some(Hint::Marker));
         assert_eq!(hints.next().now_or_never(), None);
         assert_eq!(hints.next().await, Hint::Database);
-        assert!(heard.elapsed() >= HINT_INTERVAL);
+        assert!(delivered.elapsed() >= HINT_INTERVAL);
     }
 
     #[tokio::test(start_paused = true)]
     async fn a_hint_sent_while_someone_waits_is_received() {
         let (sender, mut hints) = channel();
-        let hearing = tokio::spawn(async move { hints.next().await });
+        let waiting = tokio::spawn(async move { hints.next().await });
         tokio::task::yield_now().await;
         sender.send(Hint::Marker);
-        assert_eq!(hearing.await.unwrap(), Hint::Marker);
+        assert_eq!(waiting.await.unwrap(), Hint::Marker);
     }
 }

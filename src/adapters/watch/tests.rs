@@ -6,10 +6,13 @@ use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
-use notify::EventKind;
 use notify::event::{AccessKind, AccessMode, Flag};
+use notify::{EventKind, RecursiveMode, Watcher};
 
-use super::paths::WatchedFile;
+use super::arm::inotify;
+use super::events::EventHandler;
+use super::paths::{WatchedFile, WatchedPaths};
+use crate::decide::debounce::Hint;
 
 /// A directory with a database and a marker, and a watch on both.
 struct WatchFixture {
@@ -33,8 +36,8 @@ impl WatchFixture {
     fn with(make: MakeWatcher) -> Self {
         let temp = tempfile::tempdir().unwrap();
         fs::create_dir(temp.path().join("data")).unwrap();
-        let aim = spec(temp.path(), WatchMode::Auto);
-        let (watch, hints) = Watch::start_with(aim, make, Duration::from_millis(20)).unwrap();
+        let spec = spec(temp.path(), WatchMode::Auto);
+        let (watch, hints) = Watch::start_with(spec, make, Duration::from_millis(20)).unwrap();
         Self { temp, hints, watch }
     }
 
@@ -60,8 +63,8 @@ impl WatchFixture {
     async fn write_until_hint(&mut self, name: &str, hint: Hint) {
         for _ in 0..200 {
             self.append(name);
-            let heard = tokio::time::timeout(Duration::from_millis(100), self.wait_for_hint(hint)).await;
-            if heard.is_ok() {
+            let received = tokio::time::timeout(Duration::from_millis(100), self.wait_for_hint(hint)).await;
+            if received.is_ok() {
                 return;
             }
         }
@@ -78,7 +81,7 @@ fn spec(root: &Path, mode: WatchMode) -> WatchSpec {
     }
 }
 
-/// A watcher that is granted and never tells of anything.
+/// A watcher that is granted and never reports anything.
 #[derive(Debug)]
 struct SilentWatcher;
 
@@ -162,7 +165,7 @@ async fn reading_the_shared_memory_or_other_files_causes_no_hint() {
         world.append("experts.db.bak");
         world.append("metadata.json");
         fs::remove_file(world.path("marker")).unwrap();
-        // Events keep their order: what follows is heard after all of that.
+        // Events keep their order: what follows is received after all of that.
         world.append("experts.db-wal");
         assert_eq!(world.next_hint().await, Hint::Database, "{mode:?}");
         world.append("marker");
@@ -207,7 +210,7 @@ async fn a_directory_that_comes_late_goes_or_is_replaced_is_watched_again() {
         world.wait_for_hint(Hint::Everything).await;
         world.write_until_hint("marker", Hint::Marker).await;
 
-        fs::rename(&data, world.temp.path().join("aside")).unwrap();
+        fs::rename(&data, world.temp.path().join("moved")).unwrap();
         fs::create_dir(&data).unwrap();
         world.wait_for_hint(Hint::Everything).await;
         world.write_until_hint("experts.db", Hint::Database).await;
@@ -228,12 +231,12 @@ async fn a_retargeted_watch_reports_the_new_directory() {
 #[tokio::test]
 async fn where_inotify_is_refused_files_are_polled_until_it_is_granted() {
     let granted = Arc::new(AtomicBool::new(false));
-    let asked = Arc::clone(&granted);
-    let mut world = WatchFixture::with(Box::new(move |ear| {
-        if asked.load(Ordering::SeqCst) {
-            inotify(ear)
+    let is_granted = Arc::clone(&granted);
+    let mut world = WatchFixture::with(Box::new(move |handler| {
+        if is_granted.load(Ordering::SeqCst) {
+            inotify(handler)
         } else {
-            // As the kernel says it when every instance is taken: EMFILE.
+            // What the kernel answers when every instance is taken: EMFILE.
             Err(notify::Error::io(io::Error::from_raw_os_error(24)))
         }
     }));
@@ -248,7 +251,7 @@ async fn where_inotify_is_refused_files_are_polled_until_it_is_granted() {
 }
 
 #[tokio::test]
-async fn a_file_system_that_gives_no_events_is_found_out_and_polled() {
+async fn a_file_system_that_reports_no_events_is_detected_and_polled() {
     let mut world = WatchFixture::with(Box::new(|_| Ok(Box::new(SilentWatcher))));
     world.append("experts.db");
     assert_eq!(world.next_hint().await, Hint::Everything);
@@ -256,7 +259,7 @@ async fn a_file_system_that_gives_no_events_is_found_out_and_polled() {
     assert_eq!(world.next_hint().await, Hint::Marker);
 }
 
-/// A sentry that this test drives by hand, on an empty directory.
+/// A watcher whose checks the test runs itself, on an empty directory.
 fn file_watcher(root: &Path, mode: WatchMode, make: MakeWatcher) -> FileWatcher {
     let (hints, _) = channel();
     FileWatcher::new(spec(root, mode), hints, Arc::default(), make, INOTIFY_RETRY)
@@ -267,66 +270,70 @@ fn refuse(_: EventHandler) -> notify::Result<Box<dyn Watcher + Send>> {
 }
 
 #[test]
-fn inotify_that_was_refused_is_asked_for_again_only_after_a_while() {
+fn inotify_that_was_refused_is_tried_again_only_after_a_while() {
     let temp = tempfile::tempdir().unwrap();
     let asked = Arc::new(AtomicU64::new(0));
     let count = Arc::clone(&asked);
-    let make = move |ear| {
+    let make = move |handler| {
         count.fetch_add(1, Ordering::SeqCst);
-        refuse(ear)
+        refuse(handler)
     };
-    let mut sentry = file_watcher(temp.path(), WatchMode::Auto, Box::new(make));
+    let mut watcher = file_watcher(temp.path(), WatchMode::Auto, Box::new(make));
     let start = Instant::now();
     for second in [0, 1, 29, 31, 32, 60, 62] {
-        sentry.check(start + Duration::from_secs(second));
+        watcher.check(start + Duration::from_secs(second));
     }
     assert_eq!(asked.load(Ordering::SeqCst), 3);
-    assert_eq!(sentry.logged, Some(Backend::Polling));
+    assert_eq!(watcher.logged, Some(Backend::Polling));
 }
 
 #[test]
 fn where_only_inotify_is_allowed_nothing_is_polled() {
     let temp = tempfile::tempdir().unwrap();
-    let mut sentry = file_watcher(temp.path(), WatchMode::Inotify, Box::new(refuse));
-    sentry.check(Instant::now());
-    assert_eq!(sentry.logged, Some(Backend::NotAtAll));
-    assert!(sentry.polled.is_none());
+    let mut watcher = file_watcher(temp.path(), WatchMode::Inotify, Box::new(refuse));
+    watcher.check(Instant::now());
+    assert_eq!(watcher.logged, Some(Backend::NotAtAll));
+    assert!(watcher.polled.is_none());
+}
+
+fn is_silent(watcher: &FileWatcher) -> bool {
+    watcher.inotify.as_ref().unwrap().is_silent()
 }
 
 #[test]
 fn a_change_explained_by_a_later_event_does_not_count_as_silence() {
     let temp = tempfile::tempdir().unwrap();
     fs::create_dir(temp.path().join("data")).unwrap();
-    let mut sentry = file_watcher(temp.path(), WatchMode::Auto, Box::new(|_| Ok(Box::new(SilentWatcher))));
+    let mut watcher = file_watcher(temp.path(), WatchMode::Auto, Box::new(|_| Ok(Box::new(SilentWatcher))));
     let start = Instant::now();
-    sentry.check(start);
+    watcher.check(start);
     fs::write(temp.path().join("data/experts.db"), "x").unwrap();
-    sentry.check(start + Duration::from_millis(100));
-    sentry.inotify.as_ref().unwrap().counts.count(WatchedFile::Database);
-    sentry.check(start + Duration::from_secs(9));
-    assert!(!sentry.silent);
+    watcher.check(start + Duration::from_millis(100));
+    watcher.inotify.as_ref().unwrap().counts.count(WatchedFile::Database);
+    watcher.check(start + Duration::from_secs(9));
+    assert!(!is_silent(&watcher));
     fs::write(temp.path().join("data/marker"), "x").unwrap();
-    sentry.check(start + Duration::from_secs(10));
-    assert!(!sentry.silent, "not before its time");
-    sentry.check(start + Duration::from_secs(11));
-    assert!(sentry.silent);
+    watcher.check(start + Duration::from_secs(10));
+    assert!(!is_silent(&watcher), "not before its time");
+    watcher.check(start + Duration::from_secs(11));
+    assert!(is_silent(&watcher));
 }
 
 #[tokio::test]
 async fn a_queue_that_overflowed_and_an_error_are_hints_for_everything() {
     let temp = tempfile::tempdir().unwrap();
     let (sender, mut hints) = channel();
-    let ear = EventHandler {
+    let handler = EventHandler {
         paths: WatchedPaths::of(&temp.path().join("db"), &temp.path().join("marker")),
         hints: sender,
         counts: Arc::default(),
         control: Arc::default(),
     };
-    ear.handle(Ok(notify::Event::new(EventKind::Other).set_flag(Flag::Rescan)));
+    handler.handle(Ok(notify::Event::new(EventKind::Other).set_flag(Flag::Rescan)));
     assert_eq!(hints.next().await, Hint::Everything);
-    ear.handle(Err(notify::Error::generic("the queue is gone")));
+    handler.handle(Err(notify::Error::generic("the queue is gone")));
     assert_eq!(hints.next().await, Hint::Everything);
     let closed = EventKind::Access(AccessKind::Close(AccessMode::Write));
-    ear.handle(Ok(notify::Event::new(closed).add_path(temp.path().join("marker"))));
-    assert_eq!(ear.counts.counts(), [0, 0]);
+    handler.handle(Ok(notify::Event::new(closed).add_path(temp.path().join("marker"))));
+    assert_eq!(handler.counts.counts(), [0, 0]);
 }

@@ -40,7 +40,7 @@ fn with_any_number_of_instances_and_watches_changes_are_found() {
             agent.wait_for(&format!("{what} = {most}"), || world.served_count() == people as usize);
         }
         let way = watch_of(&world);
-        assert!(agent.logged("watching by polling") <= 1, "{what} = {most}: {}", agent.log());
+        assert!(agent.logged("polling in use") <= 1, "{what} = {most}: {}", agent.log());
         assert!(count_warnings(&agent.log()) <= MAX_LOG_LINES, "{what} = {most}: {}", agent.log());
         tally.count(format!("by {way}"));
         agent.stop();
@@ -68,18 +68,18 @@ fn agent_without_a_watch_for_a_replaced_directory_polls_until_it_has_one() {
         grant(&agent, what, 0);
         rename(world.path("data"), world.path("aside")).unwrap();
         Command::new("cp").args(["-a", "aside", "data"]).current_dir(world.path("")).status().unwrap();
-        agent.wait_for_log("watching by polling");
+        agent.wait_for_log("polling in use");
         for people in 2..=3 {
             world.add_people([people]);
             agent.wait_for(what, || world.served_count() == people as usize);
         }
-        assert_eq!(agent.logged("watching by polling"), 1, "{}", agent.log());
+        assert_eq!(agent.logged("polling in use"), 1, "{}", agent.log());
 
         grant(&agent, what, 100);
         // A watch that is aimed anew need not wait to ask again.
         world.settings(&POLLED.replace("100ms\"\n", "110ms\"\n"));
         agent.signal(rustix::process::Signal::HUP);
-        agent.wait_for_log("watching by inotify");
+        agent.wait_for_log("inotify in use");
         world.add_people([4]);
         agent.wait_for(what, || world.served_count() == 4);
         eventually("status says so too", || watch_of(&world) == "inotify");
