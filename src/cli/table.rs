@@ -1,11 +1,9 @@
-//! Aligned columns and durations for people, the manifest's summary for programs, and for both where the
-//! time of a build went.
+//! Aligned columns and durations for people, and where the time of a build went.
 
 use jiff::Timestamp;
-use serde::Serialize;
-use serde_json::{Value, json};
 
 use crate::adapters::builds::state::History;
+pub(crate) use crate::domain::build_summary::{Spent, summary};
 use crate::domain::manifest::{Manifest, Phases};
 
 /// Two columns: names, and what they stand for.
@@ -65,52 +63,13 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-/// What the making of a build took, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Spent {
-    #[serde(flatten)]
-    pub phases: Phases,
-    pub total: u64,
-}
-
 impl Spent {
-    /// As the manifest has it, which is written before the promotion ends.
-    pub(crate) fn written(manifest: &Manifest) -> Self {
-        Self { phases: manifest.took_ms.phases(None), total: manifest.took_ms.total }
-    }
-
     /// With the promotion, while the pass is remembered; else as it is written.
     pub(crate) fn known(manifest: &Manifest, state: &History) -> Self {
         let remembered = state.attempt_of(&manifest.id);
         let whole = remembered.and_then(|one| Some(Self { phases: one.stages_ms?, total: one.took_ms }));
         whole.unwrap_or_else(|| Self::written(manifest))
     }
-}
-
-/// What an API needs to know of a build; the lists and digests of the manifest stay on disk.
-pub(crate) fn summary(manifest: &Manifest, spent: &Spent) -> Value {
-    json!({
-        "id": manifest.id,
-        "sequence": manifest.sequence,
-        "created": manifest.created,
-        "trigger": manifest.trigger,
-        "adopted": manifest.adopted,
-        "space": manifest.space,
-        "content_hash": manifest.content_hash,
-        "ntotal": manifest.ntotal,
-        "dimension": manifest.dimension,
-        "metric": manifest.metric,
-        "records": manifest.counts.records,
-        "kept": manifest.counts.kept,
-        "embedded": manifest.counts.embedded,
-        "metadata_only": manifest.counts.metadata_only,
-        "removed": manifest.counts.removed,
-        "requests": manifest.counts.requests,
-        "left_out": manifest.quarantined.len(),
-        "took_ms": spent.total,
-        "phases_ms": spent,
-        "previous": manifest.previous,
-    })
 }
 
 #[cfg(test)]

@@ -4,6 +4,7 @@
 //! codecs between bytes and those types. Nothing here knows files, sockets,
 //! environment, clock or log.
 
+pub(crate) mod build_summary;
 pub mod document;
 pub mod file_stamp;
 pub mod manifest;
