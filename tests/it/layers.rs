@@ -66,7 +66,8 @@ const CIRCLES_WITH_FOLDER: &[&str] = &[
     "src/adapters/source/error.rs",
     "src/adapters/source/header.rs",
     "src/adapters/source/quiescence.rs",
-    "src/adapters/watch/events.rs",
+    "src/adapters/watch/control.rs",
+    "src/adapters/watch/watcher.rs",
     "src/cli/announcing.rs",
     "src/cli/build.rs",
     "src/cli/config.rs",
@@ -98,8 +99,8 @@ const OWNERS: [(&str, &[&str]); 6] = [
     ("faiss", &["src/adapters/builds/index.rs"]),
     ("rusqlite", &["src/adapters/source/mod.rs", "src/adapters/cache/mod.rs", "src/adapters/cache/file.rs"]),
     ("reqwest", &["src/adapters/http/mod.rs"]),
-    ("notify", &["src/adapters/watch/mod.rs", "src/adapters/watch/events.rs"]),
-    ("signal_hook", &["src/adapters/signals.rs"]),
+    ("notify", &["src/adapters/watch/arm.rs", "src/adapters/watch/events.rs"]),
+    ("signal_hook", &["src/adapters/signals/mod.rs"]),
     (
         "std::thread",
         &[
