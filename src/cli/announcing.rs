@@ -54,7 +54,7 @@ pub(crate) async fn deliver_if_due(
             return false;
         }
     };
-    let summary = table::summary(&build.manifest, &table::Spent::written(&build.manifest));
+    let summary = table::summary(&build.manifest, &build.manifest.timings);
     // For a command that changes its directory.
     let directory = path::absolute(&build.directory).unwrap_or_else(|_| build.directory.clone());
     let news = BuildNotice { build: id, directory: &directory, summary: &summary };

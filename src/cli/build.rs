@@ -5,9 +5,10 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{BUSY, Context, DONE, announcing, print, print_error, print_json, progress, table};
+use super::{Context, DONE, announcing, print, print_error, print_json, progress, table};
 use crate::adapters::builds::{Builds, Served};
-use crate::flows::reconcile::{Done, Outcome, PassError, PassOptions, reconcile};
+use crate::domain::pass::{Outcome, PassReport, Trigger};
+use crate::flows::reconcile::{PassError, PassOptions, reconcile};
 
 /// How long `--wait` sleeps between two looks at the lock.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(200);
@@ -35,7 +36,7 @@ pub(super) struct BuildArgs {
 )]
 pub(super) fn run(context: &Context, options: &BuildArgs) -> u8 {
     let job = PassOptions {
-        trigger: "command".to_owned(),
+        trigger: Trigger::Command,
         full: options.full,
         embed_again: options.rebuy,
         accept_shrink: options.accept_shrink,
@@ -66,16 +67,13 @@ pub(super) fn run(context: &Context, options: &BuildArgs) -> u8 {
     }
 }
 
-fn succeeded(context: &Context, done: &Done) {
-    let outcome = match done.outcome {
-        Outcome::Promoted => "promoted",
-        Outcome::Unchanged | Outcome::Held => "unchanged",
-    };
+fn succeeded(context: &Context, done: &PassReport) {
+    let is_promoted = done.outcome == Outcome::Promoted;
+    let outcome = if is_promoted { Outcome::Promoted } else { Outcome::Unchanged };
     let counts = done.counts;
-    let phases = done.took.phases(Some(done.promote_ms));
     if context.json {
         print_json(&json!({
-            "outcome": outcome,
+            "outcome": outcome.to_string(),
             "build": done.build,
             "records": counts.records,
             "kept": counts.kept,
@@ -83,26 +81,25 @@ fn succeeded(context: &Context, done: &Done) {
             "metadata_only": counts.metadata_only,
             "removed": counts.removed,
             "requests": counts.requests,
-            "took_ms": done.took.total,
-            "phases_ms": phases,
+            "took_ms": done.timings.total,
+            "phases_ms": done.timings.to_stage_times(),
         }));
         return;
     }
     let build = done.build.as_deref().unwrap_or("none");
-    let took = table::milliseconds(done.took.total);
-    print(&match done.outcome {
-        Outcome::Promoted => format!(
+    let took = table::milliseconds(done.timings.total);
+    print(&if is_promoted {
+        format!(
             "promoted {build}: {} records ({} kept, {} embedded, {} metadata only, {} removed) in {took}\n{}\n",
             counts.records,
             counts.kept,
             counts.embedded,
             counts.metadata_only,
             counts.removed,
-            table::stage_times(&phases)
-        ),
-        Outcome::Unchanged | Outcome::Held => {
-            format!("unchanged: {build} with {} records is up to date ({took})\n", counts.records)
-        }
+            table::stage_times(&done.timings)
+        )
+    } else {
+        format!("unchanged: {build} with {} records is up to date ({took})\n", counts.records)
     });
 }
 
@@ -111,13 +108,18 @@ fn failed(context: &Context, error: &PassError, took: Duration) -> u8 {
     let words = error.to_line();
     let (build, still) = served(context);
     if context.json {
-        let outcome = if code == BUSY { "busy" } else { error.exit_kind().outcome() };
+        let outcome = error.outcome().to_string();
         let (embedded, requests) = match error {
             PassError::Embed { texts, requests, .. } => (*texts, *requests),
             _ => (0, 0),
         };
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        print_json(&answer(outcome, build.as_deref(), &FailureCosts { embedded, requests, took_ms }, &words));
+        print_json(&answer(
+            &outcome,
+            build.as_deref(),
+            &FailureCosts { embedded, requests, took_ms },
+            &words,
+        ));
     }
     let says_so = matches!(error, PassError::Promote(_) | PassError::Busy);
     print_error(&if says_so { words } else { format!("{words}; {still}") });

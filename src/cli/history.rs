@@ -19,7 +19,7 @@ pub(super) fn run(context: &Context) -> u8 {
     let (state, _) = History::load(&builds.layout).unwrap_or_default();
     let served = builds.served().build().map(|build| build.manifest.id.clone());
     if context.json {
-        let summary = |manifest| table::summary(manifest, &table::Spent::known(manifest, &state));
+        let summary = |manifest| table::summary(manifest, &table::timings_of(manifest, &state));
         let builds: Vec<_> = kept.iter().map(|build| summary(&build.manifest)).collect();
         print_json(&json!({
             "served": served,
@@ -36,7 +36,7 @@ pub(super) fn run(context: &Context) -> u8 {
             let manifest = &build.manifest;
             let here = if served.as_deref() == Some(manifest.id.as_str()) { "served" } else { "" };
             let counts = &manifest.counts;
-            let spent = table::Spent::known(manifest, &state);
+            let spent = table::timings_of(manifest, &state);
             vec![
                 manifest.id.clone(),
                 manifest.created.clone(),
@@ -44,7 +44,7 @@ pub(super) fn run(context: &Context) -> u8 {
                 counts.records.to_string(),
                 counts.embedded.to_string(),
                 table::milliseconds(spent.total),
-                table::longest_stage(&spent.phases),
+                table::longest_stage(&spent),
                 here.to_owned(),
             ]
         })
@@ -58,7 +58,7 @@ pub(super) fn run(context: &Context) -> u8 {
             .rev()
             .map(|one| {
                 let what = one.build.clone().or_else(|| one.error.clone()).unwrap_or_default();
-                vec![table::ago(one.at, now), one.trigger.clone(), one.outcome.clone(), what]
+                vec![table::ago(one.at, now), one.trigger.clone(), one.outcome.to_string(), what]
             })
             .collect();
         words.push('\n');

@@ -31,9 +31,10 @@ use crate::adapters::embed::{self, EmbedError, Embedder, EmbedderSettings};
 use crate::adapters::signals::{Handlers, Signal};
 use crate::app::threads;
 use crate::config::{self as settings, Config, Loaded};
+use crate::domain::pass::{ErrorClass, Outcome};
 use crate::domain::record::Space;
 use crate::domain::stop::Stop;
-use crate::flows::reconcile::{ExitKind, PassContext, PassError, PassProgress};
+use crate::flows::reconcile::{PassContext, PassError, PassProgress};
 use crate::logging;
 
 /// Done, or nothing to do.
@@ -251,12 +252,13 @@ impl Context {
 
     /// The exit code of a failure.
     fn code(&self, error: &PassError) -> u8 {
-        match error.exit_kind() {
-            ExitKind::Failed => FAILED,
-            ExitKind::Settings => USAGE,
-            ExitKind::Refused => REFUSED,
-            ExitKind::Busy => BUSY,
-            ExitKind::Stopped => self.stop_code(),
+        match error.outcome() {
+            Outcome::Failed(_) if error.class() == ErrorClass::Settings => USAGE,
+            Outcome::Failed(_) => FAILED,
+            Outcome::Refused => REFUSED,
+            Outcome::Busy => BUSY,
+            Outcome::Stopped => self.stop_code(),
+            Outcome::Promoted | Outcome::Unchanged | Outcome::Held => unreachable!("not an error"),
         }
     }
 

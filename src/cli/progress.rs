@@ -5,7 +5,8 @@ use std::sync::Mutex;
 
 use indicatif::{ProgressBar, ProgressStyle};
 
-use crate::flows::reconcile::{PassProgress, Stage};
+use crate::domain::pass::Stage;
+use crate::flows::reconcile::PassProgress;
 
 /// What a person sees while a build goes on.
 pub(super) struct BuildProgress {

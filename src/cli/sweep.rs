@@ -4,6 +4,7 @@ use serde_json::json;
 
 use super::{BUSY, Context, DONE, FAILED, USAGE, fail, print, print_json};
 use crate::adapters::builds::{Builds, error_chain, sweep};
+use crate::domain::pass::ErrorClass;
 
 pub(super) fn run(context: &Context) -> u8 {
     let publish = &context.config.publish;
@@ -15,7 +16,7 @@ pub(super) fn run(context: &Context) -> u8 {
         Ok(Some(lock)) => lock,
         Ok(None) => return fail(context.json, BUSY, "another pass is running; it sweeps for itself"),
         Err(error) => {
-            let code = if error.is_settings() { USAGE } else { FAILED };
+            let code = if error.class() == ErrorClass::Settings { USAGE } else { FAILED };
             return fail(context.json, code, &error_chain(&error));
         }
     };

@@ -3,8 +3,9 @@
 use jiff::Timestamp;
 
 use crate::adapters::builds::state::History;
-pub(crate) use crate::domain::build_summary::{Spent, summary};
-use crate::domain::manifest::{Manifest, Phases};
+pub(crate) use crate::domain::build_summary::summary;
+use crate::domain::manifest::Manifest;
+use crate::domain::pass::{Stage, Timings};
 
 /// Two columns: names, and what they stand for.
 pub(crate) fn pairs(rows: &[(&str, String)]) -> String {
@@ -38,17 +39,17 @@ pub(crate) fn milliseconds(ms: u64) -> String {
 }
 
 /// `snapshot 12 ms, plan 3 ms, embed 7.2 s, …`: where the time went.
-pub(crate) fn stage_times(phases: &Phases) -> String {
-    phases.named().map(stage_time).collect::<Vec<_>>().join(", ")
+pub(crate) fn stage_times(timings: &Timings) -> String {
+    timings.stages().map(stage_time).collect::<Vec<_>>().join(", ")
 }
 
 /// The phase that took longest, in the same words; nothing where none took any time.
-pub(crate) fn longest_stage(phases: &Phases) -> String {
-    phases.named().max_by_key(|(_, ms)| *ms).filter(|(_, ms)| *ms > 0).map(stage_time).unwrap_or_default()
+pub(crate) fn longest_stage(timings: &Timings) -> String {
+    timings.stages().max_by_key(|(_, ms)| *ms).filter(|(_, ms)| *ms > 0).map(stage_time).unwrap_or_default()
 }
 
-fn stage_time((name, ms): (&str, u64)) -> String {
-    format!("{name} {}", milliseconds(ms))
+fn stage_time((stage, ms): (Stage, u64)) -> String {
+    format!("{stage} {}", milliseconds(ms))
 }
 
 /// How long ago a time was; a time to come is `just now`, whatever the clock did.
@@ -63,13 +64,11 @@ pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
     }
 }
 
-impl Spent {
-    /// With the promotion, while the pass is remembered; else as it is written.
-    pub(crate) fn known(manifest: &Manifest, state: &History) -> Self {
-        let remembered = state.attempt_of(&manifest.id);
-        let whole = remembered.and_then(|one| Some(Self { phases: one.stages_ms?, total: one.took_ms }));
-        whole.unwrap_or_else(|| Self::written(manifest))
-    }
+/// Where the time of a build went: with the promotion while the pass is remembered, else as the manifest has
+/// it, which is written before the promotion ends.
+pub(crate) fn timings_of(manifest: &Manifest, history: &History) -> Timings {
+    let remembered = history.attempt_of(&manifest.id).map(|attempt| attempt.timings);
+    remembered.filter(Timings::has_stages).unwrap_or(manifest.timings)
 }
 
 #[cfg(test)]
@@ -87,14 +86,18 @@ mod tests {
 
     #[test]
     fn stage_times_are_in_order_and_promote_only_where_it_is_known() {
-        let known = Phases { snapshot: 12, plan: 3, embed: 7_200, index: 30, verify: 41, promote: Some(9) };
-        let written = Phases { promote: None, ..known };
+        let mut known = Timings::zero();
+        let times = [12, 3, 7_200, 30, 41, 9];
+        for (stage, ms) in Stage::ALL.into_iter().skip(1).zip(times) {
+            known.add(stage, ms);
+        }
+        let written = known.before_promotion();
 
         let words = "snapshot 12 ms, plan 3 ms, embed 7.2 s, index 30 ms, verify 41 ms";
         assert_eq!(stage_times(&known), format!("{words}, promote 9 ms"));
         assert_eq!(stage_times(&written), words);
         assert_eq!(
-            (longest_stage(&known), longest_stage(&Phases::default())),
+            (longest_stage(&known), longest_stage(&Timings::default())),
             ("embed 7.2 s".to_owned(), String::new())
         );
     }

@@ -22,11 +22,11 @@ use crate::adapters::watch::{TrackedFiles, Watch, WatchSpec};
 use crate::cli::{BUSY, Context, DONE, FAILED, USAGE, clock, embedder, fail, print_json, table};
 use crate::config::{self as settings, Config};
 use crate::domain::file_stamp::FileStamp;
-use crate::domain::pass::{Built, PassOutcome, PassReport, PassRequest};
+use crate::domain::pass::{ErrorClass, PassRequest};
 use crate::domain::record::Space;
 use crate::domain::stop::Stop;
 use crate::flows::agent::{self, AgentWorld, ExitReason, MarkerStore, PassFn, SweepFn};
-use crate::flows::reconcile::{Done, ExitKind, Outcome, PassContext, PassError, PassOptions, reconcile};
+use crate::flows::reconcile::{PassContext, PassOptions, reconcile};
 use deliveries::PassNotifier;
 
 /// How long a second agent, or a `status` that looks just now, may keep the agent's lock.
@@ -48,7 +48,11 @@ pub(crate) fn run(context: Context, flag: Option<&Path>, handlers: Handlers) -> 
         Err(error) => return fail(json, USAGE, &error_chain(&error)),
     };
     if let Err(error) = builds.lock() {
-        return fail(json, if error.is_settings() { USAGE } else { FAILED }, &error_chain(&error));
+        return fail(
+            json,
+            if error.class() == ErrorClass::Settings { USAGE } else { FAILED },
+            &error_chain(&error),
+        );
     }
     let _alone = match lock_agent(&builds.layout) {
         Ok(lock) => lock,
@@ -158,57 +162,14 @@ fn pass(in_force: LiveConfig, space: Space, news: PassNotifier, vitals: Arc<Live
             clock,
         };
         let job = PassOptions {
-            trigger: request.trigger.to_string(),
+            trigger: request.trigger,
             full_check: request.full_check,
             ..PassOptions::default()
         };
-        let report = pass_report(reconcile(&world, &job));
+        let report = reconcile(&world, &job).unwrap_or_else(|error| error.report());
         news.notify();
         report
     })
-}
-
-fn pass_report(result: Result<Done, PassError>) -> PassReport {
-    match result {
-        Ok(done) => {
-            let outcome = match done.outcome {
-                Outcome::Promoted => PassOutcome::Promoted,
-                Outcome::Unchanged => PassOutcome::Unchanged,
-                Outcome::Held => PassOutcome::Held,
-            };
-            let promoted = done.build.clone().filter(|_| outcome == PassOutcome::Promoted);
-            let built = promoted.map(|build| Built { build, counts: done.counts });
-            PassReport { outcome, message: summary(&done), built }
-        }
-        Err(error) => {
-            let outcome = match error.exit_kind() {
-                ExitKind::Busy => PassOutcome::Busy,
-                ExitKind::Stopped => PassOutcome::Stopped,
-                ExitKind::Refused => PassOutcome::Refused,
-                ExitKind::Failed | ExitKind::Settings => PassOutcome::Failed(error.retry()),
-            };
-            PassReport { outcome, message: error.to_line(), built: None }
-        }
-    }
-}
-
-/// The one line that an operator reads of a pass.
-fn summary(done: &Done) -> String {
-    let build = done.build.as_deref().unwrap_or("none");
-    let counts = done.counts;
-    match done.outcome {
-        Outcome::Promoted => format!(
-            "build={build} records={} kept={} embedded={} metadata_only={} removed={} requests={}",
-            counts.records,
-            counts.kept,
-            counts.embedded,
-            counts.metadata_only,
-            counts.removed,
-            counts.requests
-        ),
-        Outcome::Unchanged => format!("build={build} records={}", counts.records),
-        Outcome::Held => format!("build={build} is held by a rollback until the table changes"),
-    }
 }
 
 fn sweeper(builds: Builds) -> SweepFn {

@@ -7,7 +7,8 @@
 use std::sync::{Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
-use crate::flows::reconcile::{PassProgress, Stage};
+use crate::domain::pass::Stage;
+use crate::flows::reconcile::PassProgress;
 
 /// When the first line of a purchase is due.
 const FIRST_LINE_AFTER: Duration = Duration::from_secs(2);

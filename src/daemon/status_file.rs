@@ -14,7 +14,7 @@ use crate::adapters::builds::state::{self, AgentStatus, LastPass};
 use crate::adapters::builds::{Layout, error_chain};
 use crate::adapters::watch::CurrentBackend;
 use crate::decide::agent_state::AgentState;
-use crate::domain::pass::PassOutcome;
+use crate::domain::pass::{Outcome, StoredOutcome};
 use crate::domain::stop::Stop;
 use crate::flows::agent::AgentEvent;
 
@@ -64,7 +64,7 @@ impl StatusFile {
                 let ended = LastPass {
                     at: now,
                     trigger: request.trigger.to_string(),
-                    outcome: report.outcome.to_string(),
+                    outcome: report.outcome.into(),
                     message: report.message.clone(),
                 };
                 self.pass_finished(ended, report.outcome);
@@ -105,19 +105,21 @@ impl StatusFile {
         self.status.state = phase.to_string();
     }
 
-    fn pass_finished(&mut self, ended: LastPass, outcome: PassOutcome) {
+    fn pass_finished(&mut self, ended: LastPass, outcome: Outcome) {
         match outcome {
-            PassOutcome::Promoted => self.status.behind_since = None,
-            PassOutcome::Unchanged => {
+            Outcome::Promoted => self.status.behind_since = None,
+            Outcome::Unchanged => {
                 self.status.behind_since = None;
-                let was_well = |last: &LastPass| ["promoted", "unchanged"].contains(&last.outcome.as_str());
+                let was_well = |last: &LastPass| {
+                    matches!(last.outcome, StoredOutcome::Promoted | StoredOutcome::Unchanged)
+                };
                 if self.status.last_pass.as_ref().is_some_and(was_well) {
                     // A look that found nothing says nothing new.
                     return;
                 }
             }
-            PassOutcome::Busy | PassOutcome::Stopped => return,
-            PassOutcome::Refused | PassOutcome::Held | PassOutcome::Failed(_) => {
+            Outcome::Busy | Outcome::Stopped => return,
+            Outcome::Refused | Outcome::Held | Outcome::Failed(_) => {
                 self.status.behind_since.get_or_insert(ended.at);
             }
         }

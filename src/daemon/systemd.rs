@@ -17,8 +17,9 @@ use sd_notify::NotifyState;
 
 use super::status_file::StatusFile;
 use crate::decide::agent_state::AgentState as AgentPhase;
+use crate::domain::pass::Stage;
 use crate::flows::agent::{AgentEvent, LogObserver, Observer};
-use crate::flows::reconcile::{PassProgress, Stage};
+use crate::flows::reconcile::PassProgress;
 
 /// How often STATUS is renewed where no watchdog asks for more: the age of the build is in it.
 const STATUS_INTERVAL: Duration = Duration::from_secs(60);

@@ -9,7 +9,7 @@
 
 use thiserror::Error;
 
-use crate::domain::manifest::Counts;
+use crate::domain::pass::Counts;
 use crate::domain::record::RowError;
 
 /// Faults that a message names one by one; the rest are counted.

@@ -11,8 +11,9 @@
 
 use std::collections::{HashMap, HashSet};
 
-use crate::domain::manifest::{Counts, RowHashes};
+use crate::domain::pass::Counts;
 use crate::domain::record::{IdHash, TextHash};
+use crate::domain::row_hashes::RowHashes;
 
 /// Where a row's vector comes from.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

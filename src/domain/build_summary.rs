@@ -4,27 +4,12 @@
 //! The lists and digests of the manifest stay on disk. The keys are those of
 //! 0.1.0: a new one may be added, none is renamed or removed.
 
-use serde::Serialize;
 use serde_json::{Value, json};
 
-use crate::domain::manifest::{Manifest, Phases};
+use crate::domain::manifest::Manifest;
+use crate::domain::pass::Timings;
 
-/// How long a build took, in milliseconds.
-#[derive(Clone, Copy, Debug, PartialEq, Eq, Serialize)]
-pub(crate) struct Spent {
-    #[serde(flatten)]
-    pub phases: Phases,
-    pub total: u64,
-}
-
-impl Spent {
-    /// As the manifest has it, which is written before the promotion ends.
-    pub(crate) fn written(manifest: &Manifest) -> Self {
-        Self { phases: manifest.took_ms.phases(None), total: manifest.took_ms.total }
-    }
-}
-
-pub(crate) fn summary(manifest: &Manifest, spent: &Spent) -> Value {
+pub(crate) fn summary(manifest: &Manifest, timings: &Timings) -> Value {
     json!({
         "id": manifest.id,
         "sequence": manifest.sequence,
@@ -43,8 +28,8 @@ pub(crate) fn summary(manifest: &Manifest, spent: &Spent) -> Value {
         "removed": manifest.counts.removed,
         "requests": manifest.counts.requests,
         "left_out": manifest.quarantined.len(),
-        "took_ms": spent.total,
-        "phases_ms": spent,
+        "took_ms": timings.total,
+        "phases_ms": timings,
         "previous": manifest.previous,
     })
 }

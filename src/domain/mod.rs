@@ -14,6 +14,7 @@ pub(crate) mod parallel;
 pub mod pass;
 pub mod python_json;
 pub mod record;
+pub mod row_hashes;
 pub mod sibling_path;
 pub mod sqlite_uri;
 pub mod stop;

@@ -16,8 +16,8 @@ use std::process::Command;
 use reindexd::adapters::builds::layout::Layout;
 use reindexd::adapters::builds::state::{self, AgentStatus, History, Hold};
 use reindexd::adapters::deliver::state::DeliveryStates;
-use reindexd::domain::manifest::{Counts, FileFact, Files, Manifest, QuarantinedRow, SourceFacts, Took};
-use reindexd::domain::pass::{Cure, PassOutcome, Trigger};
+use reindexd::domain::manifest::{FileFact, Files, Manifest, QuarantinedRow, SourceFacts};
+use reindexd::domain::pass::{Counts, Outcome, Retry, Stage, Timings, Trigger};
 use reindexd::domain::record::{
     ContentHash, ContentHasher, IdHash, RawValue, RecordHash, ScanHash, ScanHasher, Space, TextHash,
     raw_row_hash,
@@ -416,18 +416,19 @@ fn names_of_triggers_and_outcomes_are_those_of_0_1_0() {
         (Trigger::Signal, "signal"),
         (Trigger::Reload, "reload"),
         (Trigger::Retry, "retry"),
+        (Trigger::Command, "command"),
     ];
     for (trigger, expected) in triggers {
         assert_eq!(trigger.to_string(), expected);
     }
     let outcomes = [
-        (PassOutcome::Promoted, "promoted"),
-        (PassOutcome::Unchanged, "unchanged"),
-        (PassOutcome::Refused, "refused"),
-        (PassOutcome::Held, "held"),
-        (PassOutcome::Failed(Cure::Hourly), "failed"),
-        (PassOutcome::Busy, "busy"),
-        (PassOutcome::Stopped, "stopped"),
+        (Outcome::Promoted, "promoted"),
+        (Outcome::Unchanged, "unchanged"),
+        (Outcome::Refused, "refused"),
+        (Outcome::Held, "held"),
+        (Outcome::Failed(Retry::Hourly), "failed"),
+        (Outcome::Busy, "busy"),
+        (Outcome::Stopped, "stopped"),
     ];
     for (outcome, expected) in outcomes {
         assert_eq!(outcome.to_string(), expected);
@@ -504,6 +505,12 @@ fn spaces() -> [Space; 2] {
 fn fixed_manifest() -> Manifest {
     let fact = |bytes: u64| FileFact { bytes, blake3: format!("{bytes:064}") };
     let [gemini, _] = spaces();
+    let mut timings = Timings::zero().before_promotion().with_total(24);
+    for (stage, ms) in
+        [Stage::Scan, Stage::Plan, Stage::Embed, Stage::Index, Stage::Verify].into_iter().zip(19..)
+    {
+        timings.add(stage, ms);
+    }
     Manifest {
         format: 1,
         id: "20261122T101500Z-7f3a9c".to_owned(),
@@ -513,7 +520,7 @@ fn fixed_manifest() -> Manifest {
         adopted: false,
         program: "reindexd 0.1.0".to_owned(),
         faiss: "1.12.0".to_owned(),
-        source: SourceFacts { database: "data/experts.db".to_owned(), tagged: 3 },
+        source: SourceFacts { database: "data/experts.db".to_owned(), indexed_rows: 3 },
         space: Some(gemini),
         scan_hash: Some(ScanHash([4; 32])),
         content_hash: Some(ContentHash([5; 32])),
@@ -538,7 +545,7 @@ fn fixed_manifest() -> Manifest {
         dimension: 768,
         metric: "inner_product".to_owned(),
         counts: Counts { records: 13, kept: 14, embedded: 15, metadata_only: 16, removed: 17, requests: 18 },
-        took_ms: Took { snapshot: 19, plan: 20, embed: 21, index: 22, verify: 23, total: 24 },
+        timings,
         previous: Some("20261121T101500Z-000001".to_owned()),
     }
 }

@@ -150,7 +150,7 @@ fn free_disk_space(world: &World) {
 }
 
 fn names_the_cause(words: &str) -> bool {
-    ["No space left on device", "disk is full", "bytes free, the build needs"]
+    ["No space left on device", "disk is full", "not enough disk space"]
         .iter()
         .any(|cause| words.contains(cause))
 }

@@ -45,7 +45,7 @@ fn a_build_that_would_not_fit_is_refused_before_anything_is_embedded() {
 
     assert_eq!((refused.code, refused.text("outcome").as_str()), (1, "failed"), "{refused:?}");
     let error = refused.text("error");
-    assert!(error.contains("bytes free") && error.contains("nothing was bought"), "{error}");
+    assert!(error.contains("not enough disk space") && error.contains("nothing was embedded"), "{error}");
     assert_eq!(world.provider.request_count(), 0);
 
     let fits = in_a_file_system_of(20, &world, build).unwrap();

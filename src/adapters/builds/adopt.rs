@@ -21,9 +21,9 @@ use super::layout::{HASHES, INDEX, MANIFEST, METADATA};
 use super::promote::{self, PromoteError, leads_to, link_public_names};
 use super::staging::{self, Staging};
 use super::{Build, Builds, BuildsError, Served, error_chain};
-use crate::domain::manifest::{
-    Counts, FileFact, Files, MANIFEST_FORMAT, Manifest, SourceFacts, Took, hashes_header,
-};
+use crate::domain::manifest::{FileFact, Files, MANIFEST_FORMAT, Manifest, SourceFacts};
+use crate::domain::pass::{Counts, PromotedBy, Timings};
+use crate::domain::row_hashes::hashes_header;
 use crate::domain::stop::Stop;
 
 /// What stood under the public names.
@@ -196,11 +196,11 @@ fn manifest_of(
         id: id.to_owned(),
         sequence,
         created: now.to_string(),
-        trigger: "adopt".to_owned(),
+        trigger: PromotedBy::Adopt.as_str().to_owned(),
         adopted: true,
         program: crate::PROGRAM.to_owned(),
         faiss: "unknown".to_owned(),
-        source: SourceFacts { database: "unknown".to_owned(), tagged: ntotal },
+        source: SourceFacts { database: "unknown".to_owned(), indexed_rows: ntotal },
         space: None,
         scan_hash: None,
         content_hash: None,
@@ -212,7 +212,7 @@ fn manifest_of(
             .map_or("unknown", |header| if header.inner_product { "inner_product" } else { "other" })
             .to_owned(),
         counts: Counts { records: ntotal, ..Counts::default() },
-        took_ms: Took::default(),
+        timings: Timings::zero().before_promotion(),
         previous: None,
     }
 }

@@ -15,6 +15,7 @@ use thiserror::Error;
 
 use crate::domain::manifest::FileFact;
 use crate::domain::parallel;
+use crate::domain::pass::ErrorClass;
 
 /// A system call on a file of ours that failed.
 #[derive(Debug, Error)]
@@ -34,16 +35,19 @@ impl DiskError {
         move |source| Self { act, path: path.to_owned(), source }
     }
 
-    /// Whether the system had too little of something, which says nothing of the file.
+    /// Whether the system was short of something, which says nothing about the file.
     #[must_use]
-    pub fn is_shortage(&self) -> bool {
+    pub fn class(&self) -> ErrorClass {
         const SHORTAGE_ERRNOS: [rustix::io::Errno; 4] = [
             rustix::io::Errno::MFILE,
             rustix::io::Errno::NFILE,
             rustix::io::Errno::NOMEM,
             rustix::io::Errno::AGAIN,
         ];
-        rustix::io::Errno::from_io_error(&self.source).is_some_and(|errno| SHORTAGE_ERRNOS.contains(&errno))
+        match rustix::io::Errno::from_io_error(&self.source) {
+            Some(errno) if SHORTAGE_ERRNOS.contains(&errno) => ErrorClass::Shortage,
+            _ => ErrorClass::Other,
+        }
     }
 }
 

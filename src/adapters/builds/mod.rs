@@ -27,7 +27,9 @@ pub use crate::domain::text::error_chain;
 pub use disk::{DiskError, Mode};
 pub use layout::{Layout, LayoutError, STAGING};
 
-use crate::domain::manifest::{Manifest, ManifestError, RowHashes, parse_hashes};
+use crate::domain::manifest::Manifest;
+use crate::domain::pass::ErrorClass;
+use crate::domain::row_hashes::{RowHashes, parse_hashes};
 
 /// A manifest is small; anything larger is not one.
 const MAX_MANIFEST_BYTES: u64 = 64 << 20;
@@ -106,7 +108,7 @@ pub enum BuildsError {
         /// The build.
         id: String,
         /// What is wrong.
-        source: ManifestError,
+        source: Box<dyn std::error::Error + Send + Sync>,
     },
     /// A build that is not there.
     #[error("there is no build {id}; `reindexd history` lists those that are kept")]
@@ -134,23 +136,20 @@ pub enum Served {
 }
 
 impl BuildsError {
-    /// Whether the settings, or who runs with them, are at fault: what is refused once stays refused.
+    /// [`ErrorClass::Settings`] is refused again until the settings, or who runs with them, change.
     #[must_use]
-    pub fn is_settings(&self) -> bool {
-        matches!(
-            self,
+    pub fn class(&self) -> ErrorClass {
+        match self {
             Self::Layout(_)
-                | Self::NoLinks { .. }
-                | Self::Claimed { .. }
-                | Self::OtherUser { .. }
-                | Self::DirectoryIsLink { .. }
-        )
-    }
-
-    /// [`DiskError::is_shortage`].
-    #[must_use]
-    pub fn is_shortage(&self) -> bool {
-        matches!(self, Self::Disk(error) if error.is_shortage())
+            | Self::NoLinks { .. }
+            | Self::Claimed { .. }
+            | Self::OtherUser { .. }
+            | Self::DirectoryIsLink { .. } => ErrorClass::Settings,
+            Self::Disk(error) => error.class(),
+            Self::NotFileOrLink { .. } | Self::Damaged { .. } | Self::NoSuchBuild { .. } | Self::Index(_) => {
+                ErrorClass::Other
+            }
+        }
     }
 }
 
@@ -182,13 +181,10 @@ impl Build {
     /// [`BuildsError`] where it is missing or damaged.
     pub fn read(directory: PathBuf, id: &str) -> Result<Self, BuildsError> {
         let bytes = disk::read_small(&directory.join(layout::MANIFEST), MAX_MANIFEST_BYTES)?;
-        let damaged = |source| BuildsError::Damaged { id: id.to_owned(), source };
-        let manifest = Manifest::parse(&bytes).map_err(damaged)?;
-        if manifest.id == id {
-            return Ok(Self { directory, manifest });
-        }
-        let found = format!("a manifest of build {:?}", manifest.id);
-        Err(damaged(ManifestError::Hashes { expected: format!("a manifest of build {id}"), found }))
+        let manifest = Manifest::parse(&bytes).and_then(|manifest| manifest.belongs_to(id));
+        let manifest =
+            manifest.map_err(|error| BuildsError::Damaged { id: id.to_owned(), source: error.into() })?;
+        Ok(Self { directory, manifest })
     }
 
     /// Reads the build's row hashes, proving their digest.
@@ -199,7 +195,8 @@ impl Build {
     pub fn rows(&self) -> Result<Vec<RowHashes>, BuildsError> {
         let most = self.manifest.files.hashes.bytes.min(MAX_HASHES_BYTES);
         let bytes = disk::read_small(&self.path(layout::HASHES), most)?;
-        parse_hashes(&bytes).map_err(|source| BuildsError::Damaged { id: self.manifest.id.clone(), source })
+        parse_hashes(&bytes)
+            .map_err(|error| BuildsError::Damaged { id: self.manifest.id.clone(), source: error.into() })
     }
 
     /// The path of one of its four files.
@@ -324,7 +321,7 @@ impl Builds {
         for id in self.ids()? {
             match self.build(&id) {
                 Ok(build) => out.push(build),
-                Err(error) if error.is_shortage() => return Err(error),
+                Err(error) if error.class() == ErrorClass::Shortage => return Err(error),
                 Err(_) => {}
             }
         }

@@ -17,8 +17,9 @@ use super::index::{self, HEADER_BYTES};
 use super::layout::{HASHES, INDEX, METADATA};
 use super::{Build, Builds, BuildsError, DiskError, STAGING};
 use crate::decide::plan::VectorOrigin;
-use crate::domain::manifest::{FileFact, Files, RowHashes, hashes_header, row_bytes};
+use crate::domain::manifest::{FileFact, Files};
 use crate::domain::record::TextHash;
+use crate::domain::row_hashes::{RowHashes, hashes_header, row_bytes};
 use crate::domain::stop::{Stop, Stopped};
 
 /// The ending of an adopted build's id.
@@ -184,7 +185,7 @@ impl Drafted {
     #[must_use]
     pub fn bytes_remaining(&self, rows: u64, dimension: usize) -> u64 {
         let vector = 4 * dimension as u64;
-        rows * (vector + crate::domain::manifest::ROW_BYTES as u64)
+        rows * (vector + crate::domain::row_hashes::ROW_BYTES as u64)
             + 2 * self.texts * (vector + 64)
             + (4 << 20)
     }

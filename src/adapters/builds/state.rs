@@ -16,7 +16,7 @@ use super::collect::READER_GRACE;
 use super::disk::{self, DiskError, Mode};
 use super::layout::Layout;
 use super::lock;
-use crate::domain::manifest::{Counts, Phases};
+use crate::domain::pass::{Counts, StoredOutcome, Timings, attempt_times};
 use crate::domain::record::{ContentHash, ScanHash};
 
 /// Attempts that `history` can show.
@@ -59,8 +59,7 @@ pub struct AttemptRecord {
     pub at: Timestamp,
     /// What asked for it.
     pub trigger: String,
-    /// `promoted`, `unchanged`, `refused` or `failed`.
-    pub outcome: String,
+    pub outcome: StoredOutcome,
     /// The build that it promoted.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub build: Option<String>,
@@ -70,15 +69,9 @@ pub struct AttemptRecord {
     /// What it did.
     #[serde(default)]
     pub counts: Counts,
-    /// How long it took.
-    pub took_ms: u64,
-    /// From verified to served.
-    #[serde(default)]
-    pub promote_ms: u64,
-    /// Where the time went; of a pass that failed, up to there. An earlier
-    /// program did not note it, and a pass that could not begin has none.
-    #[serde(rename = "phases_ms", default, skip_serializing_if = "Option::is_none")]
-    pub stages_ms: Option<Phases>,
+    /// Where the time went; of a pass that failed, up to there.
+    #[serde(flatten, with = "attempt_times")]
+    pub timings: Timings,
 }
 
 /// A scan with the content of a build that was made from another one.
@@ -131,8 +124,7 @@ pub struct LastPass {
     pub at: Timestamp,
     /// What asked for it.
     pub trigger: String,
-    /// What became of it.
-    pub outcome: String,
+    pub outcome: StoredOutcome,
     /// Its summary, or what went wrong.
     pub message: String,
 }
@@ -311,6 +303,7 @@ mod tests {
     use proptest::prelude::*;
 
     use super::*;
+    use crate::domain::pass::Stage;
 
     fn promoted(log: &str) -> History {
         let mut state = History::default();
@@ -388,7 +381,9 @@ mod tests {
 
         assert_eq!((damaged, state.promotions.len()), (None, 1));
         let attempt = state.attempt_of("b1").unwrap();
-        assert_eq!((attempt.took_ms, attempt.promote_ms, attempt.stages_ms), (168, 4, None));
+        let timings = attempt.timings;
+        assert_eq!((timings.total, timings.get(Stage::Promote)), (168, Some(4)));
+        assert!(!timings.has_stages());
         save(&path, &state).unwrap();
         assert_eq!(load::<History>(&path), (state, None));
     }
@@ -409,19 +404,24 @@ mod tests {
 
     fn state() -> impl Strategy<Value = History> {
         let promotion = ("[ab]", time(), ".{0,3}").prop_map(|(build, at, by)| Promotion { build, at, by });
-        let phases = any::<Option<(u64, Option<u64>)>>()
-            .prop_map(|known| known.map(|(embed, promote)| Phases { embed, promote, ..Phases::default() }));
-        let attempt = (time(), any::<Option<String>>(), any::<u64>(), phases).prop_map(
-            |(at, error, took_ms, phases_ms)| AttemptRecord {
+        let stages = any::<Option<(u64, Option<u64>)>>().prop_map(|known| {
+            let Some((embed, promote)) = known else { return Timings::default() };
+            let mut timings = Timings::zero().before_promotion();
+            timings.add(Stage::Embed, embed);
+            if let Some(promote) = promote {
+                timings.add(Stage::Promote, promote);
+            }
+            timings
+        });
+        let attempt = (time(), any::<Option<String>>(), any::<u64>(), stages).prop_map(
+            |(at, error, took_ms, stages)| AttemptRecord {
                 at,
                 trigger: "start".to_owned(),
-                outcome: "failed".to_owned(),
+                outcome: StoredOutcome::Failed,
                 build: None,
                 error,
                 counts: Counts { records: took_ms, ..Counts::default() },
-                took_ms,
-                promote_ms: 0,
-                stages_ms: phases_ms,
+                timings: stages.with_total(took_ms),
             },
         );
         let lists = (prop::collection::vec(promotion, 0..5), prop::collection::vec(attempt, 0..3));

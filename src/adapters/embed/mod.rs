@@ -39,6 +39,7 @@ pub use self::batcher::{
 };
 pub use self::rate_limit::SentLog;
 use crate::adapters::http::{self, Http, HttpError};
+use crate::domain::pass::{ErrorClass, Retry};
 use crate::domain::record::TextHash;
 
 /// Who makes the vectors.
@@ -140,20 +141,6 @@ impl From<HttpError> for Failure {
     }
 }
 
-/// When it makes sense to try again.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum EmbedRetry {
-    /// With the usual back-off, but not before `wait` is over.
-    Soon {
-        /// What the provider asked for.
-        wait: Option<Duration>,
-    },
-    /// Once an hour.
-    Hourly,
-    /// Not until settings or rows change.
-    Never,
-}
-
 /// Where bought vectors could not be kept.
 #[derive(Debug, thiserror::Error)]
 #[error(transparent)]
@@ -219,18 +206,34 @@ pub enum EmbedError {
 impl EmbedError {
     /// Whether another attempt could go better, and when.
     #[must_use]
-    pub fn retry(&self) -> EmbedRetry {
+    pub fn retry(&self) -> Retry {
         match self {
-            Self::GaveUp { wait, .. } => EmbedRetry::Soon { wait: *wait },
-            Self::Items(_) | Self::Stopped => EmbedRetry::Soon { wait: None },
+            Self::GaveUp { wait, .. } => Retry::Soon { wait: *wait },
+            Self::Items(_) | Self::Stopped => Retry::Soon { wait: None },
             // An attempt that cannot keep what it buys costs money each time.
-            Self::Exhausted(_) | Self::Sink(_) => EmbedRetry::Hourly,
+            Self::Exhausted(_) | Self::Sink(_) => Retry::Hourly,
             Self::Settings(_)
             | Self::NoKey { .. }
             | Self::NotBuilt
             | Self::Refused(_)
             | Self::BadRequest(_)
-            | Self::TextRefused { .. } => EmbedRetry::Never,
+            | Self::TextRefused { .. } => Retry::OnChange,
+        }
+    }
+
+    /// Whether the settings are wrong. A provider that refuses them is asked again, so that is another failure.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Settings(_) | Self::NoKey { .. } | Self::NotBuilt => ErrorClass::Settings,
+            Self::GaveUp { .. }
+            | Self::Exhausted(_)
+            | Self::Refused(_)
+            | Self::BadRequest(_)
+            | Self::TextRefused { .. }
+            | Self::Sink(_)
+            | Self::Items(_)
+            | Self::Stopped => ErrorClass::Other,
         }
     }
 }

@@ -6,6 +6,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use crate::adapters::builds::Served;
 use crate::adapters::builds::state::AgentStatus;
+use crate::domain::pass::StoredOutcome;
 use crate::flows::reconcile::{PassError, Preview};
 
 /// What `status` found.
@@ -63,7 +64,7 @@ pub(super) fn to_do(found: &Status<'_>) -> String {
 
 fn failure(note: &AgentStatus) -> Option<&str> {
     let last = note.last_pass.as_ref()?;
-    matches!(last.outcome.as_str(), "failed" | "refused").then_some(last.message.as_str())
+    matches!(last.outcome, StoredOutcome::Failed | StoredOutcome::Refused).then_some(last.message.as_str())
 }
 
 /// How long the served build has been behind the table, or an API behind that
@@ -134,7 +135,7 @@ mod tests {
             last_pass: Some(LastPass {
                 at: at(0),
                 trigger: "marker".to_owned(),
-                outcome: "failed".to_owned(),
+                outcome: StoredOutcome::Failed,
                 message: "no key".to_owned(),
             }),
             ..AgentStatus::default()

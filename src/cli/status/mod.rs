@@ -60,7 +60,7 @@ pub(super) fn run(context: &Context, options: &StatusArgs) -> u8 {
         };
         print_json(&json!({
             "served": served.build().map(|build| {
-                table::summary(&build.manifest, &table::Spent::known(&build.manifest, &state))
+                table::summary(&build.manifest, &table::timings_of(&build.manifest, &state))
             }),
             "drift": drift.as_ref().ok(),
             "last_attempt": state.attempts.last(),
@@ -94,8 +94,8 @@ fn describe(
     let mut rows = vec![("served", describe_served(served, state, now))];
     // The making of an adopted build was not ours to measure.
     if let Some(build) = served.build().filter(|build| !build.manifest.adopted) {
-        let spent = table::Spent::known(&build.manifest, state);
-        let words = format!("{}: {}", table::milliseconds(spent.total), table::stage_times(&spent.phases));
+        let spent = table::timings_of(&build.manifest, state);
+        let words = format!("{}: {}", table::milliseconds(spent.total), table::stage_times(&spent));
         rows.push(("took", words));
     }
     rows.push(("drift", describe_drift(drift)));

@@ -17,7 +17,7 @@ use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::decide::debounce::{Timing, Window, after};
-use crate::domain::pass::{Cure, PassOutcome, PassRequest, Trigger};
+use crate::domain::pass::{Outcome, PassRequest, Retry, Trigger};
 
 pub use attempt::{Attempt, COMMIT_VISIBLE_AFTER};
 
@@ -106,7 +106,7 @@ pub enum Event {
     /// The running pass ended.
     Ended {
         /// What became of it.
-        outcome: PassOutcome,
+        outcome: Outcome,
         /// Any number from 0 to 1: how much of the possible jitter to use.
         jitter: f64,
     },
@@ -305,38 +305,36 @@ fn backing_off(
 fn ended(
     look: Attempt,
     window: Window,
-    outcome: PassOutcome,
+    outcome: Outcome,
     jitter: f64,
     now: Instant,
     timing: &Timing,
 ) -> AgentState {
     let back_off = |look, wait| AgentState::BackingOff { attempt: look, until: after(now, wait), window };
     match outcome {
-        PassOutcome::Unchanged => match look.recheck_soon(now) {
+        Outcome::Unchanged => match look.recheck_soon(now) {
             Some(at) => AgentState::Rechecking { attempt: look.recheck_only(), at, window },
             None => wait_for_due(window, timing),
         },
         // What was not yet visible then is looked for once more, unless hints
         // that came since ask for a look anyway: a steady writer must not make
         // builds follow each other without a pause.
-        PassOutcome::Promoted | PassOutcome::Refused | PassOutcome::Held => {
-            match look.recheck_once(&window, now) {
-                Some(at) => AgentState::Rechecking { attempt: look.recheck_only(), at, window },
-                None => wait_for_due(window, timing),
-            }
-        }
-        PassOutcome::Failed(Cure::OnChange) => match look.recheck_once(&window, now) {
+        Outcome::Promoted | Outcome::Refused | Outcome::Held => match look.recheck_once(&window, now) {
+            Some(at) => AgentState::Rechecking { attempt: look.recheck_only(), at, window },
+            None => wait_for_due(window, timing),
+        },
+        Outcome::Failed(Retry::OnChange) => match look.recheck_once(&window, now) {
             Some(at) => AgentState::Rechecking { attempt: look, at, window },
             None => wait_for_due(window.or_owed_marker(look.request.full_check), timing),
         },
-        PassOutcome::Failed(Cure::Soon { wait }) => {
+        Outcome::Failed(Retry::Soon { wait }) => {
             let look = look.failed();
             let own = || retry_wait(look.failures, jitter);
             back_off(look, wait.map_or_else(own, |asked| asked.clamp(MIN_PROVIDER_WAIT, MAX_PROVIDER_WAIT)))
         }
-        PassOutcome::Failed(Cure::Hourly) => back_off(look.failed(), MAX_RETRY_WAIT),
+        Outcome::Failed(Retry::Hourly) => back_off(look.failed(), MAX_RETRY_WAIT),
         // A pass that stopped though nobody asked it to is simply still owed.
-        PassOutcome::Busy | PassOutcome::Stopped => {
+        Outcome::Busy | Outcome::Stopped => {
             let look = look.lock_failed();
             back_off(look, lock_wait(look.lock_failures))
         }

@@ -13,13 +13,13 @@ const BOTH: Timing = Timing {
 const MARKER_ONLY: Timing = Timing { on_database: false, ..BOTH };
 const DATABASE_ONLY: Timing = Timing { on_marker: false, ..BOTH };
 
-const UNCHANGED: Event = ended_in(PassOutcome::Unchanged);
-const PROMOTED: Event = ended_in(PassOutcome::Promoted);
-const BUSY: Event = ended_in(PassOutcome::Busy);
-const SOON: Event = ended_in(PassOutcome::Failed(Cure::Soon { wait: None }));
-const ON_CHANGE: Event = ended_in(PassOutcome::Failed(Cure::OnChange));
+const UNCHANGED: Event = ended_in(Outcome::Unchanged);
+const PROMOTED: Event = ended_in(Outcome::Promoted);
+const BUSY: Event = ended_in(Outcome::Busy);
+const SOON: Event = ended_in(Outcome::Failed(Retry::Soon { wait: None }));
+const ON_CHANGE: Event = ended_in(Outcome::Failed(Retry::OnChange));
 
-const fn ended_in(outcome: PassOutcome) -> Event {
+const fn ended_in(outcome: Outcome) -> Event {
     Event::Ended { outcome, jitter: 0.0 }
 }
 
@@ -129,13 +129,13 @@ fn every_state_handles_every_event() {
         (Event::Due, ["i", "s", "r", "b", "o", "x"]),
         (PROMOTED, ["i", "s", "r", "i", "o", "x"]),
         (UNCHANGED, ["i", "s", "r", "i", "o", "x"]),
-        (ended_in(PassOutcome::Refused), ["i", "s", "r", "i", "o", "x"]),
-        (ended_in(PassOutcome::Held), ["i", "s", "r", "i", "o", "x"]),
+        (ended_in(Outcome::Refused), ["i", "s", "r", "i", "o", "x"]),
+        (ended_in(Outcome::Held), ["i", "s", "r", "i", "o", "x"]),
         (ON_CHANGE, ["i", "s", "r", "i", "o", "x"]),
         (SOON, ["i", "s", "r", "o", "o", "x"]),
-        (ended_in(PassOutcome::Failed(Cure::Hourly)), ["i", "s", "r", "o", "o", "x"]),
+        (ended_in(Outcome::Failed(Retry::Hourly)), ["i", "s", "r", "o", "o", "x"]),
         (BUSY, ["i", "s", "r", "o", "o", "x"]),
-        (ended_in(PassOutcome::Stopped), ["i", "s", "r", "o", "o", "x"]),
+        (ended_in(Outcome::Stopped), ["i", "s", "r", "o", "o", "x"]),
         (Event::Stop, ["xS", "xS", "xS", "xS", "xS", "x"]),
     ];
     for &(event, expected) in table {
@@ -217,7 +217,7 @@ fn failures_retried_soon_double_the_wait_up_to_an_hour() {
 fn jitter_takes_up_to_a_quarter_off_a_wait() {
     for (jitter, expected) in [(0.0, 30_000), (0.5, 26_250), (1.0, 22_500)] {
         let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
-        let outcome = PassOutcome::Failed(Cure::Soon { wait: None });
+        let outcome = Outcome::Failed(Retry::Soon { wait: None });
         driven.send(Event::Ended { outcome, jitter });
         assert_eq!(driven.pass_within(60_000).map(|(wait, _)| wait), Some(expected));
     }
@@ -225,14 +225,14 @@ fn jitter_takes_up_to_a_quarter_off_a_wait() {
 
 #[test]
 fn a_wait_that_the_provider_or_the_lock_names_is_kept() {
-    let asked = |secs| PassOutcome::Failed(Cure::Soon { wait: Some(Duration::from_secs(secs)) });
+    let asked = |secs| Outcome::Failed(Retry::Soon { wait: Some(Duration::from_secs(secs)) });
     let table = [
         ("as asked", asked(46), 46_000),
         ("at once, but not in a circle", asked(0), 1000),
         ("longer than our own longest", asked(7200), 7_200_000),
         ("never, but no longer than a day", asked(u64::MAX), 86_400_000),
-        ("a quota", PassOutcome::Failed(Cure::Hourly), 3_600_000),
-        ("the lock", PassOutcome::Busy, 1000),
+        ("a quota", Outcome::Failed(Retry::Hourly), 3_600_000),
+        ("the lock", Outcome::Busy, 1000),
     ];
     for (what, outcome, expected) in table {
         let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
@@ -380,7 +380,7 @@ fn a_scan_long_after_its_hint_is_not_repeated() {
 
 #[test]
 fn a_build_soon_after_a_hint_is_rechecked_once_unless_another_pass_is_due() {
-    for outcome in [PROMOTED, ON_CHANGE, ended_in(PassOutcome::Refused), ended_in(PassOutcome::Held)] {
+    for outcome in [PROMOTED, ON_CHANGE, ended_in(Outcome::Refused), ended_in(Outcome::Held)] {
         let mut alone = SimulatedAgent::running(BOTH, Event::Marker);
         alone.advance(100);
         alone.send(outcome);
@@ -424,15 +424,15 @@ fn a_writer_of_other_tables_does_not_keep_the_agent_scanning() {
 enum Step {
     Advance(u64),
     Send(Event),
-    End(PassOutcome),
+    End(Outcome),
 }
 
 fn step() -> impl Strategy<Value = Step> {
     let cure = prop_oneof![
-        Just(Cure::Soon { wait: None }),
-        (0_u64..100).prop_map(|secs| Cure::Soon { wait: Some(Duration::from_secs(secs)) }),
-        Just(Cure::Hourly),
-        Just(Cure::OnChange),
+        Just(Retry::Soon { wait: None }),
+        (0_u64..100).prop_map(|secs| Retry::Soon { wait: Some(Duration::from_secs(secs)) }),
+        Just(Retry::Hourly),
+        Just(Retry::OnChange),
     ];
     prop_oneof![
         4 => prop_oneof![0_u64..400, 0_u64..40_000, 0_u64..700_000].prop_map(Step::Advance),
@@ -446,12 +446,12 @@ fn step() -> impl Strategy<Value = Step> {
             1 => Just(Event::Due),
         ].prop_map(Step::Send),
         3 => prop_oneof![
-            Just(PassOutcome::Promoted),
-            Just(PassOutcome::Unchanged),
-            Just(PassOutcome::Refused),
-            Just(PassOutcome::Held),
-            Just(PassOutcome::Busy),
-            cure.prop_map(PassOutcome::Failed),
+            Just(Outcome::Promoted),
+            Just(Outcome::Unchanged),
+            Just(Outcome::Refused),
+            Just(Outcome::Held),
+            Just(Outcome::Busy),
+            cure.prop_map(Outcome::Failed),
         ].prop_map(Step::End),
     ]
 }
@@ -554,7 +554,7 @@ proptest! {
         }
         // Whatever came before: with passes that succeed all of it comes to rest.
         for _ in 0..20 {
-            observer.step(Step::End(PassOutcome::Unchanged));
+            observer.step(Step::End(Outcome::Unchanged));
             observer.step(Step::Advance(90_000_000));
         }
         prop_assert!(matches!(observer.agent.state, AgentState::Idle { .. }), "{:?}", observer.agent.state);

@@ -25,7 +25,7 @@ use crate::config;
 use crate::decide::agent_state::{self, Action, AgentState, Event};
 use crate::decide::debounce::{Hint, Timing, after};
 use crate::domain::file_stamp::FileStamp;
-use crate::domain::pass::{Cure, PassOutcome, PassReport, PassRequest};
+use crate::domain::pass::{Outcome, PassReport, PassRequest, Retry};
 use crate::domain::stop::Stop;
 
 pub use host::{AgentWorld, BoxError, ExitReason, MarkerStore, PassFn, ReloadFn, SightFn, SweepFn};
@@ -216,20 +216,19 @@ impl Agent {
 
     /// The running pass has ended.
     fn finish_pass(&mut self, report: Result<PassReport, JoinError>) -> Event {
-        let report = report.unwrap_or_else(|error| PassReport {
-            outcome: PassOutcome::Failed(Cure::Soon { wait: None }),
-            message: format!("the pass broke off: {error}"),
-            built: None,
+        let report = report.unwrap_or_else(|error| {
+            let outcome = Outcome::Failed(Retry::Soon { wait: None });
+            PassReport::without_build(outcome, format!("the pass broke off: {error}"))
         });
         let running = self.running.take().expect("only a running pass can end");
         match report.outcome {
             // Nothing was looked at: every hint counts again.
-            PassOutcome::Busy | PassOutcome::Stopped => self.last_stat = None,
-            PassOutcome::Promoted
-            | PassOutcome::Unchanged
-            | PassOutcome::Refused
-            | PassOutcome::Held
-            | PassOutcome::Failed(_) => {
+            Outcome::Busy | Outcome::Stopped => self.last_stat = None,
+            Outcome::Promoted
+            | Outcome::Unchanged
+            | Outcome::Refused
+            | Outcome::Held
+            | Outcome::Failed(_) => {
                 // The links may be our own doing; the source is not.
                 let links = self.stat_files().links;
                 if let Some(looked) = &mut self.last_stat {

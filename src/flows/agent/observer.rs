@@ -12,7 +12,7 @@ use std::time::Duration;
 use tracing::{debug, error, info, warn};
 
 use crate::decide::agent_state::AgentState;
-use crate::domain::pass::{Built, Cure, PassOutcome, PassReport, PassRequest, Trigger};
+use crate::domain::pass::{Outcome, PassReport, PassRequest, Retry, Trigger};
 
 /// Something the agent did or met.
 #[derive(Debug)]
@@ -145,20 +145,21 @@ impl LogObserver {
         let (outcome, trigger) = (report.outcome, request.trigger);
         let (message, took_ms) = (report.message.as_str(), millis(took));
         let is_news = match outcome {
-            PassOutcome::Promoted | PassOutcome::Unchanged => {
+            Outcome::Promoted | Outcome::Unchanged => {
                 self.last_failure = None;
-                outcome == PassOutcome::Promoted || !self.is_recheck
+                outcome == Outcome::Promoted || !self.is_recheck
             }
-            PassOutcome::Refused | PassOutcome::Held | PassOutcome::Failed(_) => {
+            Outcome::Refused | Outcome::Held | Outcome::Failed(_) => {
                 self.last_failure.as_deref() != Some(message)
             }
-            PassOutcome::Busy | PassOutcome::Stopped => true,
+            Outcome::Busy | Outcome::Stopped => true,
         };
         if !is_news {
             debug!(%outcome, %trigger, took_ms, "{message}");
             return;
         }
-        if let Some(Built { build, counts }) = &report.built {
+        if let (Outcome::Promoted, Some(build)) = (outcome, &report.build) {
+            let counts = report.counts;
             info!(
                 %outcome,
                 %trigger,
@@ -174,15 +175,15 @@ impl LogObserver {
             return;
         }
         match outcome {
-            PassOutcome::Promoted | PassOutcome::Unchanged | PassOutcome::Busy | PassOutcome::Stopped => {
+            Outcome::Promoted | Outcome::Unchanged | Outcome::Busy | Outcome::Stopped => {
                 info!(%outcome, %trigger, took_ms, "{message}");
                 return;
             }
-            PassOutcome::Held => info!(%outcome, %trigger, took_ms, "{message}"),
-            PassOutcome::Refused | PassOutcome::Failed(Cure::Soon { .. }) => {
+            Outcome::Held => info!(%outcome, %trigger, took_ms, "{message}"),
+            Outcome::Refused | Outcome::Failed(Retry::Soon { .. }) => {
                 warn!(%outcome, %trigger, took_ms, "{message}");
             }
-            PassOutcome::Failed(Cure::Hourly | Cure::OnChange) => {
+            Outcome::Failed(Retry::Hourly | Retry::OnChange) => {
                 error!(%outcome, %trigger, took_ms, "{message}");
             }
         }

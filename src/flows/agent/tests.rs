@@ -10,9 +10,9 @@ use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc as blocking};
 use tokio::sync::mpsc;
 
-const PROMOTED: PassOutcome = PassOutcome::Promoted;
-const UNCHANGED: PassOutcome = PassOutcome::Unchanged;
-const SOON: PassOutcome = PassOutcome::Failed(Cure::Soon { wait: None });
+const PROMOTED: Outcome = Outcome::Promoted;
+const UNCHANGED: Outcome = Outcome::Unchanged;
+const SOON: Outcome = Outcome::Failed(Retry::Soon { wait: None });
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
 /// An agent at work on files that only a test's word changes, in time that only
@@ -58,11 +58,11 @@ impl HarnessState {
 struct TestPass {
     request: PassRequest,
     cancel: Stop,
-    end: blocking::Sender<PassOutcome>,
+    end: blocking::Sender<Outcome>,
 }
 
 impl TestPass {
-    fn end(self, outcome: PassOutcome) {
+    fn end(self, outcome: Outcome) {
         self.end.send(outcome).unwrap();
     }
 }
@@ -123,7 +123,7 @@ fn pass_fn(shared: &Arc<HarnessState>, begun: mpsc::UnboundedSender<TestPass>) -
         begun.send(TestPass { request, cancel, end }).unwrap();
         let outcome = ended.recv().expect("the test ends each pass");
         shared.running.fetch_sub(1, Ordering::SeqCst);
-        PassReport { outcome, message: outcome.to_string(), built: None }
+        PassReport::without_build(outcome, outcome.to_string())
     })
 }
 
@@ -316,7 +316,7 @@ async fn marker_is_saved_as_it_was_before_the_pass_and_only_with_an_outcome() {
     assert_eq!(pass.request, pass_request(Trigger::Marker, true));
     assert!(wait <= Duration::from_millis(251));
     tokio::time::advance(secs(3)).await;
-    pass.end(PassOutcome::Refused);
+    pass.end(Outcome::Refused);
     world.pass().await.1.end(UNCHANGED);
     world.idle().await;
     assert_eq!(world.saved(), stamp(3));
@@ -431,7 +431,7 @@ async fn a_signal_to_reconcile_does_so_now_and_a_lock_held_elsewhere_is_waited_f
         let (wait, pass) = world.pass().await;
         assert_eq!(pass.request, pass_request(Trigger::Signal, false));
         assert!(about(wait, secs(expected)), "{wait:?}");
-        pass.end(PassOutcome::Busy);
+        pass.end(Outcome::Busy);
     }
     assert_eq!(world.reported("waiting_for_lock"), 6);
 }
@@ -469,7 +469,7 @@ async fn sigterm_cancels_the_pass_waits_for_it_sweeps_and_exits() {
     world.raise(Signal::Terminate);
     pass.cancel.requested().await;
     assert_eq!(world.sweeps(), 1, "not while the pass runs");
-    pass.end(PassOutcome::Stopped);
+    pass.end(Outcome::Stopped);
     assert_eq!(world.agent.await.unwrap(), ExitReason::Stopped);
     assert_eq!(world.shared.sweeps.load(Ordering::SeqCst), 2);
     assert!(world.passes.recv().await.is_none(), "no pass follows");
@@ -511,7 +511,7 @@ async fn pass_that_does_not_end_in_time_is_not_swept() {
     tokio::time::advance(Duration::from_millis(200)).await;
     assert_eq!((&mut world.agent).await.unwrap(), ExitReason::StopTimedOut);
     assert_eq!(world.sweeps(), 1);
-    pass.end(PassOutcome::Stopped);
+    pass.end(Outcome::Stopped);
 }
 
 #[tokio::test(start_paused = true)]

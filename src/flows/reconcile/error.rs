@@ -1,7 +1,9 @@
-//! Why a pass failed, and what may help.
+//! Why a pass failed, and what follows from it.
 //!
-//! Callers ask a [`PassError`] three questions: its words, its [`ExitKind`]
-//! (which makes the exit code), and its cure (which makes the agent's wait).
+//! Callers ask a [`PassError`] for its [`PassError::report`], which log, status
+//! file, history and `--json` show, and for its [`PassError::class`], which
+//! with the outcome makes the exit code. The message says what failed, with
+//! all causes; what is served is the caller's to add.
 
 use std::path::PathBuf;
 
@@ -12,108 +14,62 @@ use crate::adapters::builds::promote::PromoteError;
 use crate::adapters::builds::verify::VerifyError;
 use crate::adapters::builds::{BuildsError, DiskError, LayoutError, error_chain};
 use crate::adapters::cache::CacheError;
-use crate::adapters::embed::{EmbedError, EmbedFailure, EmbedRetry};
+use crate::adapters::embed::{EmbedError, EmbedFailure};
 use crate::adapters::source::SourceError;
 use crate::decide::guard::{Refusal, UnfitRows};
-use crate::domain::pass::Cure;
+use crate::domain::pass::{Counts, ErrorClass, Outcome, PassReport, Retry};
+use crate::domain::record::TextHash;
 use crate::domain::stop::Stopped;
 
-/// Why a pass failed. What was served before is served still, unless the words say otherwise.
+/// Why a pass failed. The previous build is still served, unless the message says otherwise.
 #[derive(Debug, Error)]
 pub enum PassError {
-    /// Another process holds the lock.
+    /// Another process has the lock.
     #[error("another pass is running in this directory; wait for it with --wait")]
     Busy,
-    /// A stop was asked for.
-    #[error("stopped; what was paid for is in the cache")]
+    #[error("stopped; the vectors received so far are in the cache")]
     Stopped,
-    /// The database could not be read.
     #[error(transparent)]
     Source(SourceError),
-    /// Rows that cannot be indexed.
     #[error(transparent)]
     Unfit(#[from] UnfitRows),
-    /// A guard would not have it.
     #[error(transparent)]
     Refused(#[from] Refusal),
-    /// Too little room.
-    #[error("{path} has {free} bytes free, the build needs {needed}; nothing was bought")]
-    NoSpace {
-        /// The directory.
-        path: PathBuf,
-        /// Bytes that the build needs.
-        needed: u64,
-        /// Bytes that are free.
-        free: u64,
-    },
-    /// Vectors could not be bought.
+    #[error("not enough disk space in {path}: need {needed} bytes, have {free}; nothing was embedded")]
+    NoSpace { path: PathBuf, needed: u64, free: u64 },
+    /// Not all texts could be embedded.
     #[error("{message}")]
     Embed {
-        /// What happened, with row and provider's words.
+        /// What failed, with the row and the provider's message.
         message: String,
-        /// When it makes sense to try again.
-        retry: EmbedRetry,
-        /// Whether the settings are at fault.
-        settings: bool,
+        retry: Retry,
+        class: ErrorClass,
         /// Texts whose vectors arrived all the same.
         texts: u64,
         /// Requests sent.
         requests: u64,
     },
-    /// The cache could not be used.
     #[error(transparent)]
     Cache(#[from] CacheError),
     /// The build on disk is not what was planned.
     #[error(transparent)]
     Verify(VerifyError),
-    /// The build could not be served.
     #[error(transparent)]
     Promote(#[from] PromoteError),
-    /// The directory of the builds is in trouble.
     #[error(transparent)]
     Builds(#[from] BuildsError),
-    /// The build that a rollback asked for is damaged.
-    #[error("build {id} is damaged, so it is not served: {message}")]
+    /// The build that a rollback asked for.
+    #[error("build {id} is damaged: {message}; the rollback changed nothing")]
     DamagedTarget {
-        /// The build.
         id: String,
         /// The checks that failed.
         message: String,
     },
-    /// There is nothing to go back to.
+    /// There is no earlier build to roll back to.
     #[error("no build was promoted before {served}; `reindexd history` lists those that are kept")]
-    NothingBefore {
-        /// The served build.
-        served: String,
-    },
-}
-
-/// What a failure means to whoever asked.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitKind {
-    /// Exit 1.
-    Failed,
-    /// Exit 2: settings.
-    Settings,
-    /// Exit 3: a guard.
-    Refused,
-    /// Exit 75: another pass.
-    Busy,
-    /// Exit 130 or 143.
-    Stopped,
-}
-
-impl ExitKind {
-    /// The outcome as `build --json` names it.
-    #[must_use]
-    pub fn outcome(self) -> &'static str {
-        match self {
-            Self::Failed | Self::Settings => "failed",
-            Self::Refused => "refused",
-            Self::Busy => "busy",
-            Self::Stopped => "stopped",
-        }
-    }
+    NothingBefore { served: String },
+    #[error("no build was promoted yet; `reindexd build` makes the first one")]
+    NothingPromoted,
 }
 
 impl PassError {
@@ -123,15 +79,22 @@ impl PassError {
         error_chain(self)
     }
 
-    /// What it means to whoever asked.
+    /// The failed half of a [`PassReport`]; what the pass had counted and measured is not in it.
     #[must_use]
-    pub fn exit_kind(&self) -> ExitKind {
+    pub fn report(&self) -> PassReport {
+        let mut report = PassReport::without_build(self.outcome(), self.to_line());
+        if let Self::Embed { texts, requests, .. } = self {
+            report.counts = Counts { embedded: *texts, requests: *requests, ..Counts::default() };
+        }
+        report
+    }
+
+    #[must_use]
+    pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Busy => ExitKind::Busy,
-            Self::Stopped => ExitKind::Stopped,
-            Self::Refused(_) => ExitKind::Refused,
-            Self::Builds(error) if error.is_settings() => ExitKind::Settings,
-            Self::Embed { settings: true, .. } => ExitKind::Settings,
+            Self::Busy => Outcome::Busy,
+            Self::Stopped => Outcome::Stopped,
+            Self::Refused(_) => Outcome::Refused,
             Self::Source(_)
             | Self::Unfit(_)
             | Self::NoSpace { .. }
@@ -141,58 +104,73 @@ impl PassError {
             | Self::Promote(_)
             | Self::Builds(_)
             | Self::DamagedTarget { .. }
-            | Self::NothingBefore { .. } => ExitKind::Failed,
+            | Self::NothingBefore { .. }
+            | Self::NothingPromoted => Outcome::Failed(self.retry()),
         }
     }
 
-    /// What may help.
     #[must_use]
-    pub fn retry(&self) -> Cure {
-        let soon = Cure::Soon { wait: None };
+    pub fn class(&self) -> ErrorClass {
         match self {
-            Self::Embed { retry: EmbedRetry::Soon { wait }, .. } => Cure::Soon { wait: *wait },
-            Self::Embed { retry: EmbedRetry::Hourly, .. } => Cure::Hourly,
-            Self::Source(error) if error.retry() => soon,
+            Self::Builds(error) => error.class(),
+            Self::Embed { class, .. } => *class,
+            Self::Busy
+            | Self::Stopped
+            | Self::Source(_)
+            | Self::Unfit(_)
+            | Self::Refused(_)
+            | Self::NoSpace { .. }
+            | Self::Cache(_)
+            | Self::Verify(_)
+            | Self::Promote(_)
+            | Self::DamagedTarget { .. }
+            | Self::NothingBefore { .. }
+            | Self::NothingPromoted => ErrorClass::Other,
+        }
+    }
+
+    /// When another pass may succeed.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Embed { retry, .. } => *retry,
+            Self::Source(error) if error.retry() => Retry::Soon { wait: None },
             Self::Busy
             | Self::Stopped
             | Self::NoSpace { .. }
             | Self::Cache(_)
             | Self::Verify(_)
             | Self::Promote(_)
-            | Self::Builds(_) => soon,
+            | Self::Builds(_) => Retry::Soon { wait: None },
             Self::Source(_)
             | Self::Unfit(_)
             | Self::Refused(_)
-            | Self::Embed { retry: EmbedRetry::Never, .. }
             | Self::DamagedTarget { .. }
-            | Self::NothingBefore { .. } => Cure::OnChange,
+            | Self::NothingBefore { .. }
+            | Self::NothingPromoted => Retry::OnChange,
         }
     }
 
-    /// A purchase that failed; `row` names the row of a text that the provider refused.
+    /// `id_of_text` finds the row of a text that the provider refused.
     pub(super) fn from_embed_failure(
-        failed: EmbedFailure,
-        row: impl FnOnce(&crate::domain::record::TextHash) -> Option<String>,
+        failure: EmbedFailure,
+        id_of_text: impl FnOnce(&TextHash) -> Option<String>,
     ) -> Self {
-        let EmbedFailure { error, texts, requests } = failed;
-        let words = match &error {
+        let EmbedFailure { error, texts, requests } = failure;
+        let mut message = match &error {
             EmbedError::Stopped => return Self::Stopped,
             EmbedError::TextRefused { hash, message } => {
-                let row = row(hash).unwrap_or_else(|| format!("with text {hash}"));
+                let row = id_of_text(hash).unwrap_or_else(|| format!("with text {hash}"));
                 format!(
-                    "the provider refuses the text of row id={row}: {message}; mend the row, or raise guard.quarantine to leave it out"
+                    "the provider refuses the text of row id={row}: {message}; fix the row, or raise guard.quarantine to exclude it"
                 )
             }
             _ => error_chain(&error),
         };
-        let settings =
-            matches!(error, EmbedError::NoKey { .. } | EmbedError::Settings(_) | EmbedError::NotBuilt);
-        let words = if texts > 0 {
-            format!("{words}; texts embedded before that, which are kept: {texts}")
-        } else {
-            words
-        };
-        Self::Embed { message: words, retry: error.retry(), settings, texts, requests }
+        if texts > 0 {
+            message += &format!("; texts embedded before that, now in the cache: {texts}");
+        }
+        Self::Embed { message, retry: error.retry(), class: error.class(), texts, requests }
     }
 }
 

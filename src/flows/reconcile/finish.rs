@@ -2,18 +2,19 @@
 
 use std::time::Instant;
 
-use super::{Done, Outcome, Pass, PassContext, PassError, PassOptions, PassProgress, millis};
+use super::stopwatch::millis;
+use super::{Pass, PassContext, PassError, PassOptions, PassProgress};
 use crate::adapters::builds::state::{AttemptRecord, History};
 use crate::adapters::builds::{Builds, error_chain, sweep};
-use crate::domain::manifest::Counts;
+use crate::domain::pass::{Counts, Outcome, PassReport, StoredOutcome, Timings};
 
 impl Pass<'_> {
     /// Clears up after a failure and notes the attempt for people. What fails
     /// here is only said: the outcome of the pass stands.
-    pub(super) fn finish(&mut self, result: &Result<Done, PassError>) {
+    pub(super) fn finish(&mut self, result: &Result<PassReport, PassError>) {
         match result {
             Ok(_) => self.collect_old_builds(),
-            Err(_) => self.charge_current_stage(),
+            Err(_) => self.stopwatch.lap(),
         }
         let keeps_staging = matches!(result, Ok(_) | Err(PassError::Verify(_)));
         if !keeps_staging {
@@ -21,26 +22,24 @@ impl Pass<'_> {
         }
         let failed_before = self.history.attempts.last().is_some_and(|last| last.error.is_some());
         let (outcome, error) = match result {
-            Ok(done) if done.outcome == Outcome::Promoted => ("promoted", None),
+            Ok(done) if done.outcome == Outcome::Promoted => (Outcome::Promoted, None),
             Ok(_) if !failed_before => return,
-            Ok(_) => ("unchanged", None),
+            Ok(_) => (Outcome::Unchanged, None),
             Err(PassError::Stopped) => return,
-            Err(error) => (error.exit_kind().outcome(), Some(error.to_line())),
+            Err(error) => (error.outcome(), Some(error.to_line())),
         };
         let build =
-            result.as_ref().ok().and_then(|done| done.build.clone()).filter(|_| outcome == "promoted");
+            result.as_ref().ok().and_then(|done| done.build.clone()).filter(|_| outcome == Outcome::Promoted);
         // What a command says of its own pass is what is remembered of it.
-        let took_ms = result.as_ref().map_or_else(|_| millis(self.started.elapsed()), |done| done.took.total);
+        let timings = result.as_ref().map_or_else(|_| self.stopwatch.timings(), |done| done.timings);
         let attempt = AttemptRecord {
             at: (self.context.clock)(),
-            trigger: self.options.trigger.clone(),
-            outcome: outcome.to_owned(),
+            trigger: self.options.trigger.to_string(),
+            outcome: StoredOutcome::from(outcome),
             build,
             error,
             counts: self.counts,
-            took_ms,
-            promote_ms: self.promote_ms,
-            stages_ms: Some(self.took.phases(Some(self.promote_ms))),
+            timings,
         };
         record_attempt(self.context, &self.builds, &mut self.history, attempt);
     }
@@ -60,14 +59,12 @@ pub(super) fn record_failed_start(
     }
     let attempt = AttemptRecord {
         at: (world.clock)(),
-        trigger: job.trigger.clone(),
-        outcome: error.exit_kind().outcome().to_owned(),
+        trigger: job.trigger.to_string(),
+        outcome: StoredOutcome::from(error.outcome()),
         build: None,
         error: Some(error.to_line()),
         counts: Counts::default(),
-        took_ms: millis(started.elapsed()),
-        promote_ms: 0,
-        stages_ms: None,
+        timings: Timings::total(millis(started.elapsed())),
     };
     // A state that cannot be read is why it could not begin, and is not written over.
     if let Ok((mut state, _)) = History::load(&builds.layout) {

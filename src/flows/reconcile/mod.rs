@@ -14,15 +14,16 @@ mod preview;
 mod read_table;
 mod record_workers;
 mod rollback;
+mod stopwatch;
 
 use std::collections::{HashMap, HashSet};
 use std::sync::Arc;
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crate::domain::stop::Stop;
 use jiff::Timestamp;
 
-pub use error::{ExitKind, PassError};
+pub use error::PassError;
 pub use preview::{Preview, preview};
 pub use rollback::{Rollback, RollbackReport, release, rollback};
 
@@ -34,11 +35,13 @@ use crate::adapters::embed::{self, Embedder};
 use crate::adapters::source::{Look, Scan};
 use crate::config::Config;
 use crate::decide::guard;
-use crate::domain::manifest::{Counts, MANIFEST_FORMAT, Manifest, SourceFacts, Took};
+use crate::domain::manifest::{MANIFEST_FORMAT, Manifest, SourceFacts};
+use crate::domain::pass::{Counts, Outcome, PassReport, PromotedBy, Stage, Trigger};
 use crate::domain::record::{ContentHash, Space, TextHash};
 use embed_missing::CachedTexts;
 use prepare::{Prepared, VectorSources};
 use read_table::{TableSummary, read_table};
+use stopwatch::Stopwatch;
 
 /// What a pass works with.
 pub struct PassContext<'a> {
@@ -64,8 +67,8 @@ pub struct PassContext<'a> {
 #[derive(Clone, Debug, Default)]
 #[allow(clippy::struct_excessive_bools, reason = "wishes that are independent of each other")]
 pub struct PassOptions {
-    /// Why it runs, as the manifest will say.
-    pub trigger: String,
+    /// Why it runs.
+    pub trigger: Trigger,
     /// Make a build though nothing differs.
     pub full: bool,
     /// Buy every vector again.
@@ -96,71 +99,12 @@ pub enum PassProgress<'a> {
     Warning(&'a str),
 }
 
-/// The phases of a pass, in their order.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Stage {
-    /// Sweep, adoption, old builds.
-    Prepare,
-    /// Reading the database.
-    Scan,
-    /// Finding vectors at hand.
-    Plan,
-    /// Buying vectors.
-    Embed,
-    /// Writing index and hashes.
-    Index,
-    /// Reopening and proving them.
-    Verify,
-    /// Serving them.
-    Promote,
-}
-
-impl std::fmt::Display for Stage {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(match self {
-            Self::Prepare => "prepare",
-            Self::Scan => "snapshot",
-            Self::Plan => "plan",
-            Self::Embed => "embed",
-            Self::Index => "index",
-            Self::Verify => "verify",
-            Self::Promote => "promote",
-        })
-    }
-}
-
-/// How a pass ended that did not fail.
-#[derive(Clone, Debug, PartialEq)]
-pub struct Done {
-    /// What became of it.
-    pub outcome: Outcome,
-    /// The build that is served now.
-    pub build: Option<String>,
-    /// What was done.
-    pub counts: Counts,
-    /// How long the phases took.
-    pub took: Took,
-    /// From verified to served, in milliseconds.
-    pub promote_ms: u64,
-}
-
-/// What became of a pass that did not fail.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Outcome {
-    /// A new build is served.
-    Promoted,
-    /// Nothing differed.
-    Unchanged,
-    /// A rollback holds the content that the table still has.
-    Held,
-}
-
 /// One pass.
 ///
 /// # Errors
 ///
 /// [`PassError`]; what was served before is served still, unless it says otherwise.
-pub fn reconcile(world: &PassContext<'_>, job: &PassOptions) -> Result<Done, PassError> {
+pub fn reconcile(world: &PassContext<'_>, job: &PassOptions) -> Result<PassReport, PassError> {
     let started = Instant::now();
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     (world.progress)(PassProgress::Stage(Stage::Prepare));
@@ -186,13 +130,7 @@ struct Pass<'w> {
     refused: HashMap<TextHash, String>,
     /// Texts that were bought before the pass had to look again.
     embedded: HashSet<TextHash>,
-    started: Instant,
-    took: Took,
-    /// Where the milliseconds of [`Took`] were last counted up to.
-    lap: Instant,
-    /// What is under way.
-    stage: Stage,
-    promote_ms: u64,
+    stopwatch: Stopwatch,
     counts: Counts,
 }
 
@@ -220,11 +158,7 @@ impl<'w> Pass<'w> {
             builds,
             history: state,
             hold,
-            started,
-            took: Took::default(),
-            lap: Instant::now(),
-            stage: Stage::Prepare,
-            promote_ms: 0,
+            stopwatch: Stopwatch::new(started),
             counts: Counts::default(),
         };
         if job.ends_hold {
@@ -236,14 +170,14 @@ impl<'w> Pass<'w> {
         Ok(pass)
     }
 
-    fn run(&mut self) -> Result<Done, PassError> {
+    fn run(&mut self) -> Result<PassReport, PassError> {
         loop {
             self.enter(Stage::Scan);
             let mut look = Look::open(&self.context.config.source.database, &self.context.stop)?;
             let scan = look.scan(&self.context.space)?;
             if self.is_known(&scan) {
                 look.finish()?;
-                self.took.snapshot += self.lap();
+                self.stopwatch.lap();
                 // What was set aside is gone from the table, though there is nothing to build.
                 let content = self.prepared.intact().and_then(|served| served.manifest.content_hash);
                 if content.is_some_and(|content| !self.is_held(&content)) {
@@ -277,7 +211,7 @@ impl<'w> Pass<'w> {
             )?;
             look.finish()?;
             let drafted = draft.finish()?;
-            self.took.snapshot += self.lap();
+            self.stopwatch.lap();
 
             self.enter(Stage::Plan);
             self.counts = Counts { requests: self.counts.requests, ..survey.plan.counts };
@@ -294,11 +228,11 @@ impl<'w> Pass<'w> {
                 continue;
             }
             self.ensure_disk_space(&drafted, &survey, &held)?;
-            self.took.plan += self.lap();
+            self.stopwatch.lap();
 
             self.enter(Stage::Embed);
             let bought = embed_missing::embed_texts(self.context, &drafted, &survey, held.cache())?;
-            self.took.embed += self.lap();
+            self.stopwatch.lap();
             self.counts.requests += bought.requests;
             if !bought.refused.is_empty() {
                 // Left out from now on, so the metadata must be written without them.
@@ -319,29 +253,28 @@ impl<'w> Pass<'w> {
         scan: Scan,
         mut held: VectorSources,
         bought: &CachedTexts,
-    ) -> Result<Done, PassError> {
+    ) -> Result<PassReport, PassError> {
         let stop = &self.context.stop;
         self.enter(Stage::Index);
         let sealed = held.seal(self.context, drafted, survey)?;
-        self.took.index += self.lap();
+        self.stopwatch.lap();
 
         self.enter(Stage::Verify);
         let verified = sealed.verify(stop)?;
         if stop.check().is_err() {
             return Err(PassError::Stopped);
         }
-        self.took.verify += self.lap();
+        self.stopwatch.lap();
 
         self.enter(Stage::Promote);
-        self.took.total = millis(self.started.elapsed());
         let manifest = self.manifest(&verified, survey, scan);
         let now = (self.context.clock)();
         let promoted = verified.promote(&self.builds, &manifest, now);
         if !matches!(promoted, Err(promote::PromoteError::NotPromoted(_))) {
-            self.history.record_promotion(&manifest.id, "build", now);
+            self.history.record_promotion(&manifest.id, PromotedBy::Build.as_str(), now);
         }
         let build = promoted?;
-        self.promote_ms = self.lap();
+        self.stopwatch.lap();
         held.drop_indexed(self.context, &survey.rows, !bought.texts.is_empty());
         self.prepared.replace(build);
         Ok(self.report(Outcome::Promoted))
@@ -353,13 +286,13 @@ impl<'w> Pass<'w> {
             id: verified.id().to_owned(),
             sequence: self.prepared.next_sequence(),
             created: (self.context.clock)().to_string(),
-            trigger: self.options.trigger.clone(),
+            trigger: self.options.trigger.to_string(),
             adopted: false,
             program: crate::PROGRAM.to_owned(),
             faiss: index::FAISS_VERSION.to_owned(),
             source: SourceFacts {
                 database: self.context.config.source.database.display().to_string(),
-                tagged: survey.tagged,
+                indexed_rows: survey.tagged,
             },
             space: Some(self.context.space.clone()),
             scan_hash: Some(scan.hash),
@@ -370,7 +303,7 @@ impl<'w> Pass<'w> {
             dimension: verified.dimension,
             metric: "inner_product".to_owned(),
             counts: self.counts,
-            took_ms: self.took,
+            timings: self.stopwatch.timings().before_promotion(),
             previous: self.prepared.id().map(str::to_owned),
         }
     }
@@ -436,45 +369,32 @@ impl<'w> Pass<'w> {
     }
 
     fn enter(&mut self, phase: Stage) {
-        self.stage = phase;
+        self.stopwatch.enter(phase);
         (self.context.progress)(PassProgress::Stage(phase));
     }
 
-    /// What was under way when the pass failed took all the time since: an
-    /// hour of waiting for a provider must not look like none.
-    fn charge_current_stage(&mut self) {
-        let lap = self.lap();
-        let took = match self.stage {
-            Stage::Prepare => return,
-            Stage::Scan => &mut self.took.snapshot,
-            Stage::Plan => &mut self.took.plan,
-            Stage::Embed => &mut self.took.embed,
-            Stage::Index => &mut self.took.index,
-            Stage::Verify => &mut self.took.verify,
-            Stage::Promote => &mut self.promote_ms,
-        };
-        *took += lap;
-    }
-
-    /// Milliseconds since the last call.
-    fn lap(&mut self) -> u64 {
-        let took = self.lap.elapsed();
-        self.lap = Instant::now();
-        millis(took)
-    }
-
-    fn report(&mut self, outcome: Outcome) -> Done {
-        self.took.total = millis(self.started.elapsed());
+    fn report(&self, outcome: Outcome) -> PassReport {
         let mut counts = self.counts;
         if outcome != Outcome::Promoted {
             let records = self.prepared.records().unwrap_or_default();
             counts = Counts { records, kept: records, ..Counts::default() };
         }
         let build = self.prepared.id().map(str::to_owned);
-        Done { outcome, build, counts, took: self.took, promote_ms: self.promote_ms }
+        let message = summary(outcome, build.as_deref().unwrap_or("none"), &counts);
+        PassReport { outcome, build, counts, timings: self.stopwatch.timings(), message }
     }
 }
 
-fn millis(duration: Duration) -> u64 {
-    u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+/// The one line that an operator reads about a pass.
+fn summary(outcome: Outcome, build: &str, counts: &Counts) -> String {
+    let Counts { records, kept, embedded, metadata_only, removed, requests } = counts;
+    match outcome {
+        Outcome::Promoted => format!(
+            "build={build} records={records} kept={kept} embedded={embedded} metadata_only={metadata_only} removed={removed} requests={requests}"
+        ),
+        Outcome::Held => format!("build={build} is held by a rollback until the table changes"),
+        Outcome::Unchanged | Outcome::Refused | Outcome::Failed(_) | Outcome::Busy | Outcome::Stopped => {
+            format!("build={build} records={records}")
+        }
+    }
 }

@@ -20,8 +20,9 @@ use crate::adapters::builds::verify::{VerifyError, failed};
 use crate::adapters::builds::{Build, Builds, Served, error_chain, promote};
 use crate::adapters::cache::Cache;
 use crate::decide::plan::{Plan, Planner, Reusable};
-use crate::domain::manifest::RowHashes;
+use crate::domain::pass::{ErrorClass, PromotedBy, REFUSED_PREFIX};
 use crate::domain::record::{Space, TextHash};
+use crate::domain::row_hashes::RowHashes;
 
 /// What stood under the public names when the pass began.
 pub(super) struct Prepared {
@@ -86,7 +87,7 @@ impl Prepared {
             && state.promotions.last().is_none_or(|last| last.build != id)
         {
             let id = id.to_owned();
-            state.record_promotion(&id, "build", now);
+            state.record_promotion(&id, PromotedBy::Build.as_str(), now);
             state.save(&builds.layout)?;
         }
         Ok(())
@@ -100,7 +101,7 @@ impl Prepared {
         if let Some(build) = self.served.build() {
             match build.rows() {
                 Ok(rows) => self.rows = Arc::new(rows),
-                Err(error) if error.is_shortage() => return Err(error.into()),
+                Err(error) if error.class() == ErrorClass::Shortage => return Err(error.into()),
                 Err(error) => {
                     (world.progress)(PassProgress::Warning(&error_chain(&error)));
                     self.rebuild = true;
@@ -202,7 +203,7 @@ pub(super) fn adopt_existing(
         if let Some(mismatch) = mismatch {
             warn(&format!("the adopted files do not belong together: {mismatch}"));
         }
-        state.record_promotion(&build.manifest.id, "adopt", now);
+        state.record_promotion(&build.manifest.id, PromotedBy::Adopt.as_str(), now);
         state.save(&builds.layout)?;
     }
     Ok(adoption)
@@ -213,8 +214,7 @@ pub(super) fn adopt_existing(
 /// Of all of them, not of the served one alone: a rollback must not bring a
 /// refused text before the provider again.
 pub(super) fn refused_texts(builds: &Builds, space: &Space) -> Result<HashMap<TextHash, String>, PassError> {
-    let words =
-        |reason: &str| reason.strip_prefix(super::read_table::REFUSED_PREFIX).unwrap_or(reason).to_owned();
+    let words = |reason: &str| reason.strip_prefix(REFUSED_PREFIX).unwrap_or(reason).to_owned();
     let kept = builds.kept()?;
     let same = kept.iter().filter(|build| build.manifest.space.as_ref() == Some(space));
     let rows = same.flat_map(|build| &build.manifest.quarantined);
@@ -378,7 +378,7 @@ pub(super) fn reusable_builds(
         let rows = if is_served { Ok(Arc::clone(served_rows)) } else { build.rows().map(Arc::new) };
         match rows {
             Ok(rows) => usable.push(BuildRows { build, rows }),
-            Err(error) if error.is_shortage() => return Err(error.into()),
+            Err(error) if error.class() == ErrorClass::Shortage => return Err(error.into()),
             // A build whose rows are damaged gives nothing; `verify` says why.
             Err(_) => {}
         }

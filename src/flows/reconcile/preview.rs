@@ -17,7 +17,7 @@ use crate::adapters::builds::{Builds, Served};
 use crate::adapters::cache::Cache;
 use crate::adapters::source::Look;
 use crate::decide::guard;
-use crate::domain::manifest::Counts;
+use crate::domain::pass::Counts;
 use crate::domain::record::ContentHash;
 
 /// Bytes of text to a token, for an estimate: English runs at about four.

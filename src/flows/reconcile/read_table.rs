@@ -12,16 +12,15 @@ use crate::adapters::builds::staging::Draft;
 use crate::adapters::source::Look;
 use crate::decide::guard::{MAX_NAMED_FAULTS, UnfitRows};
 use crate::decide::plan::{Need, Plan, Planner};
-use crate::domain::manifest::{QuarantinedRow, RowHashes};
+use crate::domain::manifest::QuarantinedRow;
+use crate::domain::pass::REFUSED_PREFIX;
 use crate::domain::record::{
     ContentHash, ContentHasher, IdHash, RawValue, RowError, TextHash, column, raw_row_hash,
 };
+use crate::domain::row_hashes::RowHashes;
 
 /// Rows left out that the manifest lists; any further ones are left out too, and only counted.
 const MAX_LISTED_ROWS: usize = 10_000;
-
-/// How the reason begins for a row whose text the provider would not take.
-pub(super) const REFUSED_PREFIX: &str = "the provider refuses it: ";
 
 /// What a look found, row by row.
 pub(super) struct TableSummary {

@@ -10,6 +10,7 @@ use crate::adapters::builds::adopt::Adoption;
 use crate::adapters::builds::state::{History, Hold};
 use crate::adapters::builds::verify::failed;
 use crate::adapters::builds::{Builds, Served, error_chain, promote, sweep};
+use crate::domain::pass::PromotedBy;
 
 /// What was asked for.
 #[derive(Clone, Debug)]
@@ -69,7 +70,7 @@ fn switch_back(
             let before = state.previous_to(from, &there);
             before.map(str::to_owned).ok_or_else(|| PassError::NothingBefore { served: from.clone() })?
         }
-        (None, None) => return Err(PassError::NothingBefore { served: "the present".to_owned() }),
+        (None, None) => return Err(PassError::NothingPromoted),
     };
     let target = builds.build(&to)?;
     let checks = target.run_checks(&world.stop)?;
@@ -94,7 +95,7 @@ fn switch_back(
     hold.save(&builds.layout)?;
     let promoted = promote::serve(builds, &to, builds.mode(), now);
     if !matches!(promoted, Err(promote::PromoteError::NotPromoted(_))) {
-        state.record_promotion(&to, "rollback", now);
+        state.record_promotion(&to, PromotedBy::Rollback.as_str(), now);
         // It is served all the same, and the next pass notes it.
         if let Err(error) = state.save(&builds.layout) {
             (world.progress)(PassProgress::Warning(&error_chain(&error)));

@@ -12,7 +12,8 @@ use std::path::PathBuf;
 
 use proptest::prelude::*;
 use proptest::sample::Index;
-use reindexd::flows::reconcile::{ExitKind, Outcome, PassOptions};
+use reindexd::domain::pass::{ErrorClass, Outcome};
+use reindexd::flows::reconcile::PassOptions;
 use rusqlite::{Connection, params};
 use tempfile::TempDir;
 
@@ -152,13 +153,17 @@ fn act(act: &Act, content: &Content, desk: &PassHarness, books: &mut Model) {
     }
     let wanted = if job.embed_again { content.texts() } else { books.without_vector(content) };
     if content.people.is_empty() {
-        assert_eq!(desk.pass(&job, requests).unwrap_err().exit_kind(), ExitKind::Refused);
+        assert_eq!(desk.pass(&job, requests).unwrap_err().outcome(), Outcome::Refused);
         assert_eq!(embedded(desk), [""; 0]);
         return;
     }
     if requests < wanted.len().div_ceil(BATCH) {
         let before = &wanted[..requests * BATCH];
-        assert_eq!(desk.pass(&job, requests).unwrap_err().exit_kind(), ExitKind::Failed);
+        let error = desk.pass(&job, requests).unwrap_err();
+        assert!(
+            matches!(error.outcome(), Outcome::Failed(_)) && error.class() == ErrorClass::Other,
+            "{error}"
+        );
         assert_eq!(embedded(desk), documents(before), "bought before the provider closed");
         books.cached(content.model, before);
         return;

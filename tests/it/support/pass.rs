@@ -15,9 +15,10 @@ use futures_util::future::BoxFuture;
 use jiff::Timestamp;
 use reindexd::adapters::embed::{Embedder, Failure, FailureKind, SentLog, Task};
 use reindexd::config::{self, Config, Inputs};
+use reindexd::domain::pass::PassReport;
 use reindexd::domain::stop::Stop;
 use reindexd::flows::reconcile::{
-    self, Done, PassContext, PassError, PassOptions, PassProgress, Rollback, RollbackReport,
+    self, PassContext, PassError, PassOptions, PassProgress, Rollback, RollbackReport,
 };
 use tempfile::TempDir;
 use tokio::runtime::Runtime;
@@ -83,7 +84,7 @@ impl PassHarness {
     }
 
     /// One pass; the provider fails for good after so many requests.
-    pub fn pass(&self, job: &PassOptions, requests: usize) -> Result<Done, PassError> {
+    pub fn pass(&self, job: &PassOptions, requests: usize) -> Result<PassReport, PassError> {
         self.unlocked(requests, |world| reconcile::reconcile(world, job))
     }
 

@@ -26,7 +26,7 @@ const CALLS: &str = "?mkdir,?mkdirat,?write,?pwrite64,?rename,?renameat,?renamea
      ?link,?linkat,?openat,?fsync,?fdatasync,?ftruncate,?fallocate";
 /// How the lack is named: by the system, by SQLite in the cache, by our own reckoning.
 const NAMED: [&str; 4] =
-    ["No space left on device", "disk is full", "bytes free, the build needs", "disk I/O error"];
+    ["No space left on device", "disk is full", "not enough disk space", "disk I/O error"];
 
 /// The most steps of one work at which the disk is filled.
 const MAX_STEPS: usize = 45;

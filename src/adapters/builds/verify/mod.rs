@@ -18,8 +18,10 @@ use super::index::{self, MappedIndex};
 use super::layout::{HASHES, INDEX, METADATA};
 use super::staging::{Sealed, Staging};
 use super::{Build, MAX_HASHES_BYTES};
-use crate::domain::manifest::{FileFact, Files, parse_hashes};
+use crate::domain::manifest::{FileFact, Files};
 use crate::domain::parallel;
+use crate::domain::pass::ErrorClass;
+use crate::domain::row_hashes::parse_hashes;
 use crate::domain::stop::Stop;
 use counters::UnitLengths;
 use tree_digest::CHUNK_BYTES;
@@ -219,7 +221,10 @@ enum ReadError {
 
 impl From<DiskError> for ReadError {
     fn from(error: DiskError) -> Self {
-        if error.is_shortage() { Self::Early(VerifyError::Shortage(error)) } else { Self::Disk(error) }
+        match error.class() {
+            ErrorClass::Shortage => Self::Early(VerifyError::Shortage(error)),
+            ErrorClass::Settings | ErrorClass::Other => Self::Disk(error),
+        }
     }
 }
 

@@ -9,7 +9,8 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::*;
-use crate::adapters::embed::{EmbedRetry, Failure, FailureKind};
+use crate::adapters::embed::{Failure, FailureKind};
+use crate::domain::pass::Retry;
 
 const DIMENSION: usize = 3;
 const SECOND: Duration = Duration::from_secs(1);
@@ -220,7 +221,7 @@ async fn without_a_single_success_the_budget_ends_the_attempt() {
         let fake = FakeEmbedder::new(move |_, _| (SECOND, failing(kind)));
         let outcome = embed_texts(&fake, &limits(), 1000).await;
 
-        assert_eq!(outcome.error().retry(), EmbedRetry::Soon { wait });
+        assert_eq!(outcome.error().retry(), Retry::Soon { wait });
         assert!(outcome.error().to_string().contains("Transient"), "{}", outcome.error());
         assert!(outcome.took > 550 * SECOND && outcome.took < 615 * SECOND, "{:?}", outcome.took);
         let sent = fake.sent().len();
@@ -279,9 +280,9 @@ async fn waits_grow_with_jitter_and_a_zero_wait_does_not_skip_them() {
 #[tokio::test(start_paused = true)]
 async fn a_permanent_failure_ends_the_attempt_at_once_with_the_providers_message() {
     let cases = [
-        (busy_for(3600), EmbedRetry::Soon { wait: Some(3600 * SECOND) }),
-        (FailureKind::Exhausted, EmbedRetry::Hourly),
-        (FailureKind::Final, EmbedRetry::Never),
+        (busy_for(3600), Retry::Soon { wait: Some(3600 * SECOND) }),
+        (FailureKind::Exhausted, Retry::Hourly),
+        (FailureKind::Final, Retry::OnChange),
     ];
     for (kind, retry) in cases {
         // The other three in flight are answered, and what they bring is kept.
@@ -337,7 +338,7 @@ async fn a_request_refused_in_both_halves_is_wrong_itself() {
     let terms = EmbedLimits { concurrency: 1, refusals_allowed: 100, ..limits() };
     let outcome = embed_texts(&fake, &terms, 1000).await;
     assert!(matches!(outcome.error(), EmbedError::BadRequest(words) if words == "BadRequest"));
-    assert_eq!(outcome.error().retry(), EmbedRetry::Never);
+    assert_eq!(outcome.error().retry(), Retry::OnChange);
     assert_eq!(fake.sent().len(), 3);
 }
 
@@ -359,7 +360,7 @@ async fn one_refused_text_too_many_fails_the_attempt_and_is_named() {
     let outcome = embed_texts(&fake, &allowed(2), 64).await;
     let EmbedError::TextRefused { hash, .. } = outcome.error() else { panic!("{}", outcome.error()) };
     assert_eq!(*hash, TextHash::of(&text(40)));
-    assert_eq!(outcome.error().retry(), EmbedRetry::Never);
+    assert_eq!(outcome.error().retry(), Retry::OnChange);
 
     let outcome = embed_texts(&fake, &allowed(3), 64).await;
     assert_eq!(outcome.result.unwrap().refused.len(), 3);
@@ -425,7 +426,7 @@ async fn embedding_stops_at_the_first_batch_that_cannot_be_stored() {
     let mut sink = |_: &EmbeddedBatch| Err(SinkError("disk full".into()));
     let outcome = embed_texts_with(&fake, &limits(), 1000, &stop, &mut sink).await;
     assert!(matches!(outcome.error(), EmbedError::Sink(error) if error.to_string() == "disk full"));
-    assert_eq!(outcome.error().retry(), EmbedRetry::Hourly);
+    assert_eq!(outcome.error().retry(), Retry::Hourly);
     assert_eq!((outcome.arrived.len(), fake.sent().len()), (0, 4));
 }
 

@@ -1,0 +1,191 @@
+//! `manifest.json`: what a build states about itself.
+//!
+//! Small JSON: who made the build, of what, when, how long the stages took,
+//! and size and digest of every file beside it. Promotion is not in it: the
+//! manifest is written before that. Its last member is a digest of the bytes
+//! before it.
+//!
+//! Bytes to types and back, nothing else: `builds` reads and writes the file,
+//! `row_hashes` has the format of `hashes.bin`.
+
+use serde::de::IgnoredAny;
+use serde::{Deserialize, Serialize};
+use thiserror::Error;
+
+use crate::domain::pass::{Counts, Timings};
+use crate::domain::record::{ContentHash, RecordHash, ScanHash, Space, TextHash};
+
+/// The format of `manifest.json`. A build of another format is not read.
+pub const MANIFEST_FORMAT: u32 = 1;
+
+/// What stands before and after the manifest's digest of its own beginning.
+const CHECKSUM: [&str; 2] = [",\n  \"checksum\": \"", "\"\n}\n"];
+/// More floats than the settings allow in a vector.
+const MAX_DIMENSIONS: usize = 65_536;
+
+/// What a build states about itself.
+#[derive(Clone, Debug, PartialEq, Serialize, Deserialize)]
+pub struct Manifest {
+    /// [`MANIFEST_FORMAT`].
+    pub format: u32,
+    /// The name of its directory.
+    pub id: String,
+    /// Order among the builds of one directory; the clock plays no part in it.
+    pub sequence: u64,
+    /// When its files were complete, RFC 3339 in UTC.
+    pub created: String,
+    /// Why it was made, as text: a later version may have other triggers.
+    pub trigger: String,
+    /// Whether it is a pair of files that was found, not made: nothing is known about its rows.
+    pub adopted: bool,
+    pub program: String,
+    /// Version of Faiss that wrote the index.
+    pub faiss: String,
+    pub source: SourceFacts,
+    /// The space of its vectors; unknown for an adopted build.
+    pub space: Option<Space>,
+    /// Digest of the raw values of the scan it was made from.
+    pub scan_hash: Option<ScanHash>,
+    /// Digest of its records and quarantined rows.
+    pub content_hash: Option<ContentHash>,
+    #[serde(rename = "left_out")]
+    pub quarantined: Vec<QuarantinedRow>,
+    pub files: Files,
+    /// Vectors in the index, as Faiss counts them.
+    pub ntotal: u64,
+    pub dimension: usize,
+    /// Always `inner_product` for a build of our own.
+    pub metric: String,
+    #[serde(flatten)]
+    pub counts: Counts,
+    #[serde(rename = "took_ms")]
+    pub timings: Timings,
+    /// The build served before.
+    pub previous: Option<String>,
+}
+
+/// Where the rows of a build came from.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct SourceFacts {
+    pub database: String,
+    /// Its indexed rows at the time.
+    #[serde(rename = "tagged")]
+    pub indexed_rows: u64,
+}
+
+/// A row that quarantine excluded from a build.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct QuarantinedRow {
+    /// The row's id, as far as it can be printed.
+    pub id: String,
+    /// Digest of its raw values.
+    pub hash: RecordHash,
+    pub column: String,
+    /// What is wrong with the column.
+    pub reason: String,
+    /// Set where the provider refused the text: it is not sent again.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub refused_text: Option<TextHash>,
+}
+
+/// Size and digest of one file.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct FileFact {
+    pub bytes: u64,
+    /// Blake3 digest, 64 hexadecimal digits.
+    pub blake3: String,
+}
+
+/// The files beside a manifest.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct Files {
+    #[serde(rename = "faiss.index")]
+    pub index: FileFact,
+    #[serde(rename = "metadata.json")]
+    pub metadata: FileFact,
+    #[serde(rename = "hashes.bin")]
+    pub hashes: FileFact,
+}
+
+/// Why bytes are not the manifest that was expected.
+#[derive(Debug, Error)]
+pub enum ManifestError {
+    #[error("manifest is not readable: {0}")]
+    Json(#[from] serde_json::Error),
+    /// A manifest of another program version.
+    #[error("manifest has format {found}, expected {MANIFEST_FORMAT}")]
+    Format { found: u32 },
+    #[error("manifest has changed since it was written: its checksum does not match")]
+    Checksum,
+    /// A number that no build can have.
+    #[error("manifest has vectors of {found} floats, expected at most {MAX_DIMENSIONS}")]
+    Dimension { found: usize },
+    /// The manifest is whole, but stands in the directory of another build.
+    #[error("manifest belongs to build {found}, expected {expected}")]
+    WrongBuild { found: String, expected: String },
+}
+
+impl Manifest {
+    /// Reads `manifest.json`.
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestError`] for bytes that are not a manifest of this format.
+    pub fn parse(bytes: &[u8]) -> Result<Self, ManifestError> {
+        #[derive(Deserialize)]
+        struct ManifestHead {
+            format: u32,
+            checksum: Option<IgnoredAny>,
+        }
+        let head: ManifestHead = serde_json::from_slice(bytes)?;
+        if head.format != MANIFEST_FORMAT {
+            return Err(ManifestError::Format { found: head.format });
+        }
+        // Earlier programs wrote no checksum.
+        if head.checksum.is_some() && !checksum_matches(bytes) {
+            return Err(ManifestError::Checksum);
+        }
+        let manifest: Self = serde_json::from_slice(bytes)?;
+        match manifest.dimension {
+            0..=MAX_DIMENSIONS => Ok(manifest),
+            found => Err(ManifestError::Dimension { found }),
+        }
+    }
+
+    /// Fails if this is not the manifest of the build `id`.
+    ///
+    /// # Errors
+    ///
+    /// [`ManifestError::WrongBuild`].
+    pub fn belongs_to(self, id: &str) -> Result<Self, ManifestError> {
+        if self.id == id {
+            return Ok(self);
+        }
+        Err(ManifestError::WrongBuild { found: self.id, expected: id.to_owned() })
+    }
+
+    /// The bytes of `manifest.json`, on several lines because people read it too.
+    #[must_use]
+    pub fn print(&self) -> Vec<u8> {
+        let mut out = serde_json::to_vec_pretty(self).expect("a manifest has string keys only");
+        out.truncate(out.len() - "\n}".len());
+        let ending = checksum_suffix(&out);
+        out.extend_from_slice(ending.as_bytes());
+        out
+    }
+}
+
+/// What follows these bytes in a manifest.
+fn checksum_suffix(beginning: &[u8]) -> String {
+    CHECKSUM.join(blake3::hash(beginning).to_hex().as_str())
+}
+
+/// Whether a manifest ends with the digest of the rest of it.
+fn checksum_matches(bytes: &[u8]) -> bool {
+    let beginning = bytes.len().saturating_sub(checksum_suffix(b"").len());
+    let (beginning, end) = bytes.split_at(beginning);
+    end == checksum_suffix(beginning).as_bytes()
+}
+
+#[cfg(test)]
+mod tests;
