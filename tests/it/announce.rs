@@ -41,11 +41,11 @@ fn the_agent_delivers_each_new_build_once_by_webhook_and_by_command() {
     agent.stop();
     let agent = world.agent_with(&format!("{TRIGGERS}{targets}"));
     let third = next_delivered_build(&world, &agent, &api, 4);
-    agent.wait_for("the command is run for it", || world.lines("told").contains(&third));
+    agent.wait_for("the command is run for it", || world.lines("received").contains(&third));
     agent.stop();
 
     assert_eq!(api.received(), [first.clone(), second.clone(), third.clone()]);
-    assert_eq!(world.lines("told"), [first, second, third]);
+    assert_eq!(world.lines("received"), [first, second, third]);
     let body = &api.requests()[1].body;
     assert_eq!((&body["records"], &body["embedded"]), (&3.into(), &1.into()));
 }

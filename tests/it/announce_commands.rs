@@ -68,7 +68,7 @@ fn what_a_command_prints_is_in_the_log_and_one_that_fails_is_run_again() {
     agent.wait_for("it is told", || agent.logged("INFO announced") == 1);
 
     assert_eq!(agent.logged("said=\"reloaded\""), 1, "{}", agent.log());
-    let told = world.lines("told");
+    let told = world.lines("received");
     assert!(told.len() >= 2 && told.iter().all(|build| Some(build) == world.served().as_ref()), "{told:?}");
     agent.stop();
 }
@@ -84,7 +84,7 @@ fn a_command_that_overruns_is_killed_with_all_it_started_and_delays_no_build() {
     world.add_people([3]);
     agent.wait_for_promotions(2);
     let newest = world.served();
-    agent.wait_for("the newer build is told of", || world.lines("told").last() == newest.as_ref());
+    agent.wait_for("the newer build is told of", || world.lines("received").last() == newest.as_ref());
 
     agent.wait_for("none of its processes is left", || {
         !world.lines("sleepers").iter().any(|pid| is_alive(pid))

@@ -3,17 +3,17 @@
 //! Every test has a [`support::World`] of its own: a temporary folder, a real
 //! database, a real embedding server on loopback, and the real program.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 #![allow(
     clippy::similar_names,
     clippy::many_single_char_names,
     clippy::type_complexity,
     clippy::items_after_statements,
     clippy::cast_possible_truncation,
-    reason = "short tests say more with short names"
+    reason = "short tests read better with short names"
 )]
-#![allow(dead_code, reason = "not every chapter needs all of its world")]
-#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(dead_code, reason = "not every chapter uses all of the support")]
+#![allow(unreachable_pub, reason = "nothing outside uses a test binary")]
 #![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
 
 mod adoption;

@@ -323,8 +323,6 @@ const WIDE_FILES: &[(&str, usize)] = &[
     ("tests/it/provider_faults.rs", 1),
     ("tests/it/secrets.rs", 1),
     ("tests/it/source_read_only.rs", 1),
-    ("tests/it/support/mod.rs", 1),
-    ("tests/it/support/provider/fault.rs", 1),
     ("tests/proof/damaged_files/bounded_run.rs", 2),
     ("tests/proof/damaged_files/mod.rs", 2),
     ("tests/proof/damaged_files/settings.rs", 1),

@@ -1,4 +1,4 @@
-//! A running agent: the real program, its log as it comes, signals and its end.
+//! A running agent: the real program, its log while it runs, signals, and its end.
 
 use std::io::{BufRead, BufReader};
 use std::process::{Child, Command, Stdio};
@@ -19,7 +19,7 @@ pub struct Agent {
 }
 
 impl World {
-    /// Starts `reindexd run` with triggers as short as tests want them, and waits until it watches.
+    /// Starts `reindexd run` with short triggers, and waits until it watches.
     #[track_caller]
     pub fn agent(&self) -> Agent {
         self.agent_with("quiet = \"200ms\"\nmax_wait = \"2s\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n")
@@ -59,23 +59,23 @@ impl Agent {
         self.log.lock().unwrap().clone()
     }
 
-    /// What was logged after so many bytes: a long log need not be read from its beginning each time.
+    /// What was logged after the first `bytes`: a long log need not be read from its beginning each time.
     pub fn log_from(&self, bytes: usize) -> String {
         self.log.lock().unwrap().get(bytes..).unwrap_or_default().to_owned()
     }
 
-    /// How often words were logged.
-    pub fn logged(&self, words: &str) -> usize {
-        self.log().matches(words).count()
+    /// How often a text was logged.
+    pub fn logged(&self, text: &str) -> usize {
+        self.log().matches(text).count()
     }
 
-    /// Waits until words are in the log.
+    /// Waits until a text is in the log.
     #[track_caller]
-    pub fn wait_for_log(&self, words: &str) {
-        self.wait_for(&format!("{words:?} in the log"), || self.logged(words) > 0);
+    pub fn wait_for_log(&self, text: &str) {
+        self.wait_for(&format!("{text:?} in the log"), || self.logged(text) > 0);
     }
 
-    /// How many passes have begun, those of no news included where the log tells of them.
+    /// How many passes have started, rechecks included where the log level shows them.
     pub fn passes(&self) -> usize {
         self.logged("pass began") + self.logged("pass repeated")
     }
@@ -85,13 +85,13 @@ impl Agent {
         self.logged("outcome=promoted")
     }
 
-    /// Waits until so many records are served.
+    /// Waits until `count` records are served.
     #[track_caller]
     pub fn wait_for_records(&self, world: &World, count: usize) {
         self.wait_for(&format!("{count} records are served"), || world.served_count() == count);
     }
 
-    /// Waits until so many passes have led to a new build, and have said so.
+    /// Waits until `count` passes have led to a new build and have logged it.
     #[track_caller]
     pub fn wait_for_promotions(&self, count: usize) {
         self.wait_for(&format!("{count} promotions"), || self.promotions() >= count);
@@ -123,7 +123,7 @@ impl Agent {
         kill_process(self.pid(), signal).unwrap();
     }
 
-    /// Waits for the end and the whole log, and gives the exit code; 128 and the number for a signal.
+    /// Waits for the end and the whole log, and returns the exit code; 128 and the number for a signal.
     #[track_caller]
     pub fn ended(&mut self, within: Duration) -> i32 {
         use std::os::unix::process::ExitStatusExt;
@@ -150,7 +150,7 @@ impl Agent {
 
 impl Drop for Agent {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to kill.
+        // It may have ended already; then nothing is killed.
         self.child.kill().ok();
         self.child.wait().ok();
     }

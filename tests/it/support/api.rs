@@ -1,4 +1,5 @@
-//! What is told of new builds: an API that keeps whatever it is sent, and a command that writes it down.
+//! Receivers of announcements: an API that records every request, and a command that writes a line for
+//! each build.
 
 use std::io::{BufRead, BufReader, Read, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -9,7 +10,7 @@ use serde_json::Value;
 
 use super::World;
 
-/// A listening API. Its thread ends with it.
+/// A listening API. Dropping it ends its thread.
 pub struct Api {
     address: SocketAddr,
     state: Arc<Mutex<ApiState>>,
@@ -26,13 +27,13 @@ struct ApiState {
 /// One request to reload.
 #[derive(Clone, Debug)]
 pub struct Received {
-    /// Where it went, with its query.
+    /// The path, with its query.
     pub path: String,
     /// The build's summary.
     pub body: Value,
-    /// What stood under `Authorization`.
+    /// The value of the header `Authorization`.
     pub authorization: Option<String>,
-    /// Whether it was taken.
+    /// Whether it was accepted.
     pub accepted: bool,
 }
 
@@ -41,48 +42,48 @@ impl Api {
     pub fn start() -> Self {
         let listener = TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
         let address = listener.local_addr().unwrap();
-        let heard = Arc::new(Mutex::new(ApiState::default()));
-        let shared = Arc::clone(&heard);
+        let state = Arc::new(Mutex::new(ApiState::default()));
+        let shared = Arc::clone(&state);
         std::thread::spawn(move || {
             for stream in listener.incoming() {
                 if shared.lock().unwrap().gone {
                     return;
                 }
-                // A client that leaves half way has told nothing.
+                // A request that ends half way is not recorded.
                 stream.ok().and_then(|stream| answer(&stream, &shared));
             }
         });
-        Self { address, state: heard }
+        Self { address, state }
     }
 
-    /// Where it is told.
+    /// The address of its reload request.
     pub fn url(&self) -> String {
         format!("http://{}/admin/reload", self.address)
     }
 
-    /// Whether it answers 503 from now on; what it is told then is kept all the same.
+    /// Whether it answers 503 from now on; refused requests are recorded too.
     pub fn refuse(&self, refuses: bool) {
         self.state.lock().unwrap().refuses = refuses;
     }
 
-    /// What is shown at every address to whoever reads it.
+    /// Sets the body that it returns for every GET request.
     pub fn show(&self, health: &str) {
         health.clone_into(&mut self.state.lock().unwrap().health);
     }
 
-    /// Everything that it was told, in order.
+    /// All recorded requests, in order.
     pub fn requests(&self) -> Vec<Received> {
         self.state.lock().unwrap().received.clone()
     }
 
-    /// The builds that it was told of, by their ids and in order.
+    /// The ids of the builds that were announced, in order.
     pub fn received(&self) -> Vec<String> {
         self.requests().iter().map(Received::build).collect()
     }
 
-    /// Those that it took.
+    /// The ids of those that it accepted, in order.
     pub fn accepted(&self) -> Vec<String> {
-        self.requests().iter().filter(|told| told.accepted).map(Received::build).collect()
+        self.requests().iter().filter(|request| request.accepted).map(Received::build).collect()
     }
 }
 
@@ -95,15 +96,15 @@ impl Received {
 
 impl Drop for Api {
     fn drop(&mut self) {
-        if let Ok(mut heard) = self.state.lock() {
-            heard.gone = true;
+        if let Ok(mut state) = self.state.lock() {
+            state.gone = true;
         }
-        // The thread sleeps in the system until somebody comes.
+        // The thread sleeps in the system until the next connection.
         TcpStream::connect_timeout(&self.address, Duration::from_secs(1)).ok();
     }
 }
 
-fn answer(stream: &TcpStream, heard: &Mutex<ApiState>) -> Option<()> {
+fn answer(stream: &TcpStream, state: &Mutex<ApiState>) -> Option<()> {
     stream.set_read_timeout(Some(Duration::from_secs(10))).ok()?;
     let mut reader = BufReader::new(stream);
     let mut line = || {
@@ -129,37 +130,37 @@ fn answer(stream: &TcpStream, heard: &Mutex<ApiState>) -> Option<()> {
     }
     let mut body = vec![0; length];
     reader.read_exact(&mut body).ok()?;
-    let mut heard = heard.lock().ok()?;
+    let mut state = state.lock().ok()?;
     let answer = |status: &str, body: &str| {
         let length = body.len();
         let head = format!("HTTP/1.1 {status}\r\ncontent-length: {length}\r\nconnection: close\r\n\r\n");
         (&mut &*stream).write_all((head + body).as_bytes()).ok()
     };
     if method == "GET" {
-        return answer("200 OK", &heard.health);
+        return answer("200 OK", &state.health);
     }
-    let taken = !heard.refuses;
-    heard.received.push(Received {
+    let accepted = !state.refuses;
+    state.received.push(Received {
         path,
         body: serde_json::from_slice(&body).ok()?,
         authorization,
-        accepted: taken,
+        accepted,
     });
-    if taken { answer("204 No Content", "") } else { answer("503 Service Unavailable", "loading\n") }
+    if accepted { answer("204 No Content", "") } else { answer("503 Service Unavailable", "loading\n") }
 }
 
 impl World {
-    /// Settings of a command that appends the build it is told of to `told`, then does as the script says.
+    /// Settings of a command that appends the announced build to the file `received`, then runs `then`.
     pub fn command_log_settings(&self, then: &str) -> String {
-        let told = self.path("told");
+        let received = self.path("received");
         let script = format!(
             "test -f \"$REINDEXD_BUILD_DIR/faiss.index\" && echo \"$REINDEXD_BUILD\" >> {}; {then}",
-            told.display()
+            received.display()
         );
         format!("[[announce]]\ncommand = [\"/bin/sh\", \"-c\", '''{script}''']\n")
     }
 
-    /// The lines of a file in the world's folder; none where it is not there.
+    /// The lines of a file in the world's folder; none where it does not exist.
     pub fn lines(&self, name: &str) -> Vec<String> {
         let text = std::fs::read_to_string(self.path(name)).unwrap_or_default();
         text.lines().map(str::to_owned).collect()

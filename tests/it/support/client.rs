@@ -1,4 +1,4 @@
-//! A client of HTTP as small as a test needs: one connection, kept alive.
+//! A minimal HTTP client: one connection, kept alive.
 
 use std::io::{self, BufRead, BufReader, Read, Write};
 use std::net::TcpStream;
@@ -19,12 +19,12 @@ impl Client {
         Ok(Self(BufReader::new(stream)))
     }
 
-    /// Asks, and gives status and body.
+    /// Sends a GET request, and returns status and body.
     pub fn get(&mut self, path: &str) -> io::Result<(u16, Value)> {
         self.send(&format!("GET {path} HTTP/1.1\r\nhost: test\r\n\r\n"))
     }
 
-    /// Sends a body, and gives status and body of the answer.
+    /// Sends a body, and returns status and body of the answer.
     pub fn post(&mut self, path: &str, body: &Value) -> io::Result<(u16, Value)> {
         let body = body.to_string();
         let length = body.len();
@@ -33,7 +33,7 @@ impl Client {
 
     fn send(&mut self, request: &str) -> io::Result<(u16, Value)> {
         self.0.get_mut().write_all(request.as_bytes())?;
-        let odd = |what: &str| io::Error::other(format!("no answer of ours: {what}"));
+        let odd = |what: &str| io::Error::other(format!("unexpected answer: {what}"));
         let first = self.line()?;
         let status = first.split(' ').nth(1).and_then(|status| status.parse().ok());
         let status = status.ok_or_else(|| odd(&first))?;

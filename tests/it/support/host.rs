@@ -1,4 +1,4 @@
-//! The Python side of a host: what ingest.py makes of the same table, and readers with faiss-cpu.
+//! The Python side of a host: what ingest.py would make from the same table, and readers with faiss-cpu.
 
 use std::io::Write;
 use std::path::{Path, PathBuf};
@@ -15,24 +15,24 @@ pub struct IngestReference {
     pub metadata: Vec<u8>,
     /// The document texts, in the order of the index.
     pub texts: Vec<String>,
-    /// The rows that would have ended it, with Python's words.
+    /// The rows that would have ended it, with Python's message.
     pub quarantined: String,
 }
 
 impl IngestReference {
-    /// Each text once, where it comes first: what must be bought.
+    /// Each text once, at its first place: the texts that must be embedded.
     pub fn distinct_texts(&self) -> Vec<String> {
         let mut seen = std::collections::HashSet::new();
         self.texts.iter().filter(|text| seen.insert(text.as_str())).cloned().collect()
     }
 }
 
-/// What Faiss says of two index files.
+/// How Faiss compares two index files.
 #[derive(Debug)]
 pub struct Compared(Value);
 
 impl Compared {
-    /// Same shape, inner product in a flat index, and no component further off than a last bit.
+    /// Same shape, inner product in a flat index, and no component that differs by more than a last bit.
     #[track_caller]
     pub fn assert_same(&self, rows: usize, dimension: usize) {
         let Self(said) = self;
@@ -52,15 +52,15 @@ impl World {
         run(&mut self.python_command(&reader_script(script), arguments))
     }
 
-    /// Any Python program with faiss-cpu at hand, in the world's folder.
+    /// A Python program in the world's folder, with faiss-cpu available.
     pub fn python_command(&self, script: &Path, arguments: &[&Path]) -> Command {
         let mut command = Command::new(python());
-        // One thread: many of these run beside each other.
+        // One thread: many of these run at the same time.
         command.arg(script).args(arguments).current_dir(self.path("")).env("OMP_NUM_THREADS", "1");
         command
     }
 
-    /// What ingest.py makes of the table as it is.
+    /// What ingest.py would make from the current table.
     #[track_caller]
     pub fn reference(&self) -> IngestReference {
         let (metadata, texts) = (self.path("oracle.metadata"), self.path("oracle.texts"));
@@ -74,7 +74,7 @@ impl World {
         }
     }
 
-    /// Runs what stands for ingest.py over the two names that the API opens.
+    /// Runs the substitute of ingest.py on the two names that the API opens.
     #[track_caller]
     pub fn ingest(&self, dimension: usize) {
         self.ingest_to(&self.path("data/faiss.index"), &self.path("data/metadata.json"), dimension);
@@ -94,7 +94,7 @@ impl World {
         self.python("ingest_like.py", &[&self.database(), &vectors, index, metadata])
     }
 
-    /// What Faiss says of two index files.
+    /// How Faiss compares two index files.
     #[track_caller]
     pub fn compared(&self, one: &Path, other: &Path) -> Compared {
         let ran = self.python("compare_index.py", &[one, other]);
@@ -102,19 +102,19 @@ impl World {
         Compared(ran.json())
     }
 
-    /// A reader that knows Faiss must find index and metadata of one piece, by both ways.
+    /// A reader with Faiss must find index and metadata of one build, through `current` and the old names.
     #[track_caller]
     pub fn assert_readable(&self) {
         let ran = self.python("reader.py", &[&self.path("data")]);
         assert_eq!(ran.code, 0, "{ran:?}");
     }
 
-    /// What the provider answers for each text, one JSON list a line.
+    /// The provider's vector for each text, one JSON list per line.
     fn raw_vectors(&self, texts: &[String], dimension: usize) -> PathBuf {
         let path = self.path("vectors.jsonl");
         let mut file = std::io::BufWriter::new(std::fs::File::create(&path).unwrap());
         for text in texts {
-            // As an f64, which JSON gives back to the last bit.
+            // As an f64, which JSON preserves to the last bit.
             let vector: Vec<f64> = vector(MODEL, text, dimension).into_iter().map(f64::from).collect();
             serde_json::to_writer(&mut file, &vector).unwrap();
             file.write_all(b"\n").unwrap();

@@ -1,7 +1,7 @@
 //! A world for one test: folder, database, embedding server, program.
 //!
-//! Nothing is simulated but the embedding server, which speaks real HTTP. The
-//! program is the one that users run, in a clean environment.
+//! Only the embedding server is simulated, and it speaks real HTTP. The program
+//! is the one that users run, in a clean environment.
 
 pub mod agent;
 pub mod api;
@@ -29,20 +29,20 @@ use provider::Provider;
 pub const SOON: Duration = Duration::from_secs(30);
 /// Floats in a vector, small so that tests are fast.
 pub const DIMENSION: usize = 32;
-/// The model that the fake server is asked for.
+/// The model that the settings name for the fake server.
 pub const MODEL: &str = "gemini-embedding-001";
 
-/// The model that it is asked for as an `/v1/embeddings` server.
+/// The model that the settings name for it as a `/v1/embeddings` server.
 pub const OPENAI_MODEL: &str = "text-embedding-3-small";
 
 /// Folder, database, embedding server.
 pub struct World {
     folder: TempDir,
-    /// The embedding server that the program is pointed at.
+    /// The embedding server that the program uses.
     pub provider: Provider,
 }
 
-/// What a run of the program came to.
+/// The result of a run of the program.
 #[derive(Debug)]
 pub struct Ran {
     /// The exit code; 128 and the number for a signal.
@@ -54,7 +54,7 @@ pub struct Ran {
 }
 
 impl Ran {
-    /// The object that `--json` promises; panics where anything else was printed.
+    /// The object that `--json` prints; panics where anything else was printed.
     #[track_caller]
     pub fn json(&self) -> Value {
         serde_json::from_str(&self.stdout).unwrap_or_else(|error| panic!("no JSON object: {error}: {self:?}"))
@@ -79,7 +79,7 @@ impl World {
         Self::at(tempfile::tempdir().unwrap())
     }
 
-    /// The same in memory, where there is room for it: many promotions need not wait for the disk.
+    /// The same on a file system in memory, if there is one: many promotions need not wait for the disk.
     pub fn in_memory() -> Self {
         Self::at(tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap())
     }
@@ -91,12 +91,12 @@ impl World {
         world
     }
 
-    /// Makes the empty table, where there is none yet.
+    /// Makes the empty table if there is none yet.
     pub fn make_table(&self) {
         self.sql(include_str!("../../../data/schema.sql"));
     }
 
-    /// A table with so many tagged people.
+    /// A table with `count` tagged people.
     pub fn with_people(count: u32) -> Self {
         let world = Self::new();
         world.add_people(1..=count);
@@ -136,12 +136,12 @@ impl World {
         self.connect().execute_batch(sql).unwrap();
     }
 
-    /// Writes `reindexd.toml`, which then takes the place of the environment of ingest.py.
+    /// Writes `reindexd.toml`, which then replaces the environment of ingest.py.
     pub fn settings(&self, toml: &str) {
         std::fs::write(self.path("reindexd.toml"), toml).unwrap();
     }
 
-    /// Settings by which the program asks the fake server by way of `/v1/embeddings`; `more` goes into `[embedding]`.
+    /// Settings for the fake server's `/v1/embeddings`; `more` is added to `[embedding]`.
     pub fn ask_openai(&self, more: &str) {
         std::fs::write(self.path("openai.key"), "openai-test-key\n").unwrap();
         let base = self.provider.base_url();
@@ -184,7 +184,7 @@ impl World {
         ran
     }
 
-    /// The id of the served build, by the link alone.
+    /// The id of the served build, from the link alone.
     pub fn served(&self) -> Option<String> {
         let target = std::fs::read_link(self.path("data/current")).ok()?;
         Some(target.file_name()?.to_str()?.to_owned())
@@ -196,20 +196,20 @@ impl World {
         std::fs::read(self.path("data").join(name)).unwrap()
     }
 
-    /// The records that are served.
+    /// The served records.
     #[track_caller]
     pub fn records(&self) -> Vec<Value> {
         serde_json::from_slice(&self.published("metadata.json")).unwrap()
     }
 
-    /// How many records are served; none where nothing is.
+    /// How many records are served; 0 before the first build.
     pub fn served_count(&self) -> usize {
         let records = std::fs::read(self.path("data/metadata.json")).ok();
         let records = records.and_then(|bytes| serde_json::from_slice::<Vec<Value>>(&bytes).ok());
         records.map_or(0, |records| records.len())
     }
 
-    /// The vectors that are served.
+    /// The served vectors.
     #[track_caller]
     pub fn vectors(&self) -> Vec<Vec<f32>> {
         let index = self.published("faiss.index");
@@ -218,9 +218,9 @@ impl World {
         floats.collect::<Vec<_>>().chunks_exact(dimension).map(<[f32]>::to_vec).collect()
     }
 
-    /// Every served vector must be what the provider makes of its record's own text, at unit length.
+    /// Every served vector must be the provider's vector of its record's text, at unit length.
     ///
-    /// The text is put together from the metadata alone, for people as [`World::add_people`] makes them.
+    /// The text is made from the metadata alone, for people as [`World::add_people`] makes them.
     #[track_caller]
     pub fn assert_true(&self, model: &str) {
         let (records, vectors) = (self.records(), self.vectors());
@@ -228,11 +228,11 @@ impl World {
         for (record, vector) in records.iter().zip(&vectors) {
             let expected = unit(&provider::vector(model, &text_of(record), vector.len()));
             let close = vector.iter().zip(&expected).all(|(found, due)| (found - due).abs() < 2e-7);
-            assert!(close, "the vector of {record} is another's");
+            assert!(close, "the vector of {record} is that of another record");
         }
     }
 
-    /// Makes every promotion look ten minutes older than it is: no reader can still be at an old build.
+    /// Makes every promotion ten minutes older: no reader can still use an old build.
     #[track_caller]
     pub fn let_the_grace_pass(&self) {
         let path = self.path("data/.reindexd/state.json");
@@ -307,10 +307,10 @@ pub fn text_of(record: &Value) -> String {
     )
 }
 
-/// A vector at unit length, reckoned with twice the precision.
+/// A vector at unit length, computed with twice the precision.
 pub fn unit(vector: &[f32]) -> Vec<f32> {
     let length = vector.iter().map(|&x| f64::from(x) * f64::from(x)).sum::<f64>().sqrt();
-    #[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is what is meant")]
+    #[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is wanted")]
     vector.iter().map(|&x| (f64::from(x) / length) as f32).collect()
 }
 
@@ -339,7 +339,7 @@ pub fn ended(child: Child) -> Ran {
     }
 }
 
-/// Waits until a condition holds; panics with `what` where it does not come true [`SOON`].
+/// Waits until a condition holds; panics with `what` if it does not hold [`SOON`].
 #[track_caller]
 pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     let deadline = Instant::now() + SOON;
@@ -349,15 +349,15 @@ pub fn eventually(what: &str, mut holds: impl FnMut() -> bool) {
     }
 }
 
-/// Says that a test could not do its work here, past the harness, which shows only what failing tests print.
+/// Prints that a test could not run here, past the harness, which shows only the output of failing tests.
 pub fn not_run(reason: &str) {
     let test = std::thread::current().name().unwrap_or("a test").to_owned();
-    // Not by a macro, since the harness listens to those.
+    // Not by a macro, since the harness captures those.
     let line = format!("NOT RUN: {test}: {reason}\n");
     std::io::stderr().write_all(line.as_bytes()).unwrap();
 }
 
-/// A Python with faiss-cpu, as the API host has one. `make test` makes it; without it tests fail and say so.
+/// A Python with faiss-cpu, as the API host has one. `make test` makes it; without it tests fail and name it.
 pub fn python() -> PathBuf {
     let python = std::env::var_os("REINDEXD_TEST_PYTHON");
     python
@@ -370,15 +370,15 @@ pub fn reader_script(name: &str) -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("tests/reader").join(name)
 }
 
-/// The files that a process has open; none once it has ended.
+/// The files that a process has open; none after its end.
 pub fn open_files(pid: Pid) -> Vec<PathBuf> {
     let open = std::fs::read_dir(format!("/proc/{}/fd", pid.as_raw_nonzero()));
     open.into_iter().flatten().flatten().filter_map(|entry| std::fs::read_link(entry.path()).ok()).collect()
 }
 
-/// The letter that the system has for what a process does; `None` once it is gone.
+/// The letter of the process's state in the system; `None` after its end.
 pub fn process_state(pid: Pid) -> Option<char> {
     let stat = std::fs::read_to_string(format!("/proc/{}/stat", pid.as_raw_nonzero())).ok()?;
-    // The name stands in brackets and may hold anything.
+    // The name is in brackets and may contain anything.
     stat.rsplit_once(") ")?.1.chars().next()
 }

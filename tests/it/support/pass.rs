@@ -1,9 +1,9 @@
-//! Passes in the test's own process: many in a second, on a clock that the test turns.
+//! Passes in the test's own process: many in a second, on a clock that the test sets.
 //!
-//! Real files and a real database, in memory where the system has such a
-//! place; the provider alone is a function. It sells in batches of
-//! [`BATCH`], one after the other, so that a test can say which texts were
-//! sold before it failed.
+//! Real files and a real database, on a file system in memory if there is one;
+//! only the provider is a function. It embeds in batches of [`BATCH`], one
+//! after the other, so that a test knows which texts were embedded before it
+//! failed.
 
 use std::cell::Cell;
 use std::path::{Path, PathBuf};
@@ -34,35 +34,35 @@ thread_local! {
     static NOW: Cell<i64> = const { Cell::new(1_800_000_000) };
 }
 
-/// The time that passes are told.
+/// The time that passes see.
 pub fn now() -> i64 {
     NOW.get()
 }
 
-/// Lets time pass.
+/// Advances the clock.
 pub fn wait(seconds: i64) {
     NOW.set(now() + seconds);
 }
 
-/// A place to publish to, and the settings of the passes that do.
+/// A data directory, and the settings of the passes that publish to it.
 pub struct PassHarness {
     folder: TempDir,
-    /// The settings; a test may change what it likes between passes.
+    /// The settings; a test may change them between passes.
     pub config: Config,
     runtime: Runtime,
-    /// Texts sold since a test last took them.
+    /// Texts embedded since a test last took them.
     pub embedded: Arc<Mutex<Vec<String>>>,
-    /// What passes warned of.
+    /// The warnings of passes.
     pub warned: Arc<Mutex<Vec<String>>>,
 }
 
 impl PassHarness {
-    /// An empty place; builds are made from this database.
+    /// An empty data directory; builds are made from this database.
     pub fn new(database: &Path) -> Self {
         Self::at(folder(), database, 8)
     }
 
-    /// A place that may hold something already, for vectors of so many floats.
+    /// A data directory that may have builds already, for vectors of this dimension.
     pub fn at(folder: TempDir, database: &Path, dimension: usize) -> Self {
         let dimension = dimension.to_string();
         let path = |name: &str| Some(folder.path().join(name).into_os_string());
@@ -83,9 +83,9 @@ impl PassHarness {
         Self { folder, config, runtime: runtime.unwrap(), embedded: Arc::default(), warned: Arc::default() }
     }
 
-    /// One pass; the provider fails for good after so many requests.
-    pub fn pass(&self, job: &PassOptions, requests: usize) -> Result<PassReport, PassError> {
-        self.unlocked(requests, |world| reconcile::reconcile(world, job))
+    /// Runs one pass; the provider fails permanently after `requests` requests.
+    pub fn pass(&self, options: &PassOptions, requests: usize) -> Result<PassReport, PassError> {
+        self.unlocked(requests, |world| reconcile::reconcile(world, options))
     }
 
     /// Serves an earlier build again.
@@ -94,7 +94,7 @@ impl PassHarness {
         self.unlocked(0, |world| reconcile::rollback(world, &asked))
     }
 
-    /// The three files that are served and that rows and vectors decide alone.
+    /// The three served files that depend on rows and vectors alone.
     pub fn served(&self) -> [Vec<u8>; 3] {
         ["faiss.index", "metadata.json", "hashes.bin"]
             .map(|name| std::fs::read(self.path("current").join(name)).unwrap())
@@ -113,8 +113,8 @@ impl PassHarness {
         self.folder.path().join(name)
     }
 
-    /// Acts when nobody has the lock. A test beside this one that starts a program
-    /// forks, and the fork holds every lock of ours until it has become that program.
+    /// Acts when the lock is free. Another test that starts a program forks, and
+    /// the fork has every lock of this process until it has become that program.
     fn unlocked<T>(
         &self,
         requests: usize,
@@ -131,31 +131,31 @@ impl PassHarness {
 
     fn with_pass<T>(&self, requests: usize, act: impl FnOnce(&PassContext<'_>) -> T) -> T {
         let model = self.config.embedding.model.clone();
-        let seller: Arc<dyn Embedder> = Arc::new(FakeEmbedder {
+        let embedder: Arc<dyn Embedder> = Arc::new(FakeEmbedder {
             dimension: self.config.embedding.dimension,
             model,
             requests_left: Mutex::new(requests),
             embedded: Arc::clone(&self.embedded),
         });
-        let hear = |now: PassProgress<'_>| {
-            if let PassProgress::Warning(words) = now {
-                self.warned.lock().unwrap().push(words.to_owned());
+        let on_progress = |now: PassProgress<'_>| {
+            if let PassProgress::Warning(message) = now {
+                self.warned.lock().unwrap().push(message.to_owned());
             }
         };
         act(&PassContext {
             config: &self.config,
             space: self.config.space(|| unreachable!("no local model")),
-            embedder: &|| Ok(Arc::clone(&seller)),
+            embedder: &|| Ok(Arc::clone(&embedder)),
             sent: SentLog::default(),
             runtime: self.runtime.handle().clone(),
             stop: Stop::new(),
-            progress: &hear,
+            progress: &on_progress,
             clock: || Timestamp::from_second(now()).unwrap(),
         })
     }
 }
 
-/// A folder in memory where there is one: a thousand passes are a thousand times thirty flushes.
+/// A folder in memory if possible: a thousand passes are a thousand times thirty flushes.
 pub fn folder() -> TempDir {
     tempfile::tempdir_in("/dev/shm").or_else(|_| tempfile::tempdir()).unwrap()
 }
@@ -173,7 +173,7 @@ impl Embedder for FakeEmbedder {
             let mut left = self.requests_left.lock().unwrap();
             *left = left.checked_sub(1).ok_or_else(|| Failure {
                 kind: FailureKind::Final,
-                message: "closed for today".to_owned(),
+                message: "no requests left".to_owned(),
             })?;
             self.embedded.lock().unwrap().extend_from_slice(texts);
             Ok(texts.iter().map(|text| vector(&self.model, text, self.dimension)).collect())

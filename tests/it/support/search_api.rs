@@ -1,4 +1,4 @@
-//! The search API of a host: `tests/reader/api.py` as a process, and people who ask it without rest.
+//! The search API of a host: `tests/reader/api.py` as a process, and clients that query it continuously.
 
 use std::io::{BufRead, BufReader};
 use std::path::Path;
@@ -19,10 +19,10 @@ pub struct SearchApi {
     address: String,
 }
 
-/// What somebody asks for: the vector of a person.
+/// A query: the vector of a person.
 #[derive(Clone, Debug)]
 pub struct Question {
-    /// Who must be found first.
+    /// The person who must be found first.
     pub id: u64,
     /// The vector of that person's text.
     pub vector: Vec<f32>,
@@ -31,26 +31,26 @@ pub struct Question {
 /// The first result of an answer.
 #[derive(Debug)]
 pub struct Answer {
-    /// Who was asked for.
+    /// The person of the question.
     pub asked: u64,
     /// The build that the API names.
     pub build: String,
-    /// The row of the index that was nearest.
+    /// The nearest row of the index.
     pub row: usize,
-    /// How near.
+    /// Its score.
     pub score: f64,
-    /// The record that the API gave for that row.
+    /// The record that the API returned for that row.
     pub record: Value,
 }
 
-/// People who ask the API, each on a thread, until they are told to stop.
+/// Clients that query the API, each on a thread, until they are stopped.
 pub struct Load {
     over: Arc<AtomicBool>,
     people: Vec<JoinHandle<Result<Vec<Answer>, String>>>,
 }
 
 impl SearchApi {
-    /// Starts it over the world's folder. With a token file, a reload wants that file's token.
+    /// Starts it on the world's folder. With a token file, a reload needs that file's token.
     #[track_caller]
     pub fn start(world: &World, token_file: Option<&Path>) -> Self {
         let mut command = world.python_command(&reader_script("api.py"), &[&world.path("data")]);
@@ -63,7 +63,7 @@ impl SearchApi {
         let address = line.trim().strip_prefix("http://").map(str::to_owned);
         Self {
             child,
-            address: address.unwrap_or_else(|| panic!("api.py said {line:?}, expected its address")),
+            address: address.unwrap_or_else(|| panic!("api.py printed {line:?}, expected its address")),
         }
     }
 
@@ -72,7 +72,7 @@ impl SearchApi {
         format!("http://{}{path}", self.address)
     }
 
-    /// The build that it says it serves; none before the first.
+    /// The build that it reports as served; none before the first.
     #[track_caller]
     pub fn build(&self) -> Option<String> {
         let (_status, body) = self.client().get("/health").unwrap();
@@ -85,8 +85,8 @@ impl SearchApi {
         Client::to(&self.address).unwrap()
     }
 
-    /// Lets so many people ask these questions over and over. Each second one of them
-    /// makes a new connection for every question, the others keep theirs.
+    /// Starts `people` clients that repeat these questions. Every second one makes
+    /// a new connection for each question, the others keep theirs.
     pub fn load(&self, people: usize, questions: &[Question]) -> Load {
         let over = Arc::new(AtomicBool::new(false));
         let person = |nth: usize| {
@@ -99,14 +99,14 @@ impl SearchApi {
 
 impl Drop for SearchApi {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to kill.
+        // It may have ended already; then nothing is killed.
         self.child.kill().ok();
         self.child.wait().ok();
     }
 }
 
 impl Load {
-    /// Ends it; every answer of each person, in order. Panics with the first request that failed.
+    /// Ends it; returns every answer of each client, in order. Panics with the first request that failed.
     #[track_caller]
     pub fn stop(self) -> Vec<Vec<Answer>> {
         self.over.store(true, Ordering::SeqCst);
@@ -121,7 +121,7 @@ fn ask_until(
     keeps: bool,
     questions: &[Question],
 ) -> Result<Vec<Answer>, String> {
-    // A pause as people make one: the two cores of a small machine are the agent's too.
+    // A pause, because the agent needs the two cores of a small machine too.
     const PAUSE: Duration = Duration::from_millis(4);
     let mut kept = None;
     let mut answers = Vec::new();

@@ -1,4 +1,4 @@
-//! What is served before something goes wrong, to be compared with what is served after it.
+//! What is served before a failure, to be compared with what is served after it.
 
 use std::fmt;
 use std::path::Path;
@@ -23,7 +23,7 @@ impl fmt::Debug for Pair {
     }
 }
 
-/// The served build, as far as a reader can see it.
+/// The served build, as a reader sees it.
 #[derive(Debug, PartialEq, Eq)]
 pub struct ServedBefore {
     build: String,
@@ -52,7 +52,7 @@ impl World {
         ServedBefore { build: self.served().expect("a build is served"), pair: self.pair() }
     }
 
-    /// The same build is served, it proves itself, and nothing half-made lies beside it.
+    /// The same build is served and verified, and no staging is left.
     #[track_caller]
     pub fn assert_still_served(&self, before: &ServedBefore) {
         assert_eq!(self.served_build(), *before);

@@ -1,8 +1,8 @@
 //! Vectors, and the bodies that carry them.
 //!
 //! A component is a whole number of hundred-millionths. Such a number is
-//! printed quickly, and reading it back through an `f64` or straight into an
-//! `f32` gives the same bits, so nobody's choice of parser shows in a test.
+//! printed quickly, and parsing it as an `f64` or as an `f32` gives the same
+//! bits, so that no choice of parser affects a test.
 
 use super::fault::Fault;
 use super::request_body::{Api, RequestBody};
@@ -12,7 +12,7 @@ const SCALE: u32 = 100_000_000;
 
 /// What the provider answers for a text: uniform in [-1, 1), never of unit length.
 ///
-/// A shorter vector is the beginning of a longer one, as the real models have it.
+/// A shorter vector is the beginning of a longer one, as with the real models.
 pub fn vector(model: &str, text: &str, dimension: usize) -> Vec<f32> {
     row(model, text, dimension).into_iter().map(float).collect()
 }
@@ -27,23 +27,23 @@ fn row(model: &str, text: &str, dimension: usize) -> Vec<Component> {
     hasher.update(text.as_bytes());
     let mut bytes = vec![0; 4 * dimension];
     hasher.finalize_xof().fill(&mut bytes);
-    let (words, _) = bytes.as_chunks::<4>();
-    words
+    let (chunks, _) = bytes.as_chunks::<4>();
+    chunks
         .iter()
-        .map(|&word| (u32::from_le_bytes(word) % (2 * SCALE)).cast_signed() - SCALE.cast_signed())
+        .map(|&chunk| (u32::from_le_bytes(chunk) % (2 * SCALE)).cast_signed() - SCALE.cast_signed())
         .collect()
 }
 
-#[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is what is meant")]
+#[expect(clippy::cast_possible_truncation, reason = "the nearest f32 is wanted")]
 fn float(component: Component) -> f32 {
     (f64::from(component) / f64::from(SCALE)) as f32
 }
 
-/// The body of a 200 with a vector for each text, spoilt as `fault` says.
-pub(super) fn embeddings(ask: &RequestBody, fault: Option<&Fault>) -> Vec<u8> {
-    let page = Page::of(ask, fault);
+/// The body of a 200 with a vector for each text, changed as `fault` says.
+pub(super) fn embeddings(request: &RequestBody, fault: Option<&Fault>) -> Vec<u8> {
+    let page = Page::of(request, fault);
     let mut out = Vec::with_capacity(page.rows.iter().map(|(_, row)| 64 + 12 * row.len()).sum());
-    let (open, close) = match ask.api {
+    let (open, close) = match request.api {
         Some(Api::OpenAi) => (r#"{"object":"list","data":["#, r#"],"model":"#),
         Some(Api::Gemini) | None => (r#"{"embeddings":["#, "]}"),
     };
@@ -53,14 +53,14 @@ pub(super) fn embeddings(ask: &RequestBody, fault: Option<&Fault>) -> Vec<u8> {
             out.push(b',');
         }
         let odd = page.odd.filter(|_| place + 1 == page.rows.len());
-        match ask.api {
+        match request.api {
             Some(Api::OpenAi) => {
                 let head = format!(r#"{{"object":"embedding","index":{index},"embedding":"#);
                 out.extend_from_slice(head.as_bytes());
             }
             Some(Api::Gemini) | None => out.extend_from_slice(br#"{"values":"#),
         }
-        if ask.base64 {
+        if request.base64 {
             print_base64(&mut out, row, odd);
         } else {
             print_row(&mut out, row, odd, page.quoted);
@@ -68,16 +68,16 @@ pub(super) fn embeddings(ask: &RequestBody, fault: Option<&Fault>) -> Vec<u8> {
         out.push(b'}');
     }
     out.extend_from_slice(close.as_bytes());
-    if ask.api == Some(Api::OpenAi) {
-        let tokens: usize = ask.texts.iter().map(|text| text.len() / 4 + 1).sum();
-        let model = serde_json::Value::from(ask.model.as_str());
+    if request.api == Some(Api::OpenAi) {
+        let tokens: usize = request.texts.iter().map(|text| text.len() / 4 + 1).sum();
+        let model = serde_json::Value::from(request.model.as_str());
         let tail = format!(r#"{model},"usage":{{"prompt_tokens":{tokens},"total_tokens":{tokens}}}}}"#);
         out.extend_from_slice(tail.as_bytes());
     }
     out
 }
 
-/// What is to be printed, faults and all.
+/// The content of a body, with its faults.
 struct Page {
     /// Each vector with the index that `OpenAI` gives it.
     rows: Vec<(usize, Vec<Component>)>,
@@ -86,25 +86,25 @@ struct Page {
     quoted: bool,
 }
 
-/// A component that is no finite number: as JSON has it, and as base64 has it.
+/// A component that is not a finite number: in JSON, and in base64.
 #[derive(Clone, Copy)]
 struct Odd(&'static str, f32);
 
 impl Page {
-    fn of(ask: &RequestBody, fault: Option<&Fault>) -> Self {
+    fn of(request: &RequestBody, fault: Option<&Fault>) -> Self {
         let dimension = match fault {
             Some(&Fault::WrongDimension(dimension)) => dimension,
-            _ => ask.dimension_due(),
+            _ => request.dimension_due(),
         };
         let mut rows: Vec<(usize, Vec<Component>)> =
-            ask.texts.iter().map(|text| row(&ask.model, text, dimension)).enumerate().collect();
+            request.texts.iter().map(|text| row(&request.model, text, dimension)).enumerate().collect();
         let mut odd = None;
         match fault {
             Some(&Fault::FewerVectors(fewer)) => rows.truncate(rows.len().saturating_sub(fewer)),
             Some(&Fault::MoreVectors(more)) => {
                 let next = rows.len();
                 rows.extend(
-                    (next..next + more).map(|index| (index, row(&ask.model, "uncalled for", dimension))),
+                    (next..next + more).map(|index| (index, row(&request.model, "uncalled for", dimension))),
                 );
             }
             Some(Fault::Zeros) => rows.iter_mut().rev().take(1).for_each(|(_, row)| row.fill(0)),
@@ -112,7 +112,7 @@ impl Page {
             Some(Fault::NullComponent) => odd = Some(Odd("null", f32::NAN)),
             // A number that JSON and an f64 can hold, and an f32 cannot.
             Some(Fault::Infinite) => odd = Some(Odd("1e39", f32::INFINITY)),
-            Some(Fault::ReorderedIndices) if ask.api == Some(Api::OpenAi) => rows.reverse(),
+            Some(Fault::ReorderedIndices) if request.api == Some(Api::OpenAi) => rows.reverse(),
             Some(Fault::DuplicateIndices) => {
                 if let Some((index, _)) = rows.last_mut() {
                     *index = 0;

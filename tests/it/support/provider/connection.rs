@@ -1,9 +1,8 @@
 //! The sockets: a thread that accepts, and one for each connection.
 //!
 //! A connection reads a request, records it, waits for the gate and the
-//! latency, and answers in the manner that `fault` decided. A thread that ends
-//! by an error has met a client that left or spoke no HTTP; neither is
-//! worth a word.
+//! latency, and answers in the manner that `fault` decided. A thread ends with
+//! an error if its client left or did not speak HTTP; neither is reported.
 
 use std::io::{self, Read, Write};
 use std::net::{TcpListener, TcpStream};
@@ -17,7 +16,7 @@ use super::request::Request;
 use super::request_body::RequestBody;
 use super::{Outcome, Seen, Shared};
 
-/// How long a waiting answer goes without looking whether its client is still there.
+/// How often a waiting answer checks whether its client is still connected.
 const POLL_INTERVAL: Duration = Duration::from_millis(5);
 
 /// Longer than any test.
@@ -73,7 +72,7 @@ fn spawn(
     thread::Builder::new().name(name.to_owned()).spawn(move || work(&counted.0)).map(drop)
 }
 
-/// Answers one request after another until either side has had enough.
+/// Answers one request after another until either side ends the connection.
 fn serve(stream: &TcpStream, connection: usize, shared: &Shared) -> io::Result<()> {
     stream.set_nodelay(true)?;
     loop {
@@ -162,9 +161,9 @@ impl<'a> Visit<'a> {
         Self { seen, response, due, _in_flight: in_flight }
     }
 
-    /// Writes the outcome down and takes the request out of flight. This comes
-    /// before the first byte is sent: a client that has its answer may
-    /// look at the record, or send its next request, at once.
+    /// Records the outcome, and counts the request as no longer in flight. This comes
+    /// before the first byte is sent: a client that has its answer may read the
+    /// record, or send its next request, at once.
     fn record_outcome(self) -> Response {
         let Response { status, right, manner, .. } = self.response;
         let right = right && matches!(manner, Manner::Whole | Manner::Drip { .. } | Manner::Custom(_));
@@ -175,7 +174,7 @@ impl<'a> Visit<'a> {
 }
 
 impl Shared {
-    /// Waits for the gate, then until `due`; false if client or provider went away meanwhile.
+    /// Waits for the gate, then until `due`; false if the client left or the provider stopped before that.
     fn wait_for_gate(&self, stream: &TcpStream, due: Instant) -> bool {
         let mut state = self.lock();
         loop {
@@ -199,7 +198,7 @@ impl Shared {
         self.pause(stream, due)
     }
 
-    /// Waits until `until`; false if client or provider went away meanwhile.
+    /// Waits until `until`; false if the client left or the provider stopped before that.
     fn pause(&self, stream: &TcpStream, until: Instant) -> bool {
         let mut state = self.lock();
         loop {
@@ -218,13 +217,13 @@ impl Shared {
 
 /// Whether the client has closed its side. Only for the thread that owns the connection.
 fn has_left(stream: &TcpStream) -> bool {
-    let look = || {
+    let peek = || {
         stream.set_nonblocking(true)?;
         let seen = stream.peek(&mut [0]);
         stream.set_nonblocking(false)?;
         seen
     };
-    match look() {
+    match peek() {
         Ok(bytes) => bytes == 0,
         Err(error) => error.kind() != io::ErrorKind::WouldBlock,
     }
@@ -284,7 +283,7 @@ fn send(mut stream: &TcpStream, response: &Response, keep_alive: bool, shared: &
     }
 }
 
-/// What a test has made, head and all, and what it wants to happen then.
+/// Sends an answer that a test has made, head included, then does what it wants to happen.
 fn send_custom(mut stream: &TcpStream, bytes: &[u8], then: Then, shared: &Shared) -> io::Result<bool> {
     if let Then::Drip(every) = then {
         for byte in bytes {
@@ -302,7 +301,7 @@ fn send_custom(mut stream: &TcpStream, bytes: &[u8], then: Then, shared: &Shared
     Ok(then == Then::GoOn)
 }
 
-/// Chunks of JSON that opens and goes on and on.
+/// Sends JSON that opens lists and never closes them, in chunks.
 fn send_endless(mut stream: &TcpStream, bytes: usize) -> io::Result<()> {
     const CHUNK: usize = 64 * 1024;
     let mut piece = br#"{"embeddings":[{"values":[0.5"#.to_vec();

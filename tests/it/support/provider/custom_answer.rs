@@ -1,8 +1,8 @@
 //! Answers that a test makes itself, down to the bytes on the wire.
 //!
-//! A [`CustomAnswer`] is given the right answer and makes something of it: a lie, or
-//! the truth in clothes that it is rarely seen in. It says by itself which of
-//! the two it is, since what is charged for hangs on that.
+//! A [`CustomAnswer`] receives the right answer and changes it: into a wrong answer, or
+//! into a right one in an unusual form. It says which of the two it is, since a provider
+//! charges only for right answers.
 
 use std::time::Duration;
 
@@ -13,17 +13,17 @@ use super::request_body::{Api, RequestBody};
 /// How to make an answer, and what follows it.
 #[derive(Clone, Copy, Debug)]
 pub struct CustomAnswer {
-    /// Whatever `make` is to know besides: one function makes many answers.
+    /// A second argument of `make`, so that one function makes many answers.
     pub what: &'static str,
-    /// All that goes onto the wire, head included.
+    /// Makes all bytes that are sent, head included.
     pub make: fn(&Right, &str) -> Vec<u8>,
     /// What happens then.
     pub then: Then,
-    /// Whether it gives every text its own vector, in a form that must be understood.
+    /// Whether every text gets its own vector, in a form that must be accepted.
     pub right: bool,
 }
 
-/// What happens to a connection when the bytes are out.
+/// What happens to a connection after the bytes are sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Then {
     /// It takes the next request.
@@ -34,26 +34,26 @@ pub enum Then {
     Reset,
     /// Nothing more happens for as long as the client waits.
     Stall,
-    /// The bytes go out one at a time, so long after each other; then it is closed.
+    /// The bytes are sent one at a time with this pause; then it is closed.
     Drip(Duration),
 }
 
 /// The right answer.
 pub struct Right {
-    /// Who speaks.
+    /// The API of the request.
     pub api: Api,
     /// How many floats a vector has.
     pub dimension: usize,
     /// How many texts there are.
     pub texts: usize,
-    /// The body as it should be.
+    /// The right body.
     pub body: Vec<u8>,
 }
 
 impl Right {
-    pub(super) fn of(ask: &RequestBody, body: Vec<u8>) -> Self {
-        let api = ask.api.unwrap_or(Api::Gemini);
-        Self { api, dimension: ask.dimension_due(), texts: ask.texts.len(), body }
+    pub(super) fn of(request: &RequestBody, body: Vec<u8>) -> Self {
+        let api = request.api.unwrap_or(Api::Gemini);
+        Self { api, dimension: request.dimension_due(), texts: request.texts.len(), body }
     }
 
     /// The body as a value.
@@ -77,7 +77,7 @@ impl Right {
         }
     }
 
-    /// The same with every vector turned round: none of its numbers may ever be served.
+    /// The same with every number negated: none of these may ever be served.
     pub fn turned(&self) -> Value {
         let mut body = self.json();
         for entry in body[self.list()].as_array_mut().into_iter().flatten() {

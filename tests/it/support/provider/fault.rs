@@ -1,8 +1,8 @@
-//! The ways in which providers and networks go wrong, in each API's own words.
+//! The ways in which providers and networks fail, in the form of each API.
 //!
-//! A [`Fault`] is what a test asks for. [`respond`] turns it, or its absence,
-//! into a [`Response`]: a status, a body, and the manner in which `connection`
-//! is to put them on the wire. No sockets here.
+//! A test chooses a [`Fault`]. [`respond`] turns it, or its absence, into a
+//! [`Response`]: a status, a body, and the manner in which `connection` sends
+//! them. No sockets here.
 
 use std::time::Duration;
 
@@ -12,10 +12,10 @@ use super::answer::embeddings;
 use super::custom_answer::{CustomAnswer, Right, Then};
 use super::request_body::{Api, RequestBody};
 
-/// One way to go wrong. What only one of the two services has, the other says as nearly as it can.
+/// One way to fail. A fault of only one of the two services has the nearest form in the other.
 #[derive(Clone, Debug)]
 pub enum Fault {
-    /// 429 that time cures. Gemini names the wait in its body (`"0.35s"`), `OpenAI` in its message and header.
+    /// 429 that ends by waiting. Gemini names the wait in its body, `OpenAI` in message and header.
     RateLimited {
         /// Gemini's `RetryInfo`; it may be zero, it may be missing.
         retry_info: Option<&'static str>,
@@ -26,13 +26,13 @@ pub enum Fault {
     PerDayQuota,
     /// 429 for credit that is used up.
     InsufficientQuota,
-    /// This status from 500 on, in the service's words; 502 comes from a proxy, in HTML.
+    /// This status from 500 on, in the service's form; 502 comes from a proxy, in HTML.
     ServerError(u16),
     /// This status and body, as they are.
     Status(u16, String),
     /// The key is wrong: 400 `API_KEY_INVALID` from Gemini, 401 from `OpenAI`.
     KeyInvalid,
-    /// The same, and the message has the whole key in it.
+    /// The same, and the message contains the whole key.
     KeyEchoed,
     /// 403.
     Forbidden,
@@ -52,16 +52,16 @@ pub enum Fault {
     StallInBody,
     /// The right answer, `bytes` at a time.
     SlowDrip {
-        /// How many go together.
+        /// How many are sent together.
         bytes: usize,
         /// How long before the next.
         every: Duration,
     },
-    /// So many vectors too few.
+    /// This number of vectors too few.
     FewerVectors(usize),
-    /// So many vectors too many.
+    /// This number of vectors too many.
     MoreVectors(usize),
-    /// Vectors of this dimension, whatever was asked.
+    /// Vectors of this dimension instead of the requested one.
     WrongDimension(usize),
     /// `NaN` in the last vector, as Python prints it.
     NotANumber,
@@ -77,9 +77,9 @@ pub enum Fault {
     ReorderedIndices,
     /// `OpenAI`: the last vector has the index of the first.
     DuplicateIndices,
-    /// 200 with bytes that are no JSON and no UTF-8.
+    /// 200 with bytes that are neither JSON nor UTF-8.
     GarbageBody,
-    /// 200 with JSON that never closes, so many bytes of it, and no length given beforehand.
+    /// 200 with JSON that never closes, this number of bytes, without a content length.
     HugeBody(usize),
     /// 200 with the body of a 429.
     ErrorInside200,
@@ -87,7 +87,7 @@ pub enum Fault {
     EmptyBody,
     /// 307 to this address.
     Redirect(String),
-    /// What a test makes of the right answer, byte for byte.
+    /// An answer that a test makes from the right one, byte for byte.
     Custom(CustomAnswer),
 }
 
@@ -101,7 +101,7 @@ pub(super) struct Response {
     pub(super) right: bool,
 }
 
-/// How an answer goes onto the wire.
+/// How an answer is sent.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(super) enum Manner {
     Whole,
@@ -121,33 +121,33 @@ pub(super) enum Manner {
     Custom(Then),
 }
 
-/// What a request is answered with.
-pub(super) fn respond(ask: &RequestBody, fault: Option<&Fault>, key: &str) -> Response {
+/// The answer to a request.
+pub(super) fn respond(request: &RequestBody, fault: Option<&Fault>, key: &str) -> Response {
     let Some(fault) = fault else {
-        return match &ask.refusal {
-            None => Response::vectors(ask, None),
-            Some((status, words)) => Response::error(*status, &error(ask, *status, words)),
+        return match &request.refusal {
+            None => Response::vectors(request, None),
+            Some((status, message)) => Response::error(*status, &error(request, *status, message)),
         };
     };
-    let said = |status: u16, words: &str| Response::error(status, &error(ask, status, words));
-    let manner = |manner: Manner| Response { manner, ..Response::vectors(ask, None) };
+    let error_with = |status: u16, message: &str| Response::error(status, &error(request, status, message));
+    let manner = |manner: Manner| Response { manner, ..Response::vectors(request, None) };
     match fault {
         Fault::RateLimited { retry_info, retry_after } => Response {
             headers: retry_after.iter().map(|wait| ("retry-after", wait.clone())).collect(),
-            ..Response::error(429, &rate_limited(ask, Quota::PerMinute, *retry_info))
+            ..Response::error(429, &rate_limited(request, Quota::PerMinute, *retry_info))
         },
-        Fault::PerDayQuota => Response::error(429, &rate_limited(ask, Quota::PerDay, Some("12s"))),
-        Fault::InsufficientQuota => Response::error(429, &out_of_credit(ask)),
+        Fault::PerDayQuota => Response::error(429, &rate_limited(request, Quota::PerDay, Some("12s"))),
+        Fault::InsufficientQuota => Response::error(429, &out_of_credit(request)),
         Fault::ServerError(502) => Response::html(502, "<html><title>502 Bad Gateway</title></html>"),
-        Fault::ServerError(status) => said(*status, "The model is overloaded. Please try again later."),
+        Fault::ServerError(status) => error_with(*status, "The model is overloaded. Please try again later."),
         Fault::Status(status, body) => Response::plain(*status, body.clone().into_bytes()),
-        Fault::KeyInvalid => key_invalid(ask, "API key not valid. Please pass a valid API key."),
-        Fault::KeyEchoed => key_invalid(ask, &format!("Incorrect API key provided: {key}.")),
-        Fault::Forbidden => said(403, "Your project has been denied access. Please contact support."),
+        Fault::KeyInvalid => key_invalid(request, "API key not valid. Please pass a valid API key."),
+        Fault::KeyEchoed => key_invalid(request, &format!("Incorrect API key provided: {key}.")),
+        Fault::Forbidden => error_with(403, "Your project has been denied access. Please contact support."),
         Fault::ModelNotFound => {
-            said(404, &format!("models/{} is not found, or has no embeddings.", ask.model))
+            error_with(404, &format!("models/{} is not found, or has no embeddings.", request.model))
         }
-        Fault::InvalidArgument => said(400, "Request contains an invalid argument."),
+        Fault::InvalidArgument => error_with(400, "Request contains an invalid argument."),
         Fault::Hang => manner(Manner::Never),
         Fault::ResetBeforeAnswer => manner(Manner::Reset),
         Fault::CloseBeforeAnswer => manner(Manner::Close),
@@ -163,22 +163,22 @@ pub(super) fn respond(ask: &RequestBody, fault: Option<&Fault>, key: &str) -> Re
         | Fault::Zeros
         | Fault::NumbersAsStrings
         | Fault::ReorderedIndices
-        | Fault::DuplicateIndices => Response::vectors(ask, Some(fault)),
+        | Fault::DuplicateIndices => Response::vectors(request, Some(fault)),
         Fault::GarbageBody => Response::plain(200, b"\x00\xff\xfe{\"embeddings\": [{\"val".to_vec()),
         &Fault::HugeBody(bytes) => {
             Response { manner: Manner::Endless { bytes }, ..Response::plain(200, Vec::new()) }
         }
-        Fault::ErrorInside200 => Response::error(200, &rate_limited(ask, Quota::PerMinute, None)),
+        Fault::ErrorInside200 => Response::error(200, &rate_limited(request, Quota::PerMinute, None)),
         Fault::EmptyBody => Response::plain(200, Vec::new()),
         Fault::Redirect(to) => {
             Response { headers: vec![("location", to.clone())], ..Response::html(307, "<html>moved</html>") }
         }
-        Fault::Custom(craft) => {
-            let right = Right::of(ask, embeddings(ask, None));
+        Fault::Custom(custom) => {
+            let right = Right::of(request, embeddings(request, None));
             Response {
-                manner: Manner::Custom(craft.then),
-                right: craft.right,
-                ..Response::plain(200, (craft.make)(&right, craft.what))
+                manner: Manner::Custom(custom.then),
+                right: custom.right,
+                ..Response::plain(200, (custom.make)(&right, custom.what))
             }
         }
     }
@@ -199,15 +199,15 @@ impl Response {
         Self::plain(status, format!("{body:#}").into_bytes())
     }
 
-    fn vectors(ask: &RequestBody, fault: Option<&Fault>) -> Self {
+    fn vectors(request: &RequestBody, fault: Option<&Fault>) -> Self {
         let right = matches!(fault, None | Some(Fault::NumbersAsStrings | Fault::ReorderedIndices));
-        Self { right, ..Self::plain(200, embeddings(ask, fault)) }
+        Self { right, ..Self::plain(200, embeddings(request, fault)) }
     }
 }
 
-/// An error in the shape of the API that was asked.
-fn error(ask: &RequestBody, status: u16, words: &str) -> Value {
-    match ask.api {
+/// An error in the form of the request's API.
+fn error(request: &RequestBody, status: u16, message: &str) -> Value {
+    match request.api {
         Some(Api::OpenAi) => {
             let (kind, code) = match status {
                 404 => ("invalid_request_error", Some("model_not_found")),
@@ -215,17 +215,17 @@ fn error(ask: &RequestBody, status: u16, words: &str) -> Value {
                 500.. => ("server_error", None),
                 _ => ("invalid_request_error", None),
             };
-            openai_error(words, kind, code)
+            openai_error(message, kind, code)
         }
-        Some(Api::Gemini) | None => gemini_error(status, words, Vec::new()),
+        Some(Api::Gemini) | None => gemini_error(status, message, Vec::new()),
     }
 }
 
-fn openai_error(words: &str, kind: &str, code: Option<&str>) -> Value {
-    json!({"error": {"message": words, "type": kind, "param": null, "code": code}})
+fn openai_error(message: &str, kind: &str, code: Option<&str>) -> Value {
+    json!({"error": {"message": message, "type": kind, "param": null, "code": code}})
 }
 
-fn gemini_error(code: u16, words: &str, details: Vec<Value>) -> Value {
+fn gemini_error(code: u16, message: &str, details: Vec<Value>) -> Value {
     let status = match code {
         400 => "INVALID_ARGUMENT",
         401 => "UNAUTHENTICATED",
@@ -237,7 +237,7 @@ fn gemini_error(code: u16, words: &str, details: Vec<Value>) -> Value {
         504 => "DEADLINE_EXCEEDED",
         _ => "UNKNOWN",
     };
-    let mut error = json!({"code": code, "message": words, "status": status});
+    let mut error = json!({"code": code, "message": message, "status": status});
     if !details.is_empty() {
         error["details"] = Value::Array(details);
     }
@@ -250,17 +250,17 @@ enum Quota {
     PerDay,
 }
 
-fn rate_limited(ask: &RequestBody, quota: Quota, wait: Option<&str>) -> Value {
+fn rate_limited(request: &RequestBody, quota: Quota, wait: Option<&str>) -> Value {
     let (per, limit, openai) = match quota {
         Quota::PerMinute => ("PerMinute", 100, "requests per min (RPM)"),
         Quota::PerDay => ("PerDay", 1000, "requests per day (RPD)"),
     };
-    let model = &ask.model;
-    if ask.api == Some(Api::OpenAi) {
+    let model = &request.model;
+    if request.api == Some(Api::OpenAi) {
         let retry = wait.map(|wait| format!(" Please try again in {wait}.")).unwrap_or_default();
-        let words =
+        let message =
             format!("Rate limit reached for {model} on {openai}: Limit {limit}, Used {limit}.{retry}");
-        return openai_error(&words, "requests", Some("rate_limit_exceeded"));
+        return openai_error(&message, "requests", Some("rate_limit_exceeded"));
     }
     let mut details = vec![
         json!({
@@ -283,19 +283,22 @@ fn rate_limited(ask: &RequestBody, quota: Quota, wait: Option<&str>) -> Value {
     gemini_error(429, "You exceeded your current quota, please check your plan and billing details.", details)
 }
 
-fn out_of_credit(ask: &RequestBody) -> Value {
-    match ask.api {
+fn out_of_credit(request: &RequestBody) -> Value {
+    match request.api {
         Some(Api::OpenAi) => {
-            let words = "You exceeded your current quota, please check your plan and billing details.";
-            openai_error(words, "insufficient_quota", Some("insufficient_quota"))
+            let message = "You exceeded your current quota, please check your plan and billing details.";
+            openai_error(message, "insufficient_quota", Some("insufficient_quota"))
         }
         Some(Api::Gemini) | None => gemini_error(429, "Your prepayment credits are depleted.", Vec::new()),
     }
 }
 
-fn key_invalid(ask: &RequestBody, words: &str) -> Response {
-    if ask.api == Some(Api::OpenAi) {
-        return Response::error(401, &openai_error(words, "invalid_request_error", Some("invalid_api_key")));
+fn key_invalid(request: &RequestBody, message: &str) -> Response {
+    if request.api == Some(Api::OpenAi) {
+        return Response::error(
+            401,
+            &openai_error(message, "invalid_request_error", Some("invalid_api_key")),
+        );
     }
     let info = json!({
         "@type": "type.googleapis.com/google.rpc.ErrorInfo",
@@ -303,5 +306,5 @@ fn key_invalid(ask: &RequestBody, words: &str) -> Response {
         "domain": "googleapis.com",
         "metadata": {"service": "generativelanguage.googleapis.com"},
     });
-    Response::error(400, &gemini_error(400, words, vec![info]))
+    Response::error(400, &gemini_error(400, message, vec![info]))
 }

@@ -1,19 +1,19 @@
-//! A provider of embeddings that does what a test tells it to.
+//! A provider of embeddings that a test controls.
 //!
 //! A real HTTP/1.1 server on loopback. It speaks Gemini's `batchEmbedContents`
-//! and `OpenAI`'s `embeddings`, records whatever reaches it, and goes wrong when
-//! asked to, in each way of [`Fault`]. Its vectors are a pure function of model
-//! and text ([`vector`]), so a test can say which numbers an index must hold.
+//! and `OpenAI`'s `embeddings`, records every request, and fails as a test wants,
+//! in each way of [`Fault`]. Its vectors are a pure function of model and text
+//! ([`vector`]), so a test knows which numbers an index must have.
 //!
 //! It is as strict as the services are known to be: 100 texts and 4 MiB for
 //! Gemini, the model named in each request, a key in its header, no empty text.
 //! Every wait in it ends when the client leaves or the provider is dropped,
-//! and no client, however odd, brings it down.
+//! and no client can make it fail.
 
 #![allow(
     dead_code,
     unreachable_pub,
-    reason = "a kit in a test binary: chapters use what they need, nobody else can"
+    reason = "support of test binaries: each uses what it needs, nothing else can"
 )]
 
 mod answer;
@@ -44,9 +44,9 @@ pub struct Provider {
 /// One request as it reached the provider.
 #[derive(Debug)]
 pub struct Seen {
-    /// When its last byte had come.
+    /// When its last byte had arrived.
     pub at: Instant,
-    /// Which connection brought it, counted from 0: equal numbers mean one kept alive.
+    /// The number of its connection, from 0: equal numbers mean one that was kept alive.
     pub connection: usize,
     /// `POST`, if the client is ours.
     pub method: String,
@@ -64,7 +64,7 @@ pub struct Seen {
     pub dimension: Option<usize>,
     /// Gemini's task type, if it names one.
     pub task_type: Option<String>,
-    /// The texts, one for each vector that is due.
+    /// The texts, one for each vector of the answer.
     pub texts: Vec<String>,
     outcome: OnceLock<Outcome>,
 }
@@ -73,13 +73,13 @@ pub struct Seen {
 #[derive(Debug)]
 struct Outcome {
     status: u16,
-    /// Whether every text got its own vector, whole and true: what a provider charges for.
+    /// Whether every text got its own vector, complete and right: what a provider charges for.
     right: bool,
-    /// How long after the request had come.
+    /// How long after the arrival of the request.
     after: Duration,
 }
 
-/// Draws how a request is answered; see [`Provider::deal`].
+/// Chooses how a request is answered; see [`Provider::schedule`].
 type FaultScript = Box<dyn FnMut(&Seen) -> (Option<Fault>, Duration) + Send>;
 
 impl Seen {
@@ -93,7 +93,7 @@ impl Seen {
         self.outcome.get().is_some_and(|outcome| outcome.right)
     }
 
-    /// How long it waited until its answer was begun; `None` if it was not (yet).
+    /// How long it waited until its answer was started; `None` if it was not (yet).
     pub fn answered_after(&self) -> Option<Duration> {
         self.outcome.get().map(|outcome| outcome.after)
     }
@@ -134,20 +134,20 @@ impl Provider {
         self.shared.change(|state| state.script.extend(faults));
     }
 
-    /// How many faults of the script no request has met yet.
+    /// How many faults of the script are not used yet.
     pub fn script_left(&self) -> usize {
         self.shared.lock().script.len()
     }
 
-    /// Every request gets this fault, once the script has run out; `None` ends that.
+    /// After the script, every request gets this fault; `None` ends that.
     pub fn always(&self, fault: Option<Fault>) {
         self.shared.change(|state| state.always = fault);
     }
 
-    /// Each request, once the script has run out, gets the fault that `dealer` draws for it, if any, and
-    /// is answered no sooner than it says.
-    pub fn schedule(&self, dealer: impl FnMut(&Seen) -> (Option<Fault>, Duration) + Send + 'static) {
-        self.shared.change(|state| state.fault_script = Some(Box::new(dealer)));
+    /// After the script, each request gets the fault that `fault_script` chooses for it, if any, and is
+    /// answered no sooner than it says.
+    pub fn schedule(&self, fault_script: impl FnMut(&Seen) -> (Option<Fault>, Duration) + Send + 'static) {
+        self.shared.change(|state| state.fault_script = Some(Box::new(fault_script)));
     }
 
     /// A request with a text that contains `part` is refused as an invalid argument, unnamed.
@@ -155,7 +155,7 @@ impl Provider {
         self.shared.change(|state| state.failing_texts.push(part.to_owned()));
     }
 
-    /// Forgives every poisoned text.
+    /// Ends every [`Provider::fail_text`].
     pub fn clear_fault(&self) {
         self.shared.change(|state| state.failing_texts.clear());
     }
@@ -165,7 +165,7 @@ impl Provider {
         self.shared.change(|state| state.key = Some(key.to_owned()));
     }
 
-    /// No answer is begun sooner than this after its request arrived.
+    /// No answer starts sooner than this after its request arrived.
     pub fn set_latency(&self, latency: Duration) {
         self.shared.change(|state| state.latency = latency);
     }
@@ -175,7 +175,7 @@ impl Provider {
         self.hold_after(0);
     }
 
-    /// Lets `answers` more answers out, in whatever order they come, and holds the others.
+    /// Sends `answers` more answers, in the order in which they are ready, and holds the others.
     pub fn hold_after(&self, answers: usize) {
         self.shared.change(|state| state.gate = Some(answers));
     }
@@ -233,12 +233,12 @@ impl Provider {
         self.shared.lock().in_flight
     }
 
-    /// The most requests that were ever in flight together.
+    /// The maximum of requests that were in flight together.
     pub fn peak(&self) -> usize {
         self.shared.lock().peak
     }
 
-    /// The most texts that arrived within any stretch of time as long as `window`.
+    /// The maximum of texts that arrived within any period as long as `window`.
     pub fn items_in_window(&self, window: Duration) -> usize {
         let seen = self.requests();
         let (mut first, mut items, mut most) = (0, 0, 0);
@@ -266,7 +266,7 @@ impl Provider {
         self.shared.wait_until(within, |state| state.seen.len() >= requests)
     }
 
-    /// Waits until `answers` have been begun, refusals too; false if they have not `within` that time.
+    /// Waits until `answers` have been started, refusals too; false if they have not `within` that time.
     pub fn wait_for_answers(&self, answers: usize, within: Duration) -> bool {
         self.shared.wait_until(within, |state| {
             state.seen.iter().filter(|seen| seen.status().is_some()).count() >= answers
@@ -294,7 +294,7 @@ impl Drop for Provider {
         for stream in open.iter().filter_map(Weak::upgrade) {
             stream.shutdown(Shutdown::Both).ok();
         }
-        // The accepting thread sleeps in the system until somebody comes.
+        // The accepting thread sleeps in the system until the next connection.
         TcpStream::connect_timeout(&self.address, MAX_STOP_WAIT).ok();
         self.shared.wait_until(MAX_STOP_WAIT, |state| state.threads == 0);
     }
@@ -304,7 +304,7 @@ fn count_in(seen: &[Arc<Seen>], text: &str) -> usize {
     seen.iter().flat_map(|seen| &seen.texts).filter(|&sent| sent == text).count()
 }
 
-/// What the test, the accepting thread and the connections have in common.
+/// What the test, the accepting thread and the connections share.
 #[derive(Default)]
 struct Shared {
     state: Mutex<State>,
@@ -332,7 +332,7 @@ struct State {
 }
 
 impl Shared {
-    /// A test that fails elsewhere must not make the server fail too, so a poisoned lock is taken as it is.
+    /// A test that fails elsewhere must not make the server fail too, so a poisoned lock is used as it is.
     fn lock(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
     }
@@ -352,28 +352,28 @@ impl Shared {
 }
 
 impl State {
-    /// What is wrong with the answer to this request, if anything is to be, and how long it waits.
+    /// The fault of the answer to this request, if any, and how long the answer waits.
     fn answer_for(&mut self, seen: &Seen, refused: bool) -> (Option<Fault>, Duration) {
-        let (dealt, latency) = match &mut self.fault_script {
-            Some(dealer) if seen.api.is_some() && self.script.is_empty() => dealer(seen),
+        let (chosen, latency) = match &mut self.fault_script {
+            Some(fault_script) if seen.api.is_some() && self.script.is_empty() => fault_script(seen),
             _ => (None, self.latency),
         };
-        (self.fault_for(seen, refused, dealt), latency)
+        (self.fault_for(seen, refused, chosen), latency)
     }
 
-    fn fault_for(&mut self, seen: &Seen, refused: bool, dealt: Option<Fault>) -> Option<Fault> {
+    fn fault_for(&mut self, seen: &Seen, refused: bool, chosen: Option<Fault>) -> Option<Fault> {
         seen.api?;
         if self.key.is_some() && seen.key() != self.key.as_deref() {
             return Some(Fault::KeyInvalid);
         }
-        let poisoned = || {
+        let refused_text = || {
             seen.texts.iter().any(|text| self.failing_texts.iter().any(|part| text.contains(part.as_str())))
         };
-        let poisoned = !refused && poisoned();
+        let refused_text = !refused && refused_text();
         self.script
             .pop_front()
-            .or(dealt)
+            .or(chosen)
             .or_else(|| self.always.clone())
-            .or_else(|| poisoned.then_some(Fault::InvalidArgument))
+            .or_else(|| refused_text.then_some(Fault::InvalidArgument))
     }
 }

@@ -1,19 +1,19 @@
-//! Requests off the wire, as HTTP/1.1 has them.
+//! Reads HTTP/1.1 requests from a connection.
 //!
-//! Nothing is read ahead, and the last byte of a body is looked at but left in
-//! the socket until it is known how to answer: closing a socket with unread
-//! bytes is what makes the system send a reset. What is no request of
-//! ours is an error of kind `InvalidData`.
+//! Nothing is read ahead, and the last byte of a body is seen but stays in the
+//! socket until it is known how to answer: closing a socket with unread bytes
+//! makes the system send a reset. A request that the program would never send
+//! is an error of kind `InvalidData`.
 
 use std::collections::BTreeMap;
 use std::io::{self, Read, Write};
 use std::net::TcpStream;
 
-/// Longer heads and bodies are no request of ours.
+/// The program never sends longer heads and bodies.
 const MAX_HEAD: usize = 64 * 1024;
 const MAX_BODY: usize = 64 * 1024 * 1024;
 
-/// One request off the wire.
+/// One request.
 pub(super) struct Request {
     pub(super) method: String,
     pub(super) path: String,
@@ -36,10 +36,10 @@ impl Request {
         }
         let length = match request.header("content-length") {
             "" => 0,
-            length => length.parse().map_err(|_| invalid("content-length is no number"))?,
+            length => length.parse().map_err(|_| invalid("content-length is not a number"))?,
         };
         if length > MAX_BODY || request.headers.contains_key("transfer-encoding") {
-            return Err(invalid("a body too long, or of no known length"));
+            return Err(invalid("the body is too long, or its length is unknown"));
         }
         request.body = vec![0; length];
         if let Some((last, rest)) = request.body.split_last_mut() {
@@ -55,10 +55,10 @@ impl Request {
     fn parse(head: &[u8]) -> io::Result<Self> {
         let mut headers = [httparse::EMPTY_HEADER; 64];
         let mut parsed = httparse::Request::new(&mut headers);
-        let status = parsed.parse(head).map_err(|_| invalid("no head of a request"))?;
+        let status = parsed.parse(head).map_err(|_| invalid("invalid head of a request"))?;
         let (httparse::Status::Complete(_), Some(method), Some(path)) = (status, parsed.method, parsed.path)
         else {
-            return Err(invalid("half a head"));
+            return Err(invalid("the head is incomplete"));
         };
         let mut named: BTreeMap<String, String> = BTreeMap::new();
         for header in parsed.headers.iter() {
@@ -105,9 +105,9 @@ fn read_head(mut stream: &TcpStream) -> io::Result<Option<Vec<u8>>> {
             return Ok(Some(head));
         }
     }
-    Err(invalid("a head too long"))
+    Err(invalid("the head is too long"))
 }
 
-fn invalid(words: &'static str) -> io::Error {
-    io::Error::new(io::ErrorKind::InvalidData, words)
+fn invalid(message: &'static str) -> io::Error {
+    io::Error::new(io::ErrorKind::InvalidData, message)
 }

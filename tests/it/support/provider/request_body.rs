@@ -1,8 +1,8 @@
 //! Request bodies of both APIs, and what the services would refuse in them.
 //!
-//! Pure: path, headers and bytes in, an [`RequestBody`] out. A request that cannot be
-//! understood is still an `RequestBody`, with what could be read of it and the words
-//! it is to be refused with.
+//! Pure: path, headers and bytes in, a [`RequestBody`] out. A request that cannot be
+//! understood is still a `RequestBody`, with what could be read of it and the message
+//! of its refusal.
 
 use std::collections::BTreeMap;
 
@@ -27,14 +27,14 @@ pub(super) struct RequestBody {
     pub(super) texts: Vec<String>,
     /// `OpenAI`'s `encoding_format`.
     pub(super) base64: bool,
-    /// Why the service would not do it: a status and its words.
+    /// Why the service would refuse it: a status and its message.
     pub(super) refusal: Option<Refusal>,
 }
 
-/// A status and the words that go with it.
+/// A status and its message.
 pub(super) type Refusal = (u16, String);
 
-/// Longer vectors than any model gives are refused, so that an answer has a limit.
+/// Longer vectors than those of any model are refused, so that an answer has a limit.
 const MAX_DIMENSION: usize = 16_384;
 
 impl RequestBody {
@@ -58,7 +58,7 @@ impl RequestBody {
         ask
     }
 
-    /// The dimension of the vectors that are due.
+    /// The dimension of the vectors of the answer.
     pub(super) fn dimension_due(&self) -> usize {
         self.dimension.unwrap_or(match self.api {
             Some(Api::OpenAi) => 1536,
@@ -141,12 +141,12 @@ impl RequestBody {
         self.refuse_empty("'$.input' is invalid")
     }
 
-    fn refuse_empty(&self, words: &str) -> Result<(), Refusal> {
-        if self.texts.iter().any(String::is_empty) { Err(invalid(words)) } else { Ok(()) }
+    fn refuse_empty(&self, message: &str) -> Result<(), Refusal> {
+        if self.texts.iter().any(String::is_empty) { Err(invalid(message)) } else { Ok(()) }
     }
 }
 
-/// The key, from the header where an API has it.
+/// The key, from the header that the API uses.
 pub(super) fn key(api: Option<Api>, headers: &BTreeMap<String, String>) -> Option<&str> {
     match api? {
         Api::Gemini => headers.get("x-goog-api-key").map(String::as_str),
@@ -179,6 +179,6 @@ fn parse(body: &[u8]) -> Result<Value, Refusal> {
     serde_json::from_slice(body).map_err(|error| invalid(&format!("Invalid JSON payload received. {error}")))
 }
 
-fn invalid(words: &str) -> Refusal {
-    (400, words.to_owned())
+fn invalid(message: &str) -> Refusal {
+    (400, message.to_owned())
 }

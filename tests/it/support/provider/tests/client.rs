@@ -1,4 +1,4 @@
-//! A client that speaks just enough HTTP to see what is on the wire.
+//! A client with just enough HTTP to see the bytes of an answer.
 
 use std::collections::BTreeMap;
 use std::io::{self, BufRead, BufReader, Read, Write};

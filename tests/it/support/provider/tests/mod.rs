@@ -1,4 +1,4 @@
-//! What the other chapters take for granted about the provider.
+//! What the other chapters assume about the provider.
 
 mod client;
 
@@ -92,7 +92,7 @@ fn what_the_services_refuse_is_refused() {
 }
 
 #[test]
-fn faults_come_in_the_order_of_the_script_and_then_all_is_well() {
+fn faults_come_in_the_order_of_the_script_and_then_end() {
     let provider = Provider::start();
     let mut client = Client::of(&provider);
     let gemini = gemini(&["a", "b"]);
@@ -186,7 +186,7 @@ fn a_connection_fails_on_the_wire_as_asked() {
 }
 
 #[test]
-fn a_crafted_answer_goes_out_as_it_was_made_and_counts_as_it_says() {
+fn a_custom_answer_is_sent_as_it_was_made_and_counts_as_it_says() {
     fn said(right: &Right, what: &str) -> Vec<u8> {
         let head =
             format!("HTTP/1.1 200 OK\r\nx-said: {what}\r\ncontent-length: {}\r\n\r\n", right.body.len());
@@ -196,12 +196,12 @@ fn a_crafted_answer_goes_out_as_it_was_made_and_counts_as_it_says() {
         said(right, what).split_last().map(|(_, all_but_it)| all_but_it.to_vec()).unwrap_or_default()
     }
     let provider = Provider::start();
-    let craft = CustomAnswer { what: "so", make: said, then: Then::GoOn, right: true };
+    let custom = CustomAnswer { what: "so", make: said, then: Then::GoOn, right: true };
     let drip = Then::Drip(Duration::from_millis(1));
     provider.script([
-        Fault::Custom(craft),
-        Fault::Custom(CustomAnswer { right: false, ..craft }),
-        Fault::Custom(CustomAnswer { make: cut, then: drip, right: false, ..craft }),
+        Fault::Custom(custom),
+        Fault::Custom(CustomAnswer { right: false, ..custom }),
+        Fault::Custom(CustomAnswer { make: cut, then: drip, right: false, ..custom }),
     ]);
     let mut client = Client::of(&provider);
 
@@ -210,12 +210,12 @@ fn a_crafted_answer_goes_out_as_it_was_made_and_counts_as_it_says() {
         assert_eq!(answer.headers["x-said"], "so");
         assert_eq!(vectors(&answer.json()), [vector(GEMINI, "a", 5)]);
     }
-    assert!(client.try_post(&gemini(&["b"])).is_err(), "its last byte never came");
+    assert!(client.try_post(&gemini(&["b"])).is_err(), "its last byte never arrives");
     assert_eq!((provider.times_answered("a"), provider.request_count()), (1, 3));
 }
 
 #[test]
-fn a_dealer_draws_fault_and_wait_of_each_request() {
+fn a_schedule_chooses_fault_and_wait_of_each_request() {
     let provider = Provider::start();
     let wait = Duration::from_millis(30);
     provider.schedule(move |seen| (seen.texts.contains(&"b".to_owned()).then_some(Fault::Forbidden), wait));
@@ -226,7 +226,7 @@ fn a_dealer_draws_fault_and_wait_of_each_request() {
 }
 
 #[test]
-fn a_poisoned_text_spoils_its_own_request_only() {
+fn a_failing_text_fails_only_its_own_request() {
     let provider = Provider::start();
     let mut client = Client::of(&provider);
     provider.fail_text("bad");
@@ -242,15 +242,15 @@ fn a_wrong_key_is_refused_and_its_echo_has_it_in_full() {
     let mut client = Client::of(&provider);
     provider.refuse_key_other_than("another");
     let refused = client.post(&gemini(&["a"]));
-    let words = String::from_utf8(refused.body).unwrap();
+    let message = String::from_utf8(refused.body).unwrap();
     assert_eq!(refused.status, 400);
-    assert!(words.contains("API_KEY_INVALID") && !words.contains("secret"), "{words}");
+    assert!(message.contains("API_KEY_INVALID") && !message.contains("secret"), "{message}");
 
     provider.refuse_key_other_than("secret");
     assert_eq!(client.post(&gemini(&["a"])).status, 200);
     provider.script([Fault::KeyEchoed]);
-    let words = String::from_utf8(client.post(&gemini(&["a"])).body).unwrap();
-    assert!(words.contains("provided: secret."), "{words}");
+    let message = String::from_utf8(client.post(&gemini(&["a"])).body).unwrap();
+    assert!(message.contains("provided: secret."), "{message}");
 }
 
 #[test]
