@@ -1,4 +1,4 @@
-//! The command line as scripts meet it: exit codes, one JSON object, settings refused by name, help.
+//! The command line as scripts use it: exit codes, one JSON object, settings refused by name, help.
 
 use rustix::process::{Pid, Signal, kill_process};
 use serde_json::Value;
@@ -6,7 +6,7 @@ use serde_json::Value;
 use crate::support::provider::Fault;
 use crate::support::{self, Ran, SOON, World};
 
-/// What the design promises of each command's object.
+/// The fields that each command's object is promised to have.
 const FIELDS: [(&str, &[&str]); 10] = [
     (
         "build",
@@ -169,7 +169,7 @@ fn a_signal_ends_a_command_with_128_and_its_number_and_an_object_all_the_same() 
             kill_process(Pid::from_child(&child), signal).unwrap();
             let ran = support::ended(child);
             world.provider.release();
-            // Or the next command's request could not be told from this one's.
+            // Otherwise the next command's request could be mistaken for this one's.
             assert!(world.provider.wait_for_in_flight(0, SOON));
 
             assert_eq!((ran.code, ran.json()["error"].is_string()), (code, true), "{command:?}: {ran:?}");
@@ -180,7 +180,7 @@ fn a_signal_ends_a_command_with_128_and_its_number_and_an_object_all_the_same() 
 #[test]
 fn unknown_keys_and_sections_are_refused_with_line_and_nearest_known_one() {
     let world = World::with_people(1);
-    for (toml, words) in [
+    for (toml, expected) in [
         ("[embedding]\nbatchsize = 10\n", ["line 2", "embedding.batchsize", "batch_size"]),
         ("[trigger]\nquite = \"1s\"\n", ["line 2", "trigger.quite", "quiet"]),
         ("\n[guards]\n", ["line 2", "guards", "guard"]),
@@ -195,10 +195,10 @@ fn unknown_keys_and_sections_are_refused_with_line_and_nearest_known_one() {
             let ran = json(&world, command);
 
             assert_eq!(ran.code, 2, "{toml}: {ran:?}");
-            assert!(words.iter().all(|words| ran.text("error").contains(words)), "{toml}: {ran:?}");
+            assert!(expected.iter().all(|part| ran.text("error").contains(part)), "{toml}: {ran:?}");
         }
     }
-    assert_eq!(std::fs::read_dir(world.path("data")).unwrap().count(), 1, "nothing was made");
+    assert_eq!(std::fs::read_dir(world.path("data")).unwrap().count(), 1, "no file was created");
 }
 
 #[test]
@@ -210,7 +210,7 @@ fn config_shows_every_setting_in_force_with_the_place_that_it_came_from() {
     let with_file = json(&world, "config --config other.toml").json();
     let named =
         support::run(world.command(&["config", "--json"]).env("REINDEXD_CONFIG", "other.toml")).json();
-    let words = world.run(&["config"]).stdout;
+    let table = world.run(&["config"]).stdout;
 
     let shows = |object: &Value, key: &str, value: &str, origin: &str| {
         let expected = serde_json::json!({ "value": value, "origin": origin });
@@ -225,7 +225,7 @@ fn config_shows_every_setting_in_force_with_the_place_that_it_came_from() {
     shows(&with_file, "embedding.model", "gemini-embedding-001", "default");
     assert_eq!(with_file, named);
     for key in with_file["settings"].as_object().unwrap().keys() {
-        assert!(words.contains(key.as_str()), "{key} is not in the table");
+        assert!(table.contains(key.as_str()), "{key} is not in the table");
     }
 }
 

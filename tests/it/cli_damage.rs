@@ -1,4 +1,5 @@
-//! Builds whose files are not what they were: `verify` says so, and a full rebuild or a touched marker cures it.
+//! Builds whose files have changed since they were sealed: `verify` reports it, and a full rebuild or a
+//! touched marker repairs it.
 
 use std::fs::{OpenOptions, Permissions, set_permissions};
 use std::io::{Seek, SeekFrom, Write};
@@ -7,7 +8,7 @@ use std::path::{Path, PathBuf};
 
 use crate::support::{MODEL, Ran, World};
 
-/// The files whose digests the manifest has.
+/// The files whose digests are in the manifest.
 const FILES: [&str; 3] = ["faiss.index", "metadata.json", "hashes.bin"];
 
 /// Something that can happen to a file; `other` is the same file of another build.
@@ -40,13 +41,13 @@ fn every_damage_to_every_file_is_found_and_repaired_by_a_full_build() {
             spoil(&world, file, damage);
 
             let found = world.run(&["verify", "--json"]);
-            let cured = world.run(&["build", "--full", "--json"]);
+            let repaired = world.run(&["build", "--full", "--json"]);
 
             assert_damaged(&found, file, what);
             assert_eq!(
-                (cured.code, cured.text("outcome")),
+                (repaired.code, repaired.text("outcome")),
                 (0, "promoted".to_owned()),
-                "{file} {what}: {cured:?}"
+                "{file} {what}: {repaired:?}"
             );
             assert_ne!(world.served(), Some(served), "{file} {what}");
             world.assert_proven();
@@ -69,12 +70,12 @@ fn a_manifest_that_is_not_this_builds_or_cannot_be_read_is_replaced_by_any_build
         let found = world.run(&["verify", "--json"]);
         let by_name = world.run(&["verify", &served, "--json"]);
         let failed = world.run(&["search", "question", "--json"]);
-        let cured = world.build();
+        let repaired = world.build();
 
         assert_damaged(&found, "manifest.json", what);
         assert_damaged(&by_name, "manifest.json", what);
         assert_eq!((failed.code, failed.json()["error"].is_string()), (1, true), "{what}: {failed:?}");
-        assert_eq!(cured.text("outcome"), "promoted", "{what}");
+        assert_eq!(repaired.text("outcome"), "promoted", "{what}");
         assert_ne!(world.served(), Some(served), "{what}");
         world.assert_proven();
         world.assert_true(MODEL);
@@ -108,7 +109,7 @@ fn a_verified_build_is_reported_check_by_check() {
     let (world, served) = world_of_two_builds();
 
     let ran = world.run(&["verify", "--json"]);
-    let words = world.run(&["verify"]);
+    let table = world.run(&["verify"]);
 
     let object = ran.json();
     let checks = object["checks"].as_array().unwrap();
@@ -117,9 +118,9 @@ fn a_verified_build_is_reported_check_by_check() {
         checks.len() >= 8
             && checks.iter().all(|check| check["ok"] == true && check["expected"] == check["found"])
     );
-    assert_eq!(words.code, 0);
-    assert!(words.stdout.ends_with(&format!("build {served} is proven\n")), "{words:?}");
-    assert_eq!(words.stdout.lines().filter(|line| line.starts_with("ok ")).count(), checks.len());
+    assert_eq!(table.code, 0);
+    assert!(table.stdout.ends_with(&format!("build {served} is proven\n")), "{table:?}");
+    assert_eq!(table.stdout.lines().filter(|line| line.starts_with("ok ")).count(), checks.len());
 }
 
 /// Four people served, then a fifth: the second build is the served one.
@@ -150,7 +151,7 @@ fn current(world: &World) -> PathBuf {
     world.path("data/current").canonicalize().unwrap()
 }
 
-/// Does something to a file of the served build.
+/// Applies a damage to a file of the served build.
 fn spoil(world: &World, file: &str, damage: fn(&Path, &Path)) {
     let served = current(world);
     let builds = std::fs::read_dir(world.path("data/builds")).unwrap().map(|entry| entry.unwrap().path());
@@ -159,7 +160,7 @@ fn spoil(world: &World, file: &str, damage: fn(&Path, &Path)) {
     damage(&served.join(file), &other.join(file));
 }
 
-/// The files of a build are not even writable for their owner.
+/// Makes a file writable: the files of a build are read-only even for their owner.
 fn unlock(file: &Path) {
     set_permissions(file, Permissions::from_mode(0o640)).unwrap();
 }

@@ -1,4 +1,5 @@
-//! What only looks: `plan`, `status`, `verify`, `history` and `search` write nothing, and say what they find.
+//! Commands that only read: `plan`, `status`, `verify`, `history` and `search` write nothing, and report
+//! what they find.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -25,7 +26,7 @@ fn read_only_commands_write_nothing_in_any_state() {
         [("fresh", fresh), ("served", served), ("behind", behind), ("failed", failed), ("broken", broken)]
     {
         let before = tree(&world);
-        for looks in [
+        for command in [
             &["plan"][..],
             &["plan", "--check"],
             &["status"],
@@ -34,9 +35,9 @@ fn read_only_commands_write_nothing_in_any_state() {
             &["search", "q"],
             &["config"],
         ] {
-            world.run(looks);
+            world.run(command);
 
-            assert_eq!(tree(&world), before, "{what}: {looks:?}");
+            assert_eq!(tree(&world), before, "{what}: {command:?}");
         }
     }
 }
@@ -108,14 +109,14 @@ fn a_plan_that_would_be_refused_says_so_and_succeeds() {
     world.sql("UPDATE experts SET tags = NULL");
     let empty = plan(&world);
 
-    for (ran, words) in [
+    for (ran, reason) in [
         (many, "would be refused: 2 texts would be bought, more than guard.max_texts = 1"),
         (shrunk, "would be refused: 3 records are 70.0 % fewer than the 10 served"),
         (unfit, "would fail: 1 row cannot be indexed"),
         (empty, "would be refused: no tagged rows"),
     ] {
         assert_eq!(ran.code, 0, "{ran:?}");
-        assert!(ran.printed("reasons").contains(words), "{words}: {ran:?}");
+        assert!(ran.printed("reasons").contains(reason), "{reason}: {ran:?}");
     }
 }
 
@@ -129,7 +130,7 @@ fn status_shows_build_drift_and_last_attempt() {
     world.provider.always(Some(Fault::Forbidden));
     world.run(&["build"]);
     let behind = status(&world);
-    let words = world.run(&["status"]);
+    let table = world.run(&["status"]);
 
     assert!(fresh["served"].is_null() && fresh["error"].is_null(), "{fresh}");
     assert_eq!((&fresh["drift"]["to_embed"], &fresh["agent"]["running"]), (&3.into(), &false.into()));
@@ -149,7 +150,7 @@ fn status_shows_build_drift_and_last_attempt() {
     for part in
         [&*built.text("build"), "3 records of 32 dimensions", "2 to embed", "denied access", "not running"]
     {
-        assert!(words.stdout.contains(part), "{part}: {words:?}");
+        assert!(table.stdout.contains(part), "{part}: {table:?}");
     }
 }
 
@@ -182,7 +183,7 @@ fn status_distinguishes_broken_link_damaged_manifest_and_missing_database() {
         }),
         ("does not exist", &|world| std::fs::remove_file(world.database()).unwrap()),
     ];
-    for (words, spoil) in cases {
+    for (message, spoil) in cases {
         let world = World::with_people(3);
         world.build();
         spoil(&world);
@@ -191,9 +192,9 @@ fn status_distinguishes_broken_link_damaged_manifest_and_missing_database() {
         let table = world.run(&["status"]);
 
         let object = ran.json();
-        assert_eq!((ran.code, table.code), (0, 0), "{words}: {ran:?}");
-        assert!(object["error"].as_str().unwrap().contains(words), "{words}: {ran:?}");
-        assert!(table.stdout.contains(words), "{words}: {table:?}");
+        assert_eq!((ran.code, table.code), (0, 0), "{message}: {ran:?}");
+        assert!(object["error"].as_str().unwrap().contains(message), "{message}: {ran:?}");
+        assert!(table.stdout.contains(message), "{message}: {table:?}");
         let database_is_gone = !world.database().exists();
         assert_eq!(
             (object["served"].is_null(), object["drift"].is_null()),
@@ -213,7 +214,7 @@ fn status(world: &World) -> serde_json::Value {
 }
 
 impl Ran {
-    /// A member of the object, as JSON.
+    /// One field of the object, as JSON.
     fn printed(&self, key: &str) -> String {
         self.json()[key].to_string()
     }

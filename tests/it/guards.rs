@@ -1,7 +1,7 @@
 //! What is refused before money is spent: empty and shrunken tables, too many texts, unfit rows.
 //!
-//! The old build stays served in every case, and the message names what a
-//! person has to look at. Quarantine leaves unfit rows out instead.
+//! The old build stays served in every case, and the message names what the
+//! operator has to check. Quarantine excludes unfit rows instead.
 
 use serde_json::{Value, json};
 
@@ -39,7 +39,7 @@ fn a_shrunken_table_is_refused_past_the_limit_unless_the_shrink_is_accepted() {
 
     refused(&shrunk, "13 records");
     assert!(shrunk.stderr.contains("--accept-shrink"), "it says what to do: {shrunk:?}");
-    assert_eq!(planned.code, 0, "a plan only tells");
+    assert_eq!(planned.code, 0, "a plan refuses nothing");
     assert!(planned.json()["reasons"].to_string().contains("would be refused: 13 records"), "{planned:?}");
     assert_eq!(world.served(), Some(served));
     assert_eq!(world.run(&["status", "--json"]).json()["last_attempt"]["outcome"], "refused");
@@ -131,22 +131,22 @@ fn quarantined_rows_are_excluded_everywhere_and_listed_until_they_are_fixed() {
     world.assert_proven();
     let hashes = world.published("current/hashes.bin");
     assert_eq!(u64::from_le_bytes(hashes[16..24].try_into().unwrap()), 4, "rows of the hashes");
-    let left_out = quarantined(&world);
-    assert_eq!(left_out.iter().map(|row| &row["id"]).collect::<Vec<_>>(), ["3", "5"]);
-    assert_eq!(left_out.iter().map(|row| &row["column"]).collect::<Vec<_>>(), ["tags", "bio"]);
+    let rows = quarantined(&world);
+    assert_eq!(rows.iter().map(|row| &row["id"]).collect::<Vec<_>>(), ["3", "5"]);
+    assert_eq!(rows.iter().map(|row| &row["column"]).collect::<Vec<_>>(), ["tags", "bio"]);
     assert_eq!(world.run(&["status", "--json"]).json()["served"]["left_out"], 2);
-    assert!(world.run(&["status"]).stdout.contains("2 rows"), "status counts them for people too");
+    assert!(world.run(&["status"]).stdout.contains("2 rows"), "the table counts them too");
     world.provider.forget();
     assert_eq!(world.build().text("outcome"), "unchanged");
 
-    // A third is one too many; one that is mended is bought and indexed.
+    // A third is one too many; a row that is fixed is embedded and indexed.
     world.sql("UPDATE experts SET tags = '[1]' WHERE id = 6");
     let failed = world.run(&["build", "--json"]);
     assert_eq!(failed.code, 1, "{failed:?}");
     assert!(failed.text("error").contains("3 rows"), "{failed:?}");
     world.sql("UPDATE experts SET tags = '[\"tag\"]' WHERE id = 3");
-    let mended = world.build();
-    assert_eq!((mended.number("embedded"), mended.number("records"), mended.number("removed")), (1, 4, 1));
+    let fixed = world.build();
+    assert_eq!((fixed.number("embedded"), fixed.number("records"), fixed.number("removed")), (1, 4, 1));
     assert_eq!(ids(&world), [1, 2, 3, 4]);
 }
 
@@ -161,19 +161,19 @@ fn a_text_that_the_provider_refuses_fails_the_build_and_names_its_row() {
     let error = failed.text("error");
     assert!(
         error.contains("id=17") && error.contains("invalid argument"),
-        "row and provider's words: {error}"
+        "row and message of the provider: {error}"
     );
     assert_eq!(world.served(), None);
     assert_eq!(failed.number("requests"), world.provider.request_count() as u64);
 
-    // What was bought on the way is kept, so mending the row costs only what is missing.
-    let paid = answered_texts(&world);
-    assert_eq!(failed.number("embedded"), paid as u64, "{failed:?}");
+    // Vectors that were answered are kept, so after the fix only the missing ones are embedded.
+    let answered = answered_texts(&world);
+    assert_eq!(failed.number("embedded"), answered as u64, "{failed:?}");
     world.provider.forget();
-    world.sql("UPDATE experts SET bio = 'Mended.' WHERE id = 17");
-    let mended = world.build();
-    assert_eq!(mended.number("embedded"), 40 - paid as u64);
-    assert_eq!(world.provider.text_count(), 40 - paid);
+    world.sql("UPDATE experts SET bio = 'Fixed.' WHERE id = 17");
+    let fixed = world.build();
+    assert_eq!(fixed.number("embedded"), 40 - answered as u64);
+    assert_eq!(world.provider.text_count(), 40 - answered);
     world.assert_true(MODEL);
 }
 
@@ -193,9 +193,9 @@ fn a_refused_text_is_quarantined_and_not_sent_again_until_it_changes() {
     assert_eq!(world.provider.answered_twice(), [""; 0]);
     assert!(!ids(&world).contains(&17));
     world.assert_true(MODEL);
-    let left_out = quarantined(&world);
-    assert_eq!((left_out.len(), &left_out[0]["id"]), (1, &json!("17")));
-    assert!(left_out[0]["reason"].as_str().unwrap().contains("invalid argument"), "{left_out:?}");
+    let rows = quarantined(&world);
+    assert_eq!((rows.len(), &rows[0]["id"]), (1, &json!("17")));
+    assert!(rows[0]["reason"].as_str().unwrap().contains("invalid argument"), "{rows:?}");
 
     world.provider.forget();
     assert_eq!(world.build().text("outcome"), "unchanged");
@@ -206,9 +206,9 @@ fn a_refused_text_is_quarantined_and_not_sent_again_until_it_changes() {
     assert_eq!((other.number("embedded"), other.number("records")), (1, 39));
     assert_eq!(world.provider.times_sent(REFUSED), 0, "its metadata changed, its text did not");
 
-    world.sql("UPDATE experts SET bio = 'Mended.' WHERE id = 17");
-    let mended = world.build();
-    assert_eq!((mended.number("embedded"), mended.number("records")), (1, 40));
+    world.sql("UPDATE experts SET bio = 'Fixed.' WHERE id = 17");
+    let fixed = world.build();
+    assert_eq!((fixed.number("embedded"), fixed.number("records")), (1, 40));
     world.assert_true(MODEL);
     world.assert_proven();
 }
@@ -250,25 +250,25 @@ fn rebuy_with_a_refused_text_embeds_every_other_text_once() {
     );
 }
 
-/// Asserts that a guard refused, with these words.
+/// Asserts that a guard refused, with this message.
 #[track_caller]
-fn refused(ran: &Ran, words: &str) {
+fn refused(ran: &Ran, message: &str) {
     assert_eq!((ran.code, ran.text("outcome").as_str()), (3, "refused"), "{ran:?}");
-    assert!(ran.text("error").contains(words), "expected {words:?}: {ran:?}");
-    assert!(ran.stderr.contains(words), "expected {words:?}: {ran:?}");
+    assert!(ran.text("error").contains(message), "expected {message:?}: {ran:?}");
+    assert!(ran.stderr.contains(message), "expected {message:?}: {ran:?}");
 }
 
 fn ids(world: &World) -> Vec<u64> {
     world.records().iter().map(|record| record["id"].as_u64().unwrap()).collect()
 }
 
-/// The rows that the served build's manifest says were left out.
+/// The quarantined rows, as the served build's manifest lists them.
 fn quarantined(world: &World) -> Vec<Value> {
     let manifest: Value = serde_json::from_slice(&world.published("current/manifest.json")).unwrap();
     manifest["left_out"].as_array().unwrap().clone()
 }
 
-/// Texts that were answered with their vectors.
+/// How many texts were answered with their vectors.
 fn answered_texts(world: &World) -> usize {
     let requests = world.provider.requests();
     requests.iter().filter(|request| request.is_answered()).map(|request| request.texts.len()).sum()

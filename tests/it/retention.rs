@@ -1,7 +1,7 @@
-//! Old builds: how many stay, how long, and what nobody may take away.
+//! Old builds: how many are kept, how long, and which are never removed.
 //!
-//! Also what a build is worth that was not needed: `--full` and `--rebuy`, and
-//! the same bits for the same rows.
+//! Also builds that were not needed: what `--full` and `--rebuy` cost, and that
+//! the same rows give the same bits.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -29,7 +29,7 @@ fn a_build_replaced_less_than_ten_minutes_ago_is_kept_with_the_newest_three() {
 
     assert_eq!(world.builds(), sorted(&made), "a reader may still be opening any of them");
 
-    // Their time is over, and the next pass takes them away though it builds nothing.
+    // Their grace is over, and the next pass removes them although it builds nothing.
     world.let_the_grace_pass();
     assert_eq!(world.build().text("outcome"), "unchanged");
     assert_eq!(world.builds(), sorted(&made[2..]));
@@ -79,7 +79,7 @@ fn a_vector_that_only_the_oldest_kept_build_holds_is_taken_from_it_before_it_goe
     let built = world.build();
 
     assert_eq!((built.number("embedded"), world.provider.request_count()), (0, 0), "{built:?}");
-    assert!(!world.builds().contains(&oldest), "and it has gone now");
+    assert!(!world.builds().contains(&oldest), "and it is removed now");
     world.assert_true(MODEL);
 }
 
@@ -108,7 +108,7 @@ fn the_build_before_the_served_one_and_both_ends_of_a_hold_are_never_collected()
     let oldest = world.build().text("build");
     let mut made = vec![oldest.clone()];
     made.extend((1..=3).map(|rate| changed(&world, rate)));
-    // Two builds lie between the ends of this hold, and nothing keeps them.
+    // Two builds lie between the ends of this hold, and no rule keeps them.
     let rolled_back = world.run(&["rollback", &oldest, "--json"]);
     assert_eq!(rolled_back.code, 0, "{rolled_back:?}");
     world.let_the_grace_pass();
@@ -158,7 +158,7 @@ fn a_full_build_of_the_same_rows_has_the_same_bits_and_costs_nothing() {
     assert_eq!(world.provider.request_count(), 0);
     assert_eq!(files(&world), before);
     let old = world.path("data/builds").join(&first).join("faiss.index");
-    assert_ne!(inode(&old), inode(&world.path("data/faiss.index")), "written anew");
+    assert_ne!(inode(&old), inode(&world.path("data/faiss.index")), "a new file");
     assert_eq!(world.build().text("outcome"), "unchanged");
 }
 
@@ -169,15 +169,15 @@ fn rebuy_embeds_every_text_again_and_the_same_answers_give_the_same_bits() {
     let before = files(&world);
     world.provider.forget();
 
-    let bought = world.run(&["build", "--rebuy", "--json"]);
+    let rebuilt = world.run(&["build", "--rebuy", "--json"]);
 
-    assert_eq!((bought.code, bought.text("outcome").as_str()), (0, "promoted"), "{bought:?}");
-    assert_eq!((bought.number("embedded"), bought.number("kept")), (20, 0));
+    assert_eq!((rebuilt.code, rebuilt.text("outcome").as_str()), (0, "promoted"), "{rebuilt:?}");
+    assert_eq!((rebuilt.number("embedded"), rebuilt.number("kept")), (20, 0));
     assert_eq!(world.provider.text_count(), 20);
     assert_eq!(files(&world), before);
     world.provider.forget();
     assert_eq!(world.build().text("outcome"), "unchanged");
-    assert_eq!(world.provider.request_count(), 0, "once is enough");
+    assert_eq!(world.provider.request_count(), 0, "the next build embeds nothing");
 }
 
 #[test]
@@ -203,12 +203,12 @@ fn vectors_of_a_damaged_index_are_reused_from_elsewhere_or_embedded_again() {
     }
     changed(&world, 3);
 
-    assert_eq!(world.provider.text_count(), 20, "no whole copy was left");
+    assert_eq!(world.provider.text_count(), 20, "no intact copy was left");
     world.assert_true(MODEL);
     world.assert_proven();
 }
 
-/// Gives everybody another rate and builds; gives the id of the new build.
+/// Changes every rate and builds; returns the id of the new build.
 #[track_caller]
 fn changed(world: &World, rate: u32) -> String {
     world.sql(&format!("UPDATE experts SET hourly_rate = {rate}"));
@@ -223,7 +223,7 @@ fn sorted(ids: &[String]) -> Vec<String> {
     ids
 }
 
-/// Gives a served build another name, everywhere.
+/// Changes the id of a served build, everywhere.
 fn rename(world: &World, from: &str, to: &str) {
     let builds = world.path("data/builds");
     std::fs::rename(builds.join(from), builds.join(to)).unwrap();
@@ -232,12 +232,12 @@ fn rename(world: &World, from: &str, to: &str) {
     std::os::unix::fs::symlink(format!("builds/{to}"), current).unwrap();
     let manifest = builds.join(to).join("manifest.json");
     for path in [manifest, world.path("data/.reindexd/state.json"), world.path("data/served.json")] {
-        let words = std::fs::read_to_string(&path).unwrap().replace(from, to);
-        let mut words: serde_json::Value = serde_json::from_str(&words).unwrap();
-        // A manifest that anybody changed would be damaged, were it not one without a checksum.
-        words.as_object_mut().unwrap().remove("checksum");
+        let text = std::fs::read_to_string(&path).unwrap().replace(from, to);
+        let mut value: serde_json::Value = serde_json::from_str(&text).unwrap();
+        // With its checksum, a changed manifest would be damaged.
+        value.as_object_mut().unwrap().remove("checksum");
         std::fs::remove_file(&path).unwrap();
-        std::fs::write(path, words.to_string()).unwrap();
+        std::fs::write(path, value.to_string()).unwrap();
     }
 }
 

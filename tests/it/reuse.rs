@@ -1,7 +1,7 @@
-//! What a build buys: the texts that nothing holds, each once, and never more.
+//! Which texts a build embeds: those without a vector, each once, and no others.
 //!
-//! The numbers of `build --json` are held against what the embedding server
-//! saw, and against what `plan --json` had said a moment before.
+//! The numbers of `build --json` are compared with what the embedding server
+//! received, and with what `plan --json` printed just before.
 
 use std::collections::HashSet;
 use std::process::{Command, Stdio};
@@ -49,7 +49,7 @@ fn a_change_costs_the_texts_that_are_new_and_nothing_else() {
             (30, 30, 0, 2, 0),
         ),
         (
-            "a second row with a text that is held",
+            "a second row with a text that has a vector",
             "INSERT INTO experts SELECT 31, 'twin', first_name, last_name, job_title, company, bio, 1, 'EUR',
              NULL, NULL, tags, NULL, NULL FROM experts WHERE id = 20",
             (31, 31, 0, 0, 0),
@@ -127,12 +127,12 @@ fn another_space_embeds_everything_and_the_way_back_nothing() {
 
         let there = ran(world.command(&["build", "--json"]).env(variable, value));
         world.assert_true(model);
-        assert_eq!(counts(&there), (12, 0, 12, 0, 0), "{variable}: no vector crosses over");
+        assert_eq!(counts(&there), (12, 0, 12, 0, 0), "{variable}: no vector is reused in another space");
         assert_eq!(world.provider.text_count(), 12);
         world.provider.forget();
         let back = world.build();
 
-        assert_eq!(counts(&back), (12, 12, 0, 0, 0), "{variable}: a kept build holds them");
+        assert_eq!(counts(&back), (12, 12, 0, 0, 0), "{variable}: a kept build has them");
         assert_eq!(world.provider.request_count(), 0, "{variable}");
         assert_eq!(files(&world), first, "{variable}: the same bits as before");
     }
@@ -166,7 +166,7 @@ fn a_killed_build_is_resumed_and_no_cached_text_is_embedded_again() {
     let mut command = world.command(&["build", "--json"]);
     let mut killed =
         command.env("INGEST_BATCH_SIZE", "10").stdout(Stdio::null()).stderr(Stdio::null()).spawn().unwrap();
-    // Eight answered, four more on the wire: the answers of eight were handed on.
+    // Eight answered, four more in flight: the vectors of eight were handed on.
     assert!(world.provider.wait_for_requests(12, SOON));
     killed.kill().unwrap();
     killed.wait().unwrap();
@@ -179,7 +179,7 @@ fn a_killed_build_is_resumed_and_no_cached_text_is_embedded_again() {
 
     let sent = world.provider.texts_seen();
     let again: Vec<_> = sent.iter().filter(|text| cached.contains(&TextHash::of(text))).collect();
-    assert!(again.is_empty(), "bought again: {again:?}");
+    assert!(again.is_empty(), "embedded again: {again:?}");
     assert_eq!(sent.len(), TEXTS - cached.len());
     assert_eq!(resumed.number("embedded"), (TEXTS - cached.len()) as u64);
     assert_eq!(resumed.number("kept"), cached.len() as u64);
@@ -229,7 +229,7 @@ fn files(world: &World) -> [Vec<u8>; 3] {
     ["faiss.index", "metadata.json", "current/hashes.bin"].map(|name| world.published(name))
 }
 
-/// The texts in the cache of vectors that no build holds yet.
+/// The texts whose vectors are in the cache.
 fn cached(world: &World) -> HashSet<TextHash> {
     let path = world.path("data/.reindexd/embeddings.sqlite");
     let cache = Connection::open_with_flags(path, OpenFlags::SQLITE_OPEN_READ_WRITE).unwrap();

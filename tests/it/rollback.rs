@@ -1,4 +1,4 @@
-//! The way back: an earlier build is served again, and held until the table changes.
+//! Rollback: an earlier build is served again, and a hold keeps it until the table changes.
 
 use std::process::Stdio;
 
@@ -7,8 +7,8 @@ use serde_json::Value;
 
 use crate::support::{Ran, World};
 
-/// Triggers as short as they can be, and a log that tells of repeated looks too.
-const HASTY: &str = "quiet = \"100ms\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n[log]\nlevel = \"debug\"\n";
+/// The shortest triggers, and a log that has repeated scans too.
+const QUICK: &str = "quiet = \"100ms\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n[log]\nlevel = \"debug\"\n";
 
 #[test]
 fn a_rollback_serves_the_build_before_index_and_metadata_together() {
@@ -25,7 +25,7 @@ fn a_rollback_serves_the_build_before_index_and_metadata_together() {
     assert_eq!(world.served().as_ref(), Some(&made[1]));
     assert_eq!((world.records(), world.vectors()), (records, vectors));
     let note: Value = serde_json::from_slice(&world.published("served.json")).unwrap();
-    assert_eq!(note["build"], made[1].as_str(), "what a path unit watches is told too");
+    assert_eq!(note["build"], made[1].as_str(), "the file that a path unit watches names it too");
     assert_eq!(world.provider.request_count(), 0);
     world.assert_proven();
 }
@@ -87,7 +87,7 @@ fn a_damaged_build_is_not_rolled_back_to() {
     let error = refused.text("error");
     assert!(error.contains(&made[0]) && error.contains("damaged"), "{error}");
     assert_eq!(world.served().as_ref(), Some(&made[1]));
-    assert_eq!(world.run(&["status", "--json"]).json()["hold"], Value::Null, "and nothing is held");
+    assert_eq!(world.run(&["status", "--json"]).json()["hold"], Value::Null, "and there is no hold");
     world.assert_proven();
 }
 
@@ -109,10 +109,10 @@ fn an_agent_does_not_build_what_was_rolled_back_until_the_table_changes() {
     let (world, made) = with_builds(2);
     world.run(&["rollback"]);
     world.provider.forget();
-    let agent = world.agent_with(HASTY);
+    let agent = world.agent_with(QUICK);
     agent.wait_for_log("outcome=held");
 
-    // A commit, the marker and SIGUSR1 are reasons to look, and the content is the same.
+    // A commit, the marker and SIGUSR1 are reasons to scan, and the content is the same.
     world.sql("INSERT INTO experts (id, bio) VALUES (99, 'Not tagged.')");
     agent.wait_for_log("trigger=database");
     std::fs::write(world.path("data/tagging-complete"), "").unwrap();
@@ -127,22 +127,22 @@ fn an_agent_does_not_build_what_was_rolled_back_until_the_table_changes() {
     );
     assert!(!status["hold"]["by"].as_str().unwrap().is_empty(), "who asked");
 
-    world.sql("UPDATE experts SET bio = 'Mended.' WHERE id = 1");
+    world.sql("UPDATE experts SET bio = 'Fixed.' WHERE id = 1");
     agent.wait_for("a build of the new content", || world.served().is_some_and(|id| !made.contains(&id)));
     agent.wait_for("the end of the hold", || hold(&world).is_null());
     agent.stop();
     assert_eq!(world.builds().len(), 3, "the new one is the only one that was made");
-    assert_eq!(world.provider.text_count(), 1, "only the new text was bought");
+    assert_eq!(world.provider.text_count(), 1, "only the new text was embedded");
 }
 
 #[test]
 fn a_hold_has_ended_for_good_once_the_table_had_other_content() {
     let (world, made) = with_builds(2);
     world.run(&["rollback"]);
-    let agent = world.agent_with(HASTY);
+    let agent = world.agent_with(QUICK);
     agent.wait_for_log("outcome=held");
 
-    // The very content that is served: nothing to build, but no longer what was set aside.
+    // The content that is served: nothing to build, but no longer the content that the hold names.
     world.sql("UPDATE experts SET hourly_rate = 0");
     agent.wait_for("the end of the hold", || hold(&world).is_null());
     assert_eq!(world.served().as_ref(), Some(&made[0]));
@@ -156,7 +156,7 @@ fn a_hold_has_ended_for_good_once_the_table_had_other_content() {
 fn a_release_ends_the_hold_and_the_agents_next_scan_builds() {
     let (world, made) = with_builds(2);
     world.run(&["rollback"]);
-    let agent = world.agent_with(HASTY);
+    let agent = world.agent_with(QUICK);
     agent.wait_for_log("outcome=held");
 
     let released = world.run(&["rollback", "--release", "--json"]);
@@ -186,7 +186,7 @@ fn build_on_the_command_line_ends_a_hold_at_once_and_costs_nothing() {
     assert_eq!(built.text("outcome"), "promoted");
     assert!(!made.contains(&built.text("build")));
     assert_eq!(world.records(), records);
-    assert_eq!(world.provider.request_count(), 0, "the build rolled away from holds every vector");
+    assert_eq!(world.provider.request_count(), 0, "the build before the rollback has every vector");
     assert!(hold(&world).is_null());
 }
 
@@ -210,8 +210,8 @@ fn history_lists_the_builds_that_are_kept_and_what_was_tried() {
     assert_eq!(list("attempts", "outcome"), ["promoted", "promoted", "failed"]);
     let error = history["attempts"][2]["error"].as_str().unwrap();
     assert!(error.contains("id=2"), "{error}");
-    let words = world.run(&["history"]).stdout;
-    assert!(made.iter().all(|id| words.contains(id)) && words.contains("served"), "{words}");
+    let table = world.run(&["history"]).stdout;
+    assert!(made.iter().all(|id| table.contains(id)) && table.contains("served"), "{table}");
 }
 
 #[test]
@@ -230,14 +230,14 @@ fn a_rollback_during_a_running_pass_ends_at_once_and_changes_nothing() {
     assert!(building.wait().unwrap().success());
 }
 
-/// A world with so many builds, told apart by the rates; the first is 0.
+/// A world with `count` builds, which differ in the rates; the first rate is 0.
 fn with_builds(count: u32) -> (World, Vec<String>) {
     let world = World::with_people(6);
     let made = (0..count).map(|rate| another(&world, rate)).collect();
     (world, made)
 }
 
-/// Gives everybody another rate and builds.
+/// Changes every rate and builds.
 #[track_caller]
 fn another(world: &World, rate: u32) -> String {
     world.sql(&format!("UPDATE experts SET hourly_rate = {rate}"));

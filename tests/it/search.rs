@@ -1,4 +1,4 @@
-//! `search`: the served build is asked in its own space, or the asker is told why not.
+//! `search`: the served build is searched in its own space, or the error says why not.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use crate::support::{DIMENSION, MODEL, Ran, World, run};
 
 const QUERY: &str = "someone who knows about tags";
 
-/// A world with a build, whose provider has forgotten what it was asked.
+/// A world with a build, and a provider that has no recorded request.
 fn world(people: u32) -> World {
     let world = World::with_people(people);
     world.build();
@@ -46,7 +46,7 @@ fn answers_have_rank_score_and_the_whole_record_best_first() {
         keys.sort_unstable();
         assert_eq!(keys, ["rank", "record", "score"]);
         assert_eq!(result["rank"].as_u64(), Some(nth as u64 + 1));
-        assert!(world.records().contains(&result["record"]), "a record as it is served: {result}");
+        assert!(world.records().contains(&result["record"]), "a record as served: {result}");
     }
     let scores: Vec<_> = results.iter().map(|result| result["score"].as_f64().unwrap()).collect();
     assert!(scores.is_sorted_by(|one, other| one >= other), "{scores:?}");
@@ -118,15 +118,15 @@ fn a_build_of_another_space_is_not_asked() {
         ("EMBEDDING_MODEL", "gemini-embedding-exp", "gemini/gemini-embedding-exp of 32 dimensions"),
         ("OUTPUT_DIM", "64", "gemini/gemini-embedding-001 of 64 dimensions"),
     ];
-    for (name, value, words) in others {
+    for (name, value, space) in others {
         let ran = run(world.command(&["search", QUERY, "--json"]).env(name, value));
 
         assert_eq!(ran.code, 1, "{ran:?}");
         let error = ran.text("error");
         assert!(error.contains("served build is of gemini/gemini-embedding-001 of 32 dimensions"), "{error}");
-        assert!(error.contains(words) && error.contains("reindexd build"), "{error}");
+        assert!(error.contains(space) && error.contains("reindexd build"), "{error}");
     }
-    assert_eq!(world.provider.request_count(), 0, "no question is paid for that cannot be answered");
+    assert_eq!(world.provider.request_count(), 0, "a question that cannot be answered is not embedded");
 }
 
 #[test]
@@ -165,7 +165,7 @@ fn a_provider_that_is_down_ends_the_question_in_time_with_its_message() {
         (Fault::KeyInvalid, "API key not valid. Please pass a valid API key."),
         (Fault::FewerVectors(1), "expected 1 vectors, one per text, found 0"),
     ];
-    for (fault, words) in down {
+    for (fault, message) in down {
         world.provider.always(Some(fault.clone()));
         let began = Instant::now();
 
@@ -173,7 +173,7 @@ fn a_provider_that_is_down_ends_the_question_in_time_with_its_message() {
 
         let took = began.elapsed();
         assert_eq!(ran.code, 1, "{fault:?}: {ran:?}");
-        assert!(ran.text("error").contains(words), "{fault:?}: expected {words:?}: {ran:?}");
+        assert!(ran.text("error").contains(message), "{fault:?}: expected {message:?}: {ran:?}");
         assert!(took < Duration::from_secs(4), "{fault:?}: {took:?}");
     }
 }
@@ -234,7 +234,7 @@ fn an_index_of_another_dimension_than_its_manifest_is_reported_not_searched() {
     let world = world(4);
     let index = std::fs::canonicalize(world.path("data/faiss.index")).unwrap();
     let mut bytes = world.published("faiss.index");
-    // As many floats, in twice as many rows of half the length.
+    // The same number of floats, in twice as many rows of half the length.
     let half = u32::try_from(DIMENSION / 2).unwrap();
     bytes[4..8].copy_from_slice(&half.to_le_bytes());
     bytes[8..16].copy_from_slice(&8_u64.to_le_bytes());

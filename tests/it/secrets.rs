@@ -1,4 +1,4 @@
-//! The API key: from wherever it comes, it goes to the provider and nowhere else.
+//! The API key: from every place where it can be configured, it goes to the provider and nowhere else.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -7,7 +7,7 @@ use crate::support::agent::Agent;
 use crate::support::provider::Fault;
 use crate::support::{self, Ran, World};
 
-/// No other text in a test's folder or in the program has this in it.
+/// Nothing else in a test's folder or in the program contains this text.
 const KEY: &str = "AIzaSy-Th1s.1s~the-K3Y";
 
 const EVERY_COMMAND: [&[&str]; 13] = [
@@ -51,7 +51,7 @@ fn no_command_writes_the_key_or_a_text_anywhere_even_at_log_level_trace() {
         let asked = world.provider.requests();
 
         assert!(asked.len() >= 4 && asked.iter().all(|seen| seen.key() == Some(KEY)), "{provider}");
-        assert!(asked.iter().all(|seen| !seen.path.contains(KEY)), "the key is in no address");
+        assert!(asked.iter().all(|seen| !seen.path.contains(KEY)), "no address contains the key");
         assert_eq!(files_with(&world, KEY), [world.path("provider.key")], "{provider}");
     }
 }
@@ -76,7 +76,7 @@ fn the_agent_at_log_level_trace_writes_neither_the_key_nor_a_text_nor_a_vector()
         agent.stop();
 
         assert_eq!(world.served(), first);
-        assert!(log.contains("TRACE"), "this proves something only where everything is logged");
+        assert!(log.contains("TRACE"), "without the trace level this proves nothing");
         assert!(!log.contains(KEY) && !log.contains("Bio of person") && !log.contains("\"values\""), "{log}");
         assert_eq!(files_with(&world, KEY), [] as [PathBuf; 0]);
     }
@@ -94,7 +94,7 @@ fn a_provider_that_repeats_the_key_in_its_message_is_quoted_without_it() {
 
     assert_eq!(failed.code, 1, "{failed:?}");
     assert!(failed.text("error").contains("Incorrect API key provided: ***."), "{failed:?}");
-    assert!(status.stdout.contains("***") && history.stdout.contains("***"), "the attempt is remembered");
+    assert!(status.stdout.contains("***") && history.stdout.contains("***"), "the attempt is recorded");
     for ran in [failed, status, history] {
         assert_silent(&ran, KEY);
     }
@@ -169,7 +169,7 @@ fn a_key_in_the_wrong_place_is_refused_and_not_repeated() {
         ("[embedding]\napi_key_file = \"empty.key\"\n".to_owned(), "is empty, expected a key"),
         ("[embedding]\napi_key_file = \"absent.key\"\n".to_owned(), "does not exist"),
     ];
-    for (settings, words) in cases {
+    for (settings, message) in cases {
         let world = World::with_people(1);
         std::fs::write(world.path("two-lines.key"), &two_lines).unwrap();
         std::fs::write(world.path("empty.key"), "\n").unwrap();
@@ -179,13 +179,13 @@ fn a_key_in_the_wrong_place_is_refused_and_not_repeated() {
         let ran = support::run(command.env_remove("GOOGLE_API_KEY").env_remove("GOOGLE_GEMINI_BASE_URL"));
 
         assert_eq!(ran.code, 2, "{settings}: {ran:?}");
-        assert!(ran.text("error").contains(words), "{settings}: {ran:?}");
+        assert!(ran.text("error").contains(message), "{settings}: {ran:?}");
         assert_silent(&ran, KEY);
         assert_silent(&ran, &KEY.replace('.', "-"));
     }
 }
 
-/// Settings with the key in a file and everything logged; what is returned does to a command what they leave over.
+/// Writes settings with the key in a file and the level trace; returns what prepares a command for them.
 fn with_key(world: &World, provider: &str) -> impl Fn(&mut Command) -> &mut Command {
     std::fs::write(world.path("provider.key"), format!("{KEY}\n")).unwrap();
     let log = "[log]\nlevel = \"trace\"\n";
@@ -202,10 +202,10 @@ fn with_key(world: &World, provider: &str) -> impl Fn(&mut Command) -> &mut Comm
 
 #[track_caller]
 fn assert_silent(ran: &Ran, secret: &str) {
-    assert!(!ran.stdout.contains(secret) && !ran.stderr.contains(secret), "{secret} is told: {ran:?}");
+    assert!(!ran.stdout.contains(secret) && !ran.stderr.contains(secret), "{secret} is printed: {ran:?}");
 }
 
-/// Every file in the world's folder that has a text in it.
+/// Every file in the world's folder that contains a text.
 fn files_with(world: &World, text: &str) -> Vec<PathBuf> {
     let mut found = Vec::new();
     let mut folders = vec![world.path("")];

@@ -1,4 +1,4 @@
-//! Where the time went: `build`, `status` and `history` tell each phase of a build, and tell the same.
+//! The time of each stage: `build`, `status` and `history` show the same times of a build.
 
 use std::path::Path;
 use std::time::Duration;
@@ -8,10 +8,10 @@ use serde_json::{Value, json};
 use crate::support::World;
 use crate::support::provider::Fault;
 
-/// As a manifest has them; `promote` is the last one.
+/// The stages that a manifest records; `promote` follows them.
 const WRITTEN: [&str; 5] = ["snapshot", "plan", "embed", "index", "verify"];
 
-/// Long enough to be told from everything else that a small build does.
+/// Longer than everything else that a small build does.
 const LATENCY: Duration = Duration::from_millis(400);
 
 #[test]
@@ -22,16 +22,16 @@ fn build_status_and_history_show_the_same_milliseconds_of_each_stage() {
     let status = json_of(&world, "status");
     let history = json_of(&world, "history");
 
-    let (phases, took_ms) = (&built["phases_ms"], &built["took_ms"]);
-    assert_timings(phases, &[&WRITTEN[..], &["promote"]].concat(), number(took_ms));
-    assert!(number(&phases["embed"]) >= 400, "the provider's time is told elsewhere: {built}");
-    let mut with_total = phases.clone();
+    let (stages, took_ms) = (&built["phases_ms"], &built["took_ms"]);
+    assert_timings(stages, &[&WRITTEN[..], &["promote"]].concat(), number(took_ms));
+    assert!(number(&stages["embed"]) >= 400, "the provider's time is not in its stage: {built}");
+    let mut with_total = stages.clone();
     with_total["total"] = took_ms.clone();
     for (what, summary) in [("status", &status["served"]), ("history", &history["builds"][0])] {
         assert_eq!((&summary["phases_ms"], &summary["took_ms"]), (&with_total, took_ms), "{what}");
     }
     for (what, attempt) in [("status", &status["last_attempt"]), ("history", &history["attempts"][0])] {
-        assert_eq!((&attempt["phases_ms"], &attempt["took_ms"]), (phases, took_ms), "{what}");
+        assert_eq!((&attempt["phases_ms"], &attempt["took_ms"]), (stages, took_ms), "{what}");
     }
 }
 
@@ -49,7 +49,7 @@ fn timings_are_printed_only_where_a_build_was_made() {
     assert_timing_text(lines[1], &[&WRITTEN[..], &["promote"]].concat());
     assert!(unchanged.lines().count() == 1 && !unchanged.contains("snapshot"), "{unchanged}");
     let took = status.lines().find_map(|line| line.strip_prefix("took ")).expect("a line of the time");
-    assert_eq!(took.split_once(": ").expect("the whole, then its parts").1, lines[1], "{status}");
+    assert_eq!(took.split_once(": ").expect("the total, then the stages").1, lines[1], "{status}");
     let embed = lines[1].split(", ").find(|part| part.starts_with("embed ")).unwrap();
     let (head, row) = history.split_once('\n').unwrap();
     let row = row.lines().next().unwrap();
@@ -64,11 +64,15 @@ fn a_manifest_keeps_all_timings_of_its_build_except_promote() {
     let took_ms = &manifest["took_ms"];
     let state = world.path("data/.reindexd/state.json");
     let mut earlier = read(&state);
-    earlier["attempts"][0].as_object_mut().unwrap().remove("phases_ms").expect("the phases are noted");
+    earlier["attempts"][0]
+        .as_object_mut()
+        .unwrap()
+        .remove("phases_ms")
+        .expect("the times of the stages are recorded");
 
-    let mut phases = took_ms.clone();
-    phases.as_object_mut().unwrap().remove("total").expect("the whole beside its parts");
-    assert_timings(&phases, &WRITTEN, number(&took_ms["total"]));
+    let mut stages = took_ms.clone();
+    stages.as_object_mut().unwrap().remove("total").expect("the total is among the stages");
+    assert_timings(&stages, &WRITTEN, number(&took_ms["total"]));
     for (what, state_bytes) in
         [("a state that an earlier program wrote", Some(earlier.to_string())), ("no state", None)]
     {
@@ -77,13 +81,13 @@ fn a_manifest_keeps_all_timings_of_its_build_except_promote() {
             None => std::fs::remove_file(&state).unwrap(),
         }
         let (status, history) = (json_of(&world, "status"), json_of(&world, "history"));
-        let words = world.run(&["status"]).stdout;
+        let table = world.run(&["status"]).stdout;
 
         for summary in [&status["served"], &history["builds"][0]] {
             assert_eq!(&summary["phases_ms"], took_ms, "{what}");
             assert_eq!(summary["took_ms"], took_ms["total"], "{what}");
         }
-        let took = words.lines().find_map(|line| line.strip_prefix("took ")).expect("a line of the time");
+        let took = table.lines().find_map(|line| line.strip_prefix("took ")).expect("a line of the time");
         assert_timing_text(took.split_once(": ").unwrap().1, &WRITTEN);
     }
 }
@@ -96,10 +100,10 @@ fn a_failed_pass_shows_the_time_of_the_stage_in_which_it_failed() {
 
     let attempt = &json_of(&world, "status")["last_attempt"];
 
-    let phases = &attempt["phases_ms"];
-    assert_timings(phases, &[&WRITTEN[..], &["promote"]].concat(), number(&attempt["took_ms"]));
-    assert!(number(&phases["embed"]) >= 400, "{attempt}");
-    assert_eq!((&phases["index"], &phases["verify"], &phases["promote"]), (&json!(0), &json!(0), &json!(0)));
+    let stages = &attempt["phases_ms"];
+    assert_timings(stages, &[&WRITTEN[..], &["promote"]].concat(), number(&attempt["took_ms"]));
+    assert!(number(&stages["embed"]) >= 400, "{attempt}");
+    assert_eq!((&stages["index"], &stages["verify"], &stages["promote"]), (&json!(0), &json!(0), &json!(0)));
 }
 
 fn json_of(world: &World, command: &str) -> Value {
@@ -114,30 +118,30 @@ fn read(path: &Path) -> Value {
 
 #[track_caller]
 fn number(value: &Value) -> u64 {
-    value.as_u64().unwrap_or_else(|| panic!("{value} is no whole number"))
+    value.as_u64().unwrap_or_else(|| panic!("{value} is not a whole number"))
 }
 
-/// These phases and no others, each a number, together no more than `most`.
+/// Asserts that there are these stages and no others, each a number, together at most `max`.
 #[track_caller]
-fn assert_timings(phases: &Value, names: &[&str], most: u64) {
-    let object = phases.as_object().unwrap_or_else(|| panic!("{phases} is no object"));
+fn assert_timings(stages: &Value, names: &[&str], max: u64) {
+    let object = stages.as_object().unwrap_or_else(|| panic!("{stages} is not an object"));
     let mut expected = names.to_vec();
     expected.sort_unstable();
     let mut found: Vec<&str> = object.keys().map(String::as_str).collect();
     found.sort_unstable();
     assert_eq!(found, expected);
     let sum: u64 = object.values().map(number).sum();
-    assert!(sum <= most, "{phases} is more than {most} ms");
+    assert!(sum <= max, "{stages} is more than {max} ms");
 }
 
-/// `snapshot 12 ms, plan 3 ms`: these phases in this order, each with a number and its unit.
+/// Asserts a text like `snapshot 12 ms, plan 3 ms`: these stages in this order, each with number and unit.
 #[track_caller]
-fn assert_timing_text(words: &str, names: &[&str]) {
-    let parts: Vec<Vec<&str>> = words.split(", ").map(|part| part.split(' ').collect()).collect();
+fn assert_timing_text(text: &str, names: &[&str]) {
+    let parts: Vec<Vec<&str>> = text.split(", ").map(|part| part.split(' ').collect()).collect();
     let found: Vec<&str> = parts.iter().map(|part| part[0]).collect();
-    assert_eq!(found, names, "{words}");
+    assert_eq!(found, names, "{text}");
     for part in &parts {
         let is_time = part.len() == 3 && part[1].parse::<f64>().is_ok() && ["ms", "s"].contains(&part[2]);
-        assert!(is_time, "{part:?} in {words}");
+        assert!(is_time, "{part:?} in {text}");
     }
 }

@@ -1,4 +1,4 @@
-//! What costs nothing: a table whose content is served already.
+//! A table whose content is served already: a pass costs no request and writes nothing.
 
 use crate::support::World;
 
@@ -31,10 +31,10 @@ fn raw_values_that_make_the_same_records_are_remembered_and_not_built() {
 
     assert_eq!((second.text("outcome"), second.text("build")), ("unchanged".to_owned(), first.text("build")));
     assert_eq!(third.text("outcome"), "unchanged");
-    assert_eq!(tree(&world), before, "the third pass remembers the scan and writes nothing");
+    assert_eq!(tree(&world), before, "the third pass knows the scan hash and writes nothing");
 }
 
-/// Path, size and time of last change of everything below `data/`, the database aside.
+/// Path, size and time of last change of everything below `data/` except the database.
 fn tree(world: &World) -> Vec<(String, u64, i64, i64)> {
     use std::os::unix::fs::MetadataExt;
     let mut found = Vec::new();

@@ -1,9 +1,9 @@
-//! Laws that hold for any sequence of edits, failures, waits and rollbacks.
+//! Properties of any sequence of edits, failures, waits and rollbacks.
 //!
-//! What is served equals a build made from nothing, byte for byte; and what is
-//! bought is exactly what no kept build and no cache holds. The second is
-//! judged by [`model::Model`], which knows nothing of files: it remembers
-//! what was paid for, where that is held, and when it is given up.
+//! The served build equals one made from scratch, byte for byte; and a text is
+//! embedded exactly if no kept build and no cache has its vector. The second is
+//! checked against [`model::Model`], which knows nothing of files: it records
+//! which texts were embedded, where their vectors are, and when those are removed.
 
 mod model;
 
@@ -22,9 +22,9 @@ use model::{Content, Model, Person};
 
 const MODELS: [&str; 2] = ["gemini-embedding-001", "gemini-embedding-exp"];
 const SECOND: i64 = 1;
-/// More than the grace of a build that was replaced.
+/// Longer than the grace of a build that was replaced.
 const AFTER_GRACE: i64 = 11 * 60;
-/// More than a vector stays in the cache.
+/// Longer than a vector stays in the cache.
 const AFTER_CACHE_AGE: i64 = 31 * 24 * 60 * 60;
 
 /// Few ids and fewer texts, so that copies, swaps and returns are common.
@@ -39,20 +39,20 @@ proptest! {
         steps in prop::collection::vec(step(), 1..16)
     ) {
         let mut table = Table::new();
-        let mut desk = PassHarness::new(&table.database);
-        let mut books = Model::default();
+        let mut harness = PassHarness::new(&table.database);
+        let mut model = Model::default();
         for step in &steps {
             table.change(&step.edits);
             wait(step.wait);
-            MODELS[step.model].clone_into(&mut desk.config.embedding.model);
-            act(&step.act, &table.content(step.model), &desk, &mut books);
+            MODELS[step.model].clone_into(&mut harness.config.embedding.model);
+            act(&step.act, &table.content(step.model), &harness, &mut model);
 
-            prop_assert_eq!(desk.builds(), books.kept(), "builds kept");
-            if books.serves(&table.content(step.model)) {
+            prop_assert_eq!(harness.builds(), model.kept(), "builds kept");
+            if model.serves(&table.content(step.model)) {
                 let mut fresh = PassHarness::new(&table.database);
-                fresh.config.embedding = desk.config.embedding.clone();
+                fresh.config.embedding = harness.config.embedding.clone();
                 fresh.pass(&PassOptions::default(), usize::MAX).unwrap();
-                prop_assert!(desk.served() == fresh.served(), "index, metadata and hashes as from nothing");
+                prop_assert!(harness.served() == fresh.served(), "index, metadata and hashes as from scratch");
             }
         }
     }
@@ -86,7 +86,7 @@ enum Act {
     Pass,
     Full,
     Rebuy,
-    /// The provider answers so many requests and then no more.
+    /// The provider answers this many requests, then fails.
     FailAfter(usize),
     /// To one of the kept builds.
     RollBack(Index),
@@ -124,9 +124,9 @@ fn edit() -> impl Strategy<Value = Edit> {
     ]
 }
 
-/// Does what a step says, and holds it against what the books expect.
-fn act(act: &Act, content: &Content, desk: &PassHarness, books: &mut Model) {
-    let job = PassOptions {
+/// Performs the act of a step, and compares the result with what the model expects.
+fn act(act: &Act, content: &Content, harness: &PassHarness, model: &mut Model) {
+    let options = PassOptions {
         full: matches!(act, Act::Full),
         embed_again: matches!(act, Act::Rebuy),
         ends_hold: true,
@@ -136,55 +136,59 @@ fn act(act: &Act, content: &Content, desk: &PassHarness, books: &mut Model) {
         Act::Pass | Act::Full | Act::Rebuy => usize::MAX,
         Act::FailAfter(requests) => *requests,
         Act::RollBack(which) => {
-            let kept = books.kept();
+            let kept = model.kept();
             if !kept.is_empty() {
                 let to = which.get(&kept);
-                desk.roll_back(to).unwrap();
-                books.promoted(to);
+                harness.roll_back(to).unwrap();
+                model.promoted(to);
             }
             return;
         }
     };
-    if !(job.full || job.embed_again) && books.serves(content) {
-        let done = desk.pass(&job, requests).unwrap();
-        assert_eq!((done.outcome, embedded(desk)), (Outcome::Unchanged, Vec::new()));
-        books.collect_old_builds();
+    if !(options.full || options.embed_again) && model.serves(content) {
+        let report = harness.pass(&options, requests).unwrap();
+        assert_eq!((report.outcome, embedded(harness)), (Outcome::Unchanged, Vec::new()));
+        model.collect_old_builds();
         return;
     }
-    let wanted = if job.embed_again { content.texts() } else { books.without_vector(content) };
+    let wanted = if options.embed_again { content.texts() } else { model.without_vector(content) };
     if content.people.is_empty() {
-        assert_eq!(desk.pass(&job, requests).unwrap_err().outcome(), Outcome::Refused);
-        assert_eq!(embedded(desk), [""; 0]);
+        assert_eq!(harness.pass(&options, requests).unwrap_err().outcome(), Outcome::Refused);
+        assert_eq!(embedded(harness), [""; 0]);
         return;
     }
     if requests < wanted.len().div_ceil(BATCH) {
         let before = &wanted[..requests * BATCH];
-        let error = desk.pass(&job, requests).unwrap_err();
+        let error = harness.pass(&options, requests).unwrap_err();
         assert!(
             matches!(error.outcome(), Outcome::Failed(_)) && error.class() == ErrorClass::Other,
             "{error}"
         );
-        assert_eq!(embedded(desk), documents(before), "bought before the provider closed");
-        books.cached(content.model, before);
+        assert_eq!(embedded(harness), documents(before), "embedded before the provider failed");
+        model.cached(content.model, before);
         return;
     }
-    let done = desk.pass(&job, requests).unwrap();
-    assert_eq!(done.outcome, Outcome::Promoted);
-    assert_eq!(embedded(desk), documents(&wanted), "exactly what nothing holds, once and in order");
-    let counts = done.counts;
+    let report = harness.pass(&options, requests).unwrap();
+    assert_eq!(report.outcome, Outcome::Promoted);
+    assert_eq!(
+        embedded(harness),
+        documents(&wanted),
+        "exactly the texts without a vector, once and in order"
+    );
+    let counts = report.counts;
     assert_eq!(
         (counts.records, counts.kept, counts.embedded),
         (content.people.len() as u64, (content.people.len() - wanted.len()) as u64, wanted.len() as u64)
     );
-    assert_eq!((counts.metadata_only, counts.removed), books.differences(content, &wanted));
+    assert_eq!((counts.metadata_only, counts.removed), model.differences(content, &wanted));
     assert_eq!(counts.requests, wanted.len().div_ceil(BATCH) as u64);
-    books.built(&done.build.unwrap(), content.clone());
-    books.collect_old_builds();
+    model.built(&report.build.unwrap(), content.clone());
+    model.collect_old_builds();
 }
 
-/// Takes what was sold since the last time.
-fn embedded(desk: &PassHarness) -> Vec<String> {
-    std::mem::take(&mut *desk.embedded.lock().unwrap())
+/// Takes the texts that were embedded since the last call.
+fn embedded(harness: &PassHarness) -> Vec<String> {
+    std::mem::take(&mut *harness.embedded.lock().unwrap())
 }
 
 /// The document texts of the table's rows, by their numbers.
@@ -192,7 +196,7 @@ fn documents(texts: &[u8]) -> Vec<String> {
     texts.iter().map(|text| format!("Text {text}. Domains: a.")).collect()
 }
 
-/// A row as the table has it; a person where it is tagged.
+/// A row of the table; `person` is set where it is tagged.
 #[derive(Clone, Copy, PartialEq)]
 struct Row {
     person: Person,
@@ -200,7 +204,7 @@ struct Row {
     respelled: bool,
 }
 
-/// The table, twice: for the books, and for SQLite.
+/// The table, twice: for the model, and in SQLite.
 struct Table {
     rows: BTreeMap<i64, Row>,
     connection: Connection,

@@ -1,28 +1,28 @@
-//! What must be held and what must be kept, by the promises alone.
+//! Which vectors must be reusable and which builds must be kept, by the promises alone.
 //!
-//! No files, no digests: texts are numbers, a build is what it was made of.
+//! No files, no digests: texts are numbers, and a build is the content that it was made of.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use crate::support::pass::now;
 
-/// Builds that stay.
+/// How many builds are kept.
 const KEEP: usize = 3;
-/// How long a build stays that was replaced.
+/// How long a build is kept after it was replaced.
 const GRACE: i64 = 10 * 60;
-/// How long a vector stays that no build takes up.
+/// How long a vector stays in the cache that no build uses.
 const CACHED: i64 = 30 * 24 * 60 * 60;
 
-/// What a row says of a person.
+/// The values of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct Person {
-    /// Which text.
+    /// The number of its text.
     pub(super) text: u8,
-    /// What costs nothing to change.
+    /// A value that is not part of the text.
     pub(super) rate: u8,
 }
 
-/// What a build is made of.
+/// The content that a build is made of.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Content {
     pub(super) model: usize,
@@ -37,7 +37,7 @@ impl Content {
     }
 }
 
-/// Who holds what.
+/// Where vectors are, and which builds are kept.
 #[derive(Debug, Default)]
 pub(super) struct Model {
     /// Kept builds, oldest first.
@@ -63,7 +63,7 @@ impl Model {
         self.served() == Some(content)
     }
 
-    /// The texts that no kept build and no cache holds.
+    /// The texts whose vector is in no kept build and no cache.
     pub(super) fn without_vector(&self, content: &Content) -> Vec<u8> {
         let built = |text: u8| {
             let same = self.builds.iter().filter(|(_, build)| build.model == content.model);
@@ -73,23 +73,23 @@ impl Model {
         content.texts().into_iter().filter(|text| !built(*text) && !cached(*text)).collect()
     }
 
-    /// How many people of the served build have other metadata and a vector at hand, and how many are gone.
-    pub(super) fn differences(&self, content: &Content, bought: &[u8]) -> (u64, u64) {
+    /// How many people of the served build have other metadata and a reusable vector, and how many are gone.
+    pub(super) fn differences(&self, content: &Content, embedded: &[u8]) -> (u64, u64) {
         let none = BTreeMap::new();
         let served = self.served().map_or(&none, |served| &served.people);
         let other = |(id, person): &(&i64, &Person)| {
-            served.get(id).is_some_and(|before| before != *person) && !bought.contains(&person.text)
+            served.get(id).is_some_and(|before| before != *person) && !embedded.contains(&person.text)
         };
         let gone = served.keys().filter(|id| !content.people.contains_key(id));
         (content.people.iter().filter(other).count() as u64, gone.count() as u64)
     }
 
-    /// Texts were bought, and no build came of it.
+    /// Texts were embedded, and no build was made.
     pub(super) fn cached(&mut self, model: usize, texts: &[u8]) {
         self.cache.extend(texts.iter().map(|text| ((model, *text), now())));
     }
 
-    /// A new build is served, and holds what the cache need not hold any more.
+    /// A new build is served; the cache drops the vectors that it has.
     pub(super) fn built(&mut self, id: &str, content: Content) {
         let texts = content.texts();
         self.cache.retain(|(model, text), _| *model != content.model || !texts.contains(text));
@@ -97,7 +97,7 @@ impl Model {
         self.promoted(id);
     }
 
-    /// A build is served, new or again.
+    /// A build is promoted, new or again.
     pub(super) fn promoted(&mut self, id: &str) {
         self.promotions.push((id.to_owned(), now()));
         match self.rollback_order.iter().position(|earlier| earlier == id) {
@@ -106,16 +106,16 @@ impl Model {
         }
     }
 
-    /// A pass ended well: what nobody needs goes.
+    /// A pass succeeded: builds that nothing needs are removed.
     pub(super) fn collect_old_builds(&mut self) {
-        let there = |id: &&String| self.builds.iter().any(|(kept, _)| kept == *id);
-        let mut stays: Vec<String> = self.builds.iter().rev().take(KEEP).map(|(id, _)| id.clone()).collect();
+        let exists = |id: &&String| self.builds.iter().any(|(kept, _)| kept == *id);
+        let mut needed: Vec<String> = self.builds.iter().rev().take(KEEP).map(|(id, _)| id.clone()).collect();
         // The served build and the one before it.
-        stays.extend(self.rollback_order.iter().rev().filter(there).take(2).cloned());
-        stays.extend(
+        needed.extend(self.rollback_order.iter().rev().filter(exists).take(2).cloned());
+        needed.extend(
             self.promotions.windows(2).filter(|two| now() - two[1].1 < GRACE).map(|two| two[0].0.clone()),
         );
-        self.builds.retain(|(id, _)| stays.contains(id));
+        self.builds.retain(|(id, _)| needed.contains(id));
     }
 
     fn served(&self) -> Option<&Content> {
