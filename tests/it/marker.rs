@@ -1,4 +1,4 @@
-//! The marker: touching it asks for a reconcile now, and no touch is forgotten.
+//! The marker: touching it requests a pass now, and no touch is lost.
 
 use std::fs::{File, OpenOptions};
 use std::io::Write;
@@ -10,7 +10,7 @@ use rustix::process::Signal;
 use crate::support::provider::Fault;
 use crate::support::{SOON, World, eventually};
 
-/// Nothing but the marker, a signal or the slow round brings a pass about.
+/// Only the marker, a signal or the regular check starts a pass.
 const MARKER_ONLY: &str = "on = [\"marker\"]\nquiet = \"10m\"\nmax_wait = \"20m\"\nmarker_quiet = \"50ms\"\n";
 
 #[test]
@@ -106,7 +106,7 @@ fn with_the_marker_alone_a_difference_is_shown_and_never_acted_on() {
     agent.wait_for_promotions(1);
     world.provider.forget();
 
-    // By event, by the slow round, by SIGHUP.
+    // By event, by the regular check, by SIGHUP.
     world.add_people([2]);
     std::thread::sleep(Duration::from_secs(1));
     world.settings(&format!("[trigger]\n{MARKER_ONLY}resync = \"300ms\"\npoll_interval = \"100ms\"\n"));

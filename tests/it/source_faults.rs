@@ -1,4 +1,5 @@
-//! A source that cannot be read: each state has its own words, ends in bounded time, changes nothing.
+//! A source that cannot be read: each state has its own message, and a pass ends in bounded time and
+//! changes nothing.
 
 use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::Path;
@@ -35,28 +36,35 @@ fn every_state_of_the_file_has_its_message_and_the_old_build_is_still_served() {
         }),
         ("malformed", damage_a_page),
     ];
-    for (words, spoil) in cases {
+    for (message, spoil) in cases {
         let world = World::with_people(3);
         let first = world.build();
         world.provider.forget();
-        std::fs::rename(world.database(), world.path("aside.db")).unwrap();
+        std::fs::rename(world.database(), world.path("moved.db")).unwrap();
         spoil(&world.database());
         let begun = Instant::now();
 
         let failed = world.run(&["build", "--json"]);
         let status = world.run(&["status", "--json"]);
 
-        assert_failed(&failed, words);
+        assert_failed(&failed, message);
         assert!(failed.text("error").contains("experts.db"), "{failed:?}");
         assert_eq!(failed.text("build"), first.text("build"), "{failed:?}");
         assert_eq!((status.code, status.json()["drift"].is_null()), (0, true), "{status:?}");
-        assert!(status.text("error").contains(words), "{status:?}");
-        assert!(begun.elapsed() < Duration::from_secs(5), "{words}: no wait can cure it, none was made");
-        assert_eq!((world.served(), world.staging().len()), (Some(first.text("build")), 0), "{words}");
-        assert_eq!(world.provider.request_count(), 0, "{words}");
+        assert!(status.text("error").contains(message), "{status:?}");
+        assert!(
+            begun.elapsed() < Duration::from_secs(5),
+            "{message}: waiting would not help, so there is no wait"
+        );
+        assert_eq!((world.served(), world.staging().len()), (Some(first.text("build")), 0), "{message}");
+        assert_eq!(world.provider.request_count(), 0, "{message}");
         move_away(&world.database());
-        std::fs::rename(world.path("aside.db"), world.database()).unwrap();
-        assert_eq!(world.build().text("outcome"), "unchanged", "{words}: once mended, all is as it was");
+        std::fs::rename(world.path("moved.db"), world.database()).unwrap();
+        assert_eq!(
+            world.build().text("outcome"),
+            "unchanged",
+            "{message}: after the repair the content is unchanged"
+        );
     }
 }
 
@@ -79,19 +87,19 @@ fn a_state_that_a_writer_may_end_is_reported_after_a_bounded_wait() {
         ("-shm is missing", without_index.command(&["build", "--json"])),
         ("-wal is not readable", closed_log.command(&["build", "--json"])),
     ]
-    .map(|(words, mut command)| (words, support::start(&mut command)))
-    .map(|(words, child)| (words, support::ended(child)));
+    .map(|(message, mut command)| (message, support::start(&mut command)))
+    .map(|(message, child)| (message, support::ended(child)));
 
     let took = begun.elapsed();
-    for (words, ran) in &waiting {
-        assert_failed(ran, words);
+    for (message, ran) in &waiting {
+        assert_failed(ran, message);
     }
     assert!((Duration::from_secs(10)..Duration::from_secs(25)).contains(&took), "{took:?}");
     drop(writer);
-    assert_eq!(locked.build().number("records"), 3, "once the writer is gone, all is well");
+    assert_eq!(locked.build().number("records"), 3, "once the writer is gone, the build succeeds");
     hot.writer().query_row("SELECT count(*) FROM experts", [], |_| Ok(())).unwrap();
-    let cured = support::run(&mut hot.command(&["build", "--json"]));
-    assert_eq!(cured.number("records"), 400, "the cure that the message names");
+    let repaired = support::run(&mut hot.command(&["build", "--json"]));
+    assert_eq!(repaired.number("records"), 400, "the repair that the message names");
 }
 
 #[test]
@@ -102,7 +110,7 @@ fn a_lock_that_ends_in_time_is_waited_for() {
 
     let build = support::start(&mut world.command(&["build", "--json"]));
     let database = world.database().canonicalize().unwrap();
-    eventually("the build has met the lock", || {
+    eventually("the build has found the lock", || {
         support::open_files(Pid::from_child(&build)).contains(&database)
     });
     writer.execute_batch("COMMIT").unwrap();
@@ -123,10 +131,10 @@ fn a_database_that_may_not_be_read_is_reported_with_the_systems_message() {
 }
 
 #[track_caller]
-fn assert_failed(ran: &Ran, words: &str) {
-    assert_eq!((ran.code, ran.text("outcome")), (1, "failed".to_owned()), "{words}: {ran:?}");
-    assert!(ran.text("error").contains(words), "{words}: {ran:?}");
-    assert!(ran.stderr.contains(words), "{words}: {ran:?}");
+fn assert_failed(ran: &Ran, message: &str) {
+    assert_eq!((ran.code, ran.text("outcome")), (1, "failed".to_owned()), "{message}: {ran:?}");
+    assert!(ran.text("error").contains(message), "{message}: {ran:?}");
+    assert!(ran.stderr.contains(message), "{message}: {ran:?}");
 }
 
 const TABLE: &str = "CREATE TABLE experts (id, username, first_name, last_name, job_title, company, bio,
@@ -144,7 +152,7 @@ fn make_fifo(path: &Path) {
     mknodat(CWD, path, FileType::Fifo, Mode::from_raw_mode(0o644), 0).unwrap();
 }
 
-/// A true header and schema, and no table behind them.
+/// A correct header and schema, and a damaged page of the table.
 fn damage_a_page(path: &Path) {
     in_new_database(path, &format!("{TABLE}; INSERT INTO experts (id, tags) VALUES (1, '[]')"));
     let mut bytes = std::fs::read(path).unwrap();
@@ -152,25 +160,25 @@ fn damage_a_page(path: &Path) {
     std::fs::write(path, bytes).unwrap();
 }
 
-/// What a killed writer leaves of its log; with only some of the files, and readable to few.
+/// Leaves the log of a killed writer: only the files with these suffixes, with this mode.
 fn leave_a_log(database: &Path, suffixes: &[&str], mode: u32) {
-    let beside = |of: &Path, suffix: &str| {
+    let sibling = |of: &Path, suffix: &str| {
         let mut name = of.as_os_str().to_owned();
         name.push(suffix);
         std::path::PathBuf::from(name)
     };
-    let aside = database.with_file_name("aside.db");
-    std::fs::copy(database, &aside).unwrap();
-    let writer = Connection::open(&aside).unwrap();
+    let moved = database.with_file_name("moved.db");
+    std::fs::copy(database, &moved).unwrap();
+    let writer = Connection::open(&moved).unwrap();
     writer.pragma_update(None, "journal_mode", "wal").unwrap();
     writer.execute("UPDATE experts SET bio = 'in the log'", []).unwrap();
-    std::fs::copy(&aside, database).unwrap();
+    std::fs::copy(&moved, database).unwrap();
     for suffix in suffixes {
-        std::fs::copy(beside(&aside, suffix), beside(database, suffix)).unwrap();
-        std::fs::set_permissions(beside(database, suffix), std::fs::Permissions::from_mode(mode)).unwrap();
+        std::fs::copy(sibling(&moved, suffix), sibling(database, suffix)).unwrap();
+        std::fs::set_permissions(sibling(database, suffix), std::fs::Permissions::from_mode(mode)).unwrap();
     }
     drop(writer);
-    std::fs::remove_file(aside).unwrap();
+    std::fs::remove_file(moved).unwrap();
 }
 
 fn move_away(path: &Path) {

@@ -1,4 +1,5 @@
-//! The source as its owner reads it: whatever the journal mode, whoever has it open, never written.
+//! The source as its owner reads it: in every journal mode, with and without other processes that have it
+//! open, and never written.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
@@ -21,7 +22,7 @@ fn committed_rows_are_read_in_every_journal_mode_with_or_without_a_writer() {
             let writer = stays_open.then_some(writer);
 
             let first = world.build();
-            // A writer that was disturbed by the look would fail here.
+            // A writer that was disturbed by the scan would fail here.
             writer.as_ref().unwrap_or(&world.connect()).execute(ONE_MORE, [5]).unwrap();
             let second = world.build();
 
@@ -129,14 +130,14 @@ fn a_writer_closing_during_a_scan_leaves_no_log_over_a_restored_database() {
     writer.execute(ONE_MORE, [20_001]).unwrap();
     let log = world.path("data/experts.db-wal");
 
-    let look = stopped_in_mid_scan(&world, &log);
+    let plan = stopped_in_mid_scan(&world, &log);
     writer.close().unwrap();
-    assert!(log.metadata().unwrap().len() > 0, "the writer could not empty its log: the look holds it");
-    kill_process(Pid::from_child(&look), Signal::CONT).unwrap();
-    let looked = support::ended(look);
+    assert!(log.metadata().unwrap().len() > 0, "the writer could not empty its log: the scan has it open");
+    kill_process(Pid::from_child(&plan), Signal::CONT).unwrap();
+    let ran = support::ended(plan);
 
-    assert_eq!((looked.code, looked.number("records")), (0, 20_001), "{looked:?}");
-    assert!(!log.exists(), "the look was the last to close, and emptied the log as any client does");
+    assert_eq!((ran.code, ran.number("records")), (0, 20_001), "{ran:?}");
+    assert!(!log.exists(), "the scan was the last to close, and emptied the log as every client does");
     std::fs::rename(world.path("backup.db"), world.database()).unwrap();
     assert_eq!(world.build().number("records"), 3, "the restored content is served");
 }
@@ -156,7 +157,7 @@ fn a_database_replaced_during_a_build_is_served_by_the_next_one() {
     let served = ids(&world);
     let after = world.build();
 
-    assert_eq!((during.code, served), (0, [1, 2, 3].map(Value::from).to_vec()), "one state, the old one");
+    assert_eq!((during.code, served), (0, [1, 2, 3].map(Value::from).to_vec()), "only the old content");
     assert_eq!((after.number("embedded"), after.number("removed")), (5, 3));
     assert_eq!(ids(&world), [10, 11, 12, 13, 14].map(Value::from));
 }
@@ -204,7 +205,7 @@ fn rows_with_one_id_are_refused_by_name_or_all_but_the_first_quarantined() {
         "{refused:?}"
     );
     assert_eq!((built.number("records"), ids(&world)), (3, [1, 7, 9].map(Value::from).to_vec()));
-    assert_eq!(world.provider.text_count(), 3, "nothing was bought before the refusal");
+    assert_eq!(world.provider.text_count(), 3, "nothing was embedded before the refusal");
 }
 
 #[test]
@@ -229,35 +230,35 @@ const TABLE: &str =
     "CREATE TABLE experts (id INTEGER, username, first_name, last_name, job_title, company, bio,
      hourly_rate, currency, profile_url, profile_url_utm, tags, findability_score, category)";
 
-/// The ids that are served, in their order.
+/// The served ids, in order.
 fn ids(world: &World) -> Vec<Value> {
     world.records().into_iter().map(|record| record["id"].clone()).collect()
 }
 
-/// A process that was stopped while it has the log open. A look that was over
-/// too soon is made again.
+/// A process that was stopped while it has the log open. A scan that ended too
+/// soon is repeated.
 fn stopped_in_mid_scan(world: &World, log: &Path) -> Child {
     let log = log.canonicalize().unwrap();
     for _ in 0..50 {
-        let mut look = support::start(&mut world.command(&["plan", "--json"]));
-        let pid = Pid::from_child(&look);
+        let mut plan = support::start(&mut world.command(&["plan", "--json"]));
+        let pid = Pid::from_child(&plan);
         let is_open = || support::open_files(pid).contains(&log);
-        while !is_open() && look.try_wait().unwrap().is_none() {
+        while !is_open() && plan.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }
         kill_process(pid, Signal::STOP).ok();
         let halted = || matches!(support::process_state(pid), None | Some('T' | 'Z'));
         eventually("the process is stopped", halted);
         if is_open() {
-            return look;
+            return plan;
         }
         kill_process(pid, Signal::CONT).ok();
-        look.wait().unwrap();
+        plan.wait().unwrap();
     }
-    panic!("no look was long enough to be stopped in the middle");
+    panic!("no scan was long enough to be stopped");
 }
 
-/// The database and whatever stands beside it: name, times, bytes.
+/// The database and all files next to it: name, times, bytes.
 fn source_files(world: &World) -> Vec<(String, Value, Vec<u8>)> {
     let mut found: Vec<_> = std::fs::read_dir(world.path("data"))
         .unwrap()
@@ -273,7 +274,7 @@ fn source_files(world: &World) -> Vec<(String, Value, Vec<u8>)> {
     found
 }
 
-/// What a writer leaves that is killed in mid-transaction: changed pages, and the journal to undo them.
+/// Leaves what a writer leaves that is killed during a transaction: changed pages, and their journal.
 pub fn leave_a_hot_journal(database: &Path) {
     let journal = |of: &Path| of.with_extension("db-journal");
     let aside = database.with_file_name("aside.db");

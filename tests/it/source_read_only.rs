@@ -1,8 +1,8 @@
-//! The source as anybody but its owner reads it: no write access needed, no file made beside it.
+//! The source as another user reads it: without write access, and without a new file next to it.
 //!
-//! As root the program runs as another user. As a normal user it runs as this
-//! one, and may write neither the database nor its directory, which the program
-//! treats alike.
+//! If the tests run as root, the program runs as another user. Otherwise it
+//! runs as the same user without write permission for the database and its
+//! directory, which the program treats alike.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
@@ -68,7 +68,7 @@ fn what_a_killed_writer_had_committed_is_read_from_its_log() {
 fn a_commit_just_before_the_scan_is_never_missed() {
     let reader = Reader::of(3, "wal");
     for id in 4..7_u32 {
-        // Opened, written and closed: a log comes and goes within the file system's time stamp.
+        // Opened, written and closed: a log appears and disappears within one time stamp of the file system.
         reader.writer().execute(ONE_MORE, [id]).unwrap();
 
         let ran = support::run(&mut reader.command(&["build", "--json"]));
@@ -88,7 +88,7 @@ fn an_agent_serves_commits_of_another_user_and_leaves_that_users_directory_alone
 
     let writer = reader.writer();
     writer.execute(ONE_MORE, [4]).unwrap();
-    agent.wait_for("the commit of a writer at work", || reader.records().len() == 4);
+    agent.wait_for("the commit of an active writer", || reader.records().len() == 4);
     writer.execute(ONE_MORE, [5]).unwrap();
     reader.keep_out(false);
     writer.close().unwrap();
@@ -96,7 +96,7 @@ fn an_agent_serves_commits_of_another_user_and_leaves_that_users_directory_alone
     agent.stop();
 
     let names: Vec<_> = reader.source_files().into_iter().map(|(name, _)| name).collect();
-    assert_eq!(names, ["", "experts.db"], "the writer's files went with it");
+    assert_eq!(names, ["", "experts.db"], "the writer's files are removed");
 }
 
 #[test]
@@ -117,7 +117,7 @@ fn root_makes_no_file_next_to_another_users_database_though_it_could() {
     chown(idle.database(), Some(UNPRIVILEGED_UID), Some(UNPRIVILEGED_UID)).unwrap();
 
     for reader in [idle, killed] {
-        // As root SQLite gives a log to the owner of its database, whose it is already: that shows in its ctime.
+        // As root, SQLite gives a log to the owner of its database, who has it already: its ctime shows that.
         let content = || {
             let files = reader.source_files().into_iter();
             files.map(|(name, stamp)| (name, stamp.as_array().unwrap()[..4].to_vec())).collect::<Vec<_>>()
@@ -137,7 +137,7 @@ pub struct Reader {
 }
 
 impl Reader {
-    /// So many tagged people, in a database in this journal mode that nobody has open.
+    /// `people` tagged people, in a database in this journal mode that no process has open.
     pub fn of(people: u32, mode: &str) -> Self {
         let world = World::with_people(people);
         let reader = Self { world };
@@ -153,7 +153,7 @@ impl Reader {
         reader
     }
 
-    /// The program as somebody who may only read the database.
+    /// The program as a user who may only read the database.
     pub fn command(&self, arguments: &[&str]) -> Command {
         let mut command = self.world.command(arguments);
         command
@@ -185,7 +185,7 @@ impl Reader {
         Connection::open(self.database()).unwrap()
     }
 
-    /// Where the program runs as the owner, the mode of the directory keeps it out.
+    /// Where the program runs as the owner, the mode of the directory denies it write access.
     fn keep_out(&self, out: bool) {
         let mode = if out { 0o555 } else { 0o755 };
         if !is_root() && self.theirs().metadata().unwrap().mode() & 0o777 != mode {
@@ -193,7 +193,7 @@ impl Reader {
         }
     }
 
-    /// What is served; nothing yet is no records.
+    /// The served records; none before the first build.
     fn records(&self) -> Vec<Value> {
         let bytes = std::fs::read(self.out().join("metadata.json")).unwrap_or_else(|_| b"[]".to_vec());
         serde_json::from_slice(&bytes).unwrap()
@@ -218,12 +218,12 @@ impl Reader {
 
 impl Drop for Reader {
     fn drop(&mut self) {
-        // What cannot be written cannot be cleared away either.
+        // A directory that cannot be written cannot be removed either.
         self.keep_out(false);
     }
 }
 
-/// Somebody who owns nothing.
+/// A user who owns nothing.
 const UNPRIVILEGED_UID: u32 = 65_534;
 
 /// Adds one tagged person.

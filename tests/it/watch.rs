@@ -1,4 +1,4 @@
-//! Which changes of a database are served, which cost a look and no build, and which cost nothing.
+//! Which changes of a database are served, which cause a scan and no build, and which cause nothing.
 
 use std::fs::{File, FileTimes, OpenOptions, remove_file, rename};
 use std::process::{Command, Stdio};
@@ -10,7 +10,7 @@ use rustix::process::{Signal, kill_process};
 use crate::support::agent::Agent;
 use crate::support::{World, add_person, eventually, not_run, open_files, process_state, python};
 
-/// The slow round finds nothing here: whatever is served was hinted at.
+/// The regular check finds nothing here: every change that is served came with a hint.
 pub const QUICK: &str = "quiet = \"200ms\"\nmax_wait = \"2s\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n\
      poll_interval = \"1h\"\nwatch = \"inotify\"\n[log]\nlevel = \"debug\"\n";
 
@@ -51,13 +51,13 @@ fn commits_and_other_changes(mode: &str) {
     }
     for (what, act) in no_commits {
         wait_until_idle(&agent);
-        let looks = agent.logged("pass began");
+        let passes = agent.logged("pass began");
         act(&world, &writer);
         // Longer than a hint and its window take.
         std::thread::sleep(Duration::from_millis(500));
         wait_until_idle(&agent);
-        let looks = agent.logged("pass began") - looks;
-        assert!(looks <= 1, "{mode}: {what} cost {looks} looks\n{}", agent.log());
+        let passes = agent.logged("pass began") - passes;
+        assert!(passes <= 1, "{mode}: {what} cost {passes} passes\n{}", agent.log());
     }
 
     drop(writer);
@@ -65,12 +65,7 @@ fn commits_and_other_changes(mode: &str) {
     agent.wait_for_promotions(6);
     assert_eq!((world.served_count(), agent.promotions()), (5, 6), "{mode}\n{}", agent.log());
     assert_eq!(world.provider.answered_twice().len(), 0);
-    assert_eq!(
-        agent.logged("cannot rename"),
-        0,
-        "no sweep is in the way of the agent's notes\n{}",
-        agent.log()
-    );
+    assert_eq!(agent.logged("cannot rename"), 0, "no sweep disturbs the agent's notes\n{}", agent.log());
     agent.stop();
 }
 
@@ -81,10 +76,10 @@ fn a_commit_that_becomes_visible_long_after_its_event_is_served() {
     let agent = world.agent_with(QUICK);
     agent.wait_for_promotions(1);
     wait_until_idle(&agent);
-    let looks = agent.passes();
+    let passes = agent.passes();
 
     // The event comes with the write; what makes the commit visible waits for the disk. The connection stays
-    // open, so that no later event tells of it.
+    // open, so that no later event reports it.
     let script = "import sqlite3, sys, time\n\
          db = sqlite3.connect('data/experts.db', isolation_level=None)\n\
          db.execute('PRAGMA synchronous = FULL')\n\
@@ -102,7 +97,7 @@ fn a_commit_that_becomes_visible_long_after_its_event_is_served() {
     agent.wait_for_promotions(2);
 
     assert_eq!(world.served_count(), 2);
-    assert!(agent.passes() - looks > 1, "the first look came before the commit\n{}", agent.log());
+    assert!(agent.passes() - passes > 1, "the first scan came before the commit\n{}", agent.log());
     let ended = writer.wait_with_output().unwrap();
     assert_eq!(
         ended.stdout,
@@ -131,9 +126,9 @@ fn a_writer_closing_during_a_scan_leaves_nothing_that_undoes_a_restore() {
     stop_in_mid_scan(&agent, &world);
     writer.close().unwrap();
     let log = world.path("data/experts.db-wal");
-    assert!(log.metadata().unwrap().len() > 0, "the writer could not empty its log: the look holds it");
+    assert!(log.metadata().unwrap().len() > 0, "the writer could not empty its log: the scan has it open");
     agent.signal(Signal::CONT);
-    eventually("the look empties the log as any client does", || !log.exists());
+    eventually("the scan empties the log as every client does", || !log.exists());
     rename(world.path("data/backup"), world.database()).unwrap();
 
     agent.wait_for_promotions(3);
@@ -143,11 +138,11 @@ fn a_writer_closing_during_a_scan_leaves_nothing_that_undoes_a_restore() {
     agent.stop();
 }
 
-/// Stops the agent while it has the log open. A look that was over too soon is made again.
+/// Stops the agent while it has the log open. A scan that ended too soon is repeated.
 fn stop_in_mid_scan(agent: &Agent, world: &World) {
     let log = world.path("data/experts.db-wal").canonicalize().unwrap();
     let is_open = || open_files(agent.pid()).contains(&log);
-    agent.wait_for("a look that can be stopped", || {
+    agent.wait_for("a scan that can be stopped", || {
         agent.signal(Signal::USR1);
         let opened = (0..500).any(|_| {
             std::thread::sleep(Duration::from_millis(1));
@@ -206,7 +201,7 @@ fn other_files_next_to_a_settled_database(mode: &str) {
 fn a_database_with_time_stamps_of_the_future_is_served_and_makes_no_loop() {
     let world = World::with_people(2);
     world.sql("PRAGMA journal_mode = WAL");
-    // As a clock leaves it that was set back.
+    // As after a clock that was set back.
     let future = SystemTime::now() + Duration::from_secs(400 * 24 * 3600);
     let database = OpenOptions::new().write(true).open(world.database()).unwrap();
     database.set_times(FileTimes::new().set_modified(future)).unwrap();
@@ -218,7 +213,7 @@ fn a_database_with_time_stamps_of_the_future_is_served_and_makes_no_loop() {
     let passes = agent.passes();
 
     for _ in 0..5 {
-        // Reading makes events, and so does a look.
+        // Reading causes events, and so does a scan.
         let read = world.connect().query_row("SELECT count(*) FROM experts", [], |row| row.get::<_, u32>(0));
         assert_eq!(read, Ok(2));
         std::thread::sleep(Duration::from_millis(400));
@@ -235,8 +230,8 @@ fn a_database_with_time_stamps_of_the_future_is_served_and_makes_no_loop() {
 pub fn wait_until_idle(agent: &Agent) {
     agent.wait_for("the agent is idle", || {
         let log = agent.log();
-        let tells =
+        let has_state =
             |line: &&str| ["phase=", "pass began", "pass repeated"].iter().any(|word| line.contains(word));
-        log.lines().rev().find(tells).is_some_and(|line| line.contains("phase=idle"))
+        log.lines().rev().find(has_state).is_some_and(|line| line.contains("phase=idle"))
     });
 }

@@ -1,4 +1,4 @@
-//! The database, or what leads to it, is replaced, comes late, or is reached by a detour.
+//! The database, or a directory or link on its path, is replaced, made later, or reached by links and mounts.
 
 use std::fs::{copy, create_dir, remove_dir_all, remove_file, rename};
 use std::os::unix::fs::symlink;
@@ -11,7 +11,7 @@ use rusqlite::Connection;
 use crate::support::agent::Agent;
 use crate::support::{World, add_person, not_run, run};
 
-/// Directories are compared often, everything else only by hints; inotify alone, so that nothing is polled.
+/// Directories are compared often, everything else only after hints; only inotify, so that nothing is polled.
 const QUICK: &str = "[trigger]\nquiet = \"200ms\"\nmax_wait = \"2s\"\nresync = \"1h\"\n\
      poll_interval = \"100ms\"\nwatch = \"inotify\"\n";
 
@@ -56,7 +56,7 @@ fn a_database_deleted_and_made_again_or_replaced_with_its_directory_is_served() 
             place.world.served_count() == people as usize + 1
         });
     }
-    assert_eq!(agent.logged("backing_off"), 0, "a missing file is waited for by its events\n{}", agent.log());
+    assert_eq!(agent.logged("backing_off"), 0, "an event ends the wait for a missing file\n{}", agent.log());
     agent.stop();
 }
 
@@ -75,7 +75,7 @@ fn a_database_whose_directory_is_made_after_the_agent_started_is_served() {
     agent.wait_for_records(&place.world, 2);
     place.add("late/volume/experts.db", 3);
     agent.wait_for_records(&place.world, 3);
-    assert_eq!(agent.logged("backing_off"), 0, "a missing file is waited for by its events\n{}", agent.log());
+    assert_eq!(agent.logged("backing_off"), 0, "an event ends the wait for a missing file\n{}", agent.log());
     agent.stop();
 }
 
@@ -105,7 +105,7 @@ fn a_database_behind_links_is_served_whichever_link_changes_or_is_written() {
     agent.wait_for_records(&place.world, 5);
     retarget_link(&place, "current", "four");
 
-    agent.wait_for("the directory's link turned alone", || place.world.served_count() == 6);
+    agent.wait_for("only the link to the directory changed", || place.world.served_count() == 6);
     agent.stop();
 }
 
@@ -143,7 +143,7 @@ fn retarget_link(place: &Place, link: &str, target: &str) {
     rename(place.path("new-link"), place.path(link)).unwrap();
 }
 
-/// A world whose database is somewhere else than beside what is served.
+/// A world whose database is not next to the served files.
 struct Place {
     world: World,
     database: &'static str,
@@ -166,7 +166,7 @@ impl Place {
         database
     }
 
-    /// Makes a database with so many people.
+    /// Makes a database with this number of people.
     fn make(&self, name: &str, people: u32) {
         let mut database = self.connect(name);
         let all = database.transaction().unwrap();
@@ -191,7 +191,7 @@ impl Place {
         agent
     }
 
-    /// The agent in a mount namespace where a shell did something first.
+    /// The agent in a mount namespace where a shell ran `first` before.
     fn agent_in(&self, way: &[&str], first: &str) -> Agent {
         let inner = self.command();
         let mut command = Command::new("unshare");
@@ -210,7 +210,7 @@ impl Place {
         agent
     }
 
-    /// What runs a command where the agent of [`Self::agent_in`] is.
+    /// A command that runs another in the namespace of the agent of [`Self::agent_in`].
     fn enter(&self, agent: &Agent, way: &[&str]) -> Command {
         let mut command = Command::new("nsenter");
         command.args(["-t", &agent.pid().as_raw_nonzero().to_string(), "-m"]);
@@ -222,7 +222,7 @@ impl Place {
     }
 }
 
-/// How somebody may mount here: as root, or as root of a namespace of their own.
+/// How this user may mount: as root, or as root of a namespace of its own.
 fn way_to_mount(place: &Place) -> Option<Vec<&'static str>> {
     let ways = [vec!["-m"], vec!["-U", "-r", "-m"]];
     ways.into_iter().find(|way| {

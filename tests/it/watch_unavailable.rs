@@ -1,4 +1,4 @@
-//! Where the kernel tells nothing, or not enough: changes are found all the same, and that is said once.
+//! Without events from the kernel, or with too few: changes are found all the same, and the log says so once.
 
 use std::fs::{File, remove_file, rename};
 use std::io::Write;
@@ -9,9 +9,9 @@ use rustix::process::Signal;
 use crate::support::agent::Agent;
 use crate::support::{World, add_person, eventually, not_run, process_state, python, run};
 
-/// Quick passes; how the files are watched is for each test to add.
+/// Quick passes; each test adds how the files are watched.
 const QUICK: &str = "quiet = \"200ms\"\nmax_wait = \"2s\"\nmarker_quiet = \"50ms\"\n";
-/// Nothing is found by polling or by the slow round in the time of a test.
+/// Polling and the regular check find nothing in the time of a test.
 const EVENTS_ALONE: &str = "watch = \"inotify\"\nresync = \"1h\"\n";
 
 #[test]
@@ -25,7 +25,7 @@ fn a_change_whose_event_was_lost_in_a_full_queue_is_served() {
 
     agent.signal(Signal::STOP);
     eventually("the agent is stopped", || process_state(agent.pid()) == Some('T'));
-    // Equal events that follow each other are one to the kernel, so two files take turns.
+    // The kernel merges equal events that follow each other, so two files alternate.
     let mut others = ["a", "b"].map(|name| File::create(world.path("data").join(name)).unwrap());
     for turn in 0..=queue {
         others[turn % 2].write_all(b"x").unwrap();
@@ -58,7 +58,7 @@ fn where_inotify_is_refused_that_is_said_once_and_left_again_once_it_is_granted(
         assert_eq!(watch_of(&world), "poll");
 
         grant(&agent, limit);
-        // A watch that is aimed anew need not wait to ask again.
+        // A new set of watched files does not have to wait for the next try.
         world.settings(&format!("[trigger]\n{QUICK}{}", polled.replace("100ms", "1h")));
         agent.signal(Signal::HUP);
         agent.wait_for_log("inotify in use");
@@ -102,7 +102,7 @@ fn a_file_system_that_gives_no_events_is_polled_until_another_one_takes_its_plac
     assert_eq!(agent.logged("polling in use"), 1, "{}", agent.log());
     eventually("status says so too", || watch_of(&world) == "poll");
 
-    // What stands beside the links moves along, as it does where a volume is mounted anew.
+    // The files next to the links move too, as where a volume is mounted again.
     rename(world.path("data"), world.path("aside")).unwrap();
     rename(world.path("aside"), world.path("data")).unwrap();
     agent.wait_for_log("inotify in use");
@@ -124,7 +124,7 @@ fn the_slow_round_finds_a_change_that_gave_no_event() {
     agent.stop();
 }
 
-/// Adds a person by writing to mapped memory, of which inotify never tells.
+/// Adds a person by writing to mapped memory, which inotify never reports.
 fn change_without_events(world: &World, id: u32) {
     let changed = world.path("changed");
     std::fs::copy(world.database(), &changed).unwrap();
@@ -138,14 +138,14 @@ fn change_without_events(world: &World, id: u32) {
     remove_file(changed).unwrap();
 }
 
-/// Whether this user may make a user namespace, and limit what is in it.
+/// Whether this user may make a user namespace and set limits in it.
 fn may_limit() -> bool {
     let mut limit = Command::new("unshare");
     limit.args(["-U", "-r", "sh", "-c", "echo 0 > /proc/sys/user/max_inotify_instances"]);
     limit.output().is_ok_and(|tried| tried.status.success())
 }
 
-/// The agent where its user may have none of something.
+/// The agent in a namespace where this limit is 0.
 fn limited(world: &World, limit: &str, triggers: &str) -> Agent {
     world.settings(&format!("[trigger]\n{QUICK}{triggers}"));
     let inner = world.command(&["run"]);
@@ -158,7 +158,7 @@ fn limited(world: &World, limit: &str, triggers: &str) -> Agent {
     agent
 }
 
-/// Gives the agent what [`limited`] took.
+/// Removes the limit that [`limited`] set.
 fn grant(agent: &Agent, limit: &str) {
     let pid = agent.pid().as_raw_nonzero().to_string();
     let script = format!("echo 100 > /proc/sys/user/{limit}");
