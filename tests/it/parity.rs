@@ -1,8 +1,8 @@
-//! The same as ingest.py: rows, order, texts and files, for the environment that it had.
+//! The same results as ingest.py: rows, order, texts and files, in the environment that it had.
 //!
-//! The oracle is Python itself: `tests/reader/oracle.py` says what ingest.py
-//! sends and writes, `tests/reader/ingest_like.py` writes its index by Faiss,
-//! from the very vectors that the embedding server gives.
+//! The reference is Python itself: `tests/reader/oracle.py` computes what
+//! ingest.py sends and writes, `tests/reader/ingest_like.py` writes its index
+//! with Faiss, from the vectors that the embedding server returns.
 
 use std::path::Path;
 
@@ -17,7 +17,7 @@ fn the_sample_becomes_the_files_that_ingest_py_makes_of_it() {
     let (index, metadata) = (world.path("ingest.index"), world.path("ingest.json"));
     world.ingest_to(&index, &metadata, 768);
 
-    // As on a host that sets nothing but its key: 768 floats, 100 texts a request.
+    // As on a host that sets only its key: 768 floats, 100 texts a request.
     let built = run(world.command(&["build", "--json"]).env_remove("DATABASE_URL").env_remove("OUTPUT_DIM"));
 
     assert_eq!(built.text("outcome"), "promoted", "{built:?}");
@@ -40,7 +40,7 @@ fn odd_rows_become_the_files_that_ingest_py_makes_of_them() {
 
     let built = world.build();
 
-    assert_eq!(oracle.quarantined, "", "every odd row is one that ingest.py took");
+    assert_eq!(oracle.quarantined, "", "ingest.py accepted every odd row");
     assert_eq!(built.number("records"), oracle.texts.len() as u64);
     assert_same_metadata(&world, &oracle);
     world.compared(&world.path("data/faiss.index"), &index).assert_same(oracle.texts.len(), DIMENSION);
@@ -84,7 +84,7 @@ fn a_row_that_is_not_tagged_is_neither_indexed_nor_sent() {
 #[test]
 fn two_runs_over_equal_tables_give_equal_files() {
     let (one, other) = (World::with_people(40), World::with_people(40));
-    // Other batches that arrive in another order are no other vectors.
+    // Other batches that arrive in another order do not change the vectors.
     one.build();
     let ran = run(other.command(&["build", "--json"]).env("INGEST_BATCH_SIZE", "7"));
 
@@ -94,7 +94,7 @@ fn two_runs_over_equal_tables_give_equal_files() {
     }
 }
 
-/// Every kind of value that ingest.py took, and the places where its texts and bytes are surprising.
+/// Every kind of value that ingest.py accepted, and the places where its texts and bytes are surprising.
 const ODD_ROWS: &str = r#"
 INSERT INTO experts (id, username, first_name, last_name, job_title, company, bio, tags) VALUES
     -- Inserted against the order of their ids.
@@ -141,7 +141,7 @@ INSERT INTO experts (id, username, first_name, tags, hourly_rate, findability_sc
     (9223372036854775807, 'largest id', 'J', '[]', 1e-4, 1e100, NULL, NULL, NULL, NULL);
 "#;
 
-/// Puts the sample of `data/sample` in the place of the empty table.
+/// Replaces the empty table by the sample of `data/sample`.
 fn load_sample(world: &World) {
     std::fs::remove_file(world.database()).unwrap();
     let script = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample/load.py");
@@ -167,7 +167,7 @@ fn assert_same_metadata(world: &World, oracle: &IngestReference) {
 
 /// Each distinct text was sent once, in batches of this size along the order of the index.
 ///
-/// ingest.py sent twins twice; batches may arrive in any order, since several are on their way at a time.
+/// ingest.py sent equal texts twice; batches may arrive in any order, since several are in flight at a time.
 #[track_caller]
 fn assert_same_requests(world: &World, oracle: &IngestReference, batch: usize) {
     let distinct = oracle.distinct_texts();

@@ -1,11 +1,11 @@
-//! Answers that ingest.py took, or found out about too late: refused at once, and the old build stands.
+//! Answers that ingest.py accepted, or refused too late: refused at once, and the old build stays served.
 
 use std::time::{Duration, Instant};
 
 use crate::support::provider::Fault;
 use crate::support::{DIMENSION, MODEL, World};
 
-/// A world with a build, to which one person is added that must be bought.
+/// A world with a build, and one person added since whose text must be embedded.
 fn world() -> World {
     let world = World::with_people(6);
     world.build();
@@ -14,7 +14,7 @@ fn world() -> World {
     world
 }
 
-/// Settings by which a build gives up soon.
+/// Settings with which a build gives up soon.
 const IMPATIENT: &str = "[embedding]\nretry_budget = \"200ms\"\nrequest_timeout = \"500ms\"\n";
 
 #[test]
@@ -52,7 +52,7 @@ fn an_answer_that_stays_wrong_fails_the_build_and_nothing_of_it_is_kept() {
         (Fault::Infinite, "vector 1 of 2 has a float that is not finite"),
         (Fault::Zeros, "vector 1 of 2 is zero"),
     ];
-    for (fault, words) in wrong {
+    for (fault, message) in wrong {
         let world = world();
         world.settings(IMPATIENT);
         let before = world.served_build();
@@ -61,7 +61,7 @@ fn an_answer_that_stays_wrong_fails_the_build_and_nothing_of_it_is_kept() {
         let ran = world.run(&["build"]);
 
         assert_eq!(ran.code, 1, "{fault:?}: {ran:?}");
-        assert!(ran.stderr.contains(words), "{fault:?}: expected {words:?}: {ran:?}");
+        assert!(ran.stderr.contains(message), "{fault:?}: expected {message:?}: {ran:?}");
         assert!(
             ran.stderr.contains(&format!("build {} is served still", world.served().unwrap())),
             "{ran:?}"
@@ -69,7 +69,7 @@ fn an_answer_that_stays_wrong_fails_the_build_and_nothing_of_it_is_kept() {
         world.assert_still_served(&before);
 
         world.provider.always(None);
-        assert_eq!(world.build().number("embedded"), 2, "nothing of a wrong answer was kept: {fault:?}");
+        assert_eq!(world.build().number("embedded"), 2, "no vector of a wrong answer was kept: {fault:?}");
     }
 }
 
@@ -139,7 +139,7 @@ fn a_permanent_error_fails_at_once_with_the_message_of_the_provider() {
         (Fault::Status(401, String::from("{\"error\": {\"message\": \"Who are you?\"}}")), "Who are you?"),
         (Fault::ModelNotFound, "models/gemini-embedding-001 is not found"),
     ];
-    for (fault, words) in refusals {
+    for (fault, message) in refusals {
         let world = world();
         let before = world.served_build();
         world.provider.always(Some(fault.clone()));
@@ -147,9 +147,9 @@ fn a_permanent_error_fails_at_once_with_the_message_of_the_provider() {
         let ran = world.run(&["build"]);
 
         assert_eq!(ran.code, 1, "{fault:?}: {ran:?}");
-        assert!(ran.stderr.contains(words), "{fault:?}: expected {words:?}: {ran:?}");
+        assert!(ran.stderr.contains(message), "{fault:?}: expected {message:?}: {ran:?}");
         assert!(!ran.stderr.contains("test-key"), "{ran:?}");
-        assert_eq!(world.provider.request_count(), 1, "{fault:?}: five tries were no use");
+        assert_eq!(world.provider.request_count(), 1, "{fault:?}: more tries are useless");
         world.assert_still_served(&before);
     }
 }

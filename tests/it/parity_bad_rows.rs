@@ -1,11 +1,11 @@
-//! Rows that ingest.py stumbled over: refused by name before anything is bought, or left out by name.
+//! Rows that made ingest.py fail: named before anything is embedded, or quarantined and listed.
 
 use crate::support::World;
 
-/// A value of row 7, and what must be said of it.
+/// A value of row 7, and the fault that must be reported.
 struct Bad {
     column: &'static str,
-    /// As SQL has it.
+    /// The value as an SQL expression.
     value: &'static str,
     /// The fault, as an operator reads it.
     fault: &'static str,
@@ -18,13 +18,13 @@ const fn bad(column: &'static str, value: &'static str, fault: &'static str) -> 
 const LIST: &str = "expected a JSON list of strings";
 
 const BAD: [Bad; 24] = [
-    // Not valid JSON: it ended ingest.py with words that did not name the row.
+    // Not valid JSON: ingest.py ended with an error that did not name the row.
     bad("tags", r#"'["a"'"#, "no valid JSON"),
     bad("tags", "'a, b'", "no valid JSON"),
     bad("tags", "' '", "no valid JSON"),
     bad("tags", "char(65279) || '[]'", "a byte order mark (U+FEFF)"),
     bad("tags", "'[]]'", "no valid JSON"),
-    // Valid, but no list of strings: odd Domains, or a TypeError after batches were paid for.
+    // Valid, but not a list of strings: odd Domains, or a TypeError after batches were embedded.
     bad("tags", r#"'{"b": 1, "a": 2}'"#, "an object"),
     bad("tags", r#"'"abc"'"#, "a string"),
     bad("tags", "'5'", "a number"),
@@ -33,7 +33,7 @@ const BAD: [Bad; 24] = [
     bad("tags", r#"'["a", 1]'"#, "a list whose item 2 is a number"),
     bad("tags", "'[null]'", "a list whose item 1 is null"),
     bad("tags", r#"'["a", ["b"]]'"#, "a list whose item 2 is a list"),
-    // Taken by ingest.py as if there were none.
+    // Accepted by ingest.py as if there were no tags.
     bad("tags", "'{}'", "an object"),
     bad("tags", "'0'", "a number"),
     bad("tags", "'false'", "a boolean"),
@@ -54,7 +54,7 @@ fn a_row_that_cannot_be_indexed_is_named_before_anything_is_embedded() {
     let world = World::with_people(8);
     world.build();
     let before = world.served_build();
-    // There would be something to buy.
+    // There is a text that would have to be embedded.
     world.sql("UPDATE experts SET bio = 'Another bio' WHERE id = 2");
     world.provider.forget();
 
@@ -73,14 +73,14 @@ fn a_row_that_cannot_be_indexed_is_named_before_anything_is_embedded() {
         kept.execute_batch("REPLACE INTO experts SELECT * FROM temp.good").unwrap();
     }
 
-    assert_eq!(world.build().number("embedded"), 1, "mended, it goes on");
+    assert_eq!(world.build().number("embedded"), 1, "after the fix the build succeeds");
 }
 
 #[test]
 fn faults_of_tags_say_what_was_expected_and_repeat_no_row_text() {
     let world = World::with_people(3);
-    world.sql(r#"UPDATE experts SET tags = '{"secret words": 1}' WHERE id = 2"#);
-    world.sql("UPDATE experts SET tags = '[\"secret words' WHERE id = 3");
+    world.sql(r#"UPDATE experts SET tags = '{"secret text": 1}' WHERE id = 2"#);
+    world.sql("UPDATE experts SET tags = '[\"secret text' WHERE id = 3");
 
     let ran = world.run(&["build", "--json"]);
 
@@ -131,9 +131,9 @@ fn with_quarantine_the_build_goes_on_without_each_of_these_rows() {
     assert_eq!(ids, [1, 2, 3, 4, 5]);
     let manifest: serde_json::Value =
         serde_json::from_slice(&std::fs::read(world.path("data/current/manifest.json")).unwrap()).unwrap();
-    let left_out = manifest["left_out"].as_array().unwrap();
-    assert_eq!(left_out.len(), BAD.len());
-    for (id, (row, Bad { column, fault, .. })) in (first..).zip(left_out.iter().zip(&BAD)) {
+    let quarantined = manifest["left_out"].as_array().unwrap();
+    assert_eq!(quarantined.len(), BAD.len());
+    for (id, (row, Bad { column, fault, .. })) in (first..).zip(quarantined.iter().zip(&BAD)) {
         assert_eq!((&row["id"], &row["column"]), (&id.to_string().into(), &(*column).into()));
         assert!(row["reason"].as_str().unwrap().contains(fault), "{row}");
     }
@@ -172,7 +172,7 @@ fn a_change_that_is_not_in_the_text_makes_new_metadata_and_no_request() {
     world.provider.forget();
     world.sql("UPDATE experts SET hourly_rate = 250, category = 'other' WHERE id = 3");
 
-    // A build that buys nothing needs no key.
+    // A build that embeds nothing needs no key.
     let second = crate::support::run(world.command(&["build", "--json"]).env_remove("GOOGLE_API_KEY"));
 
     assert_eq!((second.code, second.text("outcome").as_str()), (0, "promoted"), "{second:?}");

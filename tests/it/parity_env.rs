@@ -102,7 +102,7 @@ fn a_model_that_ingest_py_could_not_use_gets_a_vector_for_each_text() {
 
     assert_eq!(built.text("outcome"), "promoted", "{built:?}");
     let request = &world.provider.requests()[0];
-    assert_eq!(request.texts.len(), 3, "one request a text within the batch, not three parts of one");
+    assert_eq!(request.texts.len(), 3, "one request for each text within the batch, not three parts of one");
     assert_eq!(request.task_type, None, "this model does not take the field");
 }
 
@@ -193,7 +193,7 @@ fn output_dim_is_the_length_of_every_vector() {
     let length = raw.iter().map(|x| x * x).sum::<f32>().sqrt();
     let pairs = world.vectors().swap_remove(0).into_iter().zip(raw);
     let gap = pairs.map(|(unit, raw)| (unit - raw / length).abs()).fold(0.0, f32::max);
-    assert!(gap < 2e-7, "expected the vector that came at unit length, a component is {gap} off");
+    assert!(gap < 2e-7, "expected the received vector at unit length, a component differs by {gap}");
 }
 
 #[test]

@@ -1,6 +1,7 @@
-//! Ends that left ingest.py's two files apart: a kill, a second run. Here a pair of one piece stands.
+//! A kill or a second run, which left ingest.py with files of two runs: here the pair is always of one
+//! build.
 //!
-//! A kill before each single step is `crash`'s, a full disk `disk_full`'s.
+//! Kills before each single step are in `crash`, a full disk is in `disk_full`.
 
 use std::path::PathBuf;
 use std::time::Duration;
@@ -13,7 +14,7 @@ fn a_build_killed_at_any_moment_leaves_a_pair_of_one_piece() {
     let step = Duration::from_millis(world.build().number("took_ms").clamp(20, 1_000) / 12);
     let (mut pause, mut finished, mut killed) = (Duration::ZERO, 0, 0);
 
-    // From before its first step until it was quicker than the kill a few times.
+    // From before its first step until the build ended before the kill a few times.
     while finished < 3 {
         let before = world.served_build();
         // One person more each time: a pair of two builds would not have equal counts.
@@ -37,7 +38,7 @@ fn a_build_killed_at_any_moment_leaves_a_pair_of_one_piece() {
     assert_eq!(last.number("records"), u64::from(40 + finished + killed));
     assert_eq!(world.published("metadata.json"), world.reference().metadata);
     assert_eq!(world.staging(), Vec::<PathBuf>::new());
-    assert!(killed > 0, "the first one was killed at its start");
+    assert!(killed > 0, "the first build was killed at its start");
 }
 
 #[test]

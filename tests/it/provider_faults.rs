@@ -1,5 +1,5 @@
-//! A provider that goes wrong: what time cures is repeated, anything else ends at once, and nothing
-//! wrong is ever served.
+//! A faulty provider: transient failures are retried, permanent ones end the attempt at once, and
+//! nothing wrong is ever served.
 
 use std::time::{Duration, Instant};
 
@@ -49,7 +49,7 @@ fn a_lasting_fault_ends_the_attempt_with_its_message_after_the_budget() {
         (Fault::HugeBody(64 << 20), "is larger than"),
         (Fault::ErrorInside200, "You exceeded your current quota"),
     ];
-    at_once(cases, |(fault, words)| {
+    at_once(cases, |(fault, message)| {
         let (world, first) = served_world();
         let silent = matches!(fault, Fault::Hang | Fault::StallInBody);
         let timeout = if silent { "300ms" } else { "10s" };
@@ -60,9 +60,9 @@ fn a_lasting_fault_ends_the_attempt_with_its_message_after_the_budget() {
         let ran = world.run(&["build", "--json"]);
 
         let took = begun.elapsed();
-        assert_failed(&world, &ran, &first, words);
+        assert_failed(&world, &ran, &first, message);
         assert!(world.provider.request_count() >= 2, "{fault:?}: no second try");
-        assert!(took >= Duration::from_millis(650), "{fault:?}: given up after {took:?}");
+        assert!(took >= Duration::from_millis(650), "{fault:?}: ended after {took:?}");
         assert!(took < Duration::from_secs(8), "{fault:?}: {took:?}");
         assert_eq!(ran.number("requests"), world.provider.request_count() as u64, "{fault:?}");
     });
@@ -84,7 +84,7 @@ fn a_permanent_error_ends_the_attempt_at_the_first_request_with_its_message() {
         (Fault::Status(405, String::new()), "status 405"),
     ];
     let cases = cases.iter().flat_map(|case| ["gemini", "openai"].map(|api| (case, api)));
-    at_once(cases.collect(), |((fault, words), api)| {
+    at_once(cases.collect(), |((fault, message), api)| {
         let (world, first) = served_world();
         let budget = "retry_budget = \"3s\"\n";
         if api == "openai" {
@@ -98,7 +98,7 @@ fn a_permanent_error_ends_the_attempt_at_the_first_request_with_its_message() {
         let ran = world.run(&["build", "--json"]);
 
         let model = if api == "openai" { OPENAI_MODEL } else { MODEL };
-        assert_failed(&world, &ran, &first, &words.replace("MODEL", model));
+        assert_failed(&world, &ran, &first, &message.replace("MODEL", model));
         assert_eq!(world.provider.request_count(), 1, "{api} {fault:?}");
         assert!(begun.elapsed() < Duration::from_secs(5), "{api} {fault:?}: {:?}", begun.elapsed());
     });
@@ -130,7 +130,7 @@ fn a_provider_that_is_not_there_is_named_and_costs_no_more_than_the_budget() {
     assert_failed(&world, &ran, &first, &format!("no answer from {gone}"));
 }
 
-/// Faults of which the second try knows nothing.
+/// Faults that do not occur at the second try.
 fn passing_faults() -> Vec<Fault> {
     let limited = |retry_info, retry_after: Option<&str>| Fault::RateLimited {
         retry_info,
@@ -184,20 +184,20 @@ fn settings(world: &World, embedding: &str) {
     world.settings(&format!("[embedding]\n{embedding}"));
 }
 
-/// The attempt failed with these words, and left what was served before; once the provider is well again, so is all.
+/// Asserts that the attempt failed with this message, and that the build of before is served and proven.
 #[track_caller]
-fn assert_failed(world: &World, ran: &Ran, first: &str, words: &str) {
-    assert_eq!((ran.code, ran.text("outcome")), (1, "failed".to_owned()), "{words}: {ran:?}");
-    assert!(ran.text("error").contains(words), "{words}: {ran:?}");
-    assert!(ran.stderr.contains(words) && ran.stderr.contains(first), "{words}: {ran:?}");
-    assert_eq!((ran.text("build"), world.served()), (first.to_owned(), Some(first.to_owned())), "{words}");
-    assert_eq!((world.records().len(), world.staging().len()), (3, 0), "{words}");
+fn assert_failed(world: &World, ran: &Ran, first: &str, message: &str) {
+    assert_eq!((ran.code, ran.text("outcome")), (1, "failed".to_owned()), "{message}: {ran:?}");
+    assert!(ran.text("error").contains(message), "{message}: {ran:?}");
+    assert!(ran.stderr.contains(message) && ran.stderr.contains(first), "{message}: {ran:?}");
+    assert_eq!((ran.text("build"), world.served()), (first.to_owned(), Some(first.to_owned())), "{message}");
+    assert_eq!((world.records().len(), world.staging().len()), (3, 0), "{message}");
     let requests = world.provider.request_count();
     world.assert_proven();
-    assert_eq!(world.provider.request_count(), requests, "{words}");
+    assert_eq!(world.provider.request_count(), requests, "{message}");
 }
 
-/// Makes a test of each case, a few at a time: they mostly wait.
+/// Runs `test` on each case, a few at a time: they mostly wait.
 fn at_once<C: Send>(cases: Vec<C>, test: impl Fn(C) + Sync) {
     let cases = std::sync::Mutex::new(cases.into_iter());
     std::thread::scope(|scope| {

@@ -1,4 +1,5 @@
-//! What a purchase keeps to: batches, requests at a time, texts a minute, the provider's waits, timeouts.
+//! Limits of embedding: texts in a batch, concurrent requests, texts per minute, waits that the provider
+//! asks for, timeouts.
 
 use std::time::{Duration, Instant};
 
@@ -32,7 +33,7 @@ fn no_request_is_larger_than_the_provider_takes() {
             world.ask_openai("");
         }
         for id in 1..=6 {
-            // Quotes and line breaks grow on their way into JSON.
+            // Quotes and line breaks grow when they are written as JSON.
             let bio = "say \"no\"\n".repeat(60_000) + &id.to_string();
             world.connect().execute(WITH_BIO, rusqlite::params![id, bio]).unwrap();
         }
@@ -42,7 +43,7 @@ fn no_request_is_larger_than_the_provider_takes() {
         let requests = world.provider.requests();
         assert_eq!((ran.number("embedded"), world.provider.text_count()), (6, 6), "{provider}");
         assert!(requests.iter().all(|seen| seen.body.len() <= most), "{provider}");
-        assert!(provider == "openai" || requests.len() < 6, "texts go together as far as they fit");
+        assert!(provider == "openai" || requests.len() < 6, "a batch has as many texts as fit");
     }
 }
 
@@ -66,7 +67,7 @@ fn as_many_requests_are_on_their_way_as_the_setting_says_and_no_more() {
 #[test]
 fn a_limit_of_texts_per_minute_is_kept_and_a_stop_keeps_what_was_embedded() {
     let world = World::with_people(8);
-    // One at a time, or the smaller batch may be the first to ask.
+    // One at a time, otherwise the smaller batch may send its request first.
     world.settings("[embedding]\nitems_per_minute = 5\nconcurrency = 1\n[log]\nlevel = \"debug\"\n");
 
     let agent = Agent::start(&mut world.command(&["run"]));
@@ -117,11 +118,11 @@ fn the_wait_that_the_provider_names_is_kept_to_the_fraction_and_by_every_request
         let limited = seen.iter().find(|seen| seen.status() == Some(429)).unwrap();
         let again = seen.iter().rfind(|seen| seen.texts == limited.texts).unwrap();
         let waited = again.at - limited.at;
-        let least = Duration::from_millis(wait);
-        assert!((least..least + Duration::from_secs(4)).contains(&waited), "{waited:?} for {wait} ms");
-        // One other request may have been on its way already, and one begun before the answer was read.
-        let meanwhile = seen.iter().filter(|seen| seen.at > limited.at && seen.at < limited.at + least);
-        assert!(meanwhile.count() <= 2, "the pause is one for all");
+        let min = Duration::from_millis(wait);
+        assert!((min..min + Duration::from_secs(4)).contains(&waited), "{waited:?} for {wait} ms");
+        // One other request may have been in flight already, and one started before the answer was read.
+        let during_wait = seen.iter().filter(|seen| seen.at > limited.at && seen.at < limited.at + min);
+        assert!(during_wait.count() <= 2, "every request waits");
     }
 }
 
@@ -142,7 +143,7 @@ fn a_wait_longer_than_the_budget_is_not_waited_for() {
 fn the_budget_starts_again_with_every_success() {
     let world = World::with_people(3);
     world.settings("[embedding]\nbatch_size = 1\nconcurrency = 1\nretry_budget = \"2s\"\n");
-    // Two failures cost three quarters of a second at the least: for three texts more than the budget.
+    // Two failures take at least three quarters of a second: for three texts more than the budget.
     let right = Fault::SlowDrip { bytes: usize::MAX, every: Duration::ZERO };
     let each = [Fault::ServerError(503), Fault::ServerError(503), right];
     world.provider.script(each.into_iter().cycle().take(9));

@@ -1,4 +1,4 @@
-//! Servers that speak `/v1/embeddings`, with the liberties that they take.
+//! Servers with the `/v1/embeddings` interface, and the ways in which they differ.
 
 use std::time::Duration;
 

@@ -1,4 +1,4 @@
-//! A text that the provider will not take: found among the others, named by its row, or left out.
+//! A text that the provider refuses: found among the others, named by its row, or quarantined.
 
 use crate::support::World;
 use crate::support::provider::Fault;
@@ -15,12 +15,12 @@ fn one_bad_text_is_named_by_its_row_and_the_others_are_embedded_once() {
     let built = world.build();
 
     assert_eq!((failed.code, failed.text("outcome")), (1, "failed".to_owned()), "{failed:?}");
-    for words in ["row id=5:", "status 400: Request contains an invalid argument.", "guard.quarantine"] {
-        assert!(failed.text("error").contains(words), "{words}: {failed:?}");
+    for message in ["row id=5:", "status 400: Request contains an invalid argument.", "guard.quarantine"] {
+        assert!(failed.text("error").contains(message), "{message}: {failed:?}");
     }
     assert_eq!((requests, failed.number("embedded")), (9, 15), "two requests for each halving of 16");
     assert_eq!((built.number("records"), built.number("embedded")), (16, 1));
-    assert_eq!(world.provider.texts_seen().len(), 1, "only the cured text is bought");
+    assert_eq!(world.provider.texts_seen().len(), 1, "only the fixed text is embedded");
 }
 
 #[test]
@@ -72,7 +72,11 @@ fn a_request_that_is_refused_whatever_its_texts_are_is_not_taken_for_bad_texts()
 
     let ran = world.run(&["build", "--json"]);
 
-    assert_eq!((ran.code, world.provider.request_count()), (1, 3), "the whole, and both halves: {ran:?}");
+    assert_eq!(
+        (ran.code, world.provider.request_count()),
+        (1, 3),
+        "the whole batch, and both halves: {ran:?}"
+    );
     assert!(ran.text("error").contains("does not take the request itself"), "{ran:?}");
     assert!(ran.text("error").contains("Request contains an invalid argument."), "{ran:?}");
 }
@@ -89,5 +93,5 @@ fn a_text_larger_than_any_request_is_named_by_its_row() {
     assert!(ran.text("error").contains("row id=2: status 400: Request payload size exceeds"), "{ran:?}");
     assert!(ran.text("error").len() < 1000, "the text itself is not in the message");
     let alone = world.provider.requests().iter().all(|seen| seen.texts.len() == 1);
-    assert!(alone, "it takes no other text down with it, and nothing is left to take apart");
+    assert!(alone, "no other text fails with it, and there is nothing left to split");
 }

@@ -319,7 +319,6 @@ const WIDE_FILES: &[(&str, usize)] = &[
     ("src/daemon/deliveries.rs", 1),
     ("src/decide/agent_state/attempt.rs", 1),
     ("src/domain/python_json/tests.rs", 1),
-    ("tests/it/provider_faults.rs", 1),
     ("tests/proof/damaged_files/bounded_run.rs", 2),
     ("tests/proof/damaged_files/mod.rs", 2),
     ("tests/proof/damaged_files/settings.rs", 1),
