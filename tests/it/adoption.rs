@@ -1,4 +1,4 @@
-//! A host that ran ingest.py: what it left is served on, and becomes a build without a gap.
+//! A host that ran ingest.py: its files stay served, and become a build without a gap.
 
 use std::os::unix::fs::MetadataExt;
 use std::os::unix::process::CommandExt;
@@ -8,14 +8,14 @@ use crate::support::provider::Fault;
 use crate::support::served_before::{NAMES, Pair};
 use crate::support::{DIMENSION, Ran, SOON, World, not_run, run};
 
-/// A host on which ingest.py has run, with a provider that is asked for nothing yet.
+/// A host on which ingest.py has run, with a provider that has received no request yet.
 fn host(people: u32) -> World {
     let world = World::with_people(people);
     world.ingest(DIMENSION);
     world
 }
 
-/// A build that adopts and cannot buy: what is served afterwards is what was adopted.
+/// Runs a build that can adopt but not embed: what is served afterwards is what was adopted.
 #[track_caller]
 fn adopt_only(world: &World) -> Ran {
     world.provider.always(Some(Fault::Forbidden));
@@ -98,7 +98,11 @@ fn modes_of_the_old_files_are_kept_and_given_to_later_builds() {
 
         assert_eq!(NAMES.map(|name| bits(&world.path("data").join(name))), [files, files]);
         assert_eq!(bits(&world.path("data/current/")), directory);
-        assert_eq!(bits(&world.path("data/builds")), directory, "whoever may read must get there");
+        assert_eq!(
+            bits(&world.path("data/builds")),
+            directory,
+            "every reader of the files must be able to enter it"
+        );
     }
 }
 
@@ -119,7 +123,7 @@ fn the_group_of_the_old_files_is_kept_and_given_to_later_builds() {
 
     assert_eq!((adopted, groups()), ([GROUP; 2], [GROUP; 2]));
     let directory = std::fs::metadata(world.path("data/current/")).unwrap();
-    assert_eq!(directory.gid(), GROUP, "the group must get into the build");
+    assert_eq!(directory.gid(), GROUP, "the group must be able to enter the build");
 }
 
 #[test]
@@ -196,7 +200,7 @@ fn a_pair_that_does_not_belong_together_is_adopted_as_found_and_said_to_be_so() 
 
         assert!(ran.stderr.contains("the adopted files do not belong together"), "{metadata:?}: {ran:?}");
         assert!(ran.stderr.contains("the index has 6 vectors"), "{metadata:?}: {ran:?}");
-        assert_eq!(world.pair(), before, "never more mixed than it was found");
+        assert_eq!(world.pair(), before, "nothing is mixed that was not mixed before");
         let verified = world.run(&["verify"]);
         assert_eq!(verified.code, 1, "nothing that is mixed is called proven: {verified:?}");
         assert_eq!(world.build().number("embedded"), 6);

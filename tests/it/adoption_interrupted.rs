@@ -1,4 +1,5 @@
-//! Names that are half one thing, half another: ingest.py run again over the links, adoption cut short.
+//! Names of which one is a link and the other a file: ingest.py run again over the links, and
+//! adoption that was interrupted.
 
 use std::path::PathBuf;
 
@@ -89,7 +90,7 @@ fn the_agent_finds_that_ingest_py_was_run_again() {
     agent.wait_for("links again", || NAMES.iter().all(|name| world.path("data").join(name).is_symlink()));
     agent.stop();
     assert_eq!(world.pair(), before);
-    assert_eq!(world.provider.text_count(), 8, "bought once");
+    assert_eq!(world.provider.text_count(), 8, "embedded once");
     world.assert_proven();
 }
 
@@ -139,7 +140,7 @@ fn two_plain_files_over_a_served_build_are_adopted_and_cost_no_request() {
     let world = World::with_people(4);
     world.build();
     world.provider.forget();
-    // Somebody removed the links first, so ingest.py made two files of its own.
+    // The links were removed first, so ingest.py made two files of its own.
     for name in NAMES {
         std::fs::remove_file(world.path("data").join(name)).unwrap();
     }
@@ -155,7 +156,7 @@ fn two_plain_files_over_a_served_build_are_adopted_and_cost_no_request() {
     assert_eq!(world.pair().0[1], theirs.0[1]);
 }
 
-/// What a pass that adopts has done when it is cut short, from its first step on.
+/// What a pass that adopts has done when it is interrupted, from its first step on.
 const STEPS: [&str; 9] = [
     "the staging directory, empty",
     "the staging directory with the index",
@@ -206,7 +207,7 @@ fn adoption_cut_short_after_any_step_is_completed_by_the_next_pass() {
     assert_eq!(world.build().text("outcome"), "unchanged");
 }
 
-/// A build that adopts, or has adopted, and cannot buy.
+/// Runs a build that can adopt, or has adopted, but cannot embed.
 #[track_caller]
 fn adopt_only(world: &World) {
     world.provider.always(Some(Fault::Forbidden));
@@ -253,7 +254,7 @@ fn take_back_to(world: &World, step: usize) {
     }
 }
 
-/// A plain file in the place of a link of ours, with the same bytes.
+/// Replaces a link of ours by a plain file with the same bytes.
 fn plain_again(world: &World, name: &str) {
     let path = world.path("data").join(name);
     let copy = world.path("plain copy");
@@ -261,11 +262,11 @@ fn plain_again(world: &World, name: &str) {
     std::fs::rename(&copy, &path).unwrap();
 }
 
-/// ingest.py renames its index over the link, and opens the metadata through theirs.
+/// ingest.py renames its index over one link, and opens the metadata through the other.
 #[track_caller]
 fn ingest_again(world: &World) {
     let [index, metadata] = NAMES.map(|name| world.path("data").join(name));
     let ran = world.try_ingest(&index, &metadata, DIMENSION);
-    // A build's metadata cannot be written but by root: there it stops half-way, as ingest.py would.
+    // Only root can write a build's metadata: for other users this stops half-way, as ingest.py would.
     assert!(ran.code == 0 || ran.stderr.contains("PermissionError"), "{ran:?}");
 }

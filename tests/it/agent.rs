@@ -1,4 +1,4 @@
-//! The agent at its daily work: whatever is committed is soon what is served.
+//! The agent in normal operation: every commit is served soon after.
 
 use std::time::{Duration, Instant};
 
@@ -7,7 +7,7 @@ use rustix::process::Signal;
 use crate::support::agent::Agent;
 use crate::support::{SOON, World, add_person, eventually};
 
-/// Only a hint that is told of at once can be the reason of a pass.
+/// With these triggers only a hint that is reported at once can start a pass.
 const NO_HURRY: &str = "quiet = \"10m\"\nmax_wait = \"20m\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n";
 
 #[test]
@@ -53,9 +53,9 @@ fn a_commit_is_served_in_either_journal_mode_and_whether_or_not_its_writer_stays
 
         let case = format!("{journal}, writer stays: {stays}");
         assert_eq!(world.records().len(), 3, "{case}");
-        assert_eq!(world.provider.text_count(), 1, "{case}: the other texts were paid for already");
+        assert_eq!(world.provider.text_count(), 1, "{case}: the other texts were already embedded");
         drop(writer);
-        // A connection that the agent kept would keep the last writer from clearing up.
+        // A connection that the agent kept open would prevent the last writer from removing the log.
         eventually(&format!("{case}: no -wal is left"), || !world.path("data/experts.db-wal").exists());
         agent.stop();
     }
@@ -128,10 +128,10 @@ fn a_commit_during_a_build_is_served_by_a_build_of_its_own_afterwards() {
     agent.wait_for_promotions(3);
 
     assert_eq!(world.records().len(), 4);
-    let bought: Vec<usize> = world.provider.requests().iter().map(|request| request.texts.len()).collect();
-    assert_eq!(bought, [1, 1], "a build for each of the two");
+    let sizes: Vec<usize> = world.provider.requests().iter().map(|request| request.texts.len()).collect();
+    assert_eq!(sizes, [1, 1], "a build for each of the two");
     assert_eq!(world.provider.answered_twice().len(), 0);
-    // The window of the second opened when its commit was seen, and was waited out.
+    // The quiet window of the second began when its commit was seen, and was waited for.
     let log = agent.log();
     let windows: Vec<_> = log.match_indices("settling").map(|(at, _)| at).collect();
     let promoted: Vec<_> = log.match_indices("outcome=promoted").map(|(at, _)| at).collect();
@@ -154,10 +154,10 @@ fn an_idle_agent_does_not_scan_again_because_of_its_own_reads() {
 
     for (world, agent) in worlds.iter().zip(&agents) {
         agent.wait_for_promotions(1);
-        // As long as the files have not rested, each hint must be looked into.
+        // Until the stamps of the files have settled, each hint needs a scan.
         wait_until_quiet(agent, Duration::from_secs(4));
         world.provider.forget();
-        // A stranger's reading is no change either.
+        // Reads by another process are not changes either.
         let read = world.connect().query_row("SELECT count(*) FROM experts", [], |row| row.get::<_, u32>(0));
         assert_eq!(read, Ok(3));
     }
@@ -193,7 +193,7 @@ fn the_slow_check_finds_what_no_event_reports() {
     std::fs::remove_file(world.path("data/metadata.json")).unwrap();
 
     agent.wait_for_records(&world, 3);
-    assert_eq!(agent.promotions(), 1, "the link was put back, nothing was built");
+    assert_eq!(agent.promotions(), 1, "the link was restored, nothing was built");
     agent.stop();
 }
 

@@ -1,4 +1,5 @@
-//! kill -9 at any point: the old build or the new one is served whole, and the next start clears up.
+//! kill -9 at any point: the old build or the new one is served whole, and the next start removes what
+//! the killed process had not finished.
 
 use std::path::Path;
 use std::process::Command;
@@ -55,7 +56,7 @@ fn killed_at_any_moment_it_serves_the_old_build_or_the_new_one() {
             std::thread::yield_now();
         }
 
-        // On a slow machine it may be faster than we can look: then nothing is killed.
+        // On a slow machine the build may end before this check: then nothing is killed.
         if !build.is_over() {
             build.signal(Signal::KILL);
         }
@@ -81,7 +82,7 @@ fn assert_old_or_new(world: &World, step: &str, old: &str, before: usize, after:
     let planned = world.run(&["plan", "--json"]);
     let build = world.build();
 
-    assert_eq!(build.number("embedded"), planned.number("to_embed"), "{step}: as the cache had it");
+    assert_eq!(build.number("embedded"), planned.number("to_embed"), "{step}: as planned from the cache");
     assert_eq!((world.records().len(), world.vectors().len()), (after, after), "{step}");
     assert_eq!(world.staging().len(), 0, "{step}");
     world.assert_proven();
@@ -95,7 +96,7 @@ const NAMES: [&str; 5] = [
     "?link,?linkat",
     "?mkdir,?mkdirat",
 ];
-/// Those that make bytes last, or end them.
+/// The system calls that make bytes durable, or cut a file.
 const BYTES: [&str; 2] = ["?fsync,?fdatasync", "?ftruncate"];
 
 #[test]
@@ -111,10 +112,10 @@ fn killed_before_any_step_of_a_build_it_serves_the_old_build_or_the_new_one() {
         assert_old_or_new(&world, step, &old, 3, 3);
         let served: Vec<_> = world.records().iter().map(|record| record["id"].clone()).collect();
         assert_eq!(served, [1, 3, 4], "{step}");
-        // Only a kill between answer and commit can cost a text again.
-        let most = if step.contains("sync") || step.contains("mkdir") { 2 } else { 1 };
-        let bought = world.provider.text_count();
-        assert!((1..=most).contains(&bought), "{step}: bought {bought} times");
+        // Only a kill between answer and commit can make a text be embedded again.
+        let max = if step.contains("sync") || step.contains("mkdir") { 2 } else { 1 };
+        let embedded = world.provider.text_count();
+        assert!((1..=max).contains(&embedded), "{step}: embedded {embedded} times");
     });
 
     assert!(kills >= 25, "{kills} kills are fewer than a build has steps");
@@ -171,7 +172,7 @@ fn kill_at_each_step(world: &World, strace: &Path, calls: &[&str], check: impl F
     kills
 }
 
-/// A build that is killed when it enters the `nth` of these system calls.
+/// Runs a build that is killed when it enters the `nth` of these system calls.
 fn killed_at(world: &World, strace: &Path, calls: &str, nth: usize) -> Ran {
     let build = world.command(&["build"]);
     let mut traced = Command::new(strace);
@@ -191,7 +192,7 @@ fn copy(from: &Path, to: &Path) {
     assert!(copied.success());
 }
 
-/// A strace that may kill what it traces; says so where there is none.
+/// A strace that may kill what it traces; where there is none, a line says that the test did not run.
 fn strace() -> Option<std::path::PathBuf> {
     let strace = ["/usr/bin/strace", "/usr/local/bin/strace", "/bin/strace"].iter().map(Path::new);
     let strace = strace.into_iter().find(|path| path.exists());

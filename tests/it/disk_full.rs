@@ -1,4 +1,5 @@
-//! A disk that fills: the old build stays, the words are clear, and with room again all is well.
+//! A full disk: the old build stays served, the message names the cause, and the next pass with enough
+//! disk space succeeds.
 //!
 //! Each test runs itself once more in a mount namespace of its own, where its
 //! world's data lie on a file system of a few mebibytes.
@@ -12,7 +13,7 @@ use rustix::process::Signal;
 use crate::support::agent::Agent;
 use crate::support::{SOON, World, not_run, run};
 
-/// Set where the test is already in a namespace of its own.
+/// Environment variable that is set where the test already runs in a namespace of its own.
 const INSIDE: &str = "REINDEXD_TEST_INSIDE_NAMESPACE";
 
 /// Runs `act` in a world on a small disk, in a process of its own.
@@ -46,7 +47,7 @@ fn on_a_small_disk(act: impl FnOnce(&World)) {
     assert!(inside.code == 0 && inside.stdout.contains("1 passed"), "{}\n{}", inside.stdout, inside.stderr);
 }
 
-/// Writes a file until so many bytes are free.
+/// Writes a file until only `leave` bytes are free.
 fn fill(world: &World, leave: u64) {
     let stat = rustix::fs::statvfs(world.path("data")).unwrap();
     let free = stat.f_bavail * stat.f_frsize;
@@ -90,8 +91,8 @@ fn disk_full_while_embedding_leaves_a_whole_build_and_the_next_pass_succeeds() {
         let mut people = 100;
         world.add_people(1..=people);
         world.build();
-        let mut words = String::new();
-        // A page more each time, so that each file in turn is the one for which there is no room.
+        let mut logs = String::new();
+        // One page more each time, so that each file in turn is the one that does not fit.
         for pages in 0.. {
             let old = world.served();
             world.add_people(people + 1..=people + 10);
@@ -117,10 +118,10 @@ fn disk_full_while_embedding_leaves_a_whole_build_and_the_next_pass_succeeds() {
             assert_eq!(world.build().number("records"), u64::from(people));
             let lost = log.contains("bought vectors could not be kept");
             assert_eq!(world.provider.answered_twice().len(), if lost { 10 } else { 0 }, "{log}");
-            words += &log;
+            logs += &log;
         }
         for file in ["embeddings.sqlite", "faiss.index", "hashes.bin", "served.json"] {
-            assert!(words.contains(file), "there was always room for {file}: {words}");
+            assert!(logs.contains(file), "{file} always fitted: {logs}");
         }
     });
 }
@@ -149,8 +150,8 @@ fn free_disk_space(world: &World) {
     std::fs::remove_file(filler(world)).ok();
 }
 
-fn names_the_cause(words: &str) -> bool {
+fn names_the_cause(log: &str) -> bool {
     ["No space left on device", "disk is full", "not enough disk space"]
         .iter()
-        .any(|cause| words.contains(cause))
+        .any(|cause| log.contains(cause))
 }

@@ -1,12 +1,12 @@
-//! Too little room on the disk, on a real file system of a few megabytes.
+//! Too little disk space, on a real file system of a few megabytes.
 //!
-//! It is mounted in a mount namespace of the child's own, which the system
-//! grants to root and mostly to everybody. Where it does not, a line on
-//! standard error says that nothing was proven.
+//! It is mounted in a mount namespace of the child's own. Root may always make
+//! one, other users on most systems. Where it is not allowed, a line on
+//! standard error says that the test did not run.
 
 use crate::support::{Ran, World, run};
 
-/// Builds into a file system of so many megabytes at `out`; None where the system does not let us mount one.
+/// Builds into a file system of this size at `out`; `None` where the system does not let us mount one.
 fn in_a_file_system_of(megabytes: u32, world: &World, script: &str) -> Option<Ran> {
     std::fs::create_dir_all(world.path("out")).unwrap();
     let mount = format!("mount -t tmpfs -o size={megabytes}m,mode=700 tmpfs out");
@@ -61,6 +61,6 @@ fn where_space_is_short_the_grace_ends_early_but_the_build_before_stays() {
     let Some(built) = in_a_file_system_of(16, &world, four) else { return };
 
     assert_eq!(built.code, 0, "{built:?}");
-    assert_eq!(built.stdout.lines().count(), 3, "the first has gone before its time: {built:?}");
-    assert_eq!(world.provider.text_count(), 250, "and nothing was bought twice");
+    assert_eq!(built.stdout.lines().count(), 3, "the first is removed before its grace ends: {built:?}");
+    assert_eq!(world.provider.text_count(), 250, "no text was embedded twice");
 }

@@ -1,4 +1,4 @@
-//! One pass at a time, one agent and one configuration to a directory.
+//! One pass at a time, and one agent and one configuration for a directory.
 
 use crate::support::agent::Agent;
 use crate::support::{SOON, World, not_run, run};
@@ -31,7 +31,7 @@ fn a_second_configuration_that_claims_the_directory_is_refused_by_name() {
             let other = run(world.command(&[command]).env(key, value));
             assert_eq!(other.code, 2, "{other:?}");
             assert!(other.stderr.contains("belongs to another configuration"), "{other:?}");
-            assert!(other.stderr.contains("faiss.index"), "both are named: {other:?}");
+            assert!(other.stderr.contains("faiss.index"), "both paths are named: {other:?}");
         }
     }
 
@@ -73,7 +73,7 @@ fn an_agent_during_a_build_waits_for_it_without_a_failure() {
 
     let agent = world.agent();
     agent.wait_for_log("phase=waiting_for_lock");
-    assert_eq!(world.drafts().len(), 1, "an agent sweeps nothing that a build still writes");
+    assert_eq!(world.drafts().len(), 1, "an agent removes no staging that a build still writes");
     world.provider.release();
     agent.wait_for_log("outcome=unchanged");
 

@@ -1,4 +1,4 @@
-//! What an operator tells a running agent: SIGUSR1, SIGHUP with a good and with a bad file.
+//! Requests of an operator to a running agent: SIGUSR1, and SIGHUP with a good and with a bad file.
 
 use rustix::process::Signal;
 
@@ -29,7 +29,7 @@ fn sigusr1_during_a_build_is_answered_after_it() {
 
     world.add_people([2]);
     agent.signal(Signal::USR1);
-    // Signals are heard in their order, and this one is answered by a line in the log.
+    // Signals are received in order, and this one is answered by a line in the log.
     agent.signal(Signal::HUP);
     agent.wait_for_log("the settings in force stay");
     world.provider.release();
@@ -70,11 +70,11 @@ fn a_bad_file_at_sighup_is_named_and_changes_nothing() {
     let agent = world.agent_with(QUICK);
     agent.wait_for_promotions(1);
 
-    for (nth, (file, words)) in (1..).zip(bad) {
+    for (nth, (file, message)) in (1..).zip(bad) {
         world.settings(file);
         agent.signal(Signal::HUP);
         agent.wait_for("the refusal", || agent.logged("settings refused, the old ones stay") == nth);
-        assert!(agent.log().contains(words), "{words}\n{}", agent.log());
+        assert!(agent.log().contains(message), "{message}\n{}", agent.log());
     }
     world.add_people([2]);
 

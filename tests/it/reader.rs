@@ -1,4 +1,5 @@
-//! A Python reader with faiss-cpu beside promotions: one piece always, and no name ever gone.
+//! A Python reader with faiss-cpu during promotions: its pair is always of one build, and no public name
+//! is ever missing.
 
 use std::io::{BufRead, BufReader, Read};
 use std::path::{Path, PathBuf};
@@ -12,7 +13,7 @@ use serde_json::Value;
 
 use crate::support::{DIMENSION, SOON, World, reader_script, run, start};
 
-/// Promotions that the loop reads beside.
+/// Promotions during which the loop reads.
 const PROMOTIONS: u32 = 60;
 const PEOPLE: u32 = 20;
 
@@ -31,7 +32,7 @@ fn a_reader_that_resolves_current_once_never_sees_a_mixed_pair() {
     assert_eq!(["mixed", "missing", "errors"].map(count), [0; 3], "{seen}");
     assert_eq!(seen["fault"], Value::Null);
     let builds = seen["builds"].as_array().unwrap().len();
-    assert!(count("passes") >= 20 && builds >= 10, "too little was seen to prove anything: {seen}");
+    assert!(count("passes") >= 20 && builds >= 10, "too few passes to prove anything: {seen}");
     world.assert_readable();
 }
 
@@ -52,7 +53,7 @@ fn names_are_never_missing_while_the_files_of_ingest_py_are_adopted_and_replaced
 
     let seen = reader.stop(&world);
     assert_eq!(["mixed", "missing", "errors"].map(|key| seen[key].as_u64().unwrap()), [0; 3], "{seen}");
-    // The reader looks often, the kernel tells all.
+    // The reader checks often, the kernel reports every removal.
     assert_eq!(witness.removed(&world), Vec::<PathBuf>::new());
 }
 
@@ -129,7 +130,7 @@ fn readme_lines() -> Vec<String> {
     block.lines().map(str::to_owned).collect()
 }
 
-/// A build that has another number of records and other bytes than the one before; bought is nothing twice.
+/// Promotes a build with another number of records and other bytes; no text is embedded twice.
 #[track_caller]
 fn promote_another(world: &World, nth: u32) {
     let tags = if nth.is_multiple_of(2) { "NULL" } else { "'[\"tag\", \"other\"]'" };
@@ -140,7 +141,7 @@ fn promote_another(world: &World, nth: u32) {
     assert_eq!(world.build().text("outcome"), "promoted");
 }
 
-/// Hears from the kernel of every name that is taken away from the data directory.
+/// Receives an event from the kernel for every name that is removed from the data directory.
 struct RemovalWatcher {
     _watcher: RecommendedWatcher,
     events: Receiver<notify::Event>,
@@ -148,14 +149,14 @@ struct RemovalWatcher {
 
 impl RemovalWatcher {
     fn start(world: &World) -> Self {
-        let (tell, heard) = channel();
+        let (sender, events) = channel();
         let mut watcher = notify::recommended_watcher(move |event: notify::Result<notify::Event>| {
-            // Nobody listens any more once the test is over.
-            tell.send(event.unwrap()).ok();
+            // After the end of the test there is no receiver.
+            sender.send(event.unwrap()).ok();
         })
         .unwrap();
         watcher.watch(&world.path("data"), RecursiveMode::NonRecursive).unwrap();
-        Self { _watcher: watcher, events: heard }
+        Self { _watcher: watcher, events }
     }
 
     /// The public names that were removed or moved away; one that is renamed over is neither.
@@ -167,16 +168,16 @@ impl RemovalWatcher {
             matches!(kind, EventKind::Remove(_) | EventKind::Modify(ModifyKind::Name(RenameMode::From)))
         };
         let mut removed = Vec::new();
-        let mut heard_of = 0;
+        let mut seen = 0;
         loop {
             let event = self.events.recv_timeout(SOON).unwrap();
             assert!(!event.need_rescan(), "events were lost");
             if event.paths.contains(&last) {
-                assert!(heard_of > 0, "nothing was heard of the names at all");
+                assert!(seen > 0, "there was no event for the names");
                 return removed;
             }
             let ours: Vec<_> = event.paths.into_iter().filter(|path| names.contains(path)).collect();
-            heard_of += ours.len();
+            seen += ours.len();
             if away(event.kind) {
                 removed.extend(ours);
             }
@@ -214,7 +215,7 @@ impl Loop {
 
 impl Drop for Loop {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to kill.
+        // It may have ended already; then nothing is killed.
         self.child.kill().ok();
         self.child.wait().ok();
     }

@@ -1,4 +1,4 @@
-//! SIGTERM and SIGINT: an end within seconds, nothing left in staging, nothing paid for lost.
+//! SIGTERM and SIGINT: the program ends within seconds, leaves no staging, and loses no vector.
 
 use std::time::Duration;
 
@@ -9,7 +9,7 @@ use crate::support::provider::Fault;
 use crate::support::{SOON, World, eventually};
 
 const FIVE_SECONDS: Duration = Duration::from_secs(5);
-/// Ten texts a request and one request at a time, so that a test knows which were answered.
+/// Ten texts in a request and one request at a time, so that a test knows which were answered.
 const BY_TENS: &str = "[embedding]\nbatch_size = 10\nconcurrency = 1\n[trigger]\nquiet = \"100ms\"\n";
 
 fn stopped_while_embedding(command: &str) -> (World, Agent) {
@@ -22,7 +22,7 @@ fn stopped_while_embedding(command: &str) -> (World, Agent) {
     (world, running)
 }
 
-/// What follows must buy only what was not answered before.
+/// Asserts that the next build embeds only what was not answered before.
 #[track_caller]
 fn assert_no_answer_is_lost(world: &World) {
     assert_eq!(world.staging().len(), 0);
@@ -102,9 +102,9 @@ fn an_agent_stops_from_every_state_that_waits() {
         world.add_people([2]);
         std::fs::write(world.path("data/tagging-complete"), "").unwrap();
     };
-    let phases: [(&str, fn(&World)); 3] =
+    let states: [(&str, fn(&World)); 3] =
         [("idle", idle), ("settling", settling), ("backing_off", backing_off)];
-    for (phase, act) in phases {
+    for (state, act) in states {
         let world = World::with_people(1);
         let mut agent = world.agent_with(
             "quiet = \"10m\"\nmax_wait = \"20m\"\nmarker_quiet = \"0s\"\n[embedding]\nretry_budget = \"0s\"\n",
@@ -112,12 +112,12 @@ fn an_agent_stops_from_every_state_that_waits() {
         agent.wait_for_promotions(1);
         agent.wait_for_log("phase=idle");
         act(&world);
-        agent.wait_for_log(&format!("phase={phase}"));
+        agent.wait_for_log(&format!("phase={state}"));
 
         agent.signal(Signal::TERM);
         let code = agent.ended(FIVE_SECONDS);
 
-        assert_eq!(code, 0, "{phase}: {}", agent.log());
+        assert_eq!(code, 0, "{state}: {}", agent.log());
         assert_eq!(agent.logged("INFO stopped"), 1, "{}", agent.log());
     }
 }
@@ -141,7 +141,7 @@ fn a_locked_database_does_not_delay_a_stop() {
 fn a_build_that_waits_for_another_one_stops_and_leaves_that_its_staging() {
     let (world, first) = stopped_while_embedding("build");
     let mut waiting = Agent::start(&mut world.command(&["build", "--wait"]));
-    eventually("it has settings and threads, and turns to the lock", || threads(&waiting) > 1);
+    eventually("it has settings and threads, and waits for the lock", || threads(&waiting) > 1);
 
     waiting.signal(Signal::TERM);
     assert_eq!(waiting.ended(FIVE_SECONDS), 143, "{}", waiting.log());
@@ -176,14 +176,18 @@ fn a_second_signal_ends_the_program_whatever_it_hangs_on() {
         assert_eq!(running.logged("INFO stopped"), 0, "at once: {}", running.log());
         world.provider.release();
         let build = world.build();
-        assert_eq!((build.number("embedded"), world.staging().len()), (30, 0), "the next start clears up");
+        assert_eq!(
+            (build.number("embedded"), world.staging().len()),
+            (30, 0),
+            "the next start removes the staging"
+        );
     }
 }
 
-/// Ends a program in mid-purchase by two signals that it gets one after the other.
+/// Ends a program that is embedding by two signals, one after the other.
 ///
-/// Two threads may take the two at the same instant, and then both are the
-/// first and the program ends in its usual way: that is tried again.
+/// Two threads may receive the two at the same instant; then both are the
+/// first, and the program ends in its usual way: that is repeated.
 fn ended_by_two_signals(command: &str) -> (World, Agent, i32) {
     for _ in 0..4 {
         let ended = try_two_signals(command);
@@ -196,7 +200,7 @@ fn ended_by_two_signals(command: &str) -> (World, Agent, i32) {
 
 fn try_two_signals(command: &str) -> (World, Agent, i32) {
     let (world, mut running) = stopped_while_embedding(command);
-    // Stopped, it can answer the first in no way before the second is there.
+    // While it is stopped, it cannot act on the first before it has the second.
     running.signal(Signal::STOP);
     running.signal(Signal::TERM);
     running.signal(Signal::INT);
@@ -211,7 +215,7 @@ fn a_build_stopped_at_any_point_leaves_no_staging_and_a_whole_build_or_none() {
     let mut codes = Vec::new();
     for nth in 0..12_u64 {
         let mut build = Agent::start(&mut world.command(&["build", "--full"]));
-        eventually("it is at work", || !world.staging().is_empty() || build.is_over());
+        eventually("it has a staging", || !world.staging().is_empty() || build.is_over());
         std::thread::sleep(Duration::from_millis(3 * nth));
         if !build.is_over() {
             build.signal(Signal::TERM);
@@ -227,7 +231,7 @@ fn a_build_stopped_at_any_point_leaves_no_staging_and_a_whole_build_or_none() {
     assert!(codes.contains(&143), "no build was stopped: {codes:?}");
 }
 
-/// How many threads a process has; none where it is gone.
+/// How many threads a process has; 0 where it has ended.
 fn threads(running: &Agent) -> usize {
     let folder = format!("/proc/{}/task", running.pid().as_raw_nonzero());
     std::fs::read_dir(folder).map_or(0, Iterator::count)
