@@ -319,19 +319,11 @@ const WIDE_FILES: &[(&str, usize)] = &[
     ("src/daemon/deliveries.rs", 1),
     ("src/decide/agent_state/attempt.rs", 1),
     ("src/domain/python_json/tests.rs", 1),
-    ("tests/proof/damaged_files/bounded_run.rs", 2),
-    ("tests/proof/damaged_files/mod.rs", 2),
-    ("tests/proof/damaged_files/settings.rs", 1),
-    ("tests/proof/errors.rs", 2),
-    ("tests/proof/fault_injection/checks.rs", 1),
     ("tests/proof/faulty_provider/gzip.rs", 2),
     ("tests/proof/faulty_provider/mod.rs", 2),
-    ("tests/proof/kills.rs", 1),
     ("tests/proof/load/writer.rs", 1),
     ("tests/proof/readers/mod.rs", 1),
-    ("tests/proof/short_writes.rs", 1),
     ("tests/proof/soak/mod.rs", 1),
-    ("tests/proof/strace.rs", 1),
 ];
 
 /// Names that several types have, and how many: this list may only shrink.

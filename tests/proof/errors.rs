@@ -1,4 +1,5 @@
-//! An error at every call on a file: the old build stays, one line says what failed, and the next attempt succeeds.
+//! An error at every call on a file: the old build stays served, one line names what failed, and the next
+//! attempt succeeds.
 
 use std::collections::BTreeMap;
 use std::time::Instant;
@@ -15,7 +16,7 @@ use crate::strace;
 use crate::support::SOON;
 use crate::support::agent::Agent;
 
-/// Cases of each scenario in the gate.
+/// How many cases of each scenario the gate runs.
 const THINNED: usize = 8;
 /// Threads on which an agent may run its passes.
 const MAX_THREADS: usize = 6;
@@ -47,9 +48,9 @@ fn a_collection_that_meets_an_error_at_any_call_removes_nothing_that_is_served()
 
 #[test]
 fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges() {
-    let Some(field) = Harness::of(&RECONCILE) else { return };
+    let Some(harness) = Harness::of(&RECONCILE) else { return };
     let begun = Instant::now();
-    let sites = field.of_an_agent().into_iter().filter(|site| site.kind != Kind::Wire);
+    let sites = harness.of_an_agent().into_iter().filter(|site| site.kind != Kind::Wire);
     let cases: Vec<(SyscallSite, &str)> = sites
         .enumerate()
         .map(|(nth, site)| {
@@ -61,8 +62,8 @@ fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges(
     let (mut unharmed, mut tried_again, mut ended, mut missed) = (0, 0, 0, Vec::new());
     for (site, error) in &cases {
         let at = format!("agent, {error} at {site}");
-        // Which of two threads a pass runs on is the runtime's choice, and strace counts for each.
-        let Some(met) = (0..4).find_map(|_| agent_meets(&field, site, error, &at)) else {
+        // The runtime chooses which of two threads a pass runs on, and strace counts for each.
+        let Some(met) = (0..4).find_map(|_| agent_meets(&harness, site, error, &at)) else {
             missed.push(at);
             continue;
         };
@@ -71,12 +72,12 @@ fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges(
             FailedCall::TriedAgain => tried_again += 1,
             FailedCall::Ended => ended += 1,
         }
-        let served = field.whole(&at);
+        let served = harness.whole(&at);
         assert!(met == FailedCall::Ended || served == Served::New, "{at}");
-        field.converges(&at, served);
+        harness.converges(&at, served);
     }
     let line = format!(
-        "agent: {} errors met; {unharmed} did no harm, after {tried_again} it backed off and then converged, \
+        "agent: {} errors met; {unharmed} did no harm, after {tried_again} it backed off, then converged, \
          {ended} ended it before it watched; {} not reached; {:.0} s",
         unharmed + tried_again + ended,
         missed.len(),
@@ -96,12 +97,12 @@ enum FailedCall {
     Ended,
 }
 
-/// An agent whose first pass meets an error, until it has converged; `None` where the error was not met.
-fn agent_meets(field: &Harness, site: &SyscallSite, error: &str, at: &str) -> Option<FailedCall> {
-    field.restore();
-    let log = field.case_log();
+/// Runs an agent whose first pass meets an error, until it has converged; `None` if the error was not met.
+fn agent_meets(harness: &Harness, site: &SyscallSite, error: &str, at: &str) -> Option<FailedCall> {
+    harness.restore();
+    let log = harness.case_log();
     let mut agent =
-        Agent::start(&mut field.broken(site, &field.one_threaded(&["run"]), &format!("error={error}")));
+        Agent::start(&mut harness.broken(site, &harness.one_threaded(&["run"]), &format!("error={error}")));
     agent.wait_for(&format!("{at}: an end of the first pass"), || {
         agent.promotions() > 0 || agent.logged("phase=backing_off") > 0 || gave_up(&agent)
     });
@@ -124,13 +125,13 @@ fn agent_meets(field: &Harness, site: &SyscallSite, error: &str, at: &str) -> Op
         assert_eq!(agent.ended(SOON), 0, "{at}: {}", agent.log());
         if failed { FailedCall::TriedAgain } else { FailedCall::Unharmed }
     };
-    // An error at some descriptor of the runtime's own is another case, and none of ours.
-    let struck = field.injected_at(site, &strace::calls(&log));
-    assert!(!struck || !agent.log().contains("panicked"), "{at}: {}", agent.log());
-    struck.then_some(met)
+    // An error at a descriptor of the runtime itself is not this case.
+    let injected = harness.injected_at(site, &strace::calls(&log));
+    assert!(!injected || !agent.log().contains("panicked"), "{at}: {}", agent.log());
+    injected.then_some(met)
 }
 
-/// Whether the program has said its last word.
+/// Whether the program has printed its final error.
 fn gave_up(agent: &Agent) -> bool {
     agent.log().lines().any(|line| line.starts_with("reindexd: "))
 }
@@ -149,8 +150,8 @@ pub fn errors_of(site: &SyscallSite) -> &'static [&'static str] {
         ("unlink" | "unlinkat" | "rmdir", _) => &["EIO", "EACCES", "EROFS"],
         ("fchmod", _) => &["EIO", "EROFS", "EINTR"],
         ("read" | "pread64", _) => &["EIO", "EINTR"],
-        // The standard library takes any other error of closing a folder for a bug and panics; no
-        // local file system has one to tell, and which close is met may shift by a thread.
+        // The standard library treats any other error of closing a folder as a bug and panics; no
+        // local file system reports one, and which close is met may differ by a thread.
         ("close", _) => &["EINTR"],
         ("statx" | "newfstatat" | "readlink", _) => &["EIO", "EACCES"],
         ("mmap", _) => &["ENOMEM"],
@@ -158,40 +159,40 @@ pub fn errors_of(site: &SyscallSite) -> &'static [&'static str] {
     }
 }
 
-/// Whether this error must not matter at all.
+/// Whether this error must have no effect at all.
 fn is_nothing(site: &SyscallSite, error: &str) -> bool {
-    // SQLite takes an interrupted flush for a broken disk, Faiss's own file is the C library's, and a
-    // folder's listing is not begun again: no local disk interrupts any of them, and all are said.
+    // SQLite treats an interrupted flush as a disk error, Faiss writes its own file by the C library, and the
+    // listing of a folder is not restarted: no local disk interrupts any of them, and all are reported.
     let by_others = ["sqlite", ".staging/faiss.index"].iter().any(|name| site.place.contains(name));
     let retried = !by_others && !site.opens_folder;
     site.name == "close" || (error == "EINTR" && retried)
 }
 
 fn met_at_every_call_of(scenario: &'static Scenario) {
-    let Some(field) = Harness::of(scenario) else { return };
+    let Some(harness) = Harness::of(scenario) else { return };
     let begun = Instant::now();
-    let cases = cases(&field);
+    let cases = cases(&harness);
     let (mut failed, mut unharmed, mut missed) = (0, 0, Vec::new());
     let mut each: BTreeMap<&str, usize> = BTreeMap::new();
     let mut faults = Vec::new();
     for (site, error) in &cases {
-        let struck = field.inject(site, &format!("error={error}"));
+        let injected = harness.inject(site, &format!("error={error}"));
         let at = format!("{}, {error} at {site}", scenario.name);
-        let once = struck.calls.iter().filter(|call| call.was_injected()).count() == 1;
-        if !once || !field.injected_at(site, &struck.calls) {
+        let once = injected.calls.iter().filter(|call| call.was_injected()).count() == 1;
+        if !once || !harness.injected_at(site, &injected.calls) {
             missed.push(at);
             continue;
         }
         *each.entry(error).or_default() += 1;
-        let served = field.whole(&at);
-        match struck.code {
+        let served = harness.whole(&at);
+        match injected.code {
             0 => unharmed += 1,
             _ => failed += 1,
         }
         faults.extend(
-            wrong_outcome(&field, (site, error), &struck, served).map(|fault| format!("{at}: {fault}")),
+            wrong_outcome(&harness, (site, error), &injected, served).map(|fault| format!("{at}: {fault}")),
         );
-        field.converges(&at, served);
+        harness.converges(&at, served);
     }
     let each: Vec<String> = each.iter().map(|(error, times)| format!("{times} {error}")).collect();
     let line = format!(
@@ -208,13 +209,14 @@ fn met_at_every_call_of(scenario: &'static Scenario) {
     assert!(failed > 0 && unharmed > 0, "{line}");
 }
 
-/// In full every error of every call of a reconcile; of the other runs, and in the gate, one error a call in turn.
-fn cases(field: &Harness) -> Vec<(SyscallSite, &'static str)> {
-    let sites = field.sites.iter().filter(|site| site.kind != Kind::Wire && site.alone);
+/// In full every error of every call of a reconcile; for other runs, and in the
+/// gate, one error for each call.
+fn cases(harness: &Harness) -> Vec<(SyscallSite, &'static str)> {
+    let sites = harness.sites.iter().filter(|site| site.kind != Kind::Wire && site.alone);
     let mut cases = Vec::new();
     for (nth, site) in sites.enumerate() {
         let errors = errors_of(site);
-        if sampling::is_full() && field.scenario.name == RECONCILE.name {
+        if sampling::is_full() && harness.scenario.name == RECONCILE.name {
             cases.extend(errors.iter().map(|&error| (site.clone(), error)));
         } else {
             cases.push((site.clone(), errors[nth % errors.len()]));
@@ -223,35 +225,36 @@ fn cases(field: &Harness) -> Vec<(SyscallSite, &'static str)> {
     sampling::thinned(cases, THINNED)
 }
 
-/// What is wrong with how the run ended, if anything is.
+/// What is wrong with the end of the run, if anything is.
 fn wrong_outcome(
-    field: &Harness,
+    harness: &Harness,
     (site, error): (&SyscallSite, &str),
-    struck: &Injected,
+    injected: &Injected,
     served: Served,
 ) -> Option<String> {
-    let words = &struck.log;
-    // Faiss says things of its own, without ending its line; a folder of ours has the same name with a dot.
-    let words_of_others = words.replace(".reindexd: ", ".reindexd : ");
-    let lines: Vec<&str> = words_of_others.split("reindexd: ").skip(1).collect();
+    let log = &injected.log;
+    // Faiss prints text of its own without a line end; a folder of ours has the same name with a dot.
+    let text = log.replace(".reindexd: ", ".reindexd : ");
+    let lines: Vec<&str> = text.split("reindexd: ").skip(1).collect();
     let settled =
-        words.contains("the next pass syncs again") && field.world.path("data/served.json").exists();
-    let fault = match (struck.code, lines.as_slice()) {
+        log.contains("the next pass syncs again") && harness.world.path("data/served.json").exists();
+    let fault = match (injected.code, lines.as_slice()) {
         _ if settled => Some("the note would keep the next pass from syncing again"),
-        _ if words.contains("panicked") => Some("a panic"),
+        _ if log.contains("panicked") => Some("a panic"),
         (0, []) if served == Served::New => None,
-        (0, _) => Some("success that is none"),
+        (0, _) => Some("success with an error line, or without the new build"),
         _ if is_nothing(site, error) => Some("it should have done no harm"),
         (1 | 2, [line]) => unclear(line, served),
         _ => Some("not one line of error and exit 1 or 2"),
     };
-    let left = field.world.staging();
-    let said = ["its staging is kept for inspection", "cannot remove "].iter().any(|why| words.contains(why));
-    let fault = fault.or_else(|| (!left.is_empty() && !said).then_some("staging is left"));
-    fault.map(|fault| format!("{fault}: exit {}, {served:?} is served: {words}", struck.code))
+    let left = harness.world.staging();
+    let explained =
+        ["its staging is kept for inspection", "cannot remove "].iter().any(|why| log.contains(why));
+    let fault = fault.or_else(|| (!left.is_empty() && !explained).then_some("staging is left"));
+    fault.map(|fault| format!("{fault}: exit {}, {served:?} is served: {log}", injected.code))
 }
 
-/// What is missing from the line that an operator reads.
+/// What the line that an operator reads lacks.
 fn unclear(line: &str, served: Served) -> Option<&'static str> {
     const ACTS: [&str; 4] = ["cannot ", "could not", "database ", "damaged"];
     // An adopted build has the old files' bytes.
@@ -263,5 +266,5 @@ fn unclear(line: &str, served: Served) -> Option<&'static str> {
     if !ACTS.iter().any(|act| line.contains(act)) {
         return Some("no act");
     }
-    ((served == Served::New) != says_new).then_some("it says that another build is served than is")
+    ((served == Served::New) != says_new).then_some("it names another build than the served one")
 }

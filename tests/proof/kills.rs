@@ -1,4 +1,5 @@
-//! kill -9 at every call: the old build or the new one is served whole, and the next start clears up.
+//! kill -9 at every call: the old build or the new one is served whole, and the next start removes what
+//! the killed process had not finished.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -12,7 +13,7 @@ use crate::report::report_line;
 use crate::sampling;
 
 const KILLED: i32 = 137;
-/// Cases of each scenario in the gate.
+/// How many cases of each scenario the gate runs.
 const THINNED: usize = 8;
 
 #[test]
@@ -41,29 +42,29 @@ fn a_collection_killed_at_any_call_removes_nothing_that_is_served() {
 }
 
 fn killed_at_every_call_of(scenario: &'static Scenario) {
-    let Some(field) = Harness::of(scenario) else { return };
+    let Some(harness) = Harness::of(scenario) else { return };
     let begun = Instant::now();
-    let listed = field.sites.len();
-    let cases = sampling::thinned(field.sites.clone(), THINNED);
-    let (mut old, mut new, mut there, mut missed) = (0, 0, 0, Vec::new());
+    let listed = harness.sites.len();
+    let cases = sampling::thinned(harness.sites.clone(), THINNED);
+    let (mut old, mut new, mut exact, mut missed) = (0, 0, 0, Vec::new());
     let mut names = HashSet::new();
     for site in &cases {
-        let Some(struck) = killed(&field, site) else {
+        let Some(injected) = killed(&harness, site) else {
             missed.push(site.to_string());
             continue;
         };
-        there += usize::from(was_there(&field, site, &struck));
+        exact += usize::from(is_listed_call(&harness, site, &injected));
         names.insert(site.name.as_str());
         let at = format!("{}, killed at {site}", scenario.name);
-        let served = field.whole(&at);
+        let served = harness.whole(&at);
         match served {
             Served::Old => old += 1,
             Served::New => new += 1,
         }
-        field.converges(&at, served);
+        harness.converges(&at, served);
     }
     let line = format!(
-        "{}: killed at {} calls of {} names, {there} of them the very ones listed, of {listed} listed ({} not reached); \
+        "{}: killed at {} calls of {} names, {exact} of them exactly those listed, of {listed} listed ({} not reached); \
          the old build was served after {old}, the new one after {new}; {:.0} s",
         scenario.name,
         old + new,
@@ -73,26 +74,26 @@ fn killed_at_every_call_of(scenario: &'static Scenario) {
     );
     report_line("kills", &line);
     assert!(missed.len() <= 1 + cases.len() / 20, "not reached: {missed:#?}");
-    assert!(old > 0 && new > 0, "a sweep that only ever finds one of the two proves little: {line}");
+    assert!(old > 0 && new > 0, "only one of the two was ever served, which proves little: {line}");
 }
 
-/// A run that was killed at a call, or at one of the same name and a number that another thread may have reached.
-fn killed(field: &Harness, site: &SyscallSite) -> Option<Injected> {
+/// Kills a run at a call, or at one of the same name with a number that another thread may have reached.
+fn killed(harness: &Harness, site: &SyscallSite) -> Option<Injected> {
     let numbers = match site.kind {
         Kind::Wire => vec![site.nth, site.nth, site.nth.saturating_sub(1).max(1), 1],
         Kind::Read | Kind::Change => vec![site.nth, site.nth],
     };
     numbers.into_iter().find_map(|nth| {
-        let struck = field.inject(&SyscallSite { nth, ..site.clone() }, "signal=KILL");
-        assert!([0, KILLED].contains(&struck.code), "{site}: {}", struck.log);
-        // A run that was killed says so itself; the trace tells that it was we who did it.
-        (struck.code == KILLED && struck.traced.contains("killed by SIGKILL")).then_some(struck)
+        let injected = harness.inject(&SyscallSite { nth, ..site.clone() }, "signal=KILL");
+        assert!([0, KILLED].contains(&injected.code), "{site}: {}", injected.log);
+        // The exit code shows that the run was killed; the trace shows that strace did it.
+        (injected.code == KILLED && injected.traced.contains("killed by SIGKILL")).then_some(injected)
     })
 }
 
 /// Whether the call that never returned is the one that was listed.
-fn was_there(field: &Harness, site: &SyscallSite, struck: &Injected) -> bool {
-    let unreturned = struck.calls.iter().filter(|call| call.returned.is_none());
-    let mut places = unreturned.filter_map(|call| place(call, &field.world.path("")));
+fn is_listed_call(harness: &Harness, site: &SyscallSite, injected: &Injected) -> bool {
+    let unreturned = injected.calls.iter().filter(|call| call.returned.is_none());
+    let mut places = unreturned.filter_map(|call| place(call, &harness.world.path("")));
     places.any(|(place, _)| place == site.place)
 }

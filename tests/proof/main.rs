@@ -1,22 +1,21 @@
 //! The proof that nothing is lost: kills, power cuts, faults, load.
 //!
-//! Each chapter breaks one thing in every way it can, and judges what is left by
-//! the promises of README. `make proof` runs them in full, the gate thinned and
-//! without those that are marked as ignored; both say how many cases there were
-//! (see `report` and `scale`). `docs/testing.md` lists which promise is held by
-//! which chapter.
+//! Each chapter breaks one thing in every way it can, and checks the result by
+//! the promises of README. `make proof` runs all cases, the gate a sample of
+//! them and no ignored test; both report how many cases there were (see `report`
+//! and `sampling`). `docs/testing.md` lists which chapter proves which promise.
 
-#![allow(clippy::unwrap_used, reason = "a test that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a test that cannot continue fails")]
 #![allow(
     clippy::similar_names,
     clippy::many_single_char_names,
     clippy::type_complexity,
     clippy::items_after_statements,
     clippy::cast_possible_truncation,
-    reason = "short tests say more with short names"
+    reason = "short tests read better with short names"
 )]
-#![allow(dead_code, reason = "not every chapter needs all of its world")]
-#![allow(unreachable_pub, reason = "a test binary has no outside")]
+#![allow(dead_code, reason = "not every chapter uses all of the support")]
+#![allow(unreachable_pub, reason = "nothing outside uses a test binary")]
 #![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
 
 mod damaged_files;

@@ -1,6 +1,6 @@
-//! How much of a proof is run: thinned in the gate, in full by `make proof`.
+//! How many cases of a proof are run: a sample in the gate, all by `make proof`.
 
-/// Whether every case is to be run (`REINDEXD_PROOF=full`, as `make proof` sets it).
+/// Whether all cases are run (`REINDEXD_PROOF=full`, as `make proof` sets it).
 pub fn is_full() -> bool {
     std::env::var_os("REINDEXD_PROOF").is_some_and(|how| how == "full")
 }
@@ -10,25 +10,25 @@ pub fn pick<T>(thin: T, full: T) -> T {
     if is_full() { full } else { thin }
 }
 
-/// All cases in full; in the gate no more than `most` of them, spread evenly, first and last among them.
-pub fn thinned<T>(cases: Vec<T>, most: usize) -> Vec<T> {
-    if is_full() { cases } else { spread(cases, most) }
+/// In full all cases; in the gate at most `max` of them, spread evenly, first and last included.
+pub fn thinned<T>(cases: Vec<T>, max: usize) -> Vec<T> {
+    if is_full() { cases } else { spread(cases, max) }
 }
 
-/// The seed of whatever is drawn by lot: always the same, unless `REINDEXD_PROOF_SEED` gives another.
+/// The seed of all random choices: always the same, unless `REINDEXD_PROOF_SEED` sets another.
 pub fn seed() -> u64 {
-    let given = std::env::var("REINDEXD_PROOF_SEED").ok();
-    given.map_or(1, |seed| seed.parse().expect("REINDEXD_PROOF_SEED is a whole number"))
+    let variable = std::env::var("REINDEXD_PROOF_SEED").ok();
+    variable.map_or(1, |seed| seed.parse().expect("REINDEXD_PROOF_SEED is a whole number"))
 }
 
-/// So many of the cases, spread evenly, first and last among them.
-pub fn spread<T>(cases: Vec<T>, most: usize) -> Vec<T> {
-    if cases.len() <= most {
+/// At most `max` of the cases, spread evenly, first and last included.
+pub fn spread<T>(cases: Vec<T>, max: usize) -> Vec<T> {
+    if cases.len() <= max {
         return cases;
     }
     let last = cases.len() - 1;
-    let mut due = (0..most).map(|nth| nth * last / (most - 1).max(1)).peekable();
-    let kept = cases.into_iter().enumerate().filter(|(at, _)| due.next_if_eq(at).is_some());
+    let mut wanted = (0..max).map(|nth| nth * last / (max - 1).max(1)).peekable();
+    let kept = cases.into_iter().enumerate().filter(|(at, _)| wanted.next_if_eq(at).is_some());
     kept.map(|(_, case)| case).collect()
 }
 

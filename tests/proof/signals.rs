@@ -1,4 +1,4 @@
-//! SIGTERM at every call after the handlers stand: an end in time, no staging, and a whole build.
+//! SIGTERM at every call after the handlers are installed: an end in time, no staging, and a whole build.
 
 use std::collections::BTreeMap;
 use std::path::{Path, PathBuf};
@@ -14,11 +14,11 @@ use crate::report::report_line;
 use crate::sampling;
 use crate::support::agent::Agent;
 
-/// Within this time whoever was told to end has ended.
-const IN_TIME: Duration = Duration::from_secs(5);
-/// What a command that was stopped exits with.
+/// The limit from the signal to the end.
+const STOP_LIMIT: Duration = Duration::from_secs(5);
+/// The exit code of a command that was stopped.
 const STOPPED: i32 = 143;
-/// Cases of each scenario in the gate.
+/// How many cases of each scenario the gate runs.
 const THINNED: usize = 4;
 
 #[test]
@@ -48,57 +48,57 @@ fn a_collection_stopped_at_any_call_ends_with_143_or_its_build() {
 
 #[test]
 fn stop_at_any_call_of_a_pass_exits_with_0_in_five_seconds_without_staging() {
-    let Some(field) = Harness::of(&RECONCILE) else { return };
-    let sites = field.of_an_agent();
-    let mut told = StopReport::default();
+    let Some(harness) = Harness::of(&RECONCILE) else { return };
+    let sites = harness.of_an_agent();
+    let mut report = StopReport::default();
     for site in &sampling::thinned(sites, 2 * THINNED) {
         let at = format!("agent, SIGTERM at {site}");
-        // The agent writes notes of its own meanwhile, of one phase more or less.
+        // The agent writes its own notes at the same time, of one state more or less.
         let numbers =
             [0, 1, 2].map(|less| SyscallSite { nth: site.nth.saturating_sub(less).max(1), ..site.clone() });
-        let Some((code, words)) = numbers.iter().find_map(|site| agent_stopped_at(&field, site, &mut told))
+        let Some((code, log)) = numbers.iter().find_map(|site| agent_stopped_at(&harness, site, &mut report))
         else {
-            told.missed.push(at);
+            report.missed.push(at);
             continue;
         };
-        told.check(&field, &at, code, &[0], &words);
+        report.check(&harness, &at, code, &[0], &log);
     }
-    told.end("agent");
+    report.end("agent");
 }
 
-/// Exit code and log of an agent whose first pass made this call; `None` where it did not.
-fn agent_stopped_at(field: &Harness, site: &SyscallSite, told: &mut StopReport) -> Option<(i32, String)> {
-    field.restore();
-    let log = field.case_log();
-    let mut agent = Agent::start(&mut field.broken(site, &field.one_threaded(&["run"]), "signal=TERM"));
-    let asked = until_asked(&mut agent, &log);
+/// Exit code and log of an agent whose first pass made this call; `None` if it did not.
+fn agent_stopped_at(harness: &Harness, site: &SyscallSite, report: &mut StopReport) -> Option<(i32, String)> {
+    harness.restore();
+    let log = harness.case_log();
+    let mut agent = Agent::start(&mut harness.broken(site, &harness.one_threaded(&["run"]), "signal=TERM"));
+    let signalled_at = wait_for_signal(&mut agent, &log);
     let reached = signals_in(&log) > 0;
     if !reached {
         signal_traced(&agent, Signal::TERM);
     }
-    let code = agent.ended(IN_TIME);
-    told.longest = told.longest.max(asked.elapsed());
+    let code = agent.ended(STOP_LIMIT);
+    report.longest = report.longest.max(signalled_at.elapsed());
     reached.then(|| (code, agent.log()))
 }
 
 fn stopped_at_every_call_of(scenario: &'static Scenario) {
-    let Some(field) = Harness::of(scenario) else { return };
-    let mut told = StopReport::default();
-    for site in &sampling::thinned(field.handled(), THINNED) {
+    let Some(harness) = Harness::of(scenario) else { return };
+    let mut report = StopReport::default();
+    for site in &sampling::thinned(harness.handled(), THINNED) {
         let at = format!("{}, SIGTERM at {site}", scenario.name);
-        field.restore();
-        let log = field.case_log();
-        let mut running = Agent::start(&mut field.broken(site, &field.command(), "signal=TERM"));
-        let asked = until_asked(&mut running, &log);
-        let code = running.ended(IN_TIME);
-        told.longest = told.longest.max(asked.elapsed());
-        told.check(&field, &at, code, &[0, STOPPED], &running.log());
+        harness.restore();
+        let log = harness.case_log();
+        let mut running = Agent::start(&mut harness.broken(site, &harness.command(), "signal=TERM"));
+        let signalled_at = wait_for_signal(&mut running, &log);
+        let code = running.ended(STOP_LIMIT);
+        report.longest = report.longest.max(signalled_at.elapsed());
+        report.check(&harness, &at, code, &[0, STOPPED], &running.log());
     }
-    told.end(scenario.name);
+    report.end(scenario.name);
 }
 
-/// Waits until the signal has come, or the run is over, or an agent has nothing left to do.
-fn until_asked(running: &mut Agent, log: &Path) -> Instant {
+/// Waits until the signal was delivered, the run is over, or an agent has promoted.
+fn wait_for_signal(running: &mut Agent, log: &Path) -> Instant {
     let deadline = Instant::now() + crate::support::SOON;
     while signals_in(log) == 0 && !running.is_over() && running.promotions() == 0 {
         assert!(Instant::now() < deadline, "neither stopped nor done: {}", running.log());
@@ -113,7 +113,7 @@ fn signals_in(log: &Path) -> usize {
     String::from_utf8_lossy(&traced).matches("--- SIGTERM {").count()
 }
 
-/// What all cases of a scenario came to.
+/// The results of all cases of a scenario.
 #[derive(Default)]
 struct StopReport {
     ends: BTreeMap<(i32, &'static str), usize>,
@@ -122,21 +122,21 @@ struct StopReport {
 }
 
 impl StopReport {
-    /// One case: `code` must be one of `allowed`, and tell the truth.
-    fn check(&mut self, field: &Harness, at: &str, code: i32, allowed: &[i32], words: &str) {
-        if signals_in(&field.case_log()) != 1 {
+    /// Checks one case: `code` must be one of `allowed`, and must agree with what is served.
+    fn check(&mut self, harness: &Harness, at: &str, code: i32, allowed: &[i32], log: &str) {
+        if signals_in(&harness.case_log()) != 1 {
             self.missed.push(at.to_owned());
             return;
         }
-        let served = field.whole(at);
-        assert!(allowed.contains(&code), "{at}: exit {code}: {words}");
+        let served = harness.whole(at);
+        assert!(allowed.contains(&code), "{at}: exit {code}: {log}");
         if allowed.contains(&STOPPED) {
-            let due = if code == STOPPED { Served::Old } else { Served::New };
-            assert_eq!(served, due, "{at}: exit {code}: {words}");
+            let expected = if code == STOPPED { Served::Old } else { Served::New };
+            assert_eq!(served, expected, "{at}: exit {code}: {log}");
         }
-        assert!(!words.contains("panicked"), "{at}: {words}");
-        assert_eq!(field.world.staging(), Vec::<PathBuf>::new(), "{at}: {words}");
-        field.converges(at, served);
+        assert!(!log.contains("panicked"), "{at}: {log}");
+        assert_eq!(harness.world.staging(), Vec::<PathBuf>::new(), "{at}: {log}");
+        harness.converges(at, served);
         let name = if served == Served::Old { "old" } else { "new" };
         *self.ends.entry((code, name)).or_default() += 1;
     }

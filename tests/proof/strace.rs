@@ -13,9 +13,9 @@ pub struct Call {
     pub name: String,
     /// All arguments as strace prints them; with `-y` each descriptor is followed by `<path>`.
     pub arguments: String,
-    /// What it returned; `None` where it never did (the program ended in it) or where that was no number.
+    /// What it returned; `None` if it did not return (the program ended in it) or returned no number.
     pub returned: Option<i64>,
-    /// What follows the number: the path of a new descriptor, or the error's name and words, or `(INJECTED)`.
+    /// What follows the number: the path of a new descriptor, the error's name and message, or `(INJECTED)`.
     pub rest: String,
 }
 
@@ -25,7 +25,7 @@ impl Call {
         self.returned.is_some_and(|value| value >= 0)
     }
 
-    /// Whether strace put a fault of ours in its place.
+    /// Whether strace injected a fault into it.
     pub fn was_injected(&self) -> bool {
         self.rest.contains("(INJECTED)")
     }
@@ -33,7 +33,7 @@ impl Call {
 
 /// strace before `command`, with the same arguments, environment and folder; the log goes to `log`.
 ///
-/// `--seccomp-bpf` is left out on purpose: strace 6.1 drops the signals of an injection with it.
+/// Without `--seccomp-bpf` on purpose: with it, strace 6.1 drops the signals of an injection.
 pub fn traced(command: &Command, log: &Path, options: &[&str]) -> Command {
     let mut traced = Command::new(strace().expect("`available` was asked first"));
     traced
@@ -50,7 +50,7 @@ pub fn traced(command: &Command, log: &Path, options: &[&str]) -> Command {
     traced
 }
 
-/// Whether strace may trace here and kill what it traces; its own words where it may not.
+/// Whether strace may trace here and kill what it traces; its own message if it may not.
 pub fn available() -> Result<(), String> {
     let tried = Command::new(strace().ok_or("there is no strace on PATH")?)
         .args([
@@ -70,7 +70,7 @@ pub fn available() -> Result<(), String> {
     if killed { Ok(()) } else { Err(format!("strace may not trace here: {tried:?}")) }
 }
 
-/// By its path, since what it is to trace may have no PATH.
+/// The path of strace, since the traced program may have no PATH.
 fn strace() -> Option<PathBuf> {
     let path = std::env::var_os("PATH")?;
     std::env::split_paths(&path).map(|folder| folder.join("strace")).find(|file| file.exists())
@@ -111,7 +111,8 @@ fn call(thread: u32, line: &str) -> Option<Call> {
     if !name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_') {
         return None;
     }
-    // Quoted data may hold anything but a bare quote, so the last `) = ` is the call's own, spaces before it or not.
+    // Quoted data has no bare quote, so the last `) = ` belongs to the call,
+    // with or without spaces before it.
     let (arguments, ending) = after.rsplit_once(" = ").unwrap_or((after, "?"));
     let arguments = arguments.trim_end();
     let arguments = arguments.strip_suffix(')').unwrap_or(arguments);
@@ -130,7 +131,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn calls_are_put_together_again_and_say_how_they_ended() {
+    fn interrupted_calls_are_joined_and_have_their_results() {
         let log = "\
 12 openat(AT_FDCWD</w>, \"/w/a\", O_RDONLY) = 3</w/a>
 12 write(3</w/a>, \"a = b) \", 7 <unfinished ...>
@@ -139,13 +140,13 @@ mod tests {
 13 rename(\"/w/b\", \"/w/c\" <unfinished ...>
 12 +++ killed by SIGKILL +++
 ";
-        let told: Vec<String> = parsed(log)
+        let printed: Vec<String> = parsed(log)
             .iter()
             .map(|c| format!("{} {}|{}|{:?}|{}", c.thread, c.name, c.arguments, c.returned, c.rest))
             .collect();
 
         assert_eq!(
-            told,
+            printed,
             [
                 "12 openat|AT_FDCWD</w>, \"/w/a\", O_RDONLY|Some(3)|/w/a",
                 "13 fsync|4</w/b>|Some(-1)|EIO (Input/output error) (INJECTED)",

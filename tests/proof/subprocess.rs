@@ -1,21 +1,21 @@
-//! This test once more, in a process of its own: one that shares no lock with it and may be killed.
+//! The current test run again in a process of its own, which shares no lock with it and may be killed.
 //!
-//! A test that wants twins begins by asking for [`part`]: in the twin it gets
-//! what its twin is to play, plays it and returns.
+//! A test that needs such a process calls [`part`] first: in the child it gets the
+//! task of the child, performs it and returns.
 
 use std::process::{Child, Command, Stdio};
 
 use serde::Serialize;
 use serde::de::DeserializeOwned;
 
-/// Names what the twin is to play.
+/// Environment variable with the task of the child.
 const PART: &str = "REINDEXD_TEST_PART";
 
-/// A twin at work. Dropping it kills it.
+/// A running child. Dropping it kills it.
 pub struct ChildTest(Option<Child>);
 
 impl ChildTest {
-    /// Starts the test that runs on this thread once more, to play `part`.
+    /// Starts the test of this thread again, with `part` as its task.
     #[track_caller]
     pub fn start(part: &impl Serialize) -> Self {
         let test = std::thread::current().name().unwrap().to_owned();
@@ -34,7 +34,7 @@ impl ChildTest {
         self.0.as_mut().is_none_or(|child| child.try_wait().unwrap().is_some())
     }
 
-    /// Waits for its end: 0, or 128 and the number of the signal that killed it. Panics where it did.
+    /// Waits for its end: 0, or [`KILLED`]. Panics if the child did.
     #[track_caller]
     pub fn ended(mut self) -> i32 {
         let ran = crate::support::ended(self.0.take().unwrap());
@@ -43,20 +43,20 @@ impl ChildTest {
     }
 }
 
-/// How a process ends that was killed by SIGKILL.
+/// The exit code of a process that was killed by SIGKILL.
 pub const KILLED: i32 = 137;
 
 impl Drop for ChildTest {
     fn drop(&mut self) {
         if let Some(child) = &mut self.0 {
-            // It may have ended already; then there is nothing to kill.
+            // It may have ended already; then nothing is killed.
             child.kill().ok();
             child.wait().ok();
         }
     }
 }
 
-/// What this process is to play, where it is a twin.
+/// The task of this process, if it is a child.
 pub fn part<T: DeserializeOwned>() -> Option<T> {
     let part = std::env::var(PART).ok()?;
     Some(serde_json::from_str(&part).unwrap())

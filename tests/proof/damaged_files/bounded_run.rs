@@ -1,4 +1,4 @@
-//! Runs a command that cannot take more time or memory than it is given, and judges it by what must always hold.
+//! Runs a command with limits of time and memory, and checks what must hold for every run.
 
 use std::collections::BTreeMap;
 use std::os::unix::fs::MetadataExt;
@@ -12,26 +12,27 @@ use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::{Ran, World, ended, start};
 
-/// What a command may have of address space: several times what it needs, a fraction of [`super::damage`]'s long files.
+/// Limit of a command's address space: several times what it needs, a fraction
+/// of [`super::damage`]'s long files.
 pub const MAX_KIB: u64 = 2 << 20;
-/// What a command may take on a slow machine: it takes a tenth of a second.
+/// Limit of a command's time, for slow machines: it takes a tenth of a second.
 const MAX_RUN_TIME: Duration = Duration::from_secs(30);
 
-/// Every exit code that README knows of a command that was not stopped.
+/// Every documented exit code of a command that was not stopped.
 const CODES: [i32; 5] = [0, 1, 2, 3, 75];
 
-/// Runs the program, bounded in time and memory; it must not panic, and end as README says.
+/// Runs the program with both limits; it must not panic, and must end with a documented exit code.
 #[track_caller]
 pub fn bounded(world: &World, arguments: &[&str], what: &str) -> Ran {
     checked_as(None, &world.command(arguments), what)
 }
 
-/// [`bounded`] for a command that is put together and asked for `--json`, and for who runs it.
+/// [`bounded`] for a prepared command with `--json`, run by this user.
 #[track_caller]
 pub fn checked_as(user: Option<u32>, command: &Command, what: &str) -> Ran {
     let ran = within_bounds(user, command);
     let what = format!("{what}: {:?}: {ran:?}", command.get_args());
-    assert!(CODES.contains(&ran.code), "a hang, an abort or an unknown code: {what}");
+    assert!(CODES.contains(&ran.code), "a hang, an abort or an undocumented code: {what}");
     assert!(!ran.stderr.contains("panicked"), "{what}");
     assert!(serde_json::from_str::<serde_json::Value>(&ran.stdout).is_ok(), "{what}");
     ran
@@ -63,21 +64,21 @@ fn within_bounds(user: Option<u32>, command: &Command) -> Ran {
     ran
 }
 
-/// The most memory that a running process has had at a time, in KiB.
+/// The peak memory of a running process, in KiB.
 pub fn peak_kib(pid: Pid) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{}/status", pid.as_raw_nonzero())).unwrap();
     let line = status.lines().find_map(|line| line.strip_prefix("VmHWM:")).unwrap();
     line.trim().trim_end_matches(" kB").parse().unwrap()
 }
 
-/// Whether a command that failed says by any of these words what is at fault.
+/// Asserts that the message of a failed command contains at least one of these names of the damaged file.
 #[track_caller]
-pub fn assert_named(ran: &Ran, words: &[String], what: &str) {
-    let said = format!("{}{}", ran.stdout, ran.stderr);
-    assert!(words.iter().any(|word| said.contains(word)), "{what}: none of {words:?} in {ran:?}");
+pub fn assert_named(ran: &Ran, names: &[String], what: &str) {
+    let output = format!("{}{}", ran.stdout, ran.stderr);
+    assert!(names.iter().any(|name| output.contains(name)), "{what}: none of {names:?} in {ran:?}");
 }
 
-/// Every name below a folder with what must not change about it, but for the one subfolder.
+/// Every name below a folder, except in one subfolder, with those of its facts that must not change.
 pub fn tree(folder: &Path, but_for: &Path) -> BTreeMap<PathBuf, String> {
     let mut found = BTreeMap::new();
     let mut folders = vec![folder.to_owned()];

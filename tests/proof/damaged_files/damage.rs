@@ -1,4 +1,4 @@
-//! What can happen to a file, and to a directory, between two looks at it.
+//! What can happen to a file or a directory between two reads of it.
 
 use std::collections::HashSet;
 use std::fs::{self, File, Permissions};
@@ -9,21 +9,21 @@ use std::process::Command;
 
 use crate::sampling;
 
-/// Longer than any of our files, and than the memory that a command is given; it takes no room on the disk.
+/// Longer than any of our files, and than the memory that a command may use; it takes no disk space.
 const HUGE: u64 = 10 << 30;
 /// Where headers keep magic numbers, versions, counts and lengths: of the index, of the hashes, of SQLite.
 const FIELDS: [usize; 12] = [0, 4, 8, 12, 16, 18, 24, 28, 33, 37, 45, 56];
 
-/// One thing that happens to what stands under a name.
+/// One change of what a name leads to.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Damage {
-    /// Only so many bytes are left.
+    /// Only this number of bytes is left.
     Cut(usize),
-    /// One bit is another, in this byte.
+    /// One bit of this byte is flipped.
     Flipped(usize),
-    /// Bytes that mean nothing follow.
+    /// Meaningless bytes follow.
     Grown,
-    /// It is another file of ours, whole.
+    /// It is replaced by another file of ours.
     Swapped,
     /// Ten gigabytes of zeros follow.
     LongTail,
@@ -33,23 +33,23 @@ pub enum Damage {
     Garbage,
     /// A directory with a file in it.
     Directory,
-    /// A pipe that nobody writes to.
+    /// A pipe without a writer.
     Fifo,
-    /// A socket that nobody listens at.
+    /// A socket without a listener.
     Socket,
-    /// A link to a device that never ends.
+    /// A link to an endless device.
     LinkToZero,
-    /// A link to what it was, outside the data folder.
+    /// A link to its old content, outside the data folder.
     LinkOut,
     /// A link to itself.
     Loop,
     /// A link to nothing, outside the data folder.
     Dangling,
-    /// Nothing is there any more.
+    /// The name does not exist any more.
     Gone,
 }
 
-/// What can take the place of anything.
+/// The changes that are possible for every file.
 const REPLACED: [Damage; 9] = [
     Damage::Garbage,
     Damage::Fifo,
@@ -63,7 +63,7 @@ const REPLACED: [Damage; 9] = [
 ];
 
 impl Damage {
-    /// All that can happen to what stands there now, seeded bits among it.
+    /// All changes that are possible for what exists at `path`, with bits chosen by the seed.
     pub fn all_to(path: &Path) -> Vec<Self> {
         let mut all = REPLACED.to_vec();
         let Ok(meta) = path.symlink_metadata() else {
@@ -76,12 +76,12 @@ impl Damage {
         }
         if meta.is_file() {
             let length = usize::try_from(meta.len()).unwrap();
-            let mut lot = fastrand::Rng::with_seed(sampling::seed() ^ meta.len());
+            let mut random = fastrand::Rng::with_seed(sampling::seed() ^ meta.len());
             let bits = FIELDS.into_iter().filter(|at| *at < length);
-            let drawn = (0..6).filter(|_| length > 0).map(|_| lot.usize(..length.max(1)));
+            let chosen = (0..6).filter(|_| length > 0).map(|_| random.usize(..length.max(1)));
             let cuts = [0, 1, length / 2, length.saturating_sub(1)];
             all.extend(cuts.into_iter().filter(|left| *left < length).map(Self::Cut));
-            all.extend(bits.chain(drawn.collect::<Vec<_>>()).map(Self::Flipped));
+            all.extend(bits.chain(chosen.collect::<Vec<_>>()).map(Self::Flipped));
             all.extend([Self::Grown, Self::Swapped, Self::LongTail]);
         }
         let mut seen = HashSet::new();
@@ -89,7 +89,7 @@ impl Damage {
         all
     }
 
-    /// Whether whoever opens the name finds what was there before.
+    /// Whether the name still leads to its old content.
     pub fn is_seen_through(self) -> bool {
         self == Self::LinkOut
     }
@@ -99,10 +99,10 @@ impl Damage {
         matches!(self, Self::LongTail | Self::Zeros)
     }
 
-    /// Does it to `path`; `other` is what a swap takes, `outside` a place for targets of links.
+    /// Applies it to `path`; a swap uses `other`, targets of links are in `outside`.
     pub fn apply(self, path: &Path, other: &Path, outside: &Path) {
         let whole = fs::read(path).unwrap_or_default();
-        let twin = outside.join("twin");
+        let twin = outside.join("target");
         if self == Self::LinkOut {
             copy(path, &twin);
         }
@@ -140,7 +140,7 @@ impl Damage {
     }
 }
 
-/// Removes whatever stands there, following no link.
+/// Removes whatever exists at `path`, without following a link.
 pub fn remove(path: &Path) {
     match path.symlink_metadata() {
         Ok(meta) if meta.is_dir() => fs::remove_dir_all(path).unwrap(),
@@ -149,7 +149,7 @@ pub fn remove(path: &Path) {
     }
 }
 
-/// Copies a file or a tree with its links and modes; nothing where there is nothing.
+/// Copies a file or a tree with its links and modes; does nothing if there is none.
 pub fn copy(from: &Path, to: &Path) {
     remove(to);
     if from.symlink_metadata().is_ok() {

@@ -1,4 +1,4 @@
-//! A host with one of everything that the program reads, kept aside so that each case begins with it whole.
+//! A host with everything that the program reads; a copy of it restores it before each case.
 
 use std::path::{Path, PathBuf};
 
@@ -12,24 +12,24 @@ use crate::support::{SOON, World};
 
 /// People whose vectors are in the older build, in the served one, and in the table.
 pub const PEOPLE: [u32; 3] = [4, 5, 9];
-/// Texts whose vector is in the cache alone.
+/// Texts whose vector is only in the cache.
 pub const CACHED: usize = 2;
 
 /// A world with two builds, a table with more, a cache in use, and every state file.
 pub struct Fixture {
     pub world: World,
-    /// The build served before, and the served one.
+    /// The build that was served before, and the served one.
     pub builds: [String; 2],
     /// Tagged rows of the table.
     pub people: u32,
     /// Whether a build is served.
     pub served: bool,
-    /// Texts among them whose vector is nowhere.
+    /// How many of their texts have no vector anywhere.
     pub new: usize,
 }
 
 impl Fixture {
-    /// Served is what the table has; the agent has run, nothing is cached.
+    /// The content of the table is served; the agent has run, the cache is empty.
     pub fn settled() -> Self {
         let world = World::in_memory();
         world.add_people(1..=PEOPLE[0]);
@@ -38,7 +38,9 @@ impl Fixture {
         let served = world.build().text("build");
         std::fs::write(world.path("data/tagging-complete"), "touched").unwrap();
         let agent = world.agent();
-        agent.wait_for("the marker is remembered", || world.path("data/.reindexd/marker.json").exists());
+        agent.wait_for("the marker is recorded as handled", || {
+            world.path("data/.reindexd/marker.json").exists()
+        });
         agent.wait_for("the agent's note", || world.path("data/.reindexd/agent.json").exists());
         agent.stop();
         std::fs::remove_file(world.path("reindexd.toml")).unwrap();
@@ -73,7 +75,7 @@ impl Fixture {
         Self { people: PEOPLE[2], new: (PEOPLE[2] - PEOPLE[1]) as usize - CACHED, ..place }
     }
 
-    /// As ingest.py left it: two plain files under the public names, and nothing of ours.
+    /// A host after ingest.py: two plain files under the public names, and no file of ours.
     pub fn plain() -> Self {
         let place = Self::settled();
         let data = place.world.path("data");
@@ -93,20 +95,20 @@ impl Fixture {
         std::fs::write(self.world.path("data/.reindexd").join(format!("{name}.json")), json).unwrap();
     }
 
-    /// Sets everything aside as what each case begins with.
+    /// Copies everything, as the state that each case begins with.
     pub fn keep(self) -> Self {
         damage::copy(&self.world.path("data"), &self.world.path("kept"));
         self
     }
 
-    /// From the same beginning each time: one thing damaged, and whatever is done then leaves all that
-    /// is outside the data folder as it was.
-    pub fn damaged<T>(&self, target: &Target, damage: Damage, what: &str, done: impl FnOnce() -> T) -> T {
+    /// Restores the fixture, damages one file, acts, and asserts that nothing
+    /// outside the data folder changed.
+    pub fn damaged<T>(&self, target: &Target, damage: Damage, what: &str, act: impl FnOnce() -> T) -> T {
         self.restore();
         self.damage(target, damage);
         let outside = || tree(&self.world.path(""), &self.world.path("data"));
         let before = outside();
-        let result = done();
+        let result = act();
         let after = outside();
         let others: Vec<_> = after.iter().filter(|(path, facts)| before.get(*path) != Some(facts)).collect();
         assert!(
@@ -116,26 +118,26 @@ impl Fixture {
         result
     }
 
-    /// Puts everything back.
+    /// Restores everything.
     pub fn restore(&self) {
         damage::copy(&self.world.path("kept"), &self.world.path("data"));
-        damage::remove(&self.outside().join("twin"));
+        damage::remove(&self.outside().join("target"));
         self.world.provider.forget();
     }
 
-    /// Puts one thing back that was damaged, whatever stands there.
+    /// Restores one damaged file, whatever exists at its path.
     pub fn restore_target(&self, target: &Target) {
         damage::copy(&self.world.path("kept").join(&target.at), &self.path(target));
     }
 
-    /// Damages one thing.
+    /// Damages one file.
     pub fn damage(&self, target: &Target, damage: Damage) {
         let other = target.other.as_ref().map(|other| self.world.path("data").join(other));
         let other = other.unwrap_or_else(|| self.outside().join("other.json"));
         damage.apply(&self.path(target), &other, &self.outside());
     }
 
-    /// Where a thing stands.
+    /// The path of a file.
     pub fn path(&self, target: &Target) -> PathBuf {
         self.world.path("data").join(&target.at)
     }
@@ -144,7 +146,7 @@ impl Fixture {
         self.world.path("outside")
     }
 
-    /// Everything that can happen to everything of these.
+    /// Every possible damage of each of these.
     pub fn cases(&self, targets: Vec<Target>) -> Vec<(Target, Damage)> {
         let all = |target: Target| {
             let damages = Damage::all_to(&self.path(&target));
@@ -154,45 +156,45 @@ impl Fixture {
     }
 }
 
-/// Something that the program reads.
+/// A file, link or directory that the program reads.
 #[derive(Clone, Debug)]
 pub struct Target {
     /// Below `data/`.
     pub at: PathBuf,
-    /// What a swap puts in its place.
+    /// The file that a swap replaces it by.
     other: Option<PathBuf>,
-    /// Words of which one must be in every complaint about it.
+    /// Names of which one must be in every message about it.
     pub names: Vec<String>,
-    /// Texts that must be bought at most though they were bought before.
-    pub dearer: usize,
+    /// How many embedded texts may have to be embedded again at most.
+    pub lost: usize,
 }
 
 impl Target {
-    fn new(at: impl AsRef<Path>, dearer: usize) -> Self {
+    fn new(at: impl AsRef<Path>, lost: usize) -> Self {
         let at = at.as_ref().to_owned();
-        // Where nothing leads to a build, there is nothing to name.
+        // Where nothing leads to a build, no name can be in the message.
         let name = at.file_name().unwrap().to_str().unwrap().to_owned();
         let names = vec![name, "nothing is served yet".to_owned()];
-        Self { at, other: None, names, dearer }
+        Self { at, other: None, names, lost }
     }
 
-    /// The four files of a build; what only this build holds must be bought again without it.
-    pub fn of_build(build: &str, other: &str, held_alone: usize) -> Vec<Self> {
-        let file = |(name, word, dearer): (&str, &str, usize)| Self {
+    /// The four files of a build; texts whose vector only this build has must be embedded again without it.
+    pub fn of_build(build: &str, other: &str, only_here: usize) -> Vec<Self> {
+        let file = |(name, word, lost): (&str, &str, usize)| Self {
             other: Some(Path::new("builds").join(other).join(name)),
             names: vec![word.to_owned(), build.to_owned()],
-            ..Self::new(Path::new("builds").join(build).join(name), dearer)
+            ..Self::new(Path::new("builds").join(build).join(name), lost)
         };
         let files = [
-            ("faiss.index", "index", held_alone),
+            ("faiss.index", "index", only_here),
             ("metadata.json", "metadata", 0),
-            ("hashes.bin", "hashes", held_alone),
-            ("manifest.json", "manifest", held_alone),
+            ("hashes.bin", "hashes", only_here),
+            ("manifest.json", "manifest", only_here),
         ];
         files.map(file).into()
     }
 
-    /// What is remembered between passes, locks, the marker, and the names that lead to the served build.
+    /// Notes that outlast a pass, locks, the marker, and the names that lead to the served build.
     pub fn notes_and_names() -> Vec<Self> {
         let notes = ["state", "hold", "marker", "agent", "announced", "claim"];
         let notes = notes.map(|name| Self::new(format!(".reindexd/{name}.json"), 0));
@@ -202,7 +204,7 @@ impl Target {
         notes.into_iter().chain(locks).chain(names.map(|name| Self::new(name, 0))).collect()
     }
 
-    /// The cache with everything that SQLite may keep beside it.
+    /// The cache and the files that SQLite may have next to it.
     pub fn of_cache() -> Vec<Self> {
         let files = ["", "-wal", "-shm", "-journal"];
         files
@@ -213,7 +215,7 @@ impl Target {
             .into()
     }
 
-    /// The database with everything that SQLite may keep beside it.
+    /// The database and the files that SQLite may have next to it.
     pub fn of_database() -> Vec<Self> {
         let files = ["", "-wal", "-shm", "-journal"];
         files
@@ -230,7 +232,7 @@ impl Target {
         files.map(|(name, older)| Self { other: Some(older.into()), ..Self::new(name, 0) }).into()
     }
 
-    /// The directories of our own.
+    /// The directories of the program.
     pub fn directories(served: &str) -> Vec<Self> {
         vec![
             Self::new("builds", PEOPLE[1] as usize),

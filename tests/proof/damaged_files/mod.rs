@@ -1,10 +1,9 @@
-//! Hostile input: everything that the program reads, damaged in every way a file can be.
+//! Damaged files: everything that the program reads, damaged in every way a file can be.
 //!
-//! Whatever it finds, no command panics, waits for ever, takes memory by what a
-//! file claims, or writes outside the data folder; what is wrong is named; and
-//! as soon as the obstacle is gone, or at once where the damage can be repaired
-//! from the database, the served build is right again, for no more money than
-//! what was lost costs.
+//! No command panics, waits without limit, allocates what a damaged file claims,
+//! or writes outside the data folder; the message names the file. When the file
+//! is restored, or at once where the damage can be repaired from the database,
+//! the served build is right again, and only lost vectors are embedded again.
 
 mod bounded_run;
 mod damage;
@@ -20,7 +19,7 @@ use bounded_run::{assert_named, bounded, peak_kib};
 use damage::Damage;
 use fixture::{Fixture, PEOPLE, Target};
 
-/// Commands that look, and one that tidies.
+/// The commands that only read, and `sweep`.
 const READ_ONLY_COMMANDS: [&[&str]; 6] = [
     &["status", "--json"],
     &["verify", "--json"],
@@ -32,132 +31,137 @@ const READ_ONLY_COMMANDS: [&[&str]; 6] = [
 
 #[test]
 fn a_served_build_damaged_in_any_way_is_noticed_named_and_replaced() {
-    let place = Fixture::behind().keep();
-    let [before, served] = place.builds.clone();
-    let told = every_case(&place, Target::of_build(&served, &before, 1), 24, |verified, damage, what| {
+    let fixture = Fixture::behind().keep();
+    let [before, served] = fixture.builds.clone();
+    let result = every_case(&fixture, Target::of_build(&served, &before, 1), 24, |verified, damage, what| {
         let expected = i32::from(!damage.is_seen_through());
         assert_eq!(verified.code, expected, "{what}: {verified:?}");
     });
-    report::report_line("hostile", &format!("the served build's files: {told}"));
+    report::report_line("damaged_files", &format!("the served build's files: {result}"));
 }
 
 #[test]
 fn a_kept_build_damaged_in_any_way_costs_nothing_and_is_not_served() {
-    let place = Fixture::behind().keep();
-    let [before, served] = place.builds.clone();
-    let told = every_case(&place, Target::of_build(&before, &served, 0), 8, assert_whole);
-    report::report_line("hostile", &format!("a kept build's files: {told}"));
+    let fixture = Fixture::behind().keep();
+    let [before, served] = fixture.builds.clone();
+    let result = every_case(&fixture, Target::of_build(&before, &served, 0), 8, assert_whole);
+    report::report_line("damaged_files", &format!("a kept build's files: {result}"));
 }
 
 #[test]
 fn notes_locks_and_names_damaged_in_any_way_take_nothing_from_what_is_served() {
-    let place = Fixture::behind().keep();
-    let told = every_case(&place, Target::notes_and_names(), 24, |_, _, _| {});
-    report::report_line("hostile", &format!("notes, locks, marker and names: {told}"));
+    let fixture = Fixture::behind().keep();
+    let result = every_case(&fixture, Target::notes_and_names(), 24, |_, _, _| {});
+    report::report_line("damaged_files", &format!("notes, locks, marker and names: {result}"));
 }
 
 #[test]
 fn a_cache_damaged_in_any_way_costs_no_more_than_it_held() {
-    let place = Fixture::behind().keep();
-    let told = every_case(&place, Target::of_cache(), 12, assert_whole);
-    report::report_line("hostile", &format!("the cache: {told}"));
+    let fixture = Fixture::behind().keep();
+    let result = every_case(&fixture, Target::of_cache(), 12, assert_whole);
+    report::report_line("damaged_files", &format!("the cache: {result}"));
 }
 
 #[test]
 fn a_database_damaged_in_any_way_leaves_what_is_served() {
-    let place = Fixture::behind().keep();
-    let told = every_case(&place, Target::of_database(), 16, assert_whole);
-    report::report_line("hostile", &format!("the database: {told}"));
+    let fixture = Fixture::behind().keep();
+    let result = every_case(&fixture, Target::of_database(), 16, assert_whole);
+    report::report_line("damaged_files", &format!("the database: {result}"));
 }
 
 #[test]
 fn replaced_directories_are_refused_and_never_written_through() {
-    let place = Fixture::behind().keep();
-    let targets = Target::directories(&place.builds[1]);
-    let told = every_case(&place, targets, 8, |_, _, _| {});
-    report::report_line("hostile", &format!("our directories: {told}"));
+    let fixture = Fixture::behind().keep();
+    let targets = Target::directories(&fixture.builds[1]);
+    let result = every_case(&fixture, targets, 8, |_, _, _| {});
+    report::report_line("damaged_files", &format!("our directories: {result}"));
 }
 
 #[test]
 fn damaged_files_of_ingest_py_are_adopted_or_refused_and_replaced() {
-    let place = Fixture::plain().keep();
-    let told = every_case(&place, Target::plain(), 6, |_, _, _| {});
-    report::report_line("hostile", &format!("the plain files of ingest.py: {told}"));
+    let fixture = Fixture::plain().keep();
+    let result = every_case(&fixture, Target::plain(), 6, |_, _, _| {});
+    report::report_line("damaged_files", &format!("the plain files of ingest.py: {result}"));
 }
 
 fn assert_whole(verified: &Ran, _: Damage, what: &str) {
     assert_eq!(verified.code, 0, "{what}: {verified:?}");
 }
 
-/// Puts every case to every command; the gate no more than `most` of them.
+/// Runs every command on every case; in the gate on at most `max` of them.
 fn every_case(
-    place: &Fixture,
+    fixture: &Fixture,
     targets: Vec<Target>,
-    most: usize,
+    max: usize,
     verified: impl Fn(&Ran, Damage, &str),
 ) -> String {
-    let mut cases = place.cases(targets);
-    // What is adopted is copied, however long it is: another test's matter, on a disk that may fill.
-    cases.retain(|(_, damage)| place.served || !damage.is_long());
-    let cases = sampling::thinned(cases, most);
+    let mut cases = fixture.cases(targets);
+    // Adoption copies files of any length: tested elsewhere, on a disk that may fill.
+    cases.retain(|(_, damage)| fixture.served || !damage.is_long());
+    let cases = sampling::thinned(cases, max);
     let mut refused = 0;
     let mut failed = Vec::new();
     for (target, damage) in &cases {
-        let one = std::panic::AssertUnwindSafe(|| one_case(place, target, *damage, &verified));
+        let one = std::panic::AssertUnwindSafe(|| one_case(fixture, target, *damage, &verified));
         match std::panic::catch_unwind(one) {
             Ok(at_once) => refused += usize::from(!at_once),
             Err(_) => failed.push(format!("{} {damage:?}", target.at.display())),
         }
     }
-    assert!(failed.is_empty(), "of {} cases, told above one by one: {failed:#?}", cases.len());
+    assert!(failed.is_empty(), "of {} cases, each reported above: {failed:#?}", cases.len());
     let (count, runs) = (cases.len(), cases.len() * (READ_ONLY_COMMANDS.len() + 4));
     format!(
-        "{count} cases, {runs} commands; {} cured at once, {refused} refused until mended",
+        "{count} cases, {runs} commands; {} repaired at once, {refused} refused until the file was restored",
         count - refused
     )
 }
 
-/// One thing damaged in one way, before every command; true where a build cures it at once.
-fn one_case(place: &Fixture, target: &Target, damage: Damage, verified: &dyn Fn(&Ran, Damage, &str)) -> bool {
+/// Damages one file in one way before every command; true where a build repairs it at once.
+fn one_case(
+    fixture: &Fixture,
+    target: &Target,
+    damage: Damage,
+    verified: &dyn Fn(&Ran, Damage, &str),
+) -> bool {
     let what = format!("{} {damage:?}", target.at.display());
-    place.damaged(target, damage, &what, || {
-        for look in READ_ONLY_COMMANDS {
-            let ran = bounded(&place.world, look, &what);
-            if look[0] == "verify" {
+    fixture.damaged(target, damage, &what, || {
+        for command in READ_ONLY_COMMANDS {
+            let ran = bounded(&fixture.world, command, &what);
+            if command[0] == "verify" {
                 verified(&ran, damage, &what);
             }
             if ran.code != 0 {
                 assert_named(&ran, &target.names, &what);
             }
         }
-        bounded(&place.world, &["rollback", "--json"], &what);
+        bounded(&fixture.world, &["rollback", "--json"], &what);
     });
-    place.damaged(target, damage, &what, || converges(place, target, &what))
+    fixture.damaged(target, damage, &what, || converges(fixture, target, &what))
 }
 
-/// A build must serve the table, or say what is in its way and serve the table when that is gone; true if at once.
-fn converges(place: &Fixture, target: &Target, what: &str) -> bool {
-    let world = &place.world;
+/// A build must serve the table, or name the file and serve the table after its restoration; true if at once.
+fn converges(fixture: &Fixture, target: &Target, what: &str) -> bool {
+    let world = &fixture.world;
     let first = bounded(world, &["build", "--json"], what);
     if first.code != 0 {
         assert_named(&first, &target.names, what);
-        place.restore_target(target);
+        fixture.restore_target(target);
     }
     let last = bounded(world, &["build", "--full", "--accept-shrink", "--json"], what);
     assert_eq!(last.code, 0, "{what}: {last:?}");
     let proven = bounded(world, &["verify", "--json"], what);
     assert_eq!(proven.code, 0, "{what}: {proven:?}");
-    // A table that can be read though it is damaged says something else, and that is served until it is mended.
-    if target.dearer != usize::MAX {
-        assert_served(world, place.people, what);
-        let (bought, most) = (world.provider.text_count(), place.new + target.dearer);
-        assert!(bought <= most, "{what}: {bought} texts were bought, {most} at most were lost");
+    // A damaged table that can still be read has other content, which is served until it is restored.
+    if target.lost != usize::MAX {
+        assert_served(world, fixture.people, what);
+        let (embedded, max) = (world.provider.text_count(), fixture.new + target.lost);
+        assert!(embedded <= max, "{what}: {embedded} texts were embedded, at most {max} were lost");
     }
     assert_eq!(world.staging(), Vec::<std::path::PathBuf>::new(), "{what}");
     first.code == 0
 }
 
-/// What the two old names lead to is what the table has.
+/// The two old names lead to the content of the table.
 #[track_caller]
 fn assert_served(world: &World, people: u32, what: &str) {
     let ids: Vec<_> = world.records().iter().map(|record| record["id"].as_u64().unwrap()).collect();
@@ -167,8 +171,8 @@ fn assert_served(world: &World, people: u32, what: &str) {
 
 #[test]
 fn a_touched_marker_has_every_damaged_file_of_the_served_build_replaced() {
-    let place = Fixture::settled();
-    let world = &place.world;
+    let fixture = Fixture::settled();
+    let world = &fixture.world;
     let agent = world.agent();
     let names = ["faiss.index", "metadata.json", "hashes.bin", "manifest.json"];
     let count = sampling::pick(4, usize::MAX);
@@ -180,11 +184,11 @@ fn a_touched_marker_has_every_damaged_file_of_the_served_build_replaced() {
             let targets = Target::of_build(&served, &other, 0);
             targets.into_iter().find(|target| target.at.ends_with(name)).unwrap()
         };
-        let damages = Damage::all_to(&place.path(&of_served(name)));
+        let damages = Damage::all_to(&fixture.path(&of_served(name)));
         let damages = damages.into_iter().filter(|damage| !damage.is_seen_through());
         for damage in sampling::thinned(damages.collect(), count) {
             let (what, served) = (format!("{name} {damage:?}"), world.served());
-            place.damage(&of_served(name), damage);
+            fixture.damage(&of_served(name), damage);
             let began = std::time::Instant::now();
 
             std::fs::write(world.path("data/tagging-complete"), &what).unwrap();
@@ -198,13 +202,13 @@ fn a_touched_marker_has_every_damaged_file_of_the_served_build_replaced() {
         }
     }
     let peak = peak_kib(agent.pid());
-    assert!(peak < bounded_run::MAX_KIB / 4, "the agent took {peak} KiB");
+    assert!(peak < bounded_run::MAX_KIB / 4, "the agent used {peak} KiB");
     agent.stop();
     let (slowest, peak) = (slowest.as_millis(), peak >> 10);
     report::report_line(
-        "hostile",
+        "damaged_files",
         &format!(
-            "{cases} damages found by the marker's full check and cured, the slowest within {slowest} ms; the agent's peak {peak} MiB"
+            "{cases} damages found by the marker's full check and repaired, the slowest within {slowest} ms; the agent's peak {peak} MiB"
         ),
     );
 }

@@ -1,4 +1,5 @@
-//! Settings, `.env` and the key file, damaged in every way: refused by name, and a running agent keeps what it had.
+//! Settings, `.env` and the key file, damaged in every way: refused by name, and a running agent keeps the
+//! settings that it has.
 
 use std::path::PathBuf;
 
@@ -14,17 +15,17 @@ const SETTINGS: &str =
 /// Commands that read every setting and send nothing.
 const READ_ONLY_COMMANDS: [&[&str]; 3] = [&["config", "--json"], &["plan", "--json"], &["status", "--json"]];
 
-/// A file that is read before a command begins its work.
-struct Given {
+/// A file that is read before a command starts its work.
+struct InputFile {
     name: &'static str,
     holds: String,
-    /// Words of which one must be in every complaint about it.
+    /// Names of which one must be in every message about it.
     named: [&'static str; 3],
-    /// What nobody is refused for: that it is not there.
+    /// Whether a command accepts that it is missing.
     may_be_absent: bool,
 }
 
-impl Given {
+impl InputFile {
     fn all(world: &World) -> [Self; 3] {
         let dotenv = format!("DATABASE_URL=sqlite:///{}\nOUTPUT_DIM=32\n", world.database().display());
         [
@@ -49,7 +50,7 @@ impl Given {
         ]
     }
 
-    /// Whether it cannot be read at all, so that nobody may go on without it.
+    /// Whether it cannot be read at all, so that no command may continue without it.
     fn is_unreadable(&self, damage: Damage) -> bool {
         match damage {
             Damage::Garbage
@@ -60,7 +61,7 @@ impl Given {
             | Damage::Zeros
             | Damage::LongTail => true,
             Damage::Gone | Damage::Dangling => !self.may_be_absent,
-            // Some keep a Python environment in a directory of that name.
+            // Some users have a Python environment in a directory of that name.
             Damage::Directory => self.name != ".env",
             Damage::Cut(_) | Damage::Flipped(_) | Damage::Grown | Damage::Swapped | Damage::LinkOut => false,
         }
@@ -76,32 +77,32 @@ fn settings_damaged_in_any_way_are_refused_by_name_or_mean_what_they_say() {
     std::fs::create_dir(&outside).unwrap();
     std::fs::write(outside.join("other"), "x = 1\n").unwrap();
     let (mut cases, mut refused) = (0, 0);
-    for given in Given::all(&world) {
-        // The settings file and what it names stand together; `.env` is read only where there is none.
-        let together = if given.name == ".env" { 2..3 } else { 0..2 };
-        let path = world.path(given.name);
-        std::fs::write(&path, &given.holds).unwrap();
+    for file in InputFile::all(&world) {
+        // The settings file and the key that it names exist together; `.env` is read only without them.
+        let together = if file.name == ".env" { 2..3 } else { 0..2 };
+        let path = world.path(file.name);
+        std::fs::write(&path, &file.holds).unwrap();
         let damages = sampling::thinned(Damage::all_to(&path), 4);
         for damage in damages {
-            for whole in &Given::all(&world)[together.clone()] {
+            for whole in &InputFile::all(&world)[together.clone()] {
                 damage::remove(&world.path(whole.name));
                 std::fs::write(world.path(whole.name), &whole.holds).unwrap();
             }
             damage.apply(&path, &outside.join("other"), &outside);
-            let what = format!("{} {damage:?}", given.name);
-            for look in READ_ONLY_COMMANDS {
-                let mut command = world.command(look);
-                if given.name == ".env" {
+            let what = format!("{} {damage:?}", file.name);
+            for arguments in READ_ONLY_COMMANDS {
+                let mut command = world.command(arguments);
+                if file.name == ".env" {
                     command.env_remove("DATABASE_URL").env_remove("OUTPUT_DIM");
                 }
                 let ran = checked_as(None, &command, &what);
                 if ran.code == 2 {
-                    assert_named(&ran, &given.named.map(str::to_owned), &what);
+                    assert_named(&ran, &file.named.map(str::to_owned), &what);
                     refused += 1;
                 }
-                // Whoever buys nothing needs no key.
-                let needed = given.name != "key" || look[0] == "config";
-                assert!(ran.code == 2 || !needed || !given.is_unreadable(damage), "{what}: {ran:?}");
+                // A command that embeds nothing needs no key.
+                let needed = file.name != "key" || arguments[0] == "config";
+                assert!(ran.code == 2 || !needed || !file.is_unreadable(damage), "{what}: {ran:?}");
             }
             cases += 1;
         }
@@ -110,7 +111,7 @@ fn settings_damaged_in_any_way_are_refused_by_name_or_mean_what_they_say() {
         }
     }
     report::report_line(
-        "hostile",
+        "damaged_files",
         &format!(
             "settings, .env and key: {cases} cases, {refused} of {} commands refused",
             cases * READ_ONLY_COMMANDS.len()
@@ -153,7 +154,7 @@ fn agent_that_reloads_unreadable_settings_continues_with_those_it_has() {
     }
     agent.stop();
     report::report_line(
-        "hostile",
-        &format!("SIGHUP: {} unreadable files, after each the agent serves on", unreadable.len()),
+        "damaged_files",
+        &format!("SIGHUP: {} unreadable files, after each the agent continues", unreadable.len()),
     );
 }

@@ -1,4 +1,4 @@
-//! Files that are there and may not be read: named, and nothing lost when they may be again.
+//! Files without read permission: named, and nothing is lost when the permission is back.
 
 use std::fs::{Permissions, set_permissions};
 use std::os::unix::fs::{PermissionsExt, lchown};
@@ -10,18 +10,18 @@ use super::{READ_ONLY_COMMANDS, assert_served};
 use crate::support::World;
 use crate::{report, sampling};
 
-/// Somebody to whom modes mean something, where the tests are root's.
+/// A user whom modes restrict, if the tests run as root.
 const UNPRIVILEGED_UID: u32 = 65_534;
 
 #[test]
 fn what_may_not_be_read_is_named_and_nothing_is_lost_by_it() {
-    let place = Fixture::behind();
-    let world = &place.world;
+    let fixture = Fixture::behind();
+    let world = &fixture.world;
     give_away(&world.path("data"));
     set_permissions(world.path(""), Permissions::from_mode(0o755)).unwrap();
-    let place = place.keep();
-    let world = &place.world;
-    let [before, served] = &place.builds;
+    let fixture = fixture.keep();
+    let world = &fixture.world;
+    let [before, served] = &fixture.builds;
     let files = [
         Target::of_build(served, before, 1),
         Target::of_build(before, served, 0),
@@ -30,19 +30,20 @@ fn what_may_not_be_read_is_named_and_nothing_is_lost_by_it() {
         Target::of_database(),
         Target::directories(served),
     ];
-    let there = |target: &Target| place.path(target).symlink_metadata().is_ok_and(|meta| !meta.is_symlink());
-    let targets: Vec<Target> = files.into_iter().flatten().filter(there).collect();
+    let exists =
+        |target: &Target| fixture.path(target).symlink_metadata().is_ok_and(|meta| !meta.is_symlink());
+    let targets: Vec<Target> = files.into_iter().flatten().filter(exists).collect();
     let (mut commands, mut refused) = (0, 0);
     let targets = sampling::thinned(targets, 6);
     for target in &targets {
         let what = format!("{} unreadable", target.at.display());
-        place.restore();
-        let path = place.path(target);
+        fixture.restore();
+        let path = fixture.path(target);
         let mode = path.metadata().unwrap().permissions();
         set_permissions(&path, Permissions::from_mode(0o0)).unwrap();
 
-        for look in READ_ONLY_COMMANDS.iter().chain([&["build", "--json"].as_slice()]) {
-            let ran = ask(world, look, &what);
+        for arguments in READ_ONLY_COMMANDS.iter().chain([&["build", "--json"].as_slice()]) {
+            let ran = ask(world, arguments, &what);
             commands += 1;
             if ran.code != 0 {
                 assert_named(&ran, &target.names, &what);
@@ -57,11 +58,11 @@ fn what_may_not_be_read_is_named_and_nothing_is_lost_by_it() {
         assert_eq!(built.code, 0, "{what}: {built:?}");
         let verified = ask(world, &["verify", "--json"], &what);
         assert_eq!(verified.code, 0, "{what}: {verified:?}");
-        assert_served(world, place.people, &what);
+        assert_served(world, fixture.people, &what);
     }
     let count = targets.len();
     report::report_line(
-        "hostile",
+        "damaged_files",
         &format!("unreadable: {count} files, {refused} of {commands} commands refused by name"),
     );
 }
@@ -71,7 +72,7 @@ fn ask(world: &World, arguments: &[&str], what: &str) -> crate::support::Ran {
     checked_as(user, &world.command(arguments), what)
 }
 
-/// Gives a tree to somebody else, where that can be done.
+/// Gives a tree to [`UNPRIVILEGED_UID`], if the tests run as root.
 fn give_away(path: &Path) {
     if !rustix::process::geteuid().is_root() {
         return;

@@ -1,10 +1,10 @@
 //! One run of the program, listed call by call, so that each call can be broken in turn.
 //!
-//! A [`Harness`] is a world in which one [`Scenario`] is about to happen. The run is
-//! done once undisturbed: that gives the [`Site`]s, the pair of files that it is to
-//! lead to, and the names that it leaves. Then the same beginning is restored for
-//! each case, one call of the run is broken (`strike`), and what is left is judged
-//! (`verdict`).
+//! A [`Harness`] is a world before one [`Scenario`]. The run is done once
+//! undisturbed: that gives the [`SyscallSite`]s, the pair of files that it leads to,
+//! and the names that it leaves. Then for each case the same beginning is restored,
+//! one call of the run is broken ([`Harness::inject`]), and the result is checked
+//! (`checks`).
 
 mod checks;
 mod scenario;
@@ -28,29 +28,30 @@ use crate::strace::{self, Call};
 use crate::support::agent::Agent;
 use crate::support::{SOON, World, not_run};
 
-/// How all calls on files, descriptors and sockets are listed, and the one that installs handlers.
+/// Arguments of strace that list all calls on files, descriptors and sockets,
+/// and the one for signal handlers.
 const LISTING: [&str; 5] = ["-yy", "-s", "16", "-e", "trace=%file,%desc,%network,rt_sigaction"];
 
-/// A world that stands just before a scenario, as often as a case needs it.
+/// A world just before a scenario, which each case restores.
 pub struct Harness {
     pub world: World,
     pub scenario: &'static Scenario,
     /// The calls of the undisturbed run that can be broken, in order.
     pub sites: Vec<SyscallSite>,
     arguments: Vec<String>,
-    /// What is served before the run; nothing before a first build.
+    /// The pair that is served before the run, if there is one.
     before: Option<Pair>,
-    /// What the run leads to.
+    /// The pair that the run leads to.
     after: Pair,
-    /// What a build makes of the table afterwards.
+    /// The pair that a build makes from the table afterwards.
     settled: Pair,
-    /// Texts that the run buys.
+    /// How many texts the run embeds.
     to_embed: usize,
-    /// Every name below `data` once all is settled, ids of builds left out.
+    /// Every name below `data` at the end, without the ids of builds.
     names: BTreeSet<String>,
-    /// Builds that are kept then.
+    /// How many builds are kept then.
     builds: usize,
-    /// What was served before the run, in its order.
+    /// The promotions before the run, in order.
     promotions: Vec<Value>,
 }
 
@@ -67,17 +68,17 @@ pub struct Injected {
     pub code: i32,
     /// Standard error.
     pub log: String,
-    /// All calls of the broken one's name.
+    /// All calls with the name of the broken one.
     pub calls: Vec<Call>,
-    /// What strace wrote, word for word.
+    /// The output of strace.
     pub traced: String,
 }
 
 impl Harness {
-    /// Prepares the scenario and lists the calls of its run; `None`, and words, where nothing may be traced.
+    /// Prepares the scenario and lists the calls of its run; `None`, with a printed reason, without strace.
     pub fn of(scenario: &'static Scenario) -> Option<Self> {
         if let Err(why) = strace::available() {
-            assert!(!sampling::is_full(), "the proof in full wants strace: {why}");
+            assert!(!sampling::is_full(), "the full proof needs strace: {why}");
             not_run(&why);
             return None;
         }
@@ -86,7 +87,7 @@ impl Harness {
         copy(&world.path("data"), &world.path("kept"));
         let before = Pair::at(&world.path("data"));
         let promotions = checks::promotions(&world.path("data"));
-        let mut field = Self {
+        let mut harness = Self {
             before,
             arguments,
             world,
@@ -99,16 +100,16 @@ impl Harness {
             builds: 0,
             promotions,
         };
-        field.list_calls();
-        Some(field)
+        harness.list_calls();
+        Some(harness)
     }
 
-    /// The run as it is when nothing is broken.
+    /// Lists the calls of the undisturbed run.
     fn list_calls(&mut self) {
         self.world.provider.forget();
         let log = self.world.path("listing.strace");
-        let (code, words) = finished(&mut strace::traced(&self.command(), &log, &LISTING));
-        assert_eq!(code, 0, "{}: {words}", self.scenario.name);
+        let (code, log_text) = finished(&mut strace::traced(&self.command(), &log, &LISTING));
+        assert_eq!(code, 0, "{}: {log_text}", self.scenario.name);
         self.to_embed = self.world.provider.text_count();
         self.sites = syscall::sites(&strace::calls(&log), &self.world.path(""));
         self.after = Pair::at(&self.world.path("data")).unwrap();
@@ -116,15 +117,15 @@ impl Harness {
         self.settled = Pair::at(&self.world.path("data")).unwrap();
         self.names = self.names();
         self.builds = self.world.builds().len();
-        assert_eq!(self.world.provider.text_count(), self.to_embed, "the second run has nothing to buy");
+        assert_eq!(self.world.provider.text_count(), self.to_embed, "the second run embeds nothing");
     }
 
-    /// The sites of the run after which handlers stand.
+    /// The sites of the run after the installation of signal handlers.
     pub fn handled(&self) -> Vec<SyscallSite> {
         self.sites.iter().filter(|site| site.handled && site.alone).cloned().collect()
     }
 
-    /// The sites of the first pass of an agent in the place of the command.
+    /// The sites of the first pass of an agent that runs instead of the command.
     pub fn of_an_agent(&self) -> Vec<SyscallSite> {
         self.restore();
         let log = self.world.path("listing.strace");
@@ -133,74 +134,74 @@ impl Harness {
         signal_traced(&agent, Signal::TERM);
         assert_eq!(agent.ended(SOON), 0, "{}", agent.log());
         let mut sites = syscall::sites(&strace::calls(&log), &self.world.path(""));
-        // The last that a pass does is to note that it was; how the agent then settles down is not of it.
+        // A pass ends with its note; what the agent does afterwards is not part of it.
         let noted = sites.iter().rposition(|site| site.place.ends_with("state.json"));
         sites.truncate(noted.expect("a pass notes its end") + 1);
-        // Its notes are written beside the pass, at one time or another.
+        // The agent writes its notes at any time during the pass.
         sites.retain(|site| site.handled && site.alone && !site.place.contains("agent."));
         sites
     }
 
-    /// A command with one of its calls broken, `how` being what strace is to inject.
+    /// A command with one of its calls broken; `how` is what strace injects.
     pub fn broken(&self, site: &SyscallSite, command: &Command, how: &str) -> Command {
         let (trace, inject) = site.injection(how);
         strace::traced(command, &self.case_log(), &["-yy", "-s", "16", "-e", &trace, "-e", &inject])
     }
 
-    /// Puts everything back to where the scenario begins.
+    /// Restores the beginning of the scenario.
     pub fn restore(&self) {
         std::fs::remove_dir_all(self.world.path("data")).unwrap();
-        // What was traced of the case before must not be taken for this one's; at first there is none.
+        // The trace of the case before must not count for this one; at first there is none.
         std::fs::remove_file(self.case_log()).ok();
         copy(&self.world.path("kept"), &self.world.path("data"));
         self.world.provider.forget();
     }
 
-    /// Runs the scenario from its beginning with one call broken, `how` being what strace is to inject.
+    /// Runs the scenario from its beginning with one call broken; `how` is what strace injects.
     pub fn inject(&self, site: &SyscallSite, how: &str) -> Injected {
         self.restore();
         let log = self.case_log();
-        let (code, words) = finished(&mut self.broken(site, &self.command(), how));
+        let (code, log_text) = finished(&mut self.broken(site, &self.command(), how));
         let traced = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
-        Injected { code, log: words, calls: strace::calls(&log), traced }
+        Injected { code, log: log_text, calls: strace::calls(&log), traced }
     }
 
-    /// Whether strace broke a call, the first of them at the place that was listed.
+    /// Whether strace broke a call, the first of them at the listed place.
     pub fn injected_at(&self, site: &SyscallSite, calls: &[Call]) -> bool {
         let first = calls.iter().find(|call| call.was_injected());
         let place = first.and_then(|call| place(call, &self.world.path("")));
         place.is_some_and(|(place, _)| place == site.place)
     }
 
-    /// What strace writes of the case at hand.
+    /// The file with strace's output for the current case.
     pub fn case_log(&self) -> PathBuf {
         self.world.path("case.strace")
     }
 
-    /// The command that the scenario is about.
+    /// The command of the scenario.
     pub fn command(&self) -> Command {
         let arguments: Vec<&str> = self.arguments.iter().map(String::as_str).collect();
         self.one_threaded(&arguments)
     }
 
-    /// BLAS' own threads touch no file, and would only cost each traced run its time.
+    /// The threads of BLAS use no file, and would only make each traced run slower.
     pub fn one_threaded(&self, arguments: &[&str]) -> Command {
         let mut command = self.world.command(arguments);
         command.env("OPENBLAS_NUM_THREADS", "1");
         command
     }
 
-    /// What an operator would do next: the same again, and a build of what the table has.
+    /// What an operator would do next: the same command again, then a build.
     fn run_again(&self, at: &str) {
         let again = [self.command(), self.one_threaded(&["build"])];
         let once = usize::from(self.arguments == ["build"]);
         for mut command in again.into_iter().skip(once) {
-            let (code, words) = finished(&mut command);
-            assert_eq!(code, 0, "{at}: the next start failed: {words}");
+            let (code, log_text) = finished(&mut command);
+            assert_eq!(code, 0, "{at}: the next start failed: {log_text}");
         }
     }
 
-    /// Every name below `data`, sorted, with the ids of builds left out.
+    /// Every name below `data`, sorted, without the ids of builds.
     fn names(&self) -> BTreeSet<String> {
         let root = self.world.path("data");
         let (mut names, mut folders) = (BTreeSet::new(), vec![root.clone()]);
@@ -227,7 +228,7 @@ impl Pair {
     }
 }
 
-/// The exit code of a command that did not end soon, and was killed.
+/// Stands for the exit code of a command that did not end soon and was killed.
 pub const HUNG: i32 = -1;
 
 /// Exit code and standard error of a command, which should end soon.
@@ -244,7 +245,7 @@ pub fn finished(command: &mut Command) -> (i32, String) {
     (code, running.log())
 }
 
-/// Sends a signal to the program that `strace` runs; strace itself would only let go of it.
+/// Sends a signal to the program that `strace` runs; strace itself would only detach from it.
 pub fn signal_traced(strace: &Agent, signal: Signal) {
     let pid = strace.pid().as_raw_nonzero();
     let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
@@ -252,7 +253,7 @@ pub fn signal_traced(strace: &Agent, signal: Signal) {
     kill_process(child.expect("strace has one child"), signal).unwrap();
 }
 
-/// With every mode, time and link as it is.
+/// Copies a folder with every mode, time and link.
 fn copy(from: &Path, to: &Path) {
     let copied = Command::new("cp").arg("-a").arg(from).arg(to).status().unwrap();
     assert!(copied.success());

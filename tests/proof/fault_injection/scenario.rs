@@ -4,14 +4,14 @@ use std::fs;
 
 use crate::support::World;
 
-/// A run of the program, and what the world is like before it.
+/// A run of the program, and the world before it.
 pub struct Scenario {
     pub name: &'static str,
-    /// Makes the world as it is before the run, and gives the arguments of the run.
+    /// Prepares the world for the run, and returns the arguments of the run.
     pub(super) prepare: fn(&World) -> Vec<String>,
 }
 
-/// Ten of three hundred rows have changed: eight texts, one price, one that is gone.
+/// Ten of three hundred rows have changed: eight texts, one price, one row deleted.
 pub static RECONCILE: Scenario = Scenario {
     name: "reconcile",
     prepare: |world| {
@@ -55,7 +55,7 @@ pub static ADOPTION: Scenario = Scenario {
     },
 };
 
-/// The build before is to be served again.
+/// The build before is served again.
 pub static ROLLBACK: Scenario = Scenario {
     name: "rollback",
     prepare: |world| {
@@ -67,7 +67,7 @@ pub static ROLLBACK: Scenario = Scenario {
     },
 };
 
-/// Four builds that nobody can still be at, of which two are to go.
+/// Four builds that no reader can still use, of which two must be removed.
 pub static COLLECTION: Scenario = Scenario {
     name: "collection",
     prepare: |world| {
@@ -84,7 +84,7 @@ pub static COLLECTION: Scenario = Scenario {
     },
 };
 
-/// One request at a time, so that all of a run's calls come in the same order each time.
+/// One request at a time, so that the calls of a run have the same order each time.
 fn embed_in_batches_of(world: &World, texts: u32, more: &str) {
     world.settings(&format!("[embedding]\nbatch_size = {texts}\nconcurrency = 1\n{more}"));
 }

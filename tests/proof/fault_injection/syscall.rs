@@ -1,4 +1,4 @@
-//! The calls of a run that can be broken: on files of ours or the database's, and to the provider.
+//! The calls of a run that can be broken: on files of the program or the database, and to the provider.
 
 use std::collections::HashMap;
 use std::path::Path;
@@ -9,32 +9,33 @@ use crate::strace::Call;
 #[derive(Clone, Debug)]
 pub struct SyscallSite {
     pub name: String,
-    /// As strace counts: for each thread and name apart, from 1.
+    /// As strace counts: separately for each thread and name, from 1.
     pub nth: usize,
-    /// The files it is about, ids of builds left out; or the socket.
+    /// The files that it is about, without the ids of builds; or the socket.
     pub place: String,
     pub kind: Kind,
-    /// Whether SIGTERM had a handler by then.
+    /// Whether SIGTERM already had a handler.
     pub handled: bool,
-    /// Whether no other thread makes as many calls of this name: then it cannot be struck in its place.
+    /// Whether no other thread makes as many calls of this name: then strace
+    /// cannot break another one instead.
     pub alone: bool,
     /// Whether it opens a folder to list it.
     pub opens_folder: bool,
 }
 
-/// What a call is to the world.
+/// The effect of a call.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Kind {
     /// It leaves the disk as it is.
     Read,
-    /// It changes bytes, names, modes or locks, or makes them last.
+    /// It changes bytes, names, modes or locks, or makes them durable.
     Change,
-    /// It speaks with the provider.
+    /// It communicates with the provider.
     Wire,
 }
 
 impl SyscallSite {
-    /// What strace is told so that it traces calls of this name, and does something to this one.
+    /// The expressions for strace that trace calls of this name, and inject `how` into this one.
     pub fn injection(&self, how: &str) -> (String, String) {
         let Self { name, nth, .. } = self;
         (format!("trace={name}"), format!("inject={name}:{how}:when={nth}"))
@@ -49,7 +50,7 @@ impl std::fmt::Display for SyscallSite {
 
 /// The sites among all calls of a run in `folder`.
 ///
-/// Of looks at one file that follow each other only the first is one: between
+/// Of reads of one file that follow each other only the first counts: between
 /// them nothing changes that could be left behind.
 pub fn sites(calls: &[Call], folder: &Path) -> Vec<SyscallSite> {
     const MARGIN: usize = 3;
@@ -71,11 +72,11 @@ pub fn sites(calls: &[Call], folder: &Path) -> Vec<SyscallSite> {
         }
     }
     for (site, thread) in sites.iter_mut().zip(threads) {
-        // A few more than were counted: how often the others wake is not always the same.
+        // A margin, because the other threads do not always wake equally often.
         let others = times.iter().filter(|((other, name), _)| *other != thread && *name == site.name);
-        site.alone = others.map(|(_, most)| most + MARGIN).max().is_none_or(|most| most < site.nth);
+        site.alone = others.map(|(_, max)| max + MARGIN).max().is_none_or(|max| max < site.nth);
     }
-    // Of two threads' calls with one name and number strace would strike whichever comes first.
+    // Of two threads' calls with one name and number, strace would break the one that comes first.
     let mut seen = std::collections::HashSet::new();
     sites.retain(|site| seen.insert((site.name.clone(), site.nth)));
     sites
@@ -92,13 +93,13 @@ pub fn place(call: &Call, folder: &Path) -> Option<(String, Kind)> {
     let folder = folder.trim_end_matches('/');
     let mut files = Vec::new();
     let by_descriptor = first_is_descriptor(&call.name);
-    // What `readlink` found stands where other calls have a second path.
-    let most = if call.name == "readlink" { 1 } else { usize::MAX };
-    for (path, quoted) in named(&call.arguments).into_iter().take(most) {
+    // The result of `readlink` has the place of other calls' second path.
+    let max = if call.name == "readlink" { 1 } else { usize::MAX };
+    for (path, quoted) in named(&call.arguments).into_iter().take(max) {
         let below = path.strip_prefix(folder).map(|rest| rest.trim_start_matches('/'));
         match below {
             Some(below) if !below.is_empty() => files.push(without_ids(below)),
-            // Beside a descriptor, what is quoted is data.
+            // After a descriptor, quoted text is data.
             None if quoted && !by_descriptor && !path.is_empty() && !path.starts_with('/') => {
                 files.push(without_ids(path));
             }
@@ -141,7 +142,7 @@ fn changes(call: &Call) -> bool {
         || call.arguments.contains("O_CREAT")
 }
 
-/// What stands in `<…>` or in quotes; the folder that a relative path begins at is left out.
+/// The texts in `<…>` or in quotes, without the folder that a relative path begins at.
 fn named(arguments: &str) -> Vec<(&str, bool)> {
     let mut found = Vec::new();
     let mut rest = arguments;
@@ -158,7 +159,7 @@ fn named(arguments: &str) -> Vec<(&str, bool)> {
     found
 }
 
-/// A path in which every build is called alike, whatever lot gave it its id.
+/// A path in which every build has the same name instead of its id.
 pub fn without_ids(path: &str) -> String {
     const ID: usize = "20261122T101500Z-7f3a9c".len();
     let plain = |part: &str| match part.split_at_checked(ID) {
@@ -180,7 +181,7 @@ mod tests {
             place(&call, Path::new("/w/")).map_or("nothing".to_owned(), |(p, k)| format!("{p}|{k:?}"))
         };
         let cases = [
-            ("openat", r#"AT_FDCWD</w>, "data/x", O_RDONLY"#, "data/x|Look"),
+            ("openat", r#"AT_FDCWD</w>, "data/x", O_RDONLY"#, "data/x|Read"),
             ("openat", r#"AT_FDCWD</w>, "data/x", O_WRONLY|O_CREAT, 0600"#, "data/x|Change"),
             ("openat", r#"AT_FDCWD</w>, "/usr/lib/x", O_RDONLY"#, "nothing"),
             ("unlinkat", r#"4</w/data/b>, "x", 0"#, "data/b and x|Change"),
