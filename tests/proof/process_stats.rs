@@ -1,16 +1,16 @@
-//! What a process holds on to: memory, descriptors, threads; and whether that grows.
+//! What a process uses: memory, descriptors, threads; and whether that grows.
 //!
-//! Growth is judged by the middle values of the first and the last third of a
-//! run, so that one sample in the middle of a purchase decides nothing.
+//! Growth is the difference of the medians of the first and the last third of a
+//! run, so that one sample in the middle of a pass decides nothing.
 
 use rustix::process::Pid;
 
-/// What a process had at one moment.
+/// What a process uses at one moment.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct ProcessStats {
-    /// Memory that no file stands behind, in KiB.
+    /// Anonymous memory, in KiB.
     pub anonymous: u64,
-    /// The most memory it ever had, in KiB.
+    /// Peak memory, in KiB.
     pub peak: u64,
     /// Open descriptors.
     pub descriptors: u64,
@@ -18,7 +18,7 @@ pub struct ProcessStats {
     pub threads: u64,
 }
 
-/// How much more there may be at the end than at the beginning.
+/// How much more a process may use at the end than at the beginning.
 #[derive(Clone, Copy, Debug)]
 pub struct Margin {
     /// KiB of memory.
@@ -30,7 +30,7 @@ pub struct Margin {
 }
 
 impl ProcessStats {
-    /// Of a running process; `None` once it is gone.
+    /// Of a running process; `None` after its end.
     pub fn of(pid: Pid) -> Option<Self> {
         let folder = format!("/proc/{}", pid.as_raw_nonzero());
         let status = std::fs::read_to_string(format!("{folder}/status")).ok()?;
@@ -47,17 +47,13 @@ impl ProcessStats {
     }
 }
 
-/// The middle of the first third and of the last third.
+/// The medians of the first third and of the last third.
 pub fn thirds(samples: &[ProcessStats]) -> (ProcessStats, ProcessStats) {
     let third = (samples.len() / 3).max(1);
-    (middle(&samples[..third]), middle(&samples[samples.len() - third..]))
+    (median(&samples[..third]), median(&samples[samples.len() - third..]))
 }
 
-/// What grew by more than the margin.
-///
-/// # Errors
-///
-/// Words for each that did.
+/// Fails with what grew by more than the margin.
 pub fn steady(samples: &[ProcessStats], margin: Margin) -> Result<(), String> {
     let (early, late) = thirds(samples);
     let grown: Vec<String> = [
@@ -72,17 +68,17 @@ pub fn steady(samples: &[ProcessStats], margin: Margin) -> Result<(), String> {
     if grown.is_empty() { Ok(()) } else { Err(grown.join("; ")) }
 }
 
-fn middle(samples: &[ProcessStats]) -> ProcessStats {
+fn median(samples: &[ProcessStats]) -> ProcessStats {
     let of = |part: fn(&ProcessStats) -> u64| {
         let mut all: Vec<u64> = samples.iter().map(part).collect();
         all.sort_unstable();
         all[all.len() / 2]
     };
     ProcessStats {
-        anonymous: of(|vitals| vitals.anonymous),
-        peak: of(|vitals| vitals.peak),
-        descriptors: of(|vitals| vitals.descriptors),
-        threads: of(|vitals| vitals.threads),
+        anonymous: of(|stats| stats.anonymous),
+        peak: of(|stats| stats.peak),
+        descriptors: of(|stats| stats.descriptors),
+        threads: of(|stats| stats.threads),
     }
 }
 

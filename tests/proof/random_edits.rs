@@ -1,7 +1,7 @@
-//! A table that is edited by lot, and every state in which it was ever committed.
+//! A table that is edited at random, and every state in which it was ever committed.
 //!
-//! No two texts are ever the same, so whatever a provider is paid for twice was
-//! paid for twice without need.
+//! No two texts are ever the same, so a text that is embedded twice was embedded
+//! again without need.
 
 use rusqlite::{Connection, params};
 
@@ -11,7 +11,7 @@ use crate::served::Content;
 #[derive(Default)]
 pub struct People {
     rows: Content,
-    /// Rows that are there but not tagged.
+    /// Rows that are not tagged.
     untagged: Content,
     texts: u32,
     ids: i64,
@@ -27,25 +27,25 @@ impl People {
         people
     }
 
-    /// Commits up to `most` edits drawn by lot; between 3 and 3 times `most` people stay tagged.
-    pub fn edit(&mut self, database: &mut Connection, most: usize, lot: &mut fastrand::Rng) {
-        let edits = lot.usize(1..=most);
+    /// Commits up to `max` random edits; between 3 and 3 times `max` people stay tagged.
+    pub fn edit(&mut self, database: &mut Connection, max: usize, random: &mut fastrand::Rng) {
+        let edits = random.usize(1..=max);
         self.commit(database, |people, all| {
             for _ in 0..edits {
-                match (lot.u8(0..10), people.rows.len()) {
-                    (8..10, tagged) if tagged > 3 => people.leave(all, lot),
-                    (0..3, tagged) if tagged < 3 * most => people.insert(all),
+                match (random.u8(0..10), people.rows.len()) {
+                    (8..10, tagged) if tagged > 3 => people.remove(all, random),
+                    (0..3, tagged) if tagged < 3 * max => people.insert(all),
                     (3, _) => people.tag_again(all),
-                    (4, _) => people.rate(all, lot),
-                    _ => people.write(all, lot, ""),
+                    (4, _) => people.rate(all, random),
+                    _ => people.write(all, random, ""),
                 }
             }
         });
     }
 
-    /// Commits a text that holds these words.
-    pub fn write_text(&mut self, database: &mut Connection, words: &str, lot: &mut fastrand::Rng) {
-        self.commit(database, |people, all| people.write(all, lot, words));
+    /// Commits a text that contains `part`.
+    pub fn write_text(&mut self, database: &mut Connection, part: &str, random: &mut fastrand::Rng) {
+        self.commit(database, |people, all| people.write(all, random, part));
     }
 
     /// The last committed state.
@@ -53,7 +53,7 @@ impl People {
         self.history.last().expect("the empty state is one")
     }
 
-    /// The place in history of a state, looked for from the last one back to `from`.
+    /// The number of a state in the history, searched from the last one back to `from`.
     pub fn place(&self, content: &Content, from: usize) -> Option<usize> {
         let since = self.history.get(from..)?;
         since.iter().rposition(|state| state == content).map(|place| place + from)
@@ -73,23 +73,23 @@ impl People {
         self.rows.insert(self.ids, (bio, 100.5));
     }
 
-    fn write(&mut self, all: &Connection, lot: &mut fastrand::Rng, words: &str) {
-        let (id, bio) = (self.somebody(lot), self.bio(words));
+    fn write(&mut self, all: &Connection, random: &mut fastrand::Rng, part: &str) {
+        let (id, bio) = (self.random_id(random), self.bio(part));
         all.execute("UPDATE experts SET bio = ?2 WHERE id = ?1", params![id, bio]).unwrap();
-        self.rows.get_mut(&id).expect("somebody is there").0 = bio;
+        self.rows.get_mut(&id).expect("the row exists").0 = bio;
     }
 
-    fn rate(&mut self, all: &Connection, lot: &mut fastrand::Rng) {
-        let (id, rate) = (self.somebody(lot), f64::from(lot.u16(..)) / 4.0);
+    fn rate(&mut self, all: &Connection, random: &mut fastrand::Rng) {
+        let (id, rate) = (self.random_id(random), f64::from(random.u16(..)) / 4.0);
         all.execute("UPDATE experts SET hourly_rate = ?2 WHERE id = ?1", params![id, rate]).unwrap();
-        self.rows.get_mut(&id).expect("somebody is there").1 = rate;
+        self.rows.get_mut(&id).expect("the row exists").1 = rate;
     }
 
-    /// Somebody is deleted, or loses the tags.
-    fn leave(&mut self, all: &Connection, lot: &mut fastrand::Rng) {
-        let id = self.somebody(lot);
-        let row = self.rows.remove(&id).expect("somebody is there");
-        if lot.bool() {
+    /// Deletes a row, or removes its tags.
+    fn remove(&mut self, all: &Connection, random: &mut fastrand::Rng) {
+        let id = self.random_id(random);
+        let row = self.rows.remove(&id).expect("the row exists");
+        if random.bool() {
             all.execute("DELETE FROM experts WHERE id = ?1", [id]).unwrap();
         } else {
             all.execute("UPDATE experts SET tags = NULL WHERE id = ?1", [id]).unwrap();
@@ -97,7 +97,7 @@ impl People {
         }
     }
 
-    /// Whoever lost the tags first gets them back, with a text of its own again.
+    /// Tags the untagged row with the lowest id again, with a new text.
     fn tag_again(&mut self, all: &Connection) {
         let Some((id, (_, rate))) = self.untagged.pop_first() else { return };
         let bio = self.bio("");
@@ -106,13 +106,13 @@ impl People {
         self.rows.insert(id, (bio, rate));
     }
 
-    fn somebody(&self, lot: &mut fastrand::Rng) -> i64 {
-        *self.rows.keys().nth(lot.usize(..self.rows.len())).expect("at least three stay")
+    fn random_id(&self, random: &mut fastrand::Rng) -> i64 {
+        *self.rows.keys().nth(random.usize(..self.rows.len())).expect("at least three stay")
     }
 
-    fn bio(&mut self, words: &str) -> String {
+    fn bio(&mut self, part: &str) -> String {
         self.texts += 1;
-        format!("Text {} {words}.", self.texts)
+        format!("Text {} {part}.", self.texts)
     }
 }
 

@@ -1,9 +1,9 @@
-//! What is served, read as a reader reads it, and judged without asking the program.
+//! The served build, read as a reader reads it, and checked without the program.
 //!
-//! A [`Pair`] is read by resolving `current` once, as README tells a reader to.
-//! [`Pair::judge`] holds it against what the fake provider makes of each
-//! record's own text: a vector of another text, of another model or of no text
-//! at all is found, whoever put it there.
+//! A [`Pair`] is read by resolving `current` once, as README recommends.
+//! [`Pair::check`] compares it with the fake provider's vector of each record's own
+//! text: a vector of another text, of another model or of no text is found,
+//! whatever its origin.
 
 use std::collections::{BTreeMap, HashMap};
 use std::path::Path;
@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use crate::support::{provider, text_of, unit};
 
-/// A row as it is told from others: its bio, which no two rows ever share, and its rate.
+/// The rows by id: the bio, which no two rows ever share, and the rate.
 pub type Content = BTreeMap<i64, (String, f64)>;
 
 /// The records and vectors of one build.
@@ -23,16 +23,13 @@ pub struct Pair {
     vectors: Vec<Vec<f32>>,
 }
 
-/// The vectors that a model owes its texts, computed once each.
+/// The expected vectors of texts, each computed once.
 #[derive(Default)]
-pub struct Pending(HashMap<String, Vec<f32>>);
+pub struct ExpectedVectors(HashMap<String, Vec<f32>>);
 
 impl Pair {
-    /// What `current` in a data folder leads to; `None` where nothing is served.
-    ///
-    /// # Errors
-    ///
-    /// What is wrong with the pair itself: a file that is missing or of another length than it says.
+    /// What `current` in a data folder leads to; `None` if nothing is served. Fails with
+    /// the file that is missing or has another length than it says.
     pub fn of(data: &Path) -> Result<Option<Self>, String> {
         let Ok(target) = std::fs::read_link(data.join("current")) else { return Ok(None) };
         let folder = data.join(&target);
@@ -64,16 +61,13 @@ impl Pair {
         self.records.len()
     }
 
-    /// Every record in the order of ids, once, with the vector of its own text.
-    ///
-    /// # Errors
-    ///
-    /// The first record that has another vector, or that stands where it should not.
-    pub fn check(&self, model: &str, owed: &mut Pending) -> Result<(), String> {
+    /// Checks that every record is there once, in the order of ids, with the vector of
+    /// its own text. Fails with the first record that is not.
+    pub fn check(&self, model: &str, expected: &mut ExpectedVectors) -> Result<(), String> {
         let build = &self.build;
         if self.records.len() != self.vectors.len() {
             return Err(format!(
-                "{build}: {} records beside {} vectors",
+                "{build}: {} records for {} vectors",
                 self.records.len(),
                 self.vectors.len()
             ));
@@ -83,24 +77,24 @@ impl Pair {
             return Err(format!("{build}: ids out of order or twice: {ids:?}"));
         }
         for (record, vector) in self.records.iter().zip(&self.vectors) {
-            let due = owed.vector(model, text_of(record), vector.len());
+            let right = expected.vector(model, text_of(record), vector.len());
             // A float of a unit vector is exact to 2^-24 and its sum and root to about as much.
-            if !vector.iter().zip(due).all(|(found, due)| (found - due).abs() < 2e-7) {
-                return Err(format!("{build}: {record} has the vector of something else"));
+            if !vector.iter().zip(right).all(|(found, right)| (found - right).abs() < 2e-7) {
+                return Err(format!("{build}: {record} has the vector of another text"));
             }
         }
         Ok(())
     }
 }
 
-impl Pending {
+impl ExpectedVectors {
     fn vector(&mut self, model: &str, text: String, dimension: usize) -> &[f32] {
         let made = |text: &String| unit(&provider::vector(model, text, dimension));
         self.0.entry(text).or_insert_with_key(made)
     }
 }
 
-/// The vectors of a flat index, by its layout: 45 bytes of head, then floats.
+/// The vectors of a flat index, by its layout: 45 bytes of header, then floats.
 fn floats(index: &[u8]) -> Option<Vec<Vec<f32>>> {
     let dimension = u32::from_le_bytes(index.get(4..8)?.try_into().ok()?) as usize;
     let rows = u64::from_le_bytes(index.get(8..16)?.try_into().ok()?);

@@ -1,7 +1,7 @@
-//! Every way to go wrong, and the deck that deals them.
+//! Every kind of faulty answer, and the set that chooses among them.
 //!
-//! A deck is shuffled and dealt to its end before it is shuffled again, so that
-//! each kind comes about as often as any other, in an order that the seed gives.
+//! A set is shuffled and used to its end before it is shuffled again, so that all
+//! kinds occur about equally often, in an order that depends on the seed.
 
 use std::collections::BTreeMap;
 use std::time::Duration;
@@ -12,59 +12,54 @@ use crate::support::provider::{Api, CustomAnswer, Fault, Right, Then};
 /// One way to answer.
 #[derive(Clone)]
 pub struct Kind {
-    /// As the report names it.
+    /// Its name in the report.
     pub name: String,
     pub fault: Fault,
     pub expectation: Expectation,
     only: Option<Api>,
 }
 
-/// What an answer is worth.
+/// What the agent must do with an answer.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Expectation {
     /// Nothing of it may be used.
     Wrong,
     /// It must be used.
     Right,
-    /// True vectors in a form that may be taken or left.
+    /// Right vectors in a form that may be accepted or refused.
     Doubtful,
 }
 
 impl Kind {
-    /// An answer of the test's own making.
-    pub fn custom(what: &'static str, make: fn(&Right, &str) -> Vec<u8>, worth: Expectation) -> Self {
-        let craft = CustomAnswer { what, make, then: Then::GoOn, right: worth == Expectation::Right };
-        Self {
-            name: format!("crafted: {what:?}"),
-            fault: Fault::Custom(craft),
-            expectation: worth,
-            only: None,
-        }
+    /// An answer that the test makes itself.
+    pub fn custom(what: &'static str, make: fn(&Right, &str) -> Vec<u8>, expectation: Expectation) -> Self {
+        let custom = CustomAnswer { what, make, then: Then::GoOn, right: expectation == Expectation::Right };
+        Self { name: format!("custom: {what:?}"), fault: Fault::Custom(custom), expectation, only: None }
     }
 
     /// The same, with another end.
     pub fn then(mut self, then: Then) -> Self {
-        if let Fault::Custom(craft) = &mut self.fault {
-            craft.then = then;
-            self.name = format!("crafted: {:?}, then {then:?}", craft.what);
+        if let Fault::Custom(custom) = &mut self.fault {
+            custom.then = then;
+            self.name = format!("custom: {:?}, then {then:?}", custom.what);
         }
         self
     }
 
-    /// The same, and the connection is closed where it is one of these.
+    /// The same, and the connection is closed afterwards if it is one of these.
     pub fn closing(self, these: &[&str]) -> Self {
-        let closes = matches!(&self.fault, Fault::Custom(craft) if these.contains(&craft.what));
+        let closes = matches!(&self.fault, Fault::Custom(custom) if these.contains(&custom.what));
         if closes { self.then(Then::Close) } else { self }
     }
 
-    /// The same, for this protocol alone.
+    /// The same, for this protocol only.
     pub fn only(mut self, api: Api) -> Self {
         self.only = Some(api);
         self
     }
 
-    fn known(name: &str, fault: Fault, worth: Expectation) -> Self {
-        Self { name: name.to_owned(), fault, expectation: worth, only: None }
+    fn known(name: &str, fault: Fault, expectation: Expectation) -> Self {
+        Self { name: name.to_owned(), fault, expectation, only: None }
     }
 }
 
@@ -77,8 +72,8 @@ pub fn http(more: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Faults that the provider speaks by itself.
-fn spoken(elsewhere: &str) -> Vec<Kind> {
+/// Faults that the provider makes by itself.
+fn provider_faults(elsewhere: &str) -> Vec<Kind> {
     let limited = |retry_info, retry_after: Option<&str>| Fault::RateLimited {
         retry_info,
         retry_after: retry_after.map(str::to_owned),
@@ -136,26 +131,26 @@ fn spoken(elsewhere: &str) -> Vec<Kind> {
         Fault::ReorderedIndices,
         Fault::SlowDrip { bytes: 300, every: Duration::from_millis(2) },
     ];
-    let named = |fault: Fault, worth| {
-        // In Gemini's answers nothing has an index, and one text alone is never out of order.
+    let named = |fault: Fault, expectation| {
+        // Gemini's answers have no indices, and a single text is never out of order.
         let indexed = matches!(fault, Fault::ReorderedIndices | Fault::DuplicateIndices);
         let name: String = format!("{fault:?}").chars().take(60).collect();
-        let kind = Kind::known(&name, fault, worth);
+        let kind = Kind::known(&name, fault, expectation);
         if indexed { kind.only(Api::OpenAi) } else { kind }
     };
     let right = right.into_iter().map(|fault| named(fault, Expectation::Right));
-    // Of one text alone it is the truth.
+    // For a single text it is the right answer.
     let doubtful = [named(Fault::DuplicateIndices, Expectation::Doubtful)];
     wrong.into_iter().map(|fault| named(fault, Expectation::Wrong)).chain(right).chain(doubtful).collect()
 }
 
-/// All kinds for one protocol, dealt in turn.
+/// All kinds for one protocol, chosen in turn.
 pub struct FaultSet {
     kinds: Vec<Kind>,
-    /// Places of kinds still to be dealt, the next one last.
+    /// Places of the kinds that are not chosen yet, the next one last.
     left: Vec<usize>,
-    lot: fastrand::Rng,
-    /// How often each was dealt.
+    random: fastrand::Rng,
+    /// How often each was chosen.
     pub times_chosen: BTreeMap<String, usize>,
 }
 
@@ -163,7 +158,7 @@ impl FaultSet {
     /// The kinds for `api`; redirects lead to `elsewhere`.
     pub fn new(api: Api, elsewhere: &str, seed: u64) -> Self {
         let all = [
-            spoken(elsewhere),
+            provider_faults(elsewhere),
             wrong_json::wrong_answers(),
             wrong_json::doubtful_answers(),
             raw_http::raw_answers(),
@@ -172,18 +167,17 @@ impl FaultSet {
         let mine = all.into_iter().enumerate();
         let mine = mine.filter(|(_, kind)| kind.only.is_none_or(|only| only == api));
         let (places, kinds): (Vec<usize>, Vec<Kind>) = mine.unzip();
-        let dealt = kinds.iter().map(|kind| (kind.name.clone(), 0)).collect();
-        let mut deck =
-            Self { kinds, left: Vec::new(), lot: fastrand::Rng::with_seed(seed), times_chosen: dealt };
-        deck.shuffle();
-        // Each protocol begins with another half, so that half a deck of each is a whole one.
-        deck.left.sort_by_key(|nth| places[*nth].is_multiple_of(2) == (api == Api::Gemini));
-        deck
+        let times_chosen = kinds.iter().map(|kind| (kind.name.clone(), 0)).collect();
+        let mut set = Self { kinds, left: Vec::new(), random: fastrand::Rng::with_seed(seed), times_chosen };
+        set.shuffle();
+        // Each protocol begins with another half, so that half a set of each is a whole one.
+        set.left.sort_by_key(|nth| places[*nth].is_multiple_of(2) == (api == Api::Gemini));
+        set
     }
 
     fn shuffle(&mut self) {
         self.left = (0..self.kinds.len()).collect();
-        self.lot.shuffle(&mut self.left);
+        self.random.shuffle(&mut self.left);
     }
 
     /// The next kind.

@@ -1,25 +1,25 @@
-//! Compressed bodies, right and wrong, by hand: stored blocks, and one repeated byte.
+//! Compressed bodies, right and wrong, made by hand: stored blocks, and one repeated byte.
 
-/// A whole gzip file that holds these bytes as they are.
+/// A complete gzip file with these bytes, uncompressed.
 pub(super) fn stored(bytes: &[u8]) -> Vec<u8> {
     let mut out = HEAD.to_vec();
     let mut pieces = bytes.chunks(0xffff).peekable();
-    while let Some(piece) = pieces.next() {
+    while let Some(chunk) = pieces.next() {
         out.push(u8::from(pieces.peek().is_none()));
-        let length = u16::try_from(piece.len()).expect("a piece is as long as a block may be");
+        let length = u16::try_from(chunk.len()).expect("a chunk is at most a block");
         out.extend_from_slice(&length.to_le_bytes());
         out.extend_from_slice(&(!length).to_le_bytes());
-        out.extend_from_slice(piece);
+        out.extend_from_slice(chunk);
     }
     out.extend_from_slice(&crc(bytes).to_le_bytes());
     out.extend_from_slice(&(bytes.len() as u32).to_le_bytes());
     out
 }
 
-/// The beginning of a gzip file of so many million spaces, a hundred and fifty times as small; its end is missing.
+/// The beginning of a gzip file of this many million spaces, 150 times smaller; its end is missing.
 pub(super) fn bomb(million: usize) -> Vec<u8> {
     let mut bits = Bits(HEAD.to_vec(), 0);
-    // The last block, with the codes that every reader knows: a space, then itself 258 times, again and again.
+    // The last block, with the fixed codes: a space, then repeated copies of 258 bytes.
     bits.put(0b1, 1);
     bits.put(0b01, 2);
     bits.put(code(0x30 + u32::from(b' '), 8), 8);
@@ -32,7 +32,7 @@ pub(super) fn bomb(million: usize) -> Vec<u8> {
 
 const HEAD: [u8; 10] = [0x1f, 0x8b, 8, 0, 0, 0, 0, 0, 0, 3];
 
-/// Bytes, and how many bits of the last one are taken.
+/// Bytes, and how many bits of the last one are used.
 struct Bits(Vec<u8>, u32);
 
 impl Bits {
@@ -48,7 +48,7 @@ impl Bits {
     }
 }
 
-/// Codes stand with their highest bit first.
+/// Codes are written with their highest bit first.
 fn code(code: u32, length: u32) -> u32 {
     code.reverse_bits() >> (32 - length)
 }
@@ -63,7 +63,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_checksum_is_the_one_that_everybody_reckons() {
+    fn the_checksum_equals_the_standard_one() {
         assert_eq!(crc(b"123456789"), 0xcbf4_3926);
     }
 }

@@ -1,24 +1,24 @@
-//! A provider from hell: whatever it answers, nothing wrong is served, and all is well when it is.
+//! A faulty provider: whatever it answers, nothing wrong is served, and passes succeed when it recovers.
 //!
-//! Agents run beside each other, each with a table that is edited by lot and a
-//! provider whose answers are drawn from a deck of every kind of fault that
-//! `hell/kinds.rs` knows. Each pass is asked for by SIGUSR1, which no back-off
-//! holds up, and judged when it has ended:
+//! Several agents run at the same time, each with a table that is edited at
+//! random and a provider whose answers are chosen from every kind of fault in
+//! `fault_kinds`. Each pass is requested by SIGUSR1, which no back-off delays, and
+//! checked after its end:
 //!
-//! - what is served is a state in which the table was committed, not older than
-//!   the one served before, every record with the vector of its own text;
+//! - the served build is a committed state of the table, not older than the one
+//!   served before, and every record has the vector of its own text;
 //! - no text was sent more often than the retry budget allows, no request had
-//!   more texts than a batch, and no more were on their way than allowed;
-//! - once the provider is well again, the next pass serves the table as it is;
-//! - nothing was paid for twice; no redirect was followed; neither key nor
+//!   more texts than a batch, and no more were in flight than allowed;
+//! - when the provider has recovered, the next pass serves the current table;
+//! - no text was embedded twice; no redirect was followed; neither key nor
 //!   control characters are in the log; the agent never ended;
 //! - memory, descriptors and threads are at the end what they were at first.
 //!
-//! No law can ask for what no reader of the protocol could know. Right vectors
-//! for the wrong texts are such a lie, in Gemini's answers always, and in
-//! `OpenAI`'s where the index says so too. And a text may be paid for again whose
-//! right answer was lost: it came so late that the agent may have stopped
-//! waiting, or on a connection that had carried something odd before.
+//! No check requires what a reader of the protocol cannot know. Right vectors for
+//! the wrong texts cannot be noticed in Gemini's answers, and in `OpenAI`'s only by
+//! their index. And a text may be embedded again if its right answer may have been
+//! lost: it came so late that the agent may have stopped waiting, or on a
+//! connection that had a custom answer before.
 
 pub mod fault_kinds;
 pub mod fault_rate;
@@ -37,19 +37,19 @@ use crate::process_stats::{Margin, ProcessStats, steady, thirds};
 use crate::random_edits::People;
 use crate::report::report_line;
 use crate::sampling::{is_full, pick, seed};
-use crate::served::{Pair, Pending};
+use crate::served::{ExpectedVectors, Pair};
 use crate::support::agent::Agent;
 use crate::support::provider::{Api, Provider};
 use crate::support::{MODEL, OPENAI_MODEL, SOON, World};
 use fault_kinds::{Expectation, FaultSet};
 use fault_rate::{FAILING_TEXT, FaultRate, FaultSource};
 
-/// The most that an agent may hold in memory, in KiB: it is sent answers up to the size limit, several at a time.
+/// The memory that an agent may use, in KiB: it receives several answers up to the size limit at a time.
 const MAX_MEMORY_KIB: u64 = 64 * 1024;
-/// What the end may hold beyond the beginning: what the allocator keeps for itself, and a pool's spare thread.
+/// What the end may have beyond the beginning: memory that the allocator keeps, and a spare thread of a pool.
 const MARGIN: Margin = Margin { anonymous: 16 * 1024, descriptors: 4, threads: 6 };
 
-/// Long enough for every honest answer, so that one that was given up on is known by its lateness.
+/// Long enough for every right answer, so that one that came too late is known by its time.
 fn timeout() -> Duration {
     Duration::from_secs(pick(1, 2))
 }
@@ -61,7 +61,7 @@ struct Shape {
     batch: usize,
     concurrency: usize,
     budget: Duration,
-    /// How often the weather turns, thinned and in full: a budget that is waited out takes its time.
+    /// How many fault rates follow each other, in the gate and in full: waiting for the budget takes time.
     rounds: (usize, usize),
 }
 
@@ -84,41 +84,42 @@ const fn shape(api: Api, batch: usize, concurrency: usize, budget_ms: u64) -> Sh
 fn faulty_provider_never_causes_a_wrong_build() {
     let began = Instant::now();
     let trap = Provider::start();
-    let deck = |api, nth| Arc::new(Mutex::new(FaultSet::new(api, &trap.base_url(), seed() + nth)));
-    let decks = [(Api::Gemini, deck(Api::Gemini, 1)), (Api::OpenAi, deck(Api::OpenAi, 2))];
+    let kinds = |api, nth| Arc::new(Mutex::new(FaultSet::new(api, &trap.base_url(), seed() + nth)));
+    let kinds_by_api = [(Api::Gemini, kinds(Api::Gemini, 1)), (Api::OpenAi, kinds(Api::OpenAi, 2))];
 
     let ends: Vec<RunTotals> = std::thread::scope(|scope| {
         let worlds = SHAPES.iter().zip(seed()..).map(|(shape, seed)| {
-            let deck = decks.iter().find(|(api, _)| *api == shape.api).expect("there are two").1.clone();
+            let kinds =
+                kinds_by_api.iter().find(|(api, _)| *api == shape.api).expect("there are two").1.clone();
             scope.spawn(move || {
-                FaultyProviderRun::new(*shape, deck, seed).run(pick(shape.rounds.0, shape.rounds.1))
+                FaultyProviderRun::new(*shape, kinds, seed).run(pick(shape.rounds.0, shape.rounds.1))
             })
         });
         worlds.collect::<Vec<_>>().into_iter().map(|world| world.join().unwrap()).collect()
     });
 
     assert_eq!(trap.request_count(), 0, "a redirect was followed");
-    report_faults(&decks.map(|(_, deck)| std::mem::take(&mut deck.lock().unwrap().times_chosen)));
+    report_faults(&kinds_by_api.map(|(_, kinds)| std::mem::take(&mut kinds.lock().unwrap().times_chosen)));
     let passes = report_passes(&ends, began.elapsed());
     assert!(passes >= pick(300, 2000), "{passes} passes are too few");
 }
 
-/// Every kind must have been dealt by one of the two protocols, in full by both.
+/// Every kind must have been chosen by one of the two protocols, in full by both.
 fn report_faults([gemini, openai]: &[BTreeMap<String, usize>; 2]) {
     let both: BTreeSet<&String> = gemini.keys().chain(openai.keys()).collect();
-    let dealt = |name: &String| [gemini, openai].map(|dealt| dealt.get(name).copied());
-    let never = |name: &&&String| match dealt(name) {
+    let chosen = |name: &String| [gemini, openai].map(|chosen| chosen.get(name).copied());
+    let never = |name: &&&String| match chosen(name) {
         [Some(one), Some(other)] if is_full() => one.min(other) == 0,
         one => one.iter().flatten().sum::<usize>() == 0,
     };
     let missing: Vec<_> = both.iter().filter(never).collect();
-    assert!(missing.is_empty(), "these were never dealt: {missing:?}");
-    let least = both.iter().map(|name| dealt(name).iter().flatten().sum::<usize>()).min().unwrap_or(0);
-    let faults = |dealt: &BTreeMap<String, usize>| dealt.values().sum::<usize>();
+    assert!(missing.is_empty(), "never chosen: {missing:?}");
+    let min = both.iter().map(|name| chosen(name).iter().flatten().sum::<usize>()).min().unwrap_or(0);
+    let faults = |chosen: &BTreeMap<String, usize>| chosen.values().sum::<usize>();
     report_line(
-        "hell",
+        "faulty_provider",
         &format!(
-            "{} faults of {} kinds in Gemini's words, {} of {} in OpenAI's, none less than {least} times",
+            "{} faults of {} kinds in Gemini's form, {} of {} in OpenAI's, none less than {min} times",
             faults(gemini),
             gemini.len(),
             faults(openai),
@@ -127,15 +128,15 @@ fn report_faults([gemini, openai]: &[BTreeMap<String, usize>; 2]) {
     );
 }
 
-/// What came of the passes of all agents, and what the agents held on to.
+/// The outcomes of the passes of all agents, and what the agents used.
 fn report_passes(ends: &[RunTotals], took: Duration) -> usize {
     let sum = |part: fn(&RunTotals) -> usize| ends.iter().map(part).sum::<usize>();
     let passes = sum(|end| end.outcomes.values().sum());
     let outcome = |name: &str| ends.iter().filter_map(|end| end.outcomes.get(name)).sum::<usize>();
     report_line(
-        "hell",
+        "faulty_provider",
         &format!(
-            "{passes} passes by {} agents, {} failed, {} promoted; {} requests, {} texts bought, none twice ({} answers may have been lost); well again {} times of {}; seed {}; {:.0} s",
+            "{passes} passes by {} agents, {} failed, {} promoted; {} requests, {} texts embedded, none twice ({} answers may have been lost); recovered {} times of {}; seed {}; {:.0} s",
             ends.len(),
             outcome("failed"),
             outcome("promoted"),
@@ -154,9 +155,9 @@ fn report_passes(ends: &[RunTotals], took: Duration) -> usize {
 
 fn report_process_stats(end: &RunTotals, shape: Shape) {
     let (early, late) = thirds(&end.stats);
-    let peak = end.stats.iter().map(|vitals| vitals.peak).max().unwrap_or(0);
+    let peak = end.stats.iter().map(|stats| stats.peak).max().unwrap_or(0);
     report_line(
-        "hell",
+        "faulty_provider",
         &format!(
             "{:?}, batches of {}, {} at a time, budget {:?}: memory {} → {} KiB (peak {peak} KiB), descriptors {} → {}, threads {} → {}",
             shape.api,
@@ -173,14 +174,14 @@ fn report_process_stats(end: &RunTotals, shape: Shape) {
     );
 }
 
-/// What one agent went through.
+/// The totals of one agent.
 #[derive(Default)]
 struct RunTotals {
     outcomes: BTreeMap<String, usize>,
     quiet_periods: usize,
     requests: usize,
     embedded: usize,
-    /// Right answers that may have been lost on the way.
+    /// Right answers that may not have reached the agent.
     lost: usize,
     stats: Vec<ProcessStats>,
 }
@@ -193,9 +194,9 @@ struct FaultyProviderRun {
     people: People,
     database: Connection,
     fault_source: Arc<Mutex<FaultSource>>,
-    lot: fastrand::Rng,
-    pending: Pending,
-    /// The place in history of what was served last.
+    random: fastrand::Rng,
+    expected: ExpectedVectors,
+    /// The number of the state of the table that was served last.
     served: usize,
     /// How much of the log was read.
     read: usize,
@@ -203,7 +204,7 @@ struct FaultyProviderRun {
 }
 
 impl FaultyProviderRun {
-    fn new(shape: Shape, deck: Arc<Mutex<FaultSet>>, seed: u64) -> Self {
+    fn new(shape: Shape, kinds: Arc<Mutex<FaultSet>>, seed: u64) -> Self {
         let world = World::in_memory();
         let Shape { batch, concurrency, budget, .. } = shape;
         let more = format!(
@@ -220,8 +221,8 @@ impl FaultyProviderRun {
         let agent = Agent::start(&mut world.command(&["run"]));
         agent.wait_for_promotions(1);
         world.provider.forget();
-        let dealer = FaultSource::before(&world.provider, deck, seed);
-        let lot = fastrand::Rng::with_seed(seed);
+        let fault_source = FaultSource::before(&world.provider, kinds, seed);
+        let random = fastrand::Rng::with_seed(seed);
         let read = agent.log().len();
         Self {
             shape,
@@ -229,9 +230,9 @@ impl FaultyProviderRun {
             agent,
             people,
             database,
-            fault_source: dealer,
-            lot,
-            pending: Pending::default(),
+            fault_source,
+            random,
+            expected: ExpectedVectors::default(),
             served: 0,
             read,
             totals: RunTotals::default(),
@@ -240,12 +241,12 @@ impl FaultyProviderRun {
 
     fn run(mut self, rounds: usize) -> RunTotals {
         for round in 1..=rounds {
-            self.people.edit(&mut self.database, 4, &mut self.lot);
-            let storm = self.draw_fault_rate();
-            self.set_fault_rate(storm);
-            for _ in 0..self.lot.usize(1..=3) {
-                let beside = self.lot.u8(..6) == 0;
-                self.pass(beside);
+            self.people.edit(&mut self.database, 4, &mut self.random);
+            let rate = self.choose_fault_rate();
+            self.set_fault_rate(rate);
+            for _ in 0..self.random.usize(1..=3) {
+                let with_commit = self.random.u8(..6) == 0;
+                self.pass(with_commit);
             }
             self.set_fault_rate(FaultRate::default());
             let outcome = self.pass(false);
@@ -260,77 +261,79 @@ impl FaultyProviderRun {
             self.totals.quiet_periods += 1;
             self.totals.stats.extend(ProcessStats::of(self.agent.pid()));
             if round % 8 == 0 {
-                // Else every build of the last ten minutes is kept and looked into.
+                // Otherwise every build of the last ten minutes is kept and read.
                 self.world.let_the_grace_pass();
             }
         }
         self.check_totals()
     }
 
-    /// A weather drawn by lot, with an edit that belongs to it.
-    fn draw_fault_rate(&mut self) -> FaultRate {
-        let weather = FaultRate {
-            odds: [25, 60, 100][self.lot.usize(..3)],
-            burst: if self.lot.u8(..4) == 0 { self.lot.u32(1..12) } else { 0 },
-            latency: self.lot.u64(..25),
-            poison: self.lot.u8(..8) == 0,
+    /// Chooses a rate at random, with the edit that belongs to it.
+    fn choose_fault_rate(&mut self) -> FaultRate {
+        let rate = FaultRate {
+            odds: [25, 60, 100][self.random.usize(..3)],
+            burst: if self.random.u8(..4) == 0 { self.random.u32(1..12) } else { 0 },
+            latency: self.random.u64(..25),
+            refuses_text: self.random.u8(..8) == 0,
         };
-        if weather.poison {
-            self.people.write_text(&mut self.database, FAILING_TEXT, &mut self.lot);
+        if rate.refuses_text {
+            self.people.write_text(&mut self.database, FAILING_TEXT, &mut self.random);
         }
-        weather
+        rate
     }
 
-    fn set_fault_rate(&self, weather: FaultRate) {
-        self.fault_source.lock().unwrap().rate = weather;
+    fn set_fault_rate(&self, rate: FaultRate) {
+        self.fault_source.lock().unwrap().rate = rate;
     }
 
-    /// Asks for a pass, with a commit beside it or not, waits for its end, and judges it; says how it ended.
-    fn pass(&mut self, beside: bool) -> String {
+    /// Requests a pass, with or without a commit during it, waits for its end,
+    /// checks it, and returns its outcome.
+    fn pass(&mut self, with_commit: bool) -> String {
         assert!(self.world.provider.wait_for_in_flight(0, SOON), "{}", self.report());
         let before = self.world.provider.request_count();
         self.agent.signal(Signal::USR1);
-        if beside {
+        if with_commit {
             // Served by this pass or by the next.
-            self.people.edit(&mut self.database, 2, &mut self.lot);
+            self.people.edit(&mut self.database, 2, &mut self.random);
         }
-        let (outcome, said) = self.end_of_pass();
+        let (outcome, log) = self.end_of_pass();
         *self.totals.outcomes.entry(outcome.clone()).or_default() += 1;
         self.check_served();
-        if !said.contains("trigger=retry") {
+        if !log.contains("trigger=retry") {
             self.check_requests(before);
         }
         outcome
     }
 
-    /// Waits for the line that tells of the end of the pass that was asked for.
+    /// Waits for the log line with the outcome of the requested pass.
     fn end_of_pass(&mut self) -> (String, String) {
         let deadline = Instant::now() + 2 * SOON;
         loop {
-            let said = self.agent.log_from(self.read);
-            let mut lines = said.split_inclusive('\n').filter(|line| line.ends_with('\n'));
+            let log = self.agent.log_from(self.read);
+            let mut lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
             let end = lines.find(|line| line.contains(" outcome=") && line.contains("trigger=signal"));
             if let Some(outcome) = end.and_then(|line| line.split_once(" outcome=")) {
-                self.read += said.len();
+                self.read += log.len();
                 let outcome = outcome.1.split_whitespace().next().unwrap_or_default().to_owned();
-                return (outcome, said);
+                return (outcome, log);
             }
             assert!(
                 !self.agent.is_over() && Instant::now() < deadline,
-                "no end of a pass\n{}",
+                "the pass did not end\n{}",
                 self.report()
             );
             std::thread::sleep(Duration::from_millis(2));
         }
     }
 
-    /// What is served is true, and a state of the table that is no older than what was served before.
+    /// The served build is right, and its content is a state of the table not
+    /// older than the one served before.
     fn check_served(&mut self) {
         let pair =
             Pair::of(&self.world.path("data")).and_then(|pair| pair.ok_or("nothing is served".to_owned()));
         let pair = pair.unwrap_or_else(|fault| panic!("{:?}: {fault}\n{}", self.shape, self.report()));
         let model = if self.shape.api == Api::Gemini { MODEL } else { OPENAI_MODEL };
-        if let Err(fault) = pair.check(model, &mut self.pending) {
+        if let Err(fault) = pair.check(model, &mut self.expected) {
             panic!("{:?}: {fault}\n{}", self.shape, self.report());
         }
         let place = self.people.place(&pair.content(), self.served);
@@ -342,24 +345,24 @@ impl FaultyProviderRun {
     fn check_requests(&self, before: usize) {
         let Shape { batch, concurrency, budget, .. } = self.shape;
         let seen = self.world.provider.requests().split_off(before);
-        let dealt = self.fault_source.lock().unwrap().chosen[before..].to_vec();
-        // A part that is refused is halved, and each half may be tried as often again.
+        let chosen = self.fault_source.lock().unwrap().chosen[before..].to_vec();
+        // A refused batch is halved, and each half may be tried as often again.
         let levels = 1 + batch.next_power_of_two().ilog2() as usize;
-        // The shortest wait between two tries is a quarter of a second, but for the last one.
+        // The shortest wait between two tries is a quarter of a second, except for the last one.
         let tries = if budget.is_zero() { 1 } else { 2 + budget.as_millis() as usize / 250 };
-        let silences = if budget.is_zero() {
+        let restarts = if budget.is_zero() {
             1
         } else {
-            1 + dealt.iter().filter(|dealt| dealt.expectation != Expectation::Wrong).count()
+            1 + chosen.iter().filter(|chosen| chosen.expectation != Expectation::Wrong).count()
         };
         let mut sent: BTreeMap<&str, usize> = BTreeMap::new();
         for text in seen.iter().flat_map(|seen| &seen.texts) {
             *sent.entry(text).or_default() += 1;
         }
-        let most = sent.values().max().copied().unwrap_or(0);
+        let max = sent.values().max().copied().unwrap_or(0);
         assert!(
-            most <= levels * tries * silences,
-            "{:?}: a text was sent {most} times\n{}",
+            max <= levels * tries * restarts,
+            "{:?}: a text was sent {max} times\n{}",
             self.shape,
             self.report()
         );
@@ -370,7 +373,7 @@ impl FaultyProviderRun {
         }
     }
 
-    /// The last account of everything.
+    /// Checks the whole run, and returns its totals.
     fn check_totals(mut self) -> RunTotals {
         assert!(!self.agent.is_over(), "{}", self.report());
         let log = self.agent.log();
@@ -378,36 +381,37 @@ impl FaultyProviderRun {
             assert!(!log.contains(never), "{never:?} is in the log");
         }
         let requests = self.world.provider.requests();
-        let dealt = self.fault_source.lock().unwrap().chosen.clone();
-        let paid = requests.iter().zip(&dealt).filter(|(seen, _)| seen.is_answered());
-        let (lost, kept): (Vec<_>, Vec<_>) = paid.partition(|(seen, dealt)| {
-            dealt.after_odd || seen.answered_after().is_some_and(|after| after > timeout() / 2)
+        let chosen = self.fault_source.lock().unwrap().chosen.clone();
+        let answered = requests.iter().zip(&chosen).filter(|(seen, _)| seen.is_answered());
+        let (lost, kept): (Vec<_>, Vec<_>) = answered.partition(|(seen, chosen)| {
+            chosen.after_odd || seen.answered_after().is_some_and(|after| after > timeout() / 2)
         });
-        let mut bought = BTreeSet::new();
+        let mut embedded = BTreeSet::new();
         let mut texts = kept.iter().flat_map(|(seen, _)| &seen.texts);
-        if let Some(twice) = texts.by_ref().find(|text| !bought.insert(*text)) {
-            let sent = requests.iter().zip(&dealt).filter(|(seen, _)| seen.texts.contains(twice));
-            let story: Vec<_> = sent.map(|(seen, dealt)| (seen.at, seen.answered_after(), dealt)).collect();
-            panic!("{:?}: paid for twice: {twice}: {story:#?}", self.shape);
+        if let Some(twice) = texts.by_ref().find(|text| !embedded.insert(*text)) {
+            let sent = requests.iter().zip(&chosen).filter(|(seen, _)| seen.texts.contains(twice));
+            let requests_of_text: Vec<_> =
+                sent.map(|(seen, chosen)| (seen.at, seen.answered_after(), chosen)).collect();
+            panic!("{:?}: embedded twice: {twice}: {requests_of_text:#?}", self.shape);
         }
-        let mut tally = std::mem::take(&mut self.totals);
-        (tally.requests, tally.embedded, tally.lost) = (requests.len(), bought.len(), lost.len());
-        let peak = tally.stats.iter().map(|vitals| vitals.peak).max().unwrap_or(0);
+        let mut totals = std::mem::take(&mut self.totals);
+        (totals.requests, totals.embedded, totals.lost) = (requests.len(), embedded.len(), lost.len());
+        let peak = totals.stats.iter().map(|stats| stats.peak).max().unwrap_or(0);
         assert!(peak <= MAX_MEMORY_KIB, "{:?}: {peak} KiB of memory", self.shape);
-        if let Err(grown) = steady(&tally.stats, MARGIN) {
+        if let Err(grown) = steady(&totals.stats, MARGIN) {
             panic!("{:?}: {grown}", self.shape);
         }
         self.world.assert_proven();
         self.agent.stop();
-        tally
+        totals
     }
 
     /// The end of the log.
     fn report(&self) -> String {
         let log = self.agent.log();
         let from = log.char_indices().rev().nth(4000).map_or(0, |(at, _)| at);
-        let dealer = self.fault_source.lock().unwrap();
-        let dealt = &dealer.chosen[dealer.chosen.len().saturating_sub(12)..];
-        format!("seed {}, dealt last: {dealt:#?}, end of the log:\n{}", seed(), &log[from..])
+        let fault_source = self.fault_source.lock().unwrap();
+        let chosen = &fault_source.chosen[fault_source.chosen.len().saturating_sub(12)..];
+        format!("seed {}, chosen last: {chosen:#?}, end of the log:\n{}", seed(), &log[from..])
     }
 }

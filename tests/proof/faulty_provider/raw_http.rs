@@ -1,6 +1,6 @@
-//! Bytes on the wire that are no good HTTP, or good HTTP as few have seen it.
+//! Bytes that are not valid HTTP, or valid HTTP in unusual forms.
 //!
-//! Where a body comes with them that must not be used, it is a lie; see `lies`.
+//! A body that must not be used has wrong vectors, as in `wrong_json`.
 
 use std::time::Duration;
 
@@ -8,10 +8,10 @@ use super::fault_kinds::{Expectation, Kind, http};
 use super::gzip;
 use crate::support::provider::{Right, Then};
 
-/// Where an answer ends before its time.
+/// Where an answer is cut off.
 const HALF: &[&str] = &["in the status", "in a header", "before the body", "in the body", "nothing"];
 
-/// Heads that are none, or that promise what does not follow.
+/// Heads that are invalid, or that promise what does not follow.
 const ODD_HEADS: &[&str] = &[
     "HTTP/2.0 200 OK",
     "HTTP/1.1 2000 OK",
@@ -30,7 +30,7 @@ const ODD_HEADS: &[&str] = &[
     "HTTP/1.1 101 Switching Protocols\r\nupgrade: other",
 ];
 
-/// What else is never a whole answer; see [`broken`].
+/// Other answers that are never complete; see [`broken`].
 const MORE: &[&str] = &[
     "length too long",
     "length too short",
@@ -43,11 +43,11 @@ const MORE: &[&str] = &[
     "gzip cut off",
     "gzip with a wrong sum",
     "gzip twice",
-    "gzip that blows up",
-    "no content, then a lie",
+    "gzip of endless spaces",
+    "no content, then a wrong answer",
 ];
 
-/// Statuses that are no answer, whatever their body says.
+/// Statuses that are not answers, whatever their body is.
 const STATUSES: &[&str] = &[
     "201 Created",
     "204 No Content",
@@ -67,7 +67,7 @@ const STATUSES: &[&str] = &[
     "599 What",
 ];
 
-/// The truth in forms that must be understood; see [`unusual`].
+/// Right answers in forms that must be accepted; see [`unusual`].
 const GOOD: &[&str] = &[
     "in single bytes of chunks",
     "as HTTP/1.0",
@@ -76,10 +76,10 @@ const GOOD: &[&str] = &[
     "with odd headers",
     "in gzip",
     "up to the limit",
-    "and a lie behind it",
+    "and a wrong answer behind it",
 ];
 
-/// The truth in forms that may be refused.
+/// Right answers in forms that may be refused.
 const DOUBTFUL: &[&str] = &[
     "past the limit",
     "of both lengths",
@@ -88,13 +88,16 @@ const DOUBTFUL: &[&str] = &[
     "gzip with more behind it",
 ];
 
-/// What can go wrong between two sockets.
+/// Every kind of answer with unusual bytes.
 pub(super) fn raw_answers() -> Vec<Kind> {
     let ending = |then: Then, whats: &'static [&'static str]| {
         whats.iter().map(move |what| Kind::custom(what, broken, Expectation::Wrong).then(then))
     };
     let closing = |what: &&'static str| {
-        !matches!(*what, "in gzip" | "up to the limit" | "and a lie behind it" | "in single bytes of chunks")
+        !matches!(
+            *what,
+            "in gzip" | "up to the limit" | "and a wrong answer behind it" | "in single bytes of chunks"
+        )
     };
     let right = |what: &&'static str| {
         let then = if closing(what) { Then::Close } else { Then::GoOn };
@@ -118,60 +121,62 @@ pub(super) fn raw_answers() -> Vec<Kind> {
         .collect()
 }
 
-/// An answer that is never whole.
+/// An answer that is never complete.
 fn broken(right: &Right, what: &str) -> Vec<u8> {
-    let lie = right.turned().to_string().into_bytes();
-    let length = lie.len();
+    let wrong = right.turned().to_string().into_bytes();
+    let length = wrong.len();
     let head = |more: &str| format!("HTTP/1.1 200 OK\r\n{more}\r\n\r\n").into_bytes();
     let chunk =
-        |size: &str| [head("transfer-encoding: chunked"), size.as_bytes().to_vec(), lie.clone()].concat();
+        |size: &str| [head("transfer-encoding: chunked"), size.as_bytes().to_vec(), wrong.clone()].concat();
     match what {
         "nothing" => Vec::new(),
         "in the status" => b"HTTP/1.1 20".to_vec(),
         "in a header" => b"HTTP/1.1 200 OK\r\ncontent-ty".to_vec(),
         "before the body" => head(&format!("content-length: {length}")),
-        "in the body" => [head(&format!("content-length: {length}")), lie[..length / 2].to_vec()].concat(),
-        "length too long" => [head(&format!("content-length: {}", length + 9)), lie].concat(),
-        "length too short" => [head(&format!("content-length: {}", length - 9)), lie].concat(),
+        "in the body" => [head(&format!("content-length: {length}")), wrong[..length / 2].to_vec()].concat(),
+        "length too long" => [head(&format!("content-length: {}", length + 9)), wrong].concat(),
+        "length too short" => [head(&format!("content-length: {}", length - 9)), wrong].concat(),
         "chunk of no size" => chunk("zz\r\n"),
         "chunk too large" => chunk("ffffffffffffffff0\r\n"),
         "chunks without an end" => chunk(&format!("{length:x}\r\n")),
         "a header without end" => [b"HTTP/1.1 200 OK\r\nx: ".to_vec(), vec![b'x'; 2 << 20]].concat(),
-        "ten thousand headers" => [head(&"x: y\r\n".repeat(10_000)), lie].concat(),
+        "ten thousand headers" => [head(&"x: y\r\n".repeat(10_000)), wrong].concat(),
         "interim answers without end" => b"HTTP/1.1 100 Continue\r\n\r\n".repeat(20_000),
         "gzip cut off" => {
-            let whole = gzip::stored(&lie);
+            let whole = gzip::stored(&wrong);
             coded("gzip", &whole[..whole.len() - 12])
         }
         "gzip with a wrong sum" => {
-            let mut whole = gzip::stored(&lie);
+            let mut whole = gzip::stored(&wrong);
             let sum = whole.len() - 8;
             whole[sum] ^= 1;
             coded("gzip", &whole)
         }
-        "gzip twice" => coded("gzip", &gzip::stored(&gzip::stored(&lie))),
-        "gzip that blows up" => coded("gzip", &gzip::bomb(64)),
-        "no content, then a lie" => [b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(), http("", &lie)].concat(),
-        // A head that is none, and the rest as if it were one.
-        head => [head.as_bytes(), b"\r\n\r\n", &lie].concat(),
+        "gzip twice" => coded("gzip", &gzip::stored(&gzip::stored(&wrong))),
+        "gzip of endless spaces" => coded("gzip", &gzip::bomb(64)),
+        "no content, then a wrong answer" => {
+            [b"HTTP/1.1 204 No Content\r\n\r\n".to_vec(), http("", &wrong)].concat()
+        }
+        // An invalid head, and the rest as if it were valid.
+        head => [head.as_bytes(), b"\r\n\r\n", &wrong].concat(),
     }
 }
 
-/// The lie with a status that makes it no answer.
+/// A wrong answer with a status that is not an answer.
 fn status(right: &Right, what: &str) -> Vec<u8> {
-    let lie = if ["204", "304"].iter().any(|bare| what.starts_with(bare)) {
+    let wrong = if ["204", "304"].iter().any(|bare| what.starts_with(bare)) {
         String::new()
     } else {
         right.turned().to_string()
     };
     let to = "location: http://127.0.0.1:1/elsewhere";
-    format!("HTTP/1.1 {what}\r\n{to}\r\ncontent-length: {}\r\n\r\n{lie}", lie.len()).into_bytes()
+    format!("HTTP/1.1 {what}\r\n{to}\r\ncontent-length: {}\r\n\r\n{wrong}", wrong.len()).into_bytes()
 }
 
-/// The truth, as few servers say it.
+/// The right answer in an unusual form.
 fn unusual(right: &Right, what: &str) -> Vec<u8> {
     let body = right.body.as_slice();
-    let said = |head: &str| [head.as_bytes(), b"\r\n\r\n", body].concat();
+    let with_head = |head: &str| [head.as_bytes(), b"\r\n\r\n", body].concat();
     match what {
         "in single bytes of chunks" => {
             let mut out = b"HTTP/1.1 200 OK\r\ntransfer-encoding: chunked\r\ntrailer: x\r\n\r\n".to_vec();
@@ -181,19 +186,21 @@ fn unusual(right: &Right, what: &str) -> Vec<u8> {
             }
             [out, b"0\r\nx: y\r\n\r\n".to_vec()].concat()
         }
-        "as HTTP/1.0" => said("HTTP/1.0 200 OK\r\nserver: old"),
-        "until the end" => said("HTTP/1.1 200 OK\r\nconnection: close"),
+        "as HTTP/1.0" => with_head("HTTP/1.0 200 OK\r\nserver: old"),
+        "until the end" => with_head("HTTP/1.1 200 OK\r\nconnection: close"),
         "after interim answers" => {
             let interim = "HTTP/1.1 103 Early Hints\r\nlink: <x>\r\n\r\n".repeat(3);
             [interim.as_bytes(), b"HTTP/1.1 100 Continue\r\n\r\n", &http("", body)].concat()
         }
         "with odd headers" => {
             let long = format!("x-long: {}\r\nX-ODD:\t  \r\n", "y".repeat(4000)).repeat(20);
-            said(&format!("HTTP/1.1 200\r\n{long}CONTENT-LENGTH:   {}", body.len()))
+            with_head(&format!("HTTP/1.1 200\r\n{long}CONTENT-LENGTH:   {}", body.len()))
         }
         "in gzip" => coded("gzip", &gzip::stored(body)),
         "up to the limit" => http("", &padded(right, 0)),
-        "and a lie behind it" => [http("", body), http("", right.turned().to_string().as_bytes())].concat(),
+        "and a wrong answer behind it" => {
+            [http("", body), http("", right.turned().to_string().as_bytes())].concat()
+        }
         "past the limit" => http("", &padded(right, 1)),
         "of both lengths" => {
             let head = format!(
@@ -210,9 +217,9 @@ fn unusual(right: &Right, what: &str) -> Vec<u8> {
     }
 }
 
-/// The right body, with spaces up to so many bytes past the largest one that is read.
+/// The right body, with spaces up to `past` bytes more than the largest body that is read.
 ///
-/// The limit is the one that `embed` reckons: 32 bytes for each float of 4096, and a mebibyte.
+/// The limit is that of `embed`: 32 bytes for each float of 4096, and a mebibyte.
 fn padded(right: &Right, past: usize) -> Vec<u8> {
     let limit = right.texts * right.dimension.max(4096) * 32 + (1 << 20);
     let mut body = right.body.clone();

@@ -1,10 +1,10 @@
-//! Answers with status 200 whose JSON is not what was asked for.
+//! Answers with status 200 whose JSON is not what was requested.
 //!
-//! Every number of a lie is turned round, so that whatever is used of one shows
-//! in what is served. A [`Doubt`] has true vectors in a form that a reader may
-//! take or leave.
+//! Every number of a wrong answer is negated, so that any use of one shows in the
+//! served build. A doubtful answer has right vectors in a form that a reader may
+//! accept or refuse.
 //!
-//! What nobody can notice is not here: right vectors for the wrong texts, in
+//! What no reader can notice is not here: right vectors for the wrong texts, in
 //! the right number and, where the protocol has an index, with the right ones.
 
 use serde_json::Value;
@@ -40,7 +40,7 @@ const PLACES: &[&str] = &[
     "list of them",
 ];
 
-/// What stands in place of a number.
+/// Replacements of a number.
 const NUMBERS: &[&str] = &[
     "1e309",
     "-1e309",
@@ -66,10 +66,10 @@ const NUMBERS: &[&str] = &[
     "[0.5]",
 ];
 
-/// What one vector is multiplied with.
+/// Factors of one vector.
 const SIZES: &[&str] = &["0", "-0.0", "1e-46", "1e-42", "1e-39"];
 
-/// What stands in place of a body; `LIST` and `NUMBERS` are the protocol's own names.
+/// Replacements of a body; `LIST` and `NUMBERS` stand for the protocol's own names.
 const BODIES: &[&str] = &[
     "[]",
     "{}",
@@ -92,13 +92,13 @@ const BODIES: &[&str] = &[
     "{\"LIST\":[{\"NUMBERS\":[",
 ];
 
-/// What was done to a body.
-const SPOILT: &[&str] = &[
+/// Changes of a whole body.
+const CHANGED: &[&str] = &[
     "cut at a third",
     "cut at the last byte",
     "said twice",
-    "said twice in one object",
-    "with an error beside it",
+    "twice in one object",
+    "with an error next to it",
     "with something after it",
     "with something before it",
     "for the other protocol",
@@ -106,10 +106,10 @@ const SPOILT: &[&str] = &[
     "in UTF-16",
 ];
 
-/// Where the brackets never end.
+/// Where brackets are nested too deeply.
 const DEEP: &[&str] = &["vectors", "numbers", "error"];
 
-/// Lies about the list of vectors, about one of them, about a number, about the whole body.
+/// Wrong lists of vectors, wrong vectors, wrong numbers, wrong bodies.
 pub(super) fn wrong_answers() -> Vec<Kind> {
     let all = |whats: &'static [&'static str], make| {
         whats.iter().map(move |what| Kind::custom(what, make, Expectation::Wrong)).collect::<Vec<_>>()
@@ -120,19 +120,19 @@ pub(super) fn wrong_answers() -> Vec<Kind> {
         all(NUMBERS, wrong_number),
         all(SIZES, wrong_size),
         all(BODIES, wrong_body),
-        all(SPOILT, spoilt_body),
+        all(CHANGED, changed_body),
         all(DEEP, too_deep),
     ]
     .concat()
 }
 
-/// True vectors among things that no reader needs.
+/// Right vectors next to fields that no reader needs.
 pub(super) fn doubtful_answers() -> Vec<Kind> {
     let odd = ["deep", "not UTF-8", "half a surrogate", "a megabyte", "without its index"];
     odd.iter().map(|what| Kind::custom(what, with_irrelevant_parts, Expectation::Doubtful)).collect()
 }
 
-/// The lie that most others are made from: every vector turned round, then the list edited.
+/// The answer that most wrong ones are made from: every number negated, then the list edited.
 fn turned(right: &Right, edit: impl FnOnce(&mut Vec<Value>)) -> Value {
     let mut body = right.turned();
     edit(body[right.list()].as_array_mut().expect("our own answer has a list"));
@@ -177,7 +177,7 @@ fn wrong_places(right: &Right, what: &str) -> Vec<u8> {
                 "list of them" => vec![place].into(),
                 "one has none" if several && place == 0 => Value::Null,
                 "the first again" if several => place.saturating_sub(1).into(),
-                // No text for an index is one that the protocol has.
+                // The protocol has no texts as indices.
                 _ => place.to_string().into(),
             };
         }
@@ -186,7 +186,7 @@ fn wrong_places(right: &Right, what: &str) -> Vec<u8> {
 }
 
 fn wrong_number(right: &Right, what: &str) -> Vec<u8> {
-    // No number that JSON could hold, so it is put in afterwards.
+    // JSON cannot express such a number, so it is inserted afterwards.
     const HERE: &str = "here";
     let body = turned(right, |list| {
         let middle = floats(list.last_mut().expect("a request has a text"), right.numbers());
@@ -211,7 +211,7 @@ fn wrong_body(right: &Right, what: &str) -> Vec<u8> {
     http("", what.replace("LIST", right.list()).replace("NUMBERS", right.numbers()).as_bytes())
 }
 
-fn spoilt_body(right: &Right, what: &str) -> Vec<u8> {
+fn changed_body(right: &Right, what: &str) -> Vec<u8> {
     let list = right.list();
     let body = right.turned();
     let text = body.to_string();
@@ -219,8 +219,8 @@ fn spoilt_body(right: &Right, what: &str) -> Vec<u8> {
         "cut at a third" => text[..text.len() / 3].to_owned(),
         "cut at the last byte" => text[..text.len() - 1].to_owned(),
         "said twice" => format!("{text}{text}"),
-        "said twice in one object" => format!("{{\"{list}\":{0},\"{list}\":{0}}}", body[list]),
-        "with an error beside it" => {
+        "twice in one object" => format!("{{\"{list}\":{0},\"{list}\":{0}}}", body[list]),
+        "with an error next to it" => {
             format!("{{\"error\":{{\"code\":500,\"message\":\"half\"}},\"{list}\":{}}}", body[list])
         }
         "with something after it" => text + "\0",
@@ -236,7 +236,7 @@ fn spoilt_body(right: &Right, what: &str) -> Vec<u8> {
     http("", spoilt.as_bytes())
 }
 
-/// Brackets in brackets in place of something: a reader that follows them all falls off its stack.
+/// Nested brackets instead of a value: a recursive reader without a limit overflows its stack.
 fn too_deep(right: &Right, what: &str) -> Vec<u8> {
     let (open, close) = ("[".repeat(100_000), "]".repeat(100_000));
     let (list, numbers) = (right.list(), right.numbers());
@@ -248,7 +248,7 @@ fn too_deep(right: &Right, what: &str) -> Vec<u8> {
     http("", body.as_bytes())
 }
 
-/// Something in a field of its own, before the vectors.
+/// A field that no reader needs, before the vectors.
 fn with_irrelevant_parts(right: &Right, what: &str) -> Vec<u8> {
     let mut body = right.json();
     if what == "without its index" {

@@ -1,4 +1,4 @@
-//! What befalls an agent while it works: kills, stops, pinches, and orders by hand.
+//! Disturbances of a running agent: kills, stops, shortages, and commands by hand.
 
 use std::time::{Duration, Instant};
 
@@ -10,7 +10,7 @@ use crate::support::SOON;
 use crate::support::agent::Agent;
 use crate::support::open_files;
 
-/// One thing that befalls an agent.
+/// One disturbance.
 #[derive(Clone, Copy, Debug)]
 pub(super) enum Disturbance {
     Killed,
@@ -20,7 +20,7 @@ pub(super) enum Disturbance {
     OutOfDescriptors,
     DiskFull,
     SettingsReadAgain,
-    Asked,
+    Requested,
     MarkerTouched,
     BuiltByHand,
     RolledBack,
@@ -28,12 +28,12 @@ pub(super) enum Disturbance {
 }
 
 use Disturbance::{
-    Asked, BuiltAndKilled, BuiltByHand, DiskFull, Interrupted, Killed, MarkerTouched, OutOfDescriptors,
-    Paused, RolledBack, SettingsReadAgain, Stopped,
+    BuiltAndKilled, BuiltByHand, DiskFull, Interrupted, Killed, MarkerTouched, OutOfDescriptors, Paused,
+    Requested, RolledBack, SettingsReadAgain, Stopped,
 };
 
 impl Disturbance {
-    /// All of them, the commoner ones more than once.
+    /// All of them, the more common ones more than once.
     pub(super) const ALL: [Self; 16] = [
         Killed,
         Killed,
@@ -43,8 +43,8 @@ impl Disturbance {
         OutOfDescriptors,
         DiskFull,
         SettingsReadAgain,
-        Asked,
-        Asked,
+        Requested,
+        Requested,
         MarkerTouched,
         MarkerTouched,
         BuiltByHand,
@@ -53,17 +53,17 @@ impl Disturbance {
         BuiltAndKilled,
     ];
 
-    /// Lets it happen. What was on its way within the time returned may be lost and bought again.
+    /// Applies it. Texts that were in flight within the returned time may be embedded again.
     pub(super) fn apply(
         self,
-        site: &SoakHost,
+        host: &SoakHost,
         agent: &mut Option<Agent>,
-        lot: &mut fastrand::Rng,
+        random: &mut fastrand::Rng,
         counts: &Counts,
     ) -> Option<(Instant, Instant)> {
-        let (began, lately) = (Instant::now(), Duration::from_millis(lot.u64(50..400)));
+        let (began, pause) = (Instant::now(), Duration::from_millis(random.u64(50..400)));
         let since = |began: Instant| Some((began, Instant::now()));
-        let running = agent.as_mut().expect("an agent runs while there is trouble");
+        let running = agent.as_mut().expect("an agent runs during disturbances");
         let lost = match self {
             Killed => {
                 running.signal(Signal::KILL);
@@ -77,7 +77,7 @@ impl Disturbance {
             }
             Paused => {
                 running.signal(Signal::STOP);
-                std::thread::sleep(lately * 4);
+                std::thread::sleep(pause * 4);
                 running.signal(Signal::CONT);
                 since(began)
             }
@@ -85,15 +85,15 @@ impl Disturbance {
                 let open = open_files(running.pid()).len() as u64;
                 let few = Rlimit { current: Some(open), maximum: getrlimit(Resource::Nofile).maximum };
                 let before = prlimit(Some(running.pid()), Resource::Nofile, few).unwrap();
-                site.touch();
-                std::thread::sleep(lately);
+                host.touch();
+                std::thread::sleep(pause);
                 prlimit(Some(running.pid()), Resource::Nofile, before).unwrap();
                 since(began)
             }
-            DiskFull if site.small_disk => {
-                site.fill();
-                std::thread::sleep(lately);
-                site.clear();
+            DiskFull if host.small_disk => {
+                host.fill();
+                std::thread::sleep(pause);
+                host.clear();
                 since(began)
             }
             DiskFull => return None,
@@ -101,23 +101,23 @@ impl Disturbance {
                 running.signal(Signal::HUP);
                 None
             }
-            Asked => {
+            Requested => {
                 running.signal(Signal::USR1);
                 None
             }
             MarkerTouched => {
-                site.touch();
+                host.touch();
                 None
             }
             BuiltByHand | RolledBack => {
-                let order = if matches!(self, BuiltByHand) { "build" } else { "rollback" };
-                let ran = site.run(&[order, "--json"]);
+                let command = if matches!(self, BuiltByHand) { "build" } else { "rollback" };
+                let ran = host.run(&[command, "--json"]);
                 assert!([0, 1, 75].contains(&ran.code), "{ran:?}");
                 None
             }
             BuiltAndKilled => {
-                let mut build = Agent::start(&mut site.command(&["build", "--wait"]));
-                std::thread::sleep(lately / 10);
+                let mut build = Agent::start(&mut host.command(&["build", "--wait"]));
+                std::thread::sleep(pause / 10);
                 let killed = Instant::now();
                 if !build.is_over() {
                     build.signal(Signal::KILL);
@@ -127,7 +127,7 @@ impl Disturbance {
             }
         };
         if matches!(self, Killed | Stopped | Interrupted) {
-            *agent = Some(site.agent());
+            *agent = Some(host.agent());
         }
         counts.add(self.description());
         lost
@@ -142,7 +142,7 @@ impl Disturbance {
             OutOfDescriptors => "times out of descriptors",
             DiskFull => "times the disk was full",
             SettingsReadAgain => "times settings were read again",
-            Asked => "orders by SIGUSR1",
+            Requested => "requests by SIGUSR1",
             MarkerTouched => "touches of the marker",
             BuiltByHand => "builds by hand",
             RolledBack => "rollbacks by hand",

@@ -1,4 +1,4 @@
-//! A host of its own: a database in one place, what is published in another, on a disk that can be filled.
+//! The host of the soak: a database in one folder, published files in another, on a disk that can be filled.
 
 use std::io::Write;
 use std::path::PathBuf;
@@ -10,18 +10,18 @@ use rusqlite::Connection;
 use crate::support::agent::Agent;
 use crate::support::{Ran, World, ended, start};
 
-/// Set where the soak runs in a mount namespace of its own.
+/// Environment variable that is set where the soak runs in a mount namespace of its own.
 pub(super) const INSIDE: &str = "REINDEXD_SOAK_INSIDE";
 
-/// The host, and who provides its vectors.
+/// The host, with its fake provider.
 pub(super) struct SoakHost {
     pub world: World,
-    /// Whether what is published lies on a small disk of its own.
+    /// Whether the published files are on a small disk of their own.
     pub small_disk: bool,
 }
 
 impl SoakHost {
-    /// The host, with a disk of 96 MiB where this process may mount one.
+    /// The host, with a disk of 96 MiB if this process may mount one.
     pub(super) fn new() -> Self {
         let world = World::in_memory();
         std::fs::create_dir(world.path("db")).unwrap();
@@ -34,7 +34,7 @@ impl SoakHost {
         Self { world, small_disk }
     }
 
-    /// The database, which stands apart from what is published.
+    /// The database, in another folder than the published files.
     pub(super) fn database(&self) -> PathBuf {
         self.world.path("db/experts.db")
     }
@@ -58,7 +58,7 @@ impl SoakHost {
         ended(start(&mut self.command(arguments)))
     }
 
-    /// Starts an agent, which is up when it watches.
+    /// Starts an agent, and waits until it watches.
     pub(super) fn agent(&self) -> Agent {
         let agent = Agent::start(&mut self.command(&["run"]));
         agent.wait_for_log("watching");
@@ -67,31 +67,31 @@ impl SoakHost {
 
     /// Touches the marker.
     pub(super) fn touch(&self) {
-        // On a full disk it cannot be touched; what is asked for then is asked for later.
+        // On a full disk this may fail; a later touch makes up for it.
         std::fs::write(self.world.path("data/tagging-complete"), "").ok();
     }
 
-    /// Takes every byte of the disk that is left.
+    /// Uses every free byte of the disk.
     pub(super) fn fill(&self) {
         let mut filler = std::fs::File::create(self.filler()).unwrap();
-        let piece = vec![b'x'; 1 << 16];
-        while filler.write_all(&piece).is_ok() {}
+        let chunk = vec![b'x'; 1 << 16];
+        while filler.write_all(&chunk).is_ok() {}
     }
 
-    /// Gives them back.
+    /// Frees them again.
     pub(super) fn clear(&self) {
         std::fs::remove_file(self.filler()).ok();
     }
 
     fn filler(&self) -> PathBuf {
-        self.world.path("data/somebody-elses-log")
+        self.world.path("data/other-log")
     }
 }
 
 impl Drop for SoakHost {
     fn drop(&mut self) {
         if self.small_disk {
-            // Else the folder could not be removed.
+            // Otherwise the folder could not be removed.
             Command::new("umount").arg("-l").arg(self.world.path("data")).status().ok();
         }
     }

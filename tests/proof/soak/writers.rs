@@ -1,8 +1,8 @@
-//! Writers as a host may have them: every journal mode, and no manners.
+//! Writers that a host may have: every journal mode, and no regard for readers.
 //!
-//! One step at a time, so that a step may do what no two could do at once: put
-//! another file in the place of the database. Nobody writes down what was
-//! committed, since a killed writer cannot say; the table itself is the truth.
+//! One step at a time, because one of the steps replaces the database by another
+//! file. Commits are not recorded, since a killed writer cannot report them; the
+//! table itself is the reference.
 
 use std::process::{Command, Stdio};
 use std::time::{Duration, Instant};
@@ -14,63 +14,63 @@ use super::{Counts, host::SoakHost};
 use crate::served::Content;
 use crate::support::{SOON, open_files};
 
-/// Set for the process that writes until it is killed: the database.
+/// Environment variable with the database, set for the process that writes until it is killed.
 const VICTIM: &str = "REINDEXD_SOAK_VICTIM";
-/// Between so many people the table stays.
+/// The table keeps this number of people.
 const PEOPLE: std::ops::Range<usize> = 12..48;
 
 /// Makes the table with its first people.
-pub(super) fn begin(site: &SoakHost) {
-    let mut database = site.connect();
+pub(super) fn begin(host: &SoakHost) {
+    let mut database = host.connect();
     database.execute_batch(include_str!("../../../data/schema.sql")).unwrap();
-    let mut lot = fastrand::Rng::with_seed(0);
-    edits(&mut database, &mut lot, 60);
+    let mut random = fastrand::Rng::with_seed(0);
+    edits(&mut database, &mut random, 60);
 }
 
-/// One step of one writer. A disk that is full or a reader that looks may refuse it; then it is not counted.
-pub(super) fn step(site: &SoakHost, agent: Option<Pid>, lot: &mut fastrand::Rng, counts: &Counts) {
-    let mut database = site.connect();
+/// One step of one writer. A full disk or a reader may make it fail; then it is not counted.
+pub(super) fn step(host: &SoakHost, agent: Option<Pid>, random: &mut fastrand::Rng, counts: &Counts) {
+    let mut database = host.connect();
     let done = |what: &'static str, done: rusqlite::Result<()>| {
-        counts.add(if done.is_ok() { what } else { "steps refused to a writer" });
+        counts.add(if done.is_ok() { what } else { "failed steps of a writer" });
     };
-    match lot.u8(..40) {
+    match random.u8(..40) {
         0..3 => {
-            let mode = ["delete", "truncate", "persist", "wal", "wal"][lot.usize(..5)];
+            let mode = ["delete", "truncate", "persist", "wal", "wal"][random.usize(..5)];
             done("changes of the journal mode", database.pragma_update(None, "journal_mode", mode));
         }
         3 => done("VACUUMs", database.execute_batch("VACUUM")),
         4..6 => done("checkpoints", database.execute_batch("PRAGMA wal_checkpoint(TRUNCATE)")),
         6 => {
             drop(database);
-            replace(site, agent);
+            replace(host, agent);
             counts.add("databases replaced by rename");
         }
         7..9 => {
             drop(database);
-            kill_a_writer(site, lot);
+            kill_a_writer(host, random);
             counts.add("writers killed");
         }
         _ => {
-            let most = lot.usize(1..6);
-            edits(&mut database, lot, most);
+            let max = random.usize(1..6);
+            edits(&mut database, random, max);
             counts.add("commits");
         }
     }
 }
 
-/// What the table holds, as far as it is tagged.
-pub(super) fn truth(site: &SoakHost) -> Content {
-    let database = site.connect();
+/// The tagged rows of the table.
+pub(super) fn tagged_rows(host: &SoakHost) -> Content {
+    let database = host.connect();
     let mut rows =
         database.prepare("SELECT id, bio, hourly_rate FROM experts WHERE tags IS NOT NULL").unwrap();
     let row = |row: &rusqlite::Row<'_>| Ok((row.get(0)?, (row.get(1)?, row.get(2)?)));
     rows.query_map([], row).unwrap().collect::<Result<_, _>>().unwrap()
 }
 
-/// Up to `most` edits in one commit; every text is a new one.
-fn edits(database: &mut Connection, lot: &mut fastrand::Rng, most: usize) {
+/// Up to `max` edits in one commit; every text is a new one.
+fn edits(database: &mut Connection, random: &mut fastrand::Rng, max: usize) {
     let all = database.transaction().unwrap();
-    for _ in 0..most {
+    for _ in 0..max {
         let tagged = "SELECT id FROM experts WHERE tags IS NOT NULL ORDER BY id";
         let ids: Vec<i64> = all
             .prepare(tagged)
@@ -79,13 +79,13 @@ fn edits(database: &mut Connection, lot: &mut fastrand::Rng, most: usize) {
             .unwrap()
             .map(Result::unwrap)
             .collect();
-        let bio = format!("Text {:016x}", lot.u64(..) ^ u64::from(std::process::id()) << 48);
-        let somebody = ids.get(lot.usize(..ids.len().max(1))).copied().unwrap_or_default();
-        match lot.u8(..10) {
+        let bio = format!("Text {:016x}", random.u64(..) ^ u64::from(std::process::id()) << 48);
+        let id = ids.get(random.usize(..ids.len().max(1))).copied().unwrap_or_default();
+        match random.u8(..10) {
             8..10 if ids.len() > PEOPLE.start => {
                 let how =
                     ["DELETE FROM experts WHERE id = ?1", "UPDATE experts SET tags = NULL WHERE id = ?1"];
-                all.execute(how[lot.usize(..2)], [somebody]).unwrap();
+                all.execute(how[random.usize(..2)], [id]).unwrap();
             }
             0..3 if ids.len() < PEOPLE.end => {
                 all.execute(PERSON, params![bio]).unwrap();
@@ -93,28 +93,28 @@ fn edits(database: &mut Connection, lot: &mut fastrand::Rng, most: usize) {
             3 => {
                 all.execute(
                     "UPDATE experts SET hourly_rate = ?2 WHERE id = ?1",
-                    params![somebody, f64::from(lot.u16(..))],
+                    params![id, f64::from(random.u16(..))],
                 )
                 .unwrap();
             }
             _ => {
-                all.execute("UPDATE experts SET bio = ?2 WHERE id = ?1", params![somebody, bio]).unwrap();
+                all.execute("UPDATE experts SET bio = ?2 WHERE id = ?1", params![id, bio]).unwrap();
             }
         }
     }
     all.commit().unwrap();
 }
 
-/// Puts a copy in the place of the database, as a restore does: once nobody has the old one open.
-fn replace(site: &SoakHost, agent: Option<Pid>) {
-    let other = site.database().with_file_name("other.db");
+/// Replaces the database by a copy, as a restore does, and waits until no agent has the old one open.
+fn replace(host: &SoakHost, agent: Option<Pid>) {
+    let other = host.database().with_file_name("other.db");
     std::fs::remove_file(&other).ok();
-    let database = site.connect();
+    let database = host.connect();
     database.pragma_update(None, "journal_mode", "delete").ok();
     database.execute("VACUUM INTO ?1", [other.to_str().unwrap()]).unwrap();
     drop(database);
-    std::fs::rename(&other, site.database()).unwrap();
-    // What still reads the old file must be done before a new -wal may come to be.
+    std::fs::rename(&other, host.database()).unwrap();
+    // Readers of the old file must end before there may be a new -wal.
     let begun = Instant::now();
     let reads_it = |file: &std::path::PathBuf| {
         file.to_string_lossy().contains("experts.db") && file.to_string_lossy().ends_with(" (deleted)")
@@ -124,32 +124,32 @@ fn replace(site: &SoakHost, agent: Option<Pid>) {
     }
 }
 
-/// Lets another process write for a moment, and kills it wherever it is.
-fn kill_a_writer(site: &SoakHost, lot: &mut fastrand::Rng) {
+/// Lets another process write for a moment, and kills it at any point.
+fn kill_a_writer(host: &SoakHost, random: &mut fastrand::Rng) {
     let mut victim = Command::new(std::env::current_exe().unwrap())
         .args(["--exact", "soak::writers::a_writer_that_waits_to_be_killed"])
-        .env(VICTIM, site.database())
+        .env(VICTIM, host.database())
         .stdout(Stdio::null())
         .stderr(Stdio::null())
         .spawn()
         .unwrap();
-    std::thread::sleep(Duration::from_millis(lot.u64(20..150)));
+    std::thread::sleep(Duration::from_millis(random.u64(20..150)));
     victim.kill().unwrap();
     victim.wait().unwrap();
 }
 
-/// Not a test but that other process, which is this program once more.
+/// Not a test but that other process, which runs this program again.
 #[test]
 fn a_writer_that_waits_to_be_killed() {
     let Some(path) = std::env::var_os(VICTIM) else { return };
-    let mut lot = fastrand::Rng::new();
+    let mut random = fastrand::Rng::new();
     let mut database = Connection::open(path).unwrap();
     database.busy_timeout(Duration::from_secs(10)).unwrap();
     // Pages that do not fit are written before the commit, so that a kill leaves a hot journal.
     database.execute_batch("PRAGMA cache_size = 2").unwrap();
     let begun = Instant::now();
     while begun.elapsed() < SOON {
-        edits(&mut database, &mut lot, 30);
+        edits(&mut database, &mut random, 30);
     }
 }
 
