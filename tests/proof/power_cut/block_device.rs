@@ -1,10 +1,10 @@
 //! ext4 on a block device that logs every write and every flush.
 //!
-//! `qemu-storage-daemon` keeps the log beneath a file that it shows by FUSE; a
-//! loop device makes a block device of that file. From the log come the images
-//! that a power cut may leave: all that was written before the last flush, and
-//! any of what was written since. Whatever is set up is taken down when its
-//! value is dropped, also by a test that fails.
+//! `qemu-storage-daemon` writes the log for a file that it offers by FUSE; a loop
+//! device makes a block device of that file. The log gives the images that a power
+//! cut may leave: everything written before the last flush, and any part of what
+//! was written since. Everything that is set up is removed when its value is
+//! dropped, also by a test that fails.
 
 use std::path::{Path, PathBuf};
 use std::process::{Child, Command, Stdio};
@@ -16,12 +16,12 @@ use tempfile::TempDir;
 
 use crate::support::{self, SOON};
 
-/// Enough for a small journal and a few builds.
+/// The size of the device: enough for a small journal and a few builds.
 const BYTES: u64 = 24 << 20;
 const SECTOR: usize = 512;
 const TOOLS: [&str; 6] = ["qemu-storage-daemon", "losetup", "mkfs.ext4", "mount", "umount", "sync"];
 
-/// A mounted file system whose device keeps a log. Dropped from the top down.
+/// A mounted file system whose device logs writes. The fields are dropped in order.
 pub struct Device {
     mount: Mount,
     _loop: Loop,
@@ -40,7 +40,7 @@ struct Mount(PathBuf);
 struct Loop(String);
 struct Daemon(Child);
 
-/// Whether all of this can be had here, or what is missing.
+/// Whether all of this is available, or what is missing.
 pub fn available() -> Result<(), String> {
     if !rustix::process::geteuid().is_root() {
         return Err("only root can mount a file system".to_owned());
@@ -62,7 +62,7 @@ impl Device {
         std::fs::File::create(at("shown")).unwrap();
         std::fs::create_dir(at("mnt")).unwrap();
         let daemon = Daemon::start(&at);
-        support::eventually("the device is shown", || {
+        support::eventually("the device exists", || {
             at("shown").metadata().is_ok_and(|about| about.len() == BYTES)
         });
         must(Command::new("mkfs.ext4").args(["-q", "-F", "-b", "4096", "-J", "size=4"]).args([
@@ -81,7 +81,7 @@ impl Device {
         &self.mount.0
     }
 
-    /// How much stands in the log so far.
+    /// How many entries the log has.
     pub fn logged(&self) -> usize {
         let log = std::fs::File::open(self.folder.path().join("log")).unwrap();
         let mut head = [0; 24];
@@ -89,12 +89,12 @@ impl Device {
         number(&head, 16)
     }
 
-    /// Everything durable, and the log of how it became so.
+    /// Flushes everything.
     pub fn flushed(&self) {
         must(Command::new("sync").arg("-f").arg(self.root()));
     }
 
-    /// Takes it down and gives the log.
+    /// Unmounts it and returns the log.
     pub fn entries(self) -> Vec<Entry> {
         self.flushed();
         let count = self.logged();
@@ -121,7 +121,7 @@ impl Daemon {
 
 impl Drop for Daemon {
     fn drop(&mut self) {
-        // It takes its own mount down.
+        // It removes its own mount.
         kill_process(Pid::from_child(&self.0), Signal::TERM).ok();
         let deadline = Instant::now() + SOON;
         while self.0.try_wait().is_ok_and(|ended| ended.is_none()) && Instant::now() < deadline {
@@ -155,25 +155,25 @@ impl Drop for Loop {
 
 /// An image that a power cut leaves.
 pub struct Cut<'a> {
-    /// How much of the log was sent before it.
+    /// How many entries of the log came before it.
     pub at: usize,
     image: &'a [u8],
 }
 
 impl Cut<'_> {
-    /// Mounts the image, which replays the journal, and lets `look` see the root.
-    pub fn mounted<T>(&self, options: &str, look: impl FnOnce(&Path) -> T) -> Result<T, String> {
+    /// Mounts the image, which replays the journal, and calls `read` with its root.
+    pub fn mounted<T>(&self, options: &str, read: impl FnOnce(&Path) -> T) -> Result<T, String> {
         let folder = support::pass::folder();
         let (image, at) = (folder.path().join("image"), folder.path().join("mnt"));
         std::fs::write(&image, self.image).unwrap();
         std::fs::create_dir(&at).unwrap();
         let mount = Mount::new(&image, &at, &format!("loop,{options}"))?;
-        Ok(look(&mount.0))
+        Ok(read(&mount.0))
     }
 }
 
-/// The images at every entry of the log from `from` on: all that was sent, the last write alone, and so many
-/// random ones of the writes since the last flush; at `reported` also none of them.
+/// The images at every entry of the log from `from` on: with all writes since the last flush, with the last
+/// alone, and with `random` random selections of them; at `reported` also with none of them.
 pub fn cuts(
     log: &[Entry],
     from: usize,
@@ -223,7 +223,7 @@ impl Entry {
     }
 }
 
-/// Entry by entry, as `blklogwrites` has them: a sector that says what follows, then the sectors written.
+/// The entries in the format of `blklogwrites`: a sector that describes the next ones, then the written ones.
 fn entries(log: &std::fs::File, count: usize) -> Vec<Entry> {
     use std::os::unix::fs::FileExt;
     const FLUSH: usize = 1;
@@ -255,7 +255,7 @@ fn number(bytes: &[u8], at: usize) -> usize {
     u64::from_le_bytes(bytes[at..at + 8].try_into().unwrap()) as usize
 }
 
-/// Runs a tool of the system; its words where it fails.
+/// Runs a tool of the system; returns its message if it fails.
 fn tried(command: &mut Command) -> Result<String, String> {
     let ran = command.stdin(Stdio::null()).output().map_err(|error| format!("{command:?}: {error}"))?;
     if ran.status.success() {
@@ -266,5 +266,5 @@ fn tried(command: &mut Command) -> Result<String, String> {
 
 #[track_caller]
 fn must(command: &mut Command) -> String {
-    tried(command).unwrap_or_else(|words| panic!("{words}"))
+    tried(command).unwrap_or_else(|message| panic!("{message}"))
 }

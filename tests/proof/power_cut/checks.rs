@@ -1,9 +1,8 @@
-//! What README promises of a folder after a power cut, put to a state.
+//! The promises of README for a folder after a power cut, checked on a state.
 //!
-//! [`Checker::look`] is what a reader finds before anything else has run, by
-//! looking alone. [`Checker::settle`] is what the next pass of the program makes
-//! of it: a pass in this process, in memory, so that thousands of states can
-//! be put to it.
+//! [`Checker::check_state`] checks what a reader finds before anything else has
+//! run. [`Checker::settle`] runs the next pass and checks its result: a pass in
+//! this process, in memory, so that thousands of states can be checked.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::path::{Path, PathBuf};
@@ -20,39 +19,39 @@ use crate::support::{DIMENSION, run};
 
 const FILES: [&str; 4] = ["faiss.index", "metadata.json", "manifest.json", "hashes.bin"];
 
-/// The laws of one scenario.
+/// The expectations of one scenario.
 pub struct Checker {
-    /// The two published names, and the folder of the first, where everything else stands.
+    /// The two published names, and the folder of the first, which has everything else.
     names: [&'static str; 2],
     data: PathBuf,
-    /// Every build there was, whole: its files by name, and its folder's mode.
+    /// Every complete build that existed: its files by name, and its folder's mode.
     builds: BTreeMap<String, BTreeMap<&'static str, Image>>,
     folder_modes: BTreeMap<String, u32>,
-    /// Builds that are taken away: nobody may need them any more.
-    going: BTreeSet<String>,
-    /// The build that was served before, and the one that is once success is reported.
+    /// Builds that are removed: no reader may need them any more.
+    removed: BTreeSet<String>,
+    /// The build that was served before, and the one that is served when success is reported.
     before: Option<String>,
-    due: String,
-    /// The plain files of ingest.py, where there were any.
+    expected: String,
+    /// The plain files of ingest.py, if there were any.
     plain: BTreeMap<&'static str, Image>,
     /// Whether ingest.py itself may have lost what it wrote.
     unsynced: bool,
-    names_were_there: bool,
+    had_names: bool,
     hold: Hold,
-    /// Index, metadata and hashes of what the next pass may settle on.
+    /// Index, metadata and hashes that the next pass may lead to.
     settled: Vec<[blake3::Hash; 3]>,
-    /// Texts that the scenario buys.
+    /// How many texts the scenario embeds.
     embeds: usize,
     database: PathBuf,
 }
 
-/// What becomes of a rollback's hold.
+/// What happens to a rollback's hold.
 #[derive(PartialEq)]
 enum Hold {
     None,
-    /// It is there from the switch on.
+    /// It exists from the switch on.
     Begins,
-    /// It is gone once success is reported.
+    /// It does not exist when success is reported.
     Ends,
 }
 
@@ -66,24 +65,24 @@ impl Checker {
             for id in tree.names("builds") {
                 let folder = Path::new("builds").join(&id);
                 let file = |name: &&'static str| (*name, tree.file(folder.join(name)).unwrap().clone());
-                let Some(Node::Folder { mode }) = tree.0.get(&folder) else { panic!("{id} is no folder") };
+                let Some(Node::Folder { mode }) = tree.0.get(&folder) else { panic!("{id} is not a folder") };
                 folder_modes.insert(id.clone(), *mode);
                 builds.insert(id, FILES.iter().map(file).collect());
             }
         }
-        let going = before.names("builds").into_iter().filter(|id| !after.names("builds").contains(id));
+        let removed = before.names("builds").into_iter().filter(|id| !after.names("builds").contains(id));
         let has_hold = |tree: &Tree| tree.file(".reindexd/hold.json").is_some();
         let plain = |name: &&'static str| match recorded.before.0.get(Path::new(name)) {
             Some(Node::File { image, .. }) => Some((*name, image.clone())),
             _ => None,
         };
         Self {
-            going: going.collect(),
+            removed: removed.collect(),
             before: served(before),
-            due: served(after).expect("something is served in the end"),
+            expected: served(after).expect("something is served in the end"),
             plain: names.iter().filter_map(plain).collect(),
             unsynced: !recorded.scenario.unsynced.is_empty(),
-            names_were_there: names.iter().all(|name| recorded.before.file(name).is_some()),
+            had_names: names.iter().all(|name| recorded.before.file(name).is_some()),
             hold: match (has_hold(before), has_hold(after)) {
                 (false, true) => Hold::Begins,
                 (true, false) => Hold::Ends,
@@ -100,24 +99,24 @@ impl Checker {
         .with_settled()
     }
 
-    /// A build settles on what it made; where a hold comes or goes, on either of two.
+    /// A build leads to its own files; if a hold begins or ends, to the files of either build.
     fn with_settled(mut self) -> Self {
         let three = |files: &BTreeMap<&str, Image>| {
             ["faiss.index", "metadata.json", "hashes.bin"].map(|name| files[name].content.digest)
         };
         let ids: Vec<&String> = match self.hold {
-            Hold::None => vec![&self.due],
+            Hold::None => vec![&self.expected],
             Hold::Begins | Hold::Ends => self.builds.keys().collect(),
         };
         self.settled = ids.into_iter().map(|id| three(&self.builds[id])).collect();
         self
     }
 
-    /// What a reader finds, and what a person who looks would.
+    /// Checks what a reader finds, and what an operator would find.
     pub fn check_state(&self, tree: &Tree, promise: Promise) -> Result<(), String> {
         let data = &tree.below(&self.data);
         for id in data.names("builds") {
-            if !id.ends_with(".staging") && !self.going.contains(&id) {
+            if !id.ends_with(".staging") && !self.removed.contains(&id) {
                 self.is_whole(data, &id)?;
             }
         }
@@ -127,7 +126,7 @@ impl Checker {
     }
 
     fn is_whole(&self, tree: &Tree, id: &str) -> Result<(), String> {
-        let files = self.builds.get(id).ok_or(format!("nobody made build {id}"))?;
+        let files = self.builds.get(id).ok_or(format!("unknown build {id}"))?;
         let folder = Path::new("builds").join(id);
         match tree.0.get(&folder) {
             Some(Node::Folder { mode }) if *mode == self.folder_modes[id] => {}
@@ -137,7 +136,7 @@ impl Checker {
             let found = tree.file(folder.join(name));
             if found != Some(image) {
                 return Err(format!(
-                    "a build has its name, and its {name} is {}",
+                    "a build has its final name, and its {name} is {}",
                     describe_difference(found, image)
                 ));
             }
@@ -149,14 +148,14 @@ impl Checker {
     fn is_served(&self, tree: &Tree, promise: Promise) -> Result<Option<String>, String> {
         let served = served(tree);
         match &served {
-            None if self.before.is_some() || promise.reported => return Err("current is gone".to_owned()),
+            None if self.before.is_some() || promise.reported => return Err("current is missing".to_owned()),
             None => {}
             Some(id) if !tree.0.contains_key(&Path::new("builds").join(id)) => {
-                return Err("current leads to a build that is not there".to_owned());
+                return Err("current leads to a build that does not exist".to_owned());
             }
             Some(id) => self.is_whole(tree, id)?,
         }
-        if promise.reported && served.as_deref() != Some(&*self.due) {
+        if promise.reported && served.as_deref() != Some(&*self.expected) {
             return Err("success was reported, and the build before is served again".to_owned());
         }
         Ok(served)
@@ -166,13 +165,13 @@ impl Checker {
         for (name, file) in self.names.into_iter().zip(FILES) {
             let found = tree.file(name);
             match tree.0.get(Path::new(name)) {
-                None if self.names_were_there || promise.reported => {
+                None if self.had_names || promise.reported => {
                     return Err(format!("{name} is missing"));
                 }
                 None => {}
                 Some(Node::Link(_)) if found.is_some() => {}
                 Some(Node::File { .. }) if !promise.reported && self.is_as_ingest_left_it(name, found) => {
-                    // Beside a link, it must be the other half of what is served.
+                    // If the other name is a link, both must lead to files of the served build.
                     let other = self.names.iter().find(|other| **other != name);
                     let other = other.and_then(|other| tree.0.get(Path::new(other)));
                     let torn = found.map(|image| image.content.digest)
@@ -199,49 +198,49 @@ impl Checker {
             Some(Ok(note)) => Ok(Some(note)),
             None => Ok(None),
         };
-        let said = note("served.json")?;
-        if promise.reported && said.is_none() && self.before.is_some() {
-            return Err("served.json is gone".to_owned());
+        let served_note = note("served.json")?;
+        if promise.reported && served_note.is_none() && self.before.is_some() {
+            return Err("served.json is missing".to_owned());
         }
         if note(".reindexd/claim.json")?.is_none() && served.is_some() {
-            return Err("something is served, and the claim on the folder is gone".to_owned());
+            return Err("a build is served, and the claim on the folder is missing".to_owned());
         }
         let state = note(".reindexd/state.json")?;
         let last = state.as_ref().and_then(|state| state["promotions"].as_array()?.last()?["build"].as_str());
-        if promise.reported && last != Some(&*self.due) {
-            return Err("success was reported, and state.json knows nothing of it".to_owned());
+        if promise.reported && last != Some(&*self.expected) {
+            return Err("success was reported, and state.json does not have it".to_owned());
         }
         let hold = note(".reindexd/hold.json")?;
         let held = hold.as_ref().and_then(|hold| hold["build"].as_str());
         match self.hold {
-            Hold::Begins if served == Some(&*self.due) && held != served => {
-                Err("the earlier build is served, and not held".to_owned())
+            Hold::Begins if served == Some(&*self.expected) && held != served => {
+                Err("the earlier build is served, and there is no hold".to_owned())
             }
-            Hold::Ends if promise.reported && hold.is_some() => Err("the hold is back".to_owned()),
+            Hold::Ends if promise.reported && hold.is_some() => Err("there is a hold again".to_owned()),
             _ => Ok(()),
         }
     }
 
-    /// What the next pass makes of it.
+    /// Runs the next pass, and checks its result.
     pub fn settle(&self, tree: &Tree, promise: Promise) -> Result<(), String> {
         pass::wait(now() - pass::now());
         let folder = pass::folder();
         tree.write(folder.path());
         let root = folder.path().to_owned();
-        let mut desk = PassHarness::at(folder, &self.database, DIMENSION);
-        let publish = &mut desk.config.publish;
+        let mut harness = PassHarness::at(folder, &self.database, DIMENSION);
+        let publish = &mut harness.config.publish;
         [publish.index, publish.metadata] = self.names.map(|name| root.join(name));
-        let done = desk.pass(&PassOptions::default(), usize::MAX).map_err(|error| error.to_line())?;
-        let warned = desk.warned.lock().unwrap().join("; ");
-        if warned.contains("set aside") {
-            return Err(format!("the next pass: {warned}"));
+        let report = harness.pass(&PassOptions::default(), usize::MAX).map_err(|error| error.to_line())?;
+        let warnings = harness.warned.lock().unwrap().join("; ");
+        if warnings.contains("set aside") {
+            return Err(format!("the next pass: {warnings}"));
         }
-        let sold = desk.embedded.lock().unwrap().len();
-        if sold > self.embeds - promise.stored {
-            return Err(format!("{} texts were stored, and {sold} bought again", promise.stored));
+        let embedded = harness.embedded.lock().unwrap().len();
+        if embedded > self.embeds - promise.stored {
+            return Err(format!("{} texts were stored, and {embedded} embedded again", promise.stored));
         }
         if !self.is_settled(&root) {
-            return Err(format!("the next pass settles on something else: {done:?}; {warned}"));
+            return Err(format!("the next pass leads to other files: {report:?}; {warnings}"));
         }
         let left = Tree::read(&root);
         if let Some(left) = left.0.keys().find(|path| is_garbage(path)) {
@@ -265,19 +264,19 @@ impl Checker {
 }
 
 impl Checker {
-    /// Whether index, metadata and hashes are what a pass may settle on.
+    /// Whether index, metadata and hashes are those that a pass may lead to.
     fn is_settled(&self, root: &Path) -> bool {
         let served = root.join(&self.data).join("current");
         let digest = |name| blake3::hash(&std::fs::read(served.join(name)).unwrap());
         self.settled.contains(&["faiss.index", "metadata.json", "hashes.bin"].map(digest))
     }
 
-    /// What the program itself makes of it, as a person would run it.
-    pub fn settle_by_hand(&self, tree: &Tree, place: &ScenarioFolder) -> Result<(), String> {
+    /// Runs the program itself, as a person would, and checks its result.
+    pub fn settle_by_hand(&self, tree: &Tree, folder_of_scenario: &ScenarioFolder) -> Result<(), String> {
         let folder = pass::folder();
         tree.write(folder.path());
         for command in ["build", "verify"] {
-            let ran = run(&mut place.command_at(folder.path(), &[command, "--json"]));
+            let ran = run(&mut folder_of_scenario.command_at(folder.path(), &[command, "--json"]));
             if ran.code != 0 {
                 return Err(format!("{command}: {ran:?}"));
             }
@@ -286,14 +285,14 @@ impl Checker {
         match left {
             Some(left) => Err(format!("a build leaves {}", left.display())),
             None if self.is_settled(folder.path()) => Ok(()),
-            None => Err("a build settles on something else".to_owned()),
+            None => Err("a build leads to other files".to_owned()),
         }
     }
 }
 
-/// After a pass there may be a build that nobody knew of; that it is proven was asked for before.
+/// After a pass there may be a new build, whose checks have succeeded before.
 fn rebuilt(why: &str) -> Result<(), String> {
-    if why.starts_with("nobody made build") { Ok(()) } else { Err(format!("after the next pass: {why}")) }
+    if why.starts_with("unknown build") { Ok(()) } else { Err(format!("after the next pass: {why}")) }
 }
 
 /// The build that `current` names.
@@ -304,16 +303,16 @@ fn served(tree: &Tree) -> Option<String> {
     }
 }
 
-/// Names of what is not yet proven: their bytes matter to nobody.
+/// Whether a path belongs to a staging, whose bytes do not matter.
 pub fn is_garbage(path: &Path) -> bool {
     path.components().any(|part| part.as_os_str().as_encoded_bytes().ends_with(b".staging"))
 }
 
-fn describe_difference(found: Option<&Image>, due: &Image) -> String {
+fn describe_difference(found: Option<&Image>, expected: &Image) -> String {
     let Some(found) = found else { return "missing".to_owned() };
-    let (bytes, of) = (found.content.bytes.len(), due.content.bytes.len());
-    match (bytes == of, found.content.digest == due.content.digest) {
-        (_, true) => format!("of mode {:o}, not {:o}", found.mode, due.mode),
+    let (bytes, of) = (found.content.bytes.len(), expected.content.bytes.len());
+    match (bytes == of, found.content.digest == expected.content.digest) {
+        (_, true) => format!("of mode {:o}, not {:o}", found.mode, expected.mode),
         (true, _) => "of other bytes".to_owned(),
         (false, _) => format!("of {bytes} bytes, not {of}"),
     }
@@ -322,8 +321,8 @@ fn describe_difference(found: Option<&Image>, due: &Image) -> String {
 fn kind(node: &Node, found: Option<&Image>) -> &'static str {
     match (node, found) {
         (Node::Link(_), None) => "a link that leads nowhere",
-        (Node::File { .. }, _) => "a plain file that is not as it was",
-        _ => "no file",
+        (Node::File { .. }, _) => "a plain file that has changed",
+        _ => "not a file",
     }
 }
 

@@ -1,8 +1,8 @@
-//! The states that a crash may leave, all of them where they are few, chosen ones where they are not.
+//! The states that a crash may leave: all of them if they are few, else chosen ones.
 //!
-//! Between two flushes nothing becomes more certain, so the states just before
-//! a flush hold all those since the flush before, and promises only grow: a cut
-//! before each flush and one at the end are all the cuts there are.
+//! Between two flushes nothing becomes durable, so the states just before a flush
+//! include all those since the flush before, and promises only grow: a cut before
+//! each flush and one at the end cover all cuts.
 
 use std::collections::HashSet;
 
@@ -14,24 +14,24 @@ use super::volume::{Left, Number, Promise, Rename, Step, Volume};
 /// How many states of a cut are built.
 #[derive(Clone, Copy)]
 pub struct Bounds {
-    /// Every subset of the pending names, where there are no more subsets than this.
+    /// Every subset of the pending names, if there are at most this many subsets.
     pub subsets: usize,
-    /// Otherwise so many random ones, beside those that are all, none, a beginning, one or two off.
+    /// Otherwise this many random ones, and those with all, none, a beginning, and all but one or two.
     pub random: usize,
-    /// Random images of the files for each subset of names, beside all durable and all latest.
+    /// Random images of the files for each subset of names, besides all durable and all latest.
     pub images: usize,
 }
 
-/// What was built.
+/// How many states were built.
 #[derive(Clone, Copy, Debug, Default)]
 pub struct Built {
     pub cuts: usize,
     pub states: usize,
-    /// How many there would be.
+    /// How many there are in all.
     pub legal: f64,
 }
 
-/// A program's steps, with one flush that does nothing where `off` is its place.
+/// A program's steps; the flush at the place `off` does nothing.
 pub struct Run<'a> {
     pub before: &'a Tree,
     pub unsynced: &'a [&'a str],
@@ -40,8 +40,8 @@ pub struct Run<'a> {
 }
 
 impl Run<'_> {
-    /// Builds states cut by cut, until `each` has seen enough and says false. Cuts before the flush that is
-    /// off are passed over: there it changes nothing.
+    /// Builds states cut by cut, until `each` returns false. Cuts before the flush that is off are skipped:
+    /// there it changes nothing.
     pub fn states(&self, bounds: Bounds, mut each: impl FnMut(Promise, Tree) -> bool) -> Built {
         let mut volume = Volume::new(self.before, self.unsynced).0;
         let mut rng = Rng::with_seed(crate::sampling::seed());
@@ -67,7 +67,7 @@ impl Run<'_> {
     }
 }
 
-/// The states of one cut; false where `each` wanted no more.
+/// Builds the states of one cut; false if `each` returned false.
 fn cut(volume: &Volume, bounds: Bounds, rng: &mut Rng, each: &mut dyn FnMut(Tree) -> bool) -> bool {
     let files = volume.images();
     let sets = kept_sets(&volume.pending_names(), bounds, rng);
@@ -80,13 +80,14 @@ fn cut(volume: &Volume, bounds: Bounds, rng: &mut Rng, each: &mut dyn FnMut(Tree
         }
         for _ in 0..if files.is_empty() { 0 } else { bounds.images } {
             let seed = rng.u64(..);
-            let drawn = |number: Number, images| Rng::with_seed(seed ^ (number as u64) << 32).usize(..images);
-            if !left(names, &drawn) {
+            let random_image =
+                |number: Number, images| Rng::with_seed(seed ^ (number as u64) << 32).usize(..images);
+            if !left(names, &random_image) {
                 return false;
             }
         }
     }
-    // One file at a time in each way, the others as they should be or as they were.
+    // One file at a time in each state, the others all latest or all durable.
     let all = vec![true; volume.pending_names().len()];
     files.iter().all(|&(file, images)| {
         (0..images).all(|image| {
@@ -96,8 +97,8 @@ fn cut(volume: &Volume, bounds: Bounds, rng: &mut Rng, each: &mut dyn FnMut(Tree
     })
 }
 
-/// Which changes of names are there, in each way that is tried. A change that is there has those of the
-/// same name before it.
+/// The sets of changes of names to try: which are kept. A kept change needs the earlier ones of the same
+/// name.
 fn kept_sets(pending: &[(Number, &Rename)], bounds: Bounds, rng: &mut Rng) -> Vec<Vec<bool>> {
     let count = pending.len();
     let follows = |later: usize, earlier: usize| {
@@ -118,8 +119,8 @@ fn kept_sets(pending: &[(Number, &Rename)], bounds: Bounds, rng: &mut Rng) -> Ve
         }
         kept
     };
-    let only = |there: bool, which: &[usize]| -> Vec<bool> {
-        (0..count).map(|nth| which.contains(&nth) == there).collect()
+    let only = |included: bool, which: &[usize]| -> Vec<bool> {
+        (0..count).map(|nth| which.contains(&nth) == included).collect()
     };
     let mut sets = Vec::new();
     if count < 20 && 1 << count <= bounds.subsets {
@@ -163,7 +164,7 @@ mod tests {
     use super::*;
     use crate::power_cut::volume::{Change, Kind};
 
-    /// All that a crash may leave of some steps in an empty folder, in words.
+    /// All that a crash may leave of some steps in an empty folder, as text.
     fn left(steps: &[Step]) -> BTreeSet<String> {
         let folder = tempfile::tempdir().unwrap();
         let before = Tree::read(folder.path());
@@ -171,7 +172,7 @@ mod tests {
         let mut out = BTreeSet::new();
         run.states(Bounds { subsets: 1 << 10, random: 0, images: 20 }, |_, tree| {
             let below = tree.0.keys().filter(|path| *path != Path::new(""));
-            let words = below.map(|path| match tree.0[path].kind() {
+            let entries = below.map(|path| match tree.0[path].kind() {
                 Kind::File => {
                     let bytes = &tree.file(path).unwrap().content.bytes;
                     format!("{}={}", path.display(), String::from_utf8_lossy(bytes).replace('\0', "0"))
@@ -179,7 +180,7 @@ mod tests {
                 Kind::Folder => format!("{}/", path.display()),
                 Kind::Link(to) => format!("{}->{}", path.display(), to.display()),
             });
-            out.insert(words.collect::<Vec<_>>().join(" "));
+            out.insert(entries.collect::<Vec<_>>().join(" "));
             true
         });
         out
@@ -232,7 +233,7 @@ mod tests {
         let made = [born(0, "a", 1, Kind::Folder), born(1, "f", 2, Kind::File)].concat();
         let last_of = |flushes: &[Number]| {
             let steps: Vec<Step> = made.iter().cloned().chain(flushes.iter().copied().map(flush)).collect();
-            // With the flush of a thing that is long durable, only the last cut counts.
+            // With the flush of a file that is durable already, only the last cut counts.
             let folder = tempfile::tempdir().unwrap();
             let before = Tree::read(folder.path());
             let mut volume = Volume::new(&before, &[]).0;

@@ -1,4 +1,4 @@
-//! A folder as a value: what a crash may leave, held in memory, read from a disk or put on one.
+//! A folder as a value: what a crash may leave, in memory, read from a disk or written to one.
 
 use std::collections::{BTreeMap, HashMap};
 use std::os::unix::fs::{MetadataExt, PermissionsExt};
@@ -11,7 +11,7 @@ use super::volume::Kind;
 #[derive(Clone, Debug, Default)]
 pub struct Tree(pub BTreeMap<PathBuf, Node>);
 
-/// What stands under a name.
+/// What a name leads to.
 #[derive(Clone, Debug)]
 pub enum Node {
     /// Names of one file share its number.
@@ -32,7 +32,7 @@ pub struct Image {
     pub mode: u32,
 }
 
-/// Bytes that know their digest.
+/// Bytes with their digest.
 #[derive(Debug)]
 pub struct Content {
     pub bytes: Vec<u8>,
@@ -63,7 +63,7 @@ impl PartialEq for Image {
 }
 
 impl Tree {
-    /// What is below a folder now.
+    /// Reads what is below a folder.
     pub fn read(root: &Path) -> Self {
         let mut tree = Self::default();
         tree.read_into(root, PathBuf::new(), &mut HashMap::new());
@@ -90,7 +90,7 @@ impl Tree {
         self.0.insert(at, node);
     }
 
-    /// Puts it on a disk; the folder is there and empty. Names of one file are hard links.
+    /// Writes it to an existing empty folder. Names of one file become hard links.
     pub fn write(&self, root: &Path) {
         let mut written: HashMap<usize, PathBuf> = HashMap::new();
         let mode = |path: &Path, mode| {
@@ -100,7 +100,7 @@ impl Tree {
             let path = root.join(at);
             match node {
                 Node::Folder { .. } if at.as_os_str().is_empty() => {}
-                // Folders are writable to us until they are filled.
+                // Folders stay writable until they are filled.
                 Node::Folder { .. } => std::fs::create_dir(&path).unwrap(),
                 Node::Link(target) => std::os::unix::fs::symlink(target, &path).unwrap(),
                 Node::File { number, image } => {
@@ -121,15 +121,16 @@ impl Tree {
         }
     }
 
-    /// A digest of names, kinds, modes and bytes; of what `is_garbage` says only the name counts.
-    pub fn digest(&self, is_dust: impl Fn(&Path) -> bool) -> blake3::Hash {
+    /// A digest of names, kinds, modes and bytes; of paths for which
+    /// `is_garbage` is true only the name counts.
+    pub fn digest(&self, is_garbage: impl Fn(&Path) -> bool) -> blake3::Hash {
         let mut hasher = blake3::Hasher::new();
         for (at, node) in &self.0 {
             hasher.update(at.as_os_str().as_encoded_bytes());
             match node {
                 Node::Folder { mode } => hasher.update(b"\0d").update(&mode.to_le_bytes()),
                 Node::Link(target) => hasher.update(b"\0l").update(target.as_os_str().as_encoded_bytes()),
-                Node::File { .. } if is_dust(at) => hasher.update(b"\0s"),
+                Node::File { .. } if is_garbage(at) => hasher.update(b"\0s"),
                 Node::File { image, .. } => hasher
                     .update(b"\0f")
                     .update(&image.mode.to_le_bytes())
@@ -152,7 +153,7 @@ impl Tree {
         }
     }
 
-    /// What a small file holds, as JSON; `None` where there is no file, and an error where it is none.
+    /// The content of a small file as JSON; `None` if there is no file, an error if it is not JSON.
     pub fn json(&self, path: &str) -> Option<Result<serde_json::Value, serde_json::Error>> {
         self.file(path).map(|image| serde_json::from_slice(&image.content.bytes))
     }

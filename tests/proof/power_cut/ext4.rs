@@ -1,7 +1,7 @@
-//! The real thing: ext4 after a power cut, its journal replayed by the kernel.
+//! Real ext4 after a power cut, its journal replayed by the kernel.
 //!
-//! What the model allows and ext4 never does is not seen here; what the model
-//! may have wrong is. The states are put to the same judge.
+//! These are fewer states than the model allows, but they show where the model is
+//! wrong. The same checks apply to them.
 
 use std::collections::HashSet;
 use std::time::Instant;
@@ -16,17 +16,17 @@ use crate::sampling::is_full;
 use crate::strace;
 use crate::support::run;
 
-/// A scenario on a device that kept a log.
+/// A scenario on a device that logs writes.
 struct Logged<'a> {
     recorded: Recorded<'a>,
     options: &'static str,
     entries: Vec<Entry>,
-    /// Where in the log the program began, and where it had reported success.
+    /// The places in the log where the program started, and where it had reported success.
     from: usize,
     reported: usize,
 }
 
-/// What came of the cuts.
+/// The result of the cuts.
 #[derive(Default)]
 struct Checked {
     images: usize,
@@ -36,7 +36,7 @@ struct Checked {
 }
 
 impl<'a> Logged<'a> {
-    /// Runs it; these flushes return and do nothing.
+    /// Runs it; the flushes of `off` return and do nothing.
     fn new(scenario: &'a Scenario, options: &'static str, off: &[String]) -> Self {
         let device = Device::new(options);
         let place = scenario.prepared(Some(&device.root().join("home")));
@@ -46,9 +46,9 @@ impl<'a> Logged<'a> {
         let mut command = scenario.command(&place);
         let log = place.world.path("strace.log");
         if !off.is_empty() {
-            let mut words = vec!["-e", "trace=fsync,fdatasync"];
-            words.extend(off.iter().flat_map(|off| ["-e", off]));
-            command = strace::traced(&command, &log, &words);
+            let mut arguments = vec!["-e", "trace=fsync,fdatasync"];
+            arguments.extend(off.iter().flat_map(|off| ["-e", off]));
+            command = strace::traced(&command, &log, &arguments);
         }
         let ran = run(&mut command);
         let reported = device.logged();
@@ -61,30 +61,30 @@ impl<'a> Logged<'a> {
         Self { recorded, options, entries: device.entries(), from, reported }
     }
 
-    /// Mounts what every cut leaves and judges it, until one is wrong.
+    /// Mounts the image of every cut and checks it, until one is wrong.
     fn checked(&self, random: usize) -> Checked {
-        let judge = Checker::of(&self.recorded);
-        let mut judged = Checked::default();
+        let checker = Checker::of(&self.recorded);
+        let mut checked = Checked::default();
         block_device::cuts(&self.entries, self.from, self.reported, random, |cut| {
             let promise = Promise { reported: cut.at >= self.reported, ..Promise::default() };
-            judged.images += 1;
-            judged.after_report += usize::from(promise.reported);
+            checked.images += 1;
+            checked.after_report += usize::from(promise.reported);
             let found = cut.mounted(self.options, |root| Tree::read(&root.join("home")));
-            let verdict = found.and_then(|tree| {
-                if !judged.states.insert((tree.digest(|_| false), promise)) {
+            let result = found.and_then(|tree| {
+                if !checked.states.insert((tree.digest(|_| false), promise)) {
                     return Ok(());
                 }
-                judge.check_state(&tree, promise)?;
-                judge.settle(&tree, promise)
+                checker.check_state(&tree, promise)?;
+                checker.settle(&tree, promise)
             });
-            judged.violation = verdict.err().map(|why| format!("entry {}: {why}", cut.at));
-            judged.violation.is_none()
+            checked.violation = result.err().map(|why| format!("entry {}: {why}", cut.at));
+            checked.violation.is_none()
         });
-        judged
+        checked
     }
 }
 
-/// The model is what the gate runs; here are minutes of mounts.
+/// Only the full proof runs this: it takes minutes of mounts.
 fn is_due() -> bool {
     if is_full() {
         block_device::available().unwrap();
@@ -104,17 +104,17 @@ fn ext4_power_cut_leaves_old_or_new_build_and_what_was_reported() {
     {
         let started = Instant::now();
         let logged = Logged::new(scenario, options, &[]);
-        let judged = logged.checked(2);
-        assert_eq!(judged.violation, None, "{} on ext4 with {options}", scenario.name);
+        let checked = logged.checked(2);
+        assert_eq!(checked.violation, None, "{} on ext4 with {options}", scenario.name);
         report_line(
-            "power",
+            "power_cut",
             &format!(
-                "{} on ext4 with {options}: {} writes and flushes, {} images mounted, {} of them after success was reported; {} states differ and are judged ({:.0} s)",
+                "{} on ext4 with {options}: {} writes and flushes, {} images mounted, {} of them after success was reported; {} states differ and are checked ({:.0} s)",
                 scenario.name,
                 logged.reported - logged.from,
-                judged.images,
-                judged.after_report,
-                judged.states.len(),
+                checked.images,
+                checked.after_report,
+                checked.states.len(),
                 started.elapsed().as_secs_f32(),
             ),
         );
@@ -129,22 +129,22 @@ fn ext4_loses_a_file_whose_flush_is_switched_off() {
     let scenario = &scenario::ALL[1];
     let recorded = scenario.recorded();
     let everything = ["fsync", "fdatasync"].map(|call| format!("inject={call}:retval=0"));
-    let judged = Logged::new(scenario, "data=ordered", &everything).checked(1);
-    let violation = judged.violation.expect("a program that flushes nothing loses something");
-    report_line("power", &format!("ext4 without any flush: {violation}"));
+    let checked = Logged::new(scenario, "data=ordered", &everything).checked(1);
+    let violation = checked.violation.expect("without any flush something is lost");
+    report_line("power_cut", &format!("ext4 without any flush: {violation}"));
     let mut seen = HashSet::new();
     for flush in recorded.flushes.iter().filter(|flush| seen.insert(&flush.label)) {
         let off = format!("inject={}:retval=0:when={}", flush.call, flush.nth);
-        let judged = Logged::new(scenario, "data=ordered", &[off]).checked(1);
+        let checked = Logged::new(scenario, "data=ordered", &[off]).checked(1);
         let is_file_of_build = flush.label.starts_with("builds/") && !flush.label.contains("/ after");
         assert!(
-            judged.violation.is_some() || !is_file_of_build,
+            checked.violation.is_some() || !is_file_of_build,
             "no flush of {}: nothing is lost",
             flush.label
         );
-        // A flush of ext4 takes along whatever was renamed before it.
-        let words =
-            judged.violation.unwrap_or_else(|| "nothing, since a later flush comes in time".to_owned());
-        report_line("power", &format!("ext4 without the flush of {}: {words}", flush.label));
+        // A flush of ext4 also makes earlier renames durable.
+        let loss =
+            checked.violation.unwrap_or_else(|| "nothing, since a later flush comes in time".to_owned());
+        report_line("power_cut", &format!("ext4 without the flush of {}: {loss}", flush.label));
     }
 }

@@ -1,7 +1,7 @@
 //! Each flush is switched off in turn, or comes too late, and a promise must break.
 //!
-//! So the model and its judge are proven to see; and a flush that nothing rests
-//! on is found, and goes.
+//! This proves that the model and its checks notice lost data, and it finds every
+//! flush that no promise needs.
 
 use std::collections::BTreeMap;
 
@@ -13,30 +13,30 @@ use super::{CheckSession, can_trace, scenarios};
 use crate::report::report_line;
 use crate::sampling::{is_full, pick};
 
-/// Flushes by the words for them, each with the promise that breaks.
+/// Flushes by their labels, each with the promise that breaks.
 type Found = BTreeMap<String, Option<String>>;
 
-/// What SQLite flushes in which order is SQLite's: some of it serves promises that it makes to others.
+/// Whether SQLite makes a flush: some of its flushes serve promises that it makes to others.
 fn is_sqlites(label: &str) -> bool {
     label.contains("embeddings.sqlite")
 }
 
-/// The promise that a run breaks, if it breaks one, by looking and then, where `settles`, by the next pass.
-fn broken(judge: &Checker, run: &Run<'_>, settles: bool) -> Option<String> {
+/// The promise that a run breaks, if any: in the state itself and then, if `settles`, by the next pass.
+fn broken(checker: &Checker, run: &Run<'_>, settles: bool) -> Option<String> {
     let bounds =
         pick(Bounds { subsets: 64, random: 2, images: 0 }, Bounds { subsets: 256, random: 8, images: 1 });
-    // What a look finds is found faster.
+    // Checking the state itself is faster.
     [Some(false), settles.then_some(true)].into_iter().flatten().find_map(|settles| {
-        let mut sitting = CheckSession::new(judge, settles);
-        sitting.run(run, bounds);
-        sitting.violation
+        let mut session = CheckSession::new(checker, settles);
+        session.run(run, bounds);
+        session.violation
     })
 }
 
 fn report_found(what: &str, found: &Found) {
     for (label, violation) in found.iter().filter(|_| is_full()) {
-        let words = violation.as_deref().unwrap_or("nothing of ours breaks");
-        report_line("power", &format!("{what} of {label}: {words}"));
+        let broken_promise = violation.as_deref().unwrap_or("no promise of ours breaks");
+        report_line("power_cut", &format!("{what} of {label}: {broken_promise}"));
     }
 }
 
@@ -48,20 +48,20 @@ fn every_flush_is_needed_by_a_promise() {
     let (mut found, mut flushes, mut broke) = (Found::new(), 0, 0);
     for scenario in scenarios() {
         let recorded = scenario.recorded();
-        let judge = Checker::of(&recorded);
+        let checker = Checker::of(&recorded);
         for (nth, step) in recorded.steps.iter().enumerate() {
             let Step::Flush(_, label) = step else { continue };
             flushes += 1;
             let violation = found.entry(label.clone()).or_default();
-            // Thousands of passes are for kinds of which nothing is known yet.
-            let why = broken(&judge, &recorded.run(&recorded.steps, Some(nth)), violation.is_none());
+            // The thousands of passes are only for kinds that have broken no promise yet.
+            let why = broken(&checker, &recorded.run(&recorded.steps, Some(nth)), violation.is_none());
             broke += usize::from(why.is_some());
             *violation = violation.take().or(why.map(|why| format!("{why} ({})", scenario.name)));
         }
     }
     report_found("without the flush", &found);
     report_line(
-        "power",
+        "power_cut",
         &format!(
             "{flushes} flushes of {} kinds switched off one by one: {broke} break a promise each, {} kinds do",
             found.len(),
@@ -69,7 +69,7 @@ fn every_flush_is_needed_by_a_promise() {
         ),
     );
     let needless: Vec<_> = found.iter().filter(|(label, why)| why.is_none() && !is_sqlites(label)).collect();
-    assert!(needless.is_empty(), "no promise rests on these flushes: {needless:?}");
+    assert!(needless.is_empty(), "no promise needs these flushes: {needless:?}");
 }
 
 #[test]
@@ -80,26 +80,29 @@ fn every_file_is_flushed_before_its_rename() {
     let mut found = Found::new();
     for scenario in scenarios() {
         let recorded = scenario.recorded();
-        let judge = Checker::of(&recorded);
+        let checker = Checker::of(&recorded);
         for (nth, step) in recorded.steps.iter().enumerate() {
             let Step::Flush(_, label) = step else { continue };
             let is_rename = |step: &Step| matches!(step, Step::Name(_, Rename::Move { .. }));
             let Some(next) = recorded.steps[nth..].iter().position(is_rename) else { continue };
-            // Folders have other reasons to be flushed when they are.
+            // Folders are flushed at their time for other reasons.
             if label.contains("/ after") || is_sqlites(label) {
                 continue;
             }
             let mut late = recorded.steps.clone();
             late[nth..=nth + next].rotate_left(1);
             let violation = found.entry(label.clone()).or_default();
-            let why = broken(&judge, &recorded.run(&late, None), violation.is_none());
+            let why = broken(&checker, &recorded.run(&late, None), violation.is_none());
             *violation = violation.take().or(why.map(|why| format!("{why} ({})", scenario.name)));
         }
     }
     report_found("with a rename before the flush", &found);
-    report_line("power", &format!("{} kinds of files flushed too late break a promise each", found.len()));
+    report_line(
+        "power_cut",
+        &format!("{} kinds of files flushed too late break a promise each", found.len()),
+    );
     let unseen: Vec<_> = found.iter().filter(|(_, why)| why.is_none()).collect();
-    assert!(unseen.is_empty(), "no promise rests on the order of these: {unseen:?}");
+    assert!(unseen.is_empty(), "no promise needs the order of these: {unseen:?}");
 }
 
 #[test]

@@ -1,9 +1,9 @@
 //! Power cuts: whatever a crash leaves of an unflushed disk, nothing is lost that was promised.
 //!
 //! The program runs under strace; from its calls every state is built that a
-//! file system may legally leave (`volume`, `legal`), and judged by what README
-//! promises (`judge`). Then each flush is switched off in turn, and a promise
-//! must break: else the flush is needless, or the judge is blind.
+//! file system may leave (`volume`, `crash_states`), and checked by the promises
+//! of README (`checks`). Then each flush is switched off in turn, and a promise
+//! must break: otherwise the flush is needless, or the checks miss something.
 
 mod block_device;
 mod checks;
@@ -30,7 +30,7 @@ use crate::sampling::{is_full, pick, spread};
 use crate::strace;
 use crate::support::not_run;
 
-/// Whether strace may trace here; says so where it may not, which full mode does not forgive.
+/// Whether strace may trace here; if not, prints the reason, and fails in full mode.
 fn can_trace() -> bool {
     let Err(reason) = strace::available() else { return true };
     assert!(!is_full(), "{reason}");
@@ -43,24 +43,24 @@ fn scenarios() -> Vec<Scenario> {
     if is_full() { all } else { vec![all.swap_remove(1)] }
 }
 
-/// Judges the states of a run, each once; the first violation ends it.
+/// Checks the states of a run, each once; the first violation ends it.
 struct CheckSession<'a> {
     checker: &'a Checker,
     seen: HashSet<(blake3::Hash, Promise)>,
     settled: HashSet<(blake3::Hash, usize)>,
-    /// Those that a pass has settled, as they were before.
+    /// The states that a pass has settled, before that pass.
     trees: Vec<Tree>,
     settles: bool,
     violation: Option<String>,
 }
 
 impl<'a> CheckSession<'a> {
-    fn new(judge: &'a Checker, settles: bool) -> Self {
+    fn new(checker: &'a Checker, settles: bool) -> Self {
         let (seen, settled) = (HashSet::new(), HashSet::new());
-        Self { checker: judge, seen, settled, trees: Vec::new(), settles, violation: None }
+        Self { checker, seen, settled, trees: Vec::new(), settles, violation: None }
     }
 
-    /// Whether to go on.
+    /// Checks one state; false ends the run.
     fn check(&mut self, promise: Promise, tree: Tree) -> bool {
         if !self.seen.insert((tree.digest(|_| false), promise)) {
             return true;
@@ -89,24 +89,24 @@ fn power_cut_leaves_old_or_new_build_and_what_was_reported() {
     for scenario in scenarios() {
         let started = Instant::now();
         let recorded = scenario.recorded();
-        let judge = Checker::of(&recorded);
-        let mut sitting = CheckSession::new(&judge, true);
-        let built = sitting.run(&recorded.run(&recorded.steps, None), bounds);
-        assert_eq!(sitting.violation, None, "{}", scenario.name);
-        let by_hand = spread(std::mem::take(&mut sitting.trees), pick(2, 24));
+        let checker = Checker::of(&recorded);
+        let mut session = CheckSession::new(&checker, true);
+        let built = session.run(&recorded.run(&recorded.steps, None), bounds);
+        assert_eq!(session.violation, None, "{}", scenario.name);
+        let by_hand = spread(std::mem::take(&mut session.trees), pick(2, 24));
         for tree in &by_hand {
-            assert_eq!(judge.settle_by_hand(tree, &recorded.place), Ok(()), "{}", scenario.name);
+            assert_eq!(checker.settle_by_hand(tree, &recorded.place), Ok(()), "{}", scenario.name);
         }
         report_line(
-            "power",
+            "power_cut",
             &format!(
-                "{}: {} states of {:.1e} that a crash may leave at {} cuts; {} differ and are judged, {} by a pass of their own, {} by the program ({:.1} s)",
+                "{}: {} states of {:.1e} that a crash may leave at {} cuts; {} differ and are checked, {} by a pass of their own, {} by the program ({:.1} s)",
                 scenario.name,
                 built.states,
                 built.legal,
                 built.cuts,
-                sitting.seen.len(),
-                sitting.settled.len(),
+                session.seen.len(),
+                session.settled.len(),
                 by_hand.len(),
                 started.elapsed().as_secs_f32(),
             ),

@@ -14,18 +14,18 @@ use super::volume::Step;
 use crate::strace::{self, Call};
 use crate::support::{Ran, World, run};
 
-/// Where a scenario begins, what is done, and what it may cost.
+/// The beginning of a scenario, what is done, and how many texts it may embed.
 pub struct Scenario {
     pub name: &'static str,
     people: u32,
-    /// What comes before, the last line the program's own.
+    /// Prepares the world.
     prepare: fn(&ScenarioFolder),
     arguments: &'static [&'static str],
-    /// Texts that it buys.
+    /// How many texts it embeds.
     pub embeds: usize,
     /// Files that another program left without a flush.
     pub unsynced: &'static [&'static str],
-    /// The two published names, from a folder that holds nothing else.
+    /// The two published names, in a folder that has nothing else.
     pub names: [&'static str; 2],
 }
 
@@ -34,7 +34,7 @@ const PAIR_NAMES: [&str; 2] = ["faiss.index", "metadata.json"];
 /// Texts in a request.
 const BATCH: usize = 4;
 
-/// All of them; the second is the one that the gate runs.
+/// All scenarios; the gate runs the second.
 pub const ALL: [Scenario; 7] = [
     Scenario {
         name: "a first build",
@@ -99,7 +99,7 @@ pub const ALL: [Scenario; 7] = [
         names: PAIR_NAMES,
     },
     Scenario {
-        name: "a build that takes an old one away",
+        name: "a build that removes an old one",
         people: 12,
         prepare: |place| {
             for id in 13..=15 {
@@ -114,7 +114,7 @@ pub const ALL: [Scenario; 7] = [
         names: PAIR_NAMES,
     },
     Scenario {
-        name: "a first build into a folder that is not there, the metadata elsewhere",
+        name: "a first build into a folder that does not exist, the metadata elsewhere",
         people: 12,
         prepare: |place| std::fs::create_dir(place.home.join("elsewhere")).unwrap(),
         arguments: &["build", "--json"],
@@ -137,22 +137,22 @@ pub struct Recorded<'a> {
     pub place: ScenarioFolder,
     pub before: Tree,
     pub steps: Vec<Step>,
-    /// Those of the steps that are flushes.
+    /// The flushes among the steps.
     pub flushes: Vec<Flush>,
     pub after: Tree,
 }
 
-/// A flush, so that it can be found again in another run.
+/// A flush, with what identifies it in another run.
 pub struct Flush {
     pub label: String,
     /// `fsync` or `fdatasync`.
     pub call: String,
-    /// Which of its thread's calls of that name.
+    /// The number of the call among its thread's calls of that name.
     pub nth: usize,
 }
 
 impl Scenario {
-    /// The world before it, published to a folder of its own or to `home`.
+    /// Makes the world before it, published to a folder of its own or to `home`.
     pub fn prepared(&self, home: Option<&Path>) -> ScenarioFolder {
         let world = World::in_memory();
         world.add_people(1..=self.people);
@@ -187,7 +187,7 @@ impl Scenario {
 }
 
 impl Recorded<'_> {
-    /// Its steps, or others in their place, with one flush off.
+    /// Its steps, or others instead of them, with one flush off.
     pub fn run<'a>(&'a self, steps: &'a [Step], off: Option<usize>) -> Run<'a> {
         Run { before: &self.before, unsynced: self.scenario.unsynced, steps, off }
     }
@@ -207,7 +207,7 @@ fn flushes(calls: &[Call], steps: &[Step]) -> Vec<Flush> {
         Flush { label, call: call.name.clone(), nth: *nth }
     });
     let all = each.collect();
-    assert!(flushes.next().is_none(), "the program flushes nothing but what it publishes");
+    assert!(flushes.next().is_none(), "the program flushes only what it publishes");
     all
 }
 
@@ -238,7 +238,7 @@ impl ScenarioFolder {
         self.ran(&["build"]);
     }
 
-    /// As ingest.py leaves a host: two plain files and nothing else.
+    /// Leaves what ingest.py leaves on a host: two plain files and nothing else.
     fn back_to_plain_files(&self) {
         let names = PAIR_NAMES.map(|name| self.home.join(name));
         let pair = names.each_ref().map(|name| std::fs::read(name).unwrap());
@@ -249,7 +249,7 @@ impl ScenarioFolder {
         }
     }
 
-    /// Makes every promotion look eleven minutes older: no reader can still be at an old build.
+    /// Makes every promotion eleven minutes older: no reader can still use an old build.
     fn let_the_grace_pass(&self) {
         let path = self.home.join(".reindexd/state.json");
         let mut state: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();

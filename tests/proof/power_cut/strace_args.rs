@@ -1,10 +1,10 @@
-//! What strace prints, taken apart: arguments, quoted bytes, paths, numbers.
+//! Parses the output of strace: arguments, quoted bytes, paths, numbers.
 
 use std::ffi::OsStr;
 use std::os::unix::ffi::OsStrExt;
 use std::path::PathBuf;
 
-/// Arguments at the commas that stand between them.
+/// Splits arguments at the commas between them.
 pub fn split(arguments: &str) -> Vec<&str> {
     let (mut out, mut from, mut depth, mut quoted) = (Vec::new(), 0, 0, false);
     for (at, byte) in arguments.bytes().enumerate() {
@@ -23,11 +23,11 @@ pub fn split(arguments: &str) -> Vec<&str> {
     out
 }
 
-/// All quoted bytes, as many as were taken.
+/// All quoted bytes; there must be `taken`.
 pub fn data(arguments: &str, taken: usize) -> Vec<u8> {
     let mut out: Vec<u8> = arguments.split('"').skip(1).step_by(2).flat_map(decode).collect();
     out.truncate(taken);
-    assert_eq!(out.len(), taken, "strace left bytes out");
+    assert_eq!(out.len(), taken, "strace printed fewer bytes");
     out
 }
 
@@ -35,7 +35,7 @@ pub fn path(quoted: &str) -> PathBuf {
     PathBuf::from(OsStr::from_bytes(&decode(quoted.trim_matches('"'))))
 }
 
-/// `\x41\x42` to bytes; what is not escaped stays.
+/// `\x41\x42` to bytes; other characters stay.
 pub fn decode(text: &str) -> Vec<u8> {
     let mut out = Vec::with_capacity(text.len() / 4);
     let mut bytes = text.as_bytes();
@@ -60,7 +60,7 @@ pub fn mode(octal: &str) -> u32 {
     u32::from_str_radix(octal, 8).unwrap()
 }
 
-/// The path that strace prints behind a descriptor.
+/// The path that strace prints after a descriptor.
 pub fn printed(descriptor: &str) -> Option<PathBuf> {
     let (_, printed) = descriptor.split_once('<')?;
     Some(PathBuf::from(OsStr::from_bytes(&decode(printed.strip_suffix('>')?))))

@@ -1,8 +1,8 @@
-//! From the calls that strace saw to the steps that a volume takes.
+//! Turns the calls that strace saw into the steps of a volume.
 //!
 //! Descriptors, offsets, links and hard links are followed as the kernel does.
 //! A call that changes nothing is on a list; one that is on no list and touches
-//! the folder fails the test, so that nothing is ever left out unseen.
+//! the folder fails the test, so that no change is missed.
 
 use std::collections::HashMap;
 use std::ffi::OsStr;
@@ -15,7 +15,7 @@ use super::strace_args::{data, decode, descriptor, mode, path, printed, split};
 use super::volume::{Change, Kind, Number, Promise, Rename, Step, Volume};
 use crate::strace::Call;
 
-/// Calls that change neither bytes nor names nor modes, whatever they are given.
+/// Calls that change neither bytes nor names nor modes, whatever their arguments are.
 const HARMLESS: &str = " access bind chdir close connect epoll_create1 epoll_ctl epoll_pwait epoll_wait \
     eventfd2 execve faccessat faccessat2 fadvise64 flock fstat fstatfs futex getcwd getdents64 getpeername \
     getsockname getsockopt inotify_add_watch ioctl listen lstat newfstatat pipe2 poll ppoll pread64 \
@@ -27,7 +27,7 @@ pub struct Log<'a> {
     root: &'a Path,
     things: Vec<Live>,
     open: HashMap<i64, usize>,
-    /// What descriptors share: a thing, where the next byte goes, whether that is always the end.
+    /// What duplicated descriptors share: the file, the offset, whether writes always go to the end.
     descriptions: Vec<Description>,
     steps: Vec<Step>,
     requests: usize,
@@ -35,11 +35,11 @@ pub struct Log<'a> {
     terms: &'a Terms,
 }
 
-/// When a text counts as bought.
+/// When a text counts as embedded.
 pub struct Terms {
-    /// Texts in each request; one request is out at a time.
+    /// Texts in each request; one request is in flight at a time.
     pub batch: usize,
-    /// Texts that are bought in all.
+    /// How many texts are embedded in all.
     pub total: usize,
 }
 
@@ -92,7 +92,7 @@ impl Log<'_> {
     fn call(&mut self, call: &Call) {
         let arguments = split(&call.arguments);
         let returned = call.returned.unwrap();
-        let count = usize::try_from(returned).expect("a call that succeeded");
+        let count = usize::try_from(returned).expect("a call that succeeded returns a count");
         match call.name.as_str() {
             "openat" => self.opened(&arguments, returned),
             "close" => {
@@ -118,7 +118,7 @@ impl Log<'_> {
                 let mode = u32::from_str_radix(arguments[1], 8).unwrap();
                 self.change(arguments[0], Change::Mode(mode));
             }
-            // SQLite gives its files the owner that they have.
+            // SQLite sets the owner that its files have already.
             "fchown" if self.thing(arguments[0]).is_some() => {
                 let ours = [rustix::process::geteuid().as_raw(), rustix::process::getegid().as_raw()];
                 assert_eq!(arguments[1..], ours.map(|id| id.to_string()), "no model of another owner");
@@ -136,7 +136,7 @@ impl Log<'_> {
         }
     }
 
-    /// Calls that change names; any other one that touches the folder is one we know nothing of.
+    /// Handles calls that change names; any other call that touches the folder is unknown.
     fn named(&mut self, name: &str, arguments: &[&str], call: &Call) {
         let plain = |nth: usize| (None, arguments[nth]);
         let at = |nth: usize| (Some(arguments[nth]), arguments[nth + 1]);
@@ -153,8 +153,8 @@ impl Log<'_> {
             "mkdirat" => self.entered(place(self, at(0)), Kind::Folder, mode(arguments[2])),
             "symlink" => self.linked(arguments[0], place(self, plain(1))),
             "symlinkat" => self.linked(arguments[0], place(self, at(1))),
-            "link" => self.twinned(place(self, plain(0)), place(self, plain(1))),
-            "linkat" => self.twinned(place(self, at(0)), place(self, at(2))),
+            "link" => self.hard_linked(place(self, plain(0)), place(self, plain(1))),
+            "linkat" => self.hard_linked(place(self, at(0)), place(self, at(2))),
             _ => {
                 let decoded = decode(&call.arguments);
                 let root = self.root.as_os_str().as_bytes();
@@ -170,10 +170,10 @@ impl Log<'_> {
         let flags = arguments[2];
         assert!(!flags.contains("O_TMPFILE"), "no model of a file without a name: {flags}");
         let number = self.find(&path).unwrap_or_else(|| {
-            assert!(flags.contains("O_CREAT"), "{} was opened and is not there", path.display());
+            assert!(flags.contains("O_CREAT"), "{} was opened and does not exist", path.display());
             let place = self.place_of(&path);
             if path.file_name() == Some(OsStr::new("faiss.index")) {
-                // The index is begun when every vector has arrived.
+                // The index is started when every vector has arrived.
                 self.promised(|promise, terms| promise.stored = terms.total);
             }
             self.entered(place, Kind::File, mode(arguments[3]));
@@ -217,7 +217,7 @@ impl Log<'_> {
         self.changed(thing, Change::Write { at: from, bytes: Arc::from(bytes) });
     }
 
-    /// Bytes that went from file to file within the kernel, so that strace did not see them.
+    /// Bytes that the kernel copied from file to file, so that strace did not see them.
     fn copied(&mut self, from: &str, to: &str, offsets: &[&str], count: usize) {
         let Some(&nth) = self.open.get(&descriptor(from)) else {
             assert!(self.thing(to).is_none(), "no model of bytes that come from elsewhere: {from} to {to}");
@@ -231,7 +231,7 @@ impl Log<'_> {
         self.written(to, &bytes, None);
     }
 
-    /// A request goes out when the answers to those before it are stored.
+    /// A request is sent after the answers to those before it are stored.
     fn sent(&mut self, bytes: &[u8]) {
         if bytes.starts_with(b"POST ") {
             let stored = self.requests * self.terms.batch;
@@ -255,11 +255,11 @@ impl Log<'_> {
         self.steps.push(Step::Change(number, change));
     }
 
-    /// Which flush this is, in words that another run has too.
+    /// A label of a flush that is the same in another run.
     fn label(&self, number: Number, of: &str) -> String {
         let path = printed(of).expect("strace prints the path of a descriptor");
         let path = nameless(&path.strip_prefix(self.root).unwrap().display().to_string());
-        // A scenario may publish to `data/`: it is the same flush there.
+        // A scenario may publish to `data/`, with the same flushes.
         let path = path.strip_prefix("data").map_or(path.as_str(), |below| below.trim_start_matches('/'));
         let path = if path.is_empty() { "." } else { path };
         if self.things[number].kind != Kind::Folder {
@@ -283,7 +283,7 @@ impl Log<'_> {
 
 // --- names ------------------------------------------------------------------
 
-/// A name in a folder of ours.
+/// A name in a folder below the root.
 type Place = Option<(Number, String)>;
 
 impl Log<'_> {
@@ -300,10 +300,10 @@ impl Log<'_> {
         self.entered(place, Kind::Link(path(target)), 0o777);
     }
 
-    fn twinned(&mut self, from: Place, to: Place) {
+    fn hard_linked(&mut self, from: Place, to: Place) {
         let Some((folder, name)) = to else { return };
-        let (of, twin) = from.expect("a second name for a file of ours");
-        let number = self.things[of].names[&twin];
+        let (of, link_name) = from.expect("a second name for a file of ours");
+        let number = self.things[of].names[&link_name];
         self.things[folder].names.insert(name.clone(), number);
         self.steps.push(Step::Name(folder, Rename::Enter { name, number }));
     }
@@ -331,11 +331,11 @@ impl Log<'_> {
     }
 
     fn place_of(&self, path: &Path) -> Place {
-        let folder = self.find(path.parent()?).expect("a folder that is there");
+        let folder = self.find(path.parent()?).expect("the folder exists");
         Some((folder, path.file_name()?.to_str().unwrap().to_owned()))
     }
 
-    /// A path from the root, if it is below it. Relative paths are refused: nobody told us from where.
+    /// A path from the root, if it is below it. Relative paths are refused: their folder is unknown.
     fn below(&self, base: Option<&str>, text: &str) -> Option<PathBuf> {
         let path = match base.and_then(printed) {
             Some(folder) => folder.join(path(text)),
@@ -345,7 +345,7 @@ impl Log<'_> {
         path.strip_prefix(self.root).ok().map(Path::to_owned)
     }
 
-    /// What stands at a path from the root, every link followed.
+    /// What exists at a path from the root, with every link followed.
     fn find(&self, path: &Path) -> Option<Number> {
         let mut way = vec![0];
         for part in path.components() {
@@ -369,7 +369,7 @@ impl Log<'_> {
         way.last().copied()
     }
 
-    /// The path along folders that lie in each other.
+    /// The path of nested folders.
     fn path_of(&self, way: &[Number]) -> PathBuf {
         let step = |pair: &[Number]| {
             let mut names = self.things[pair[0]].names.iter();
@@ -422,7 +422,7 @@ mod tests {
             ("write", "6</elsewhere>, \"x\", 1", 1),
         ]);
 
-        let told: Vec<String> = steps.iter().map(|step| format!("{step:?}")).collect();
+        let printed_steps: Vec<String> = steps.iter().map(|step| format!("{step:?}")).collect();
         let expected = [
             "Born(File, 384)",
             "Name(0, Enter { name: \"new\", number: 2 })",
@@ -431,7 +431,7 @@ mod tests {
             "Name(0, Move { from: \"new\", to: \"old\" })",
             "Flush(2, \"old\")",
         ];
-        assert_eq!(told, expected);
+        assert_eq!(printed_steps, expected);
     }
 
     #[test]

@@ -1,4 +1,4 @@
-//! A volume between two flushes: what certainly is on it, and what may or may not be.
+//! A volume between two flushes: what is durable, and what may be lost.
 //!
 //! The weakest file system that POSIX allows, as the work on ALICE describes it:
 //!
@@ -19,23 +19,23 @@ use std::sync::Arc;
 
 use super::directory_image::{Content, Image, Node, Tree};
 
-/// Which file, folder or link, counted as they came to be; the root is 0.
+/// The number of a file, folder or link in the order of creation; the root is 0.
 pub type Number = usize;
 
 /// One thing that a program did to a volume.
 #[derive(Clone, Debug)]
 pub enum Step {
-    /// Something new, without a name yet; it gets the next number.
+    /// A new file, folder or link, without a name yet; it gets the next number.
     Born(Kind, u32),
     /// Bytes, size or mode of one file or folder.
     Change(Number, Change),
     /// Names in one folder.
     Name(Number, Rename),
-    /// A flush of one file or folder, and words for which one it is.
+    /// A flush of one file or folder, and its label.
     Flush(Number, String),
     /// A flush of everything.
     FlushAll,
-    /// What the program has promised from here on.
+    /// The promises of the program from here on.
     Promise(Promise),
 }
 
@@ -104,16 +104,16 @@ impl Rename {
     }
 }
 
-/// What somebody outside may rely on.
+/// What users may rely on.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq, Hash)]
 pub struct Promise {
     /// Success was reported.
     pub reported: bool,
-    /// So many texts that were bought need not be bought again.
+    /// How many embedded texts must not be embedded again.
     pub stored: usize,
 }
 
-/// Everything that was ever on the volume.
+/// A volume with everything that was ever on it.
 pub struct Volume {
     things: Vec<Thing>,
     /// What was promised so far.
@@ -126,20 +126,20 @@ struct Thing {
     pending: Vec<Change>,
     names: BTreeMap<String, Number>,
     pending_names: Vec<Rename>,
-    /// What may be there of it, once somebody asked.
+    /// Its possible images, after the first request for them.
     images: OnceCell<Vec<Image>>,
 }
 
 /// One choice of what a crash leaves.
 pub struct Left<'a> {
-    /// For each of [`Volume::pending_names`], whether it is there.
+    /// For each of [`Volume::pending_names`], whether it is kept.
     pub names: &'a [bool],
     /// For a number, which of its [`Volume::images`].
     pub image: &'a dyn Fn(Number, usize) -> usize,
 }
 
 impl Volume {
-    /// A volume with everything in `tree` durable but the bytes of `unsynced` files, which another program
+    /// A volume with everything in `tree` durable except the bytes of `unsynced` files, which another program
     /// wrote and did not flush. The numbers are those of the tree's files in the order of their paths.
     pub fn new(tree: &Tree, unsynced: &[&str]) -> (Self, BTreeMap<PathBuf, Number>) {
         let mut volume = Self { things: Vec::new(), promise: Promise::default() };
@@ -184,13 +184,13 @@ impl Volume {
         counts.into_iter().flat_map(each).map(|(n, nth)| (n, &self.things[n].pending_names[nth])).collect()
     }
 
-    /// How many ways there are in which each thing may be found, for those that have more than one.
+    /// How many images each file or folder may have, for those that may have more than one.
     pub fn images(&self) -> Vec<(Number, usize)> {
         let counts = self.things.iter().map(|thing| thing.images().len()).enumerate();
         counts.filter(|(_, images)| *images > 1).collect()
     }
 
-    /// How many states a crash may leave now, names that depend on each other counted as if they did not.
+    /// How many states a crash may leave now, with dependent names counted as independent.
     pub fn legal_states(&self) -> f64 {
         let names = 2f64.powi(i32::try_from(self.pending_names().len()).unwrap());
         self.images().iter().fold(names, |states, (_, images)| states * f64::from(*images as u32))
@@ -202,7 +202,7 @@ impl Volume {
         let mut names: Vec<Option<BTreeMap<String, Number>>> = vec![None; self.things.len()];
         for (number, thing) in self.things.iter().enumerate() {
             for rename in &thing.pending_names {
-                if *kept.next().expect("a word on every pending name") {
+                if *kept.next().expect("a choice for every pending name") {
                     let of = names[number].get_or_insert_with(|| thing.names.clone());
                     rename.apply(of);
                 }
@@ -268,7 +268,7 @@ impl Thing {
         self.images.take();
     }
 
-    /// What may be there of it: the durable image first, the latest last.
+    /// Its possible images: the durable one first, the latest last.
     fn images(&self) -> &[Image] {
         self.images.get_or_init(|| images(&self.durable, &self.pending))
     }
@@ -283,7 +283,7 @@ impl Thing {
     }
 }
 
-/// What may be found of a thing, the durable image first and the latest last, each once.
+/// The possible images of a file or folder, the durable one first and the latest last, each once.
 fn images(durable: &Image, pending: &[Change]) -> Vec<Image> {
     let mut out = vec![durable.clone()];
     let mut now = durable.clone();
@@ -292,7 +292,7 @@ fn images(durable: &Image, pending: &[Change]) -> Vec<Image> {
             let half: Arc<[u8]> = bytes[..bytes.len() / 2].into();
             let zeroes: Arc<[u8]> = vec![0; bytes.len()].into();
             out.extend([half, zeroes].map(|bytes| changed(&now, &Change::Write { at: *at, bytes })));
-            // Lost, though what was written later is there.
+            // Lost, although later writes are kept.
             let later = pending[nth + 1..].iter().fold(now.clone(), |image, change| changed(&image, change));
             out.push(later);
         }
