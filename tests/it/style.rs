@@ -319,8 +319,6 @@ const WIDE_FILES: &[(&str, usize)] = &[
     ("src/daemon/deliveries.rs", 1),
     ("src/decide/agent_state/attempt.rs", 1),
     ("src/domain/python_json/tests.rs", 1),
-    ("tests/proof/load/writer.rs", 1),
-    ("tests/proof/readers/mod.rs", 1),
 ];
 
 /// Names that several types have, and how many: this list may only shrink.

@@ -1,9 +1,9 @@
-//! A database under load: writers that never rest, in every journal mode, beside an agent that never rests.
+//! A database under load: writers and an agent that work without a pause, in every journal mode.
 //!
-//! The writers are processes of their own. No transaction of theirs may fail
-//! or be held up by a look, the log may not grow because of one, nothing may
-//! be left beside the database, no build may show half a transaction, and in
-//! the end the served build is the table.
+//! The writers are processes of their own. No transaction may fail or be delayed
+//! by a scan, the log may not grow because of one, no file may be left next to the
+//! database, no build may show half a transaction, and in the end the served build
+//! equals the table.
 
 mod writer;
 
@@ -19,19 +19,20 @@ use crate::support::{MODEL, World};
 use crate::{report, sampling, subprocess};
 use subprocess::{ChildTest, KILLED};
 use writer::Act::{Die, Linger, Reopen, Replace, Truncate, Vacuum};
-use writer::{Act, HALF_DONE, Life, Orders, micros};
+use writer::{Act, HALF_DONE, WriterPlan, WriterRun, micros};
 
 const CHAPTER: &str = "load";
-/// An agent that looks whenever it can, and is told to all the time besides.
-const RESTLESS: &str = "quiet = \"100ms\"\nmax_wait = \"200ms\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n";
-/// What the writers' client waits for a lock: Python's default.
+/// Settings of an agent that scans as often as it can; signals request scans all the time as well.
+const SCAN_CONTINUOUSLY: &str =
+    "quiet = \"100ms\"\nmax_wait = \"200ms\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n";
+/// How long the writers' client waits for a lock: Python's default.
 const PYTHON_MS: u64 = 5_000;
 
 /// One database whose writer is measured.
 struct Case {
     mode: &'static str,
     rows: u32,
-    /// Where a commit waits for a disk.
+    /// Whether a commit waits for a disk.
     on_disk: bool,
     busy_ms: u64,
 }
@@ -39,8 +40,8 @@ struct Case {
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
 fn a_writer_at_work_meets_no_error_and_waits_no_longer_because_of_the_agent() {
-    if let Some(orders) = subprocess::part() {
-        return writer::write(&orders);
+    if let Some(plan) = subprocess::part() {
+        return writer::write(&plan);
     }
     let case = |mode, busy_ms| Case { mode, rows: sampling::pick(300, 1_500), on_disk: false, busy_ms };
     let mut cases = vec![case("wal", 0), case("delete", PYTHON_MS)];
@@ -61,8 +62,8 @@ fn a_writer_at_work_meets_no_error_and_waits_no_longer_because_of_the_agent() {
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
 fn a_writer_of_a_large_table_waits_no_longer_than_a_scan_lasts() {
-    if let Some(orders) = subprocess::part() {
-        return writer::write(&orders);
+    if let Some(plan) = subprocess::part() {
+        return writer::write(&plan);
     }
     if !sampling::is_full() {
         return;
@@ -72,11 +73,11 @@ fn a_writer_of_a_large_table_waits_no_longer_than_a_scan_lasts() {
     }
 }
 
-/// What was seen while the agent was there, or was not.
+/// What was measured while the agent ran, or while it did not.
 #[derive(Default)]
 struct Seen {
     spans: Vec<(u64, u64)>,
-    /// The longest that the log was, in bytes.
+    /// The maximal length of the log, in bytes.
     wal: u64,
     passes: usize,
     builds: usize,
@@ -86,31 +87,31 @@ struct Seen {
 fn measure(case: &Case, span: Duration) {
     let world = world(case.mode, case.rows, case.on_disk);
     world.build();
-    let orders = Orders {
+    let plan = WriterPlan {
         busy_ms: case.busy_ms,
         acts: Vec::new(),
         commits_between: u32::MAX,
-        ..orders(&world, case.mode, case.rows)
+        ..plan(&world, case.mode, case.rows)
     };
-    let writer = ChildTest::start(&orders);
+    let writer = ChildTest::start(&plan);
     let mut seen = [Seen::default(), Seen::default()];
     for with_agent in [false, true, false, true] {
-        let agent = with_agent.then(|| world.agent_with(RESTLESS));
+        let agent = with_agent.then(|| world.agent_with(SCAN_CONTINUOUSLY));
         watch(&world, &mut seen[usize::from(with_agent)], agent, span);
     }
-    std::fs::write(&orders.stop, "").unwrap();
+    std::fs::write(&plan.stop, "").unwrap();
     writer.ended();
 
-    let [life] = Life::all(&orders.report).try_into().unwrap();
-    let [without, with] = seen.each_ref().map(|seen| Figures::of(&life, seen));
+    let [run] = WriterRun::all(&plan.report).try_into().unwrap();
+    let [without, with] = seen.each_ref().map(|seen| Figures::of(&run, seen));
     let place = if case.on_disk { ", on a disk" } else { "" };
     let name = format!("{}, {} rows{place}, busy_timeout {} ms", case.mode, case.rows, case.busy_ms);
     report::report_line(CHAPTER, &format!("{name}: {}", Figures::compared(&without, &with, &seen)));
-    assert_eq!((life.failed, &life.errors), (0, &Vec::new()), "{name}");
-    let looks = seen[1].passes;
-    assert!(looks >= 2 && seen[1].builds >= 1, "{name}: {looks} looks prove nothing");
+    assert_eq!((run.failed, &run.errors), (0, &Vec::new()), "{name}");
+    let passes = seen[1].passes;
+    assert!(passes >= 2 && seen[1].builds >= 1, "{name}: {passes} scans prove nothing");
     assert!(without.rate >= 20.0, "{name}: too few commits prove nothing");
-    // Both shared two cores with whatever else runs; a lock would show in every commit.
+    // Both share two cores with whatever else runs; a lock would show in every commit.
     assert!(with.median <= 2 * without.median + 500, "{name}: half of the commits wait longer");
     assert!(4.0 * with.rate >= without.rate, "{name}: less than a quarter of the commits is done");
     assert!(seen[1].wal <= 2 * seen[0].wal + (8 << 20), "{name}: the log grew");
@@ -118,7 +119,7 @@ fn measure(case: &Case, span: Duration) {
     assert_as_it_was(&world);
 }
 
-/// Lets time pass, with the agent told to look again and again, where there is one.
+/// Waits for `span`; if there is an agent, signals request scans all the time.
 fn watch(world: &World, seen: &mut Seen, agent: Option<Agent>, span: Duration) {
     let until = Instant::now() + span;
     let from = micros();
@@ -139,21 +140,21 @@ fn watch(world: &World, seen: &mut Seen, agent: Option<Agent>, span: Duration) {
     }
 }
 
-/// What commits came to, times in microseconds.
+/// Figures of commits, times in microseconds.
 struct Figures {
-    /// In a second.
+    /// Commits per second.
     rate: f64,
     median: u64,
     p99: u64,
     max: u64,
 }
 
-#[allow(clippy::cast_precision_loss, reason = "figures for people")]
+#[allow(clippy::cast_precision_loss, reason = "figures of a report")]
 impl Figures {
-    fn of(life: &Life, seen: &Seen) -> Self {
+    fn of(run: &WriterRun, seen: &Seen) -> Self {
         let within = |at: u64| seen.spans.iter().any(|&(from, to)| (from..to).contains(&at));
         let mut took: Vec<u64> =
-            life.commits.iter().filter(|(at, _)| within(*at)).map(|&(_, took)| took).collect();
+            run.commits.iter().filter(|(at, _)| within(*at)).map(|&(_, took)| took).collect();
         took.sort_unstable();
         let at = |percent| took.get(took.len() * percent / 100).copied().unwrap_or_default();
         let passed: u64 = seen.spans.iter().map(|(from, to)| to - from).sum();
@@ -171,7 +172,7 @@ impl Figures {
             format!("{:.2} -> {:.2} ms ({:.2})", a as f64 / 1e3, b as f64 / 1e3, b as f64 / a as f64)
         };
         format!(
-            "{:.0} -> {:.0} commits/s ({:.2}), median {}, p99 {}, longest {}, log at most {} -> {} KiB; {} looks, {} builds beside them",
+            "{:.0} -> {:.0} commits/s ({:.2}), median {}, p99 {}, longest {}, log at most {} -> {} KiB; {} scans, {} builds at the same time",
             a.rate,
             b.rate,
             b.rate / a.rate,
@@ -189,29 +190,29 @@ impl Figures {
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
 fn a_writer_that_waits_for_no_lock_meets_none_when_the_file_was_at_rest() {
-    if let Some(orders) = subprocess::part() {
-        return writer::write(&orders);
+    if let Some(plan) = subprocess::part() {
+        return writer::write(&plan);
     }
     for mode in &["delete", "persist"][..sampling::pick(1, 2)] {
         let rows = 20_000;
         let world = world(mode, rows, false);
         world.build();
-        // Longer between two commits than it takes to be at rest, and a look to end that began before.
-        let orders = Orders { busy_ms: 0, pause_us: 2_500_000, ..orders(&world, mode, rows) };
-        let writer = ChildTest::start(&orders);
+        // More time between two commits than the file needs to settle and an earlier scan to end.
+        let plan = WriterPlan { busy_ms: 0, pause_us: 2_500_000, ..plan(&world, mode, rows) };
+        let writer = ChildTest::start(&plan);
         let mut seen = Seen::default();
-        let agent = Some(world.agent_with(RESTLESS));
+        let agent = Some(world.agent_with(SCAN_CONTINUOUSLY));
         watch(&world, &mut seen, agent, sampling::pick(Duration::from_secs(5), Duration::from_secs(20)));
-        std::fs::write(&orders.stop, "").unwrap();
+        std::fs::write(&plan.stop, "").unwrap();
         writer.ended();
 
-        let [life] = Life::all(&orders.report).try_into().unwrap();
-        let (commits, looks) = (life.commits.len(), seen.passes);
-        let told =
-            format!("{mode}, {rows} rows at rest, busy_timeout 0 ms: {commits} commits, {looks} looks");
-        report::report_line(CHAPTER, &told);
-        assert_eq!((life.failed, &life.errors), (0, &Vec::new()), "{mode}");
-        assert!(commits >= 2 && looks >= 5 * commits, "{told} prove nothing");
+        let [run] = WriterRun::all(&plan.report).try_into().unwrap();
+        let (commits, passes) = (run.commits.len(), seen.passes);
+        let line =
+            format!("{mode}, {rows} rows at rest, busy_timeout 0 ms: {commits} commits, {passes} scans");
+        report::report_line(CHAPTER, &line);
+        assert_eq!((run.failed, &run.errors), (0, &Vec::new()), "{mode}");
+        assert!(commits >= 2 && passes >= 5 * commits, "{line} prove nothing");
         assert_serves_the_table(&world);
         assert_as_it_was(&world);
     }
@@ -220,11 +221,11 @@ fn a_writer_that_waits_for_no_lock_meets_none_when_the_file_was_at_rest() {
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
 fn every_commit_is_served_though_writers_vacuum_checkpoint_replace_and_die() {
-    if let Some(orders) = subprocess::part() {
-        return writer::write(&orders);
+    if let Some(plan) = subprocess::part() {
+        return writer::write(&plan);
     }
-    // A writer without a journal on the disk that dies in mid-transaction has lost its database
-    // itself, and one without any journal cannot take anything back.
+    // A writer without a journal on the disk that is killed during a transaction has damaged its
+    // database itself, and one without any journal cannot roll back.
     let modes: [(&str, &[Act]); 6] = [
         ("wal", &[Truncate, Die, Vacuum, Truncate, Reopen, Linger, Replace]),
         ("delete", &[Vacuum, Die, Reopen, Linger, Replace]),
@@ -241,10 +242,10 @@ fn every_commit_is_served_though_writers_vacuum_checkpoint_replace_and_die() {
 fn follow(mode: &str, acts: &[Act], span: Duration) {
     let rows = 300;
     let world = world(mode, rows, false);
-    let mut orders = Orders { acts: acts.to_vec(), commits_between: 40, ..orders(&world, mode, rows) };
-    let agent = world.agent_with(RESTLESS);
+    let mut plan = WriterPlan { acts: acts.to_vec(), commits_between: 40, ..plan(&world, mode, rows) };
+    let agent = world.agent_with(SCAN_CONTINUOUSLY);
     agent.wait_for_promotions(1);
-    let mut writer = ChildTest::start(&orders);
+    let mut writer = ChildTest::start(&plan);
     let (mut deaths, mut builds) = (0, BTreeSet::new());
     let until = Instant::now() + span;
     while Instant::now() < until {
@@ -253,42 +254,45 @@ fn follow(mode: &str, acts: &[Act], span: Duration) {
             assert_one_state(&world, rows);
         }
         if writer.is_over() {
-            assert_eq!(writer.ended(), KILLED, "a writer ends by itself only where it kills itself");
+            assert_eq!(writer.ended(), KILLED, "a writer ends only because it kills itself");
             deaths += 1;
-            // Its next life goes on after the death of this one.
-            let died = orders.acts.iter().position(|act| matches!(act, Die)).unwrap();
-            orders.acts.rotate_left(died + 1);
-            writer = ChildTest::start(&orders);
+            // The next process continues after the act that killed this one.
+            let died = plan.acts.iter().position(|act| matches!(act, Die)).unwrap();
+            plan.acts.rotate_left(died + 1);
+            writer = ChildTest::start(&plan);
         }
         std::thread::sleep(Duration::from_millis(5));
     }
-    std::fs::write(&orders.stop, "").unwrap();
+    std::fs::write(&plan.stop, "").unwrap();
     deaths += u32::from(writer.ended() == KILLED);
     let passes = agent.passes();
     agent.stop();
 
-    let lives = Life::all(&orders.report);
+    let runs = WriterRun::all(&plan.report);
     let mut done: BTreeMap<&str, u32> = BTreeMap::new();
-    for (act, times) in lives.iter().flat_map(|life| &life.acts) {
+    for (act, times) in runs.iter().flat_map(|run| &run.acts) {
         *done.entry(act.as_str()).or_default() += times;
     }
-    let commits: usize = lives.iter().map(|life| life.commits.len()).sum();
+    let commits: usize = runs.iter().map(|run| run.commits.len()).sum();
     report::report_line(
         CHAPTER,
-        &format!("{mode}, rough: {commits} commits, {done:?}; {passes} looks, {} builds seen", builds.len()),
+        &format!(
+            "{mode}, all acts: {commits} commits, {done:?}; {passes} scans, {} builds seen",
+            builds.len()
+        ),
     );
-    let errors: Vec<&String> = lives.iter().flat_map(|life| &life.errors).collect();
+    let errors: Vec<&String> = runs.iter().flat_map(|run| &run.errors).collect();
     assert_eq!(errors, Vec::<&String>::new(), "{mode}");
     let did: BTreeSet<String> = done.keys().map(|&act| act.to_owned()).collect();
     assert_eq!(did, acts.iter().map(|act| format!("{act:?}")).collect(), "{mode}: each act was done");
     let died = done.get("Die").copied().unwrap_or_default();
-    assert_eq!(died, deaths, "{mode}: each death is one that was ordered");
+    assert_eq!(died, deaths, "{mode}: only planned acts killed a writer");
     assert!(builds.len() >= 3, "{mode}: {} builds prove nothing", builds.len());
     assert_serves_the_table(&world);
     assert_as_it_was(&world);
 }
 
-/// People in a database of this mode, whose file nobody else may read.
+/// People in a database of this mode, whose file other users may not read.
 fn world(mode: &str, rows: u32, on_disk: bool) -> World {
     let world = if on_disk { World::new() } else { World::in_memory() };
     world.add_people(1..=rows);
@@ -297,8 +301,8 @@ fn world(mode: &str, rows: u32, on_disk: bool) -> World {
     world
 }
 
-fn orders(world: &World, mode: &str, rows: u32) -> Orders {
-    Orders {
+fn plan(world: &World, mode: &str, rows: u32) -> WriterPlan {
+    WriterPlan {
         database: world.database(),
         mode: mode.to_owned(),
         busy_ms: PYTHON_MS,
@@ -311,7 +315,7 @@ fn orders(world: &World, mode: &str, rows: u32) -> Orders {
     }
 }
 
-/// What is served was one state of the table: no half of a transaction, none that was not committed.
+/// The served build is one committed state of the table, never part of a transaction.
 #[track_caller]
 fn assert_one_state(world: &World, rows: u32) {
     let build = std::fs::canonicalize(world.path("data/current")).unwrap();
@@ -326,7 +330,7 @@ fn assert_one_state(world: &World, rows: u32) {
     );
 }
 
-/// With the writers at rest, the agent comes to serve just what the table has.
+/// After the writers have ended, the agent serves exactly the content of the table.
 #[track_caller]
 fn assert_serves_the_table(world: &World) {
     let agent = world.agent();
@@ -363,7 +367,7 @@ fn table(world: &World) -> Vec<Value> {
     rows.unwrap().map(Result::unwrap).collect()
 }
 
-/// Nothing of ours lies beside the database, and it belongs to whom it did.
+/// No file of ours is next to the database, and its owner and mode are unchanged.
 #[track_caller]
 fn assert_as_it_was(world: &World) {
     let ours = ["builds", "current", "faiss.index", "metadata.json", "served.json", ".reindexd"];
@@ -371,10 +375,10 @@ fn assert_as_it_was(world: &World) {
     let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
     let left: Vec<String> = names
         .filter(|name| !ours.contains(&name.as_str()))
-        // A writer in this mode keeps its journal for the next time.
+        // A writer in mode `persist` keeps its journal.
         .filter(|name| !["experts.db", "experts.db-journal"].contains(&name.as_str()))
         .collect();
-    assert_eq!(left, Vec::<String>::new(), "beside the database");
+    assert_eq!(left, Vec::<String>::new(), "next to the database");
     let meta = std::fs::metadata(world.database()).unwrap();
     assert_eq!((meta.mode() & 0o777, meta.uid()), (0o640, rustix::process::geteuid().as_raw()));
 }

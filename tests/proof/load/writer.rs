@@ -1,8 +1,8 @@
-//! A writer in a process of its own: it commits until it is told to stop, and tells how long each commit took.
+//! A writer in a process of its own: it commits until it is stopped, and reports how long each commit took.
 //!
 //! Each transaction writes the number of its round into the first row and the
-//! last, which lie on pages far apart, and changes one row between them: whoever
-//! reads two numbers has read two states.
+//! last, which are on distant pages, and changes one row between them: a reader
+//! that finds two numbers has read two states.
 
 use std::collections::BTreeMap;
 use std::io::Write;
@@ -14,54 +14,54 @@ use serde::{Deserialize, Serialize};
 
 use crate::support::add_person;
 
-/// What is in the bio of every row while a transaction is open that no commit follows.
+/// The bio of every row during a transaction that is never committed.
 pub const HALF_DONE: &str = "half done";
 
-/// What a writer is to do.
+/// What a writer does.
 #[derive(Clone, Debug, Serialize, Deserialize)]
-pub struct Orders {
+pub struct WriterPlan {
     /// The database.
     pub database: PathBuf,
     /// Its journal mode.
     pub mode: String,
     /// How long the writer waits for a lock, in milliseconds.
     pub busy_ms: u64,
-    /// From one commit to the next, in microseconds.
+    /// The time from one commit to the next, in microseconds.
     pub pause_us: u64,
-    /// A row from 1 to here is changed by each commit; the next ones are added and removed.
+    /// Each commit changes a row from 1 to this id; higher ids are added and removed.
     pub rows: u32,
-    /// What it does after each [`WatchRequests::commits_between`] commits, in turn.
+    /// What it does after each [`WriterPlan::commits_between`] commits, in turn.
     pub acts: Vec<Act>,
     /// Commits between two acts.
     pub commits_between: u32,
-    /// It ends when this file is there.
+    /// It ends when this file exists.
     pub stop: PathBuf,
-    /// Where each of its lives is told, one a line.
+    /// The file with a line for each of its processes.
     pub report: PathBuf,
 }
 
-/// Something rougher than a commit.
+/// An act that disturbs readers more than a commit.
 #[derive(Clone, Copy, Debug, Serialize, Deserialize)]
 pub enum Act {
-    /// All of the file is written anew.
+    /// The whole file is rewritten.
     Vacuum,
     /// The log is emptied.
     Truncate,
-    /// A transaction is left open, with pages of it in the file already, for longer
-    /// than it takes a file to look as if nobody wrote it, and taken back.
+    /// A transaction with pages in the file already stays open for longer than a
+    /// file needs to settle, and is rolled back.
     Linger,
     /// The connection is closed and opened again.
     Reopen,
-    /// Another file takes the place of this one, by rename.
+    /// The file is replaced by another one, by rename.
     Replace,
-    /// It kills itself in mid-transaction, when pages of it are in the file already.
+    /// It kills itself during a transaction with pages in the file already.
     Die,
 }
 
-/// What one life of a writer came to.
+/// The report of one process of a writer.
 #[derive(Debug, Default, Serialize, Deserialize)]
-pub struct Life {
-    /// When each commit began, by the system's monotonic clock, and how long it took, in microseconds.
+pub struct WriterRun {
+    /// When each commit started, by the monotonic clock, and how long it took, in microseconds.
     pub commits: Vec<(u64, u64)>,
     /// How often each act was done.
     pub acts: BTreeMap<String, u32>,
@@ -71,11 +71,11 @@ pub struct Life {
     pub errors: Vec<String>,
 }
 
-impl Life {
-    /// Every life that a report tells of.
+impl WriterRun {
+    /// All lines of a report.
     pub fn all(report: &Path) -> Vec<Self> {
-        let lives = std::fs::read_to_string(report).unwrap_or_default();
-        lives.lines().map(|life| serde_json::from_str(life).unwrap()).collect()
+        let runs = std::fs::read_to_string(report).unwrap_or_default();
+        runs.lines().map(|run| serde_json::from_str(run).unwrap()).collect()
     }
 
     fn failed(&mut self, at: &str, error: &rusqlite::Error) {
@@ -99,65 +99,65 @@ pub fn micros() -> u64 {
     u64::try_from(now.tv_sec * 1_000_000 + now.tv_nsec / 1000).unwrap()
 }
 
-/// Commits until the stop file is there, or until it kills itself.
-pub fn write(orders: &Orders) {
+/// Commits until the stop file exists, or until it kills itself.
+pub fn write(plan: &WriterPlan) {
     let mut random = fastrand::Rng::with_seed(u64::from(std::process::id()));
-    let mut life = Life::default();
-    let mut database = connect(orders);
+    let mut run = WriterRun::default();
+    let mut database = connect(plan);
     let mut round: u32 = round_of(&database);
-    let mut acts = orders.acts.iter().cycle();
-    while !orders.stop.exists() {
-        for _ in 0..orders.commits_between {
+    let mut acts = plan.acts.iter().cycle();
+    while !plan.stop.exists() {
+        for _ in 0..plan.commits_between {
             let began = (Instant::now(), micros());
             round += 1;
-            match commit(&database, orders, round, &mut random) {
-                Ok(()) => life.commits.push((began.1, u64::try_from(began.0.elapsed().as_micros()).unwrap())),
+            match commit(&database, plan, round, &mut random) {
+                Ok(()) => run.commits.push((began.1, u64::try_from(began.0.elapsed().as_micros()).unwrap())),
                 Err(error) => {
-                    life.failed("commit", &error);
-                    // It may not have come as far as to have one open.
+                    run.failed("commit", &error);
+                    // There may be no open transaction.
                     database.execute_batch("ROLLBACK").ok();
                 }
             }
-            std::thread::sleep(Duration::from_micros(orders.pause_us).saturating_sub(began.0.elapsed()));
-            if orders.stop.exists() {
+            std::thread::sleep(Duration::from_micros(plan.pause_us).saturating_sub(began.0.elapsed()));
+            if plan.stop.exists() {
                 break;
             }
         }
         let Some(&act) = acts.next() else { continue };
-        *life.acts.entry(format!("{act:?}")).or_default() += 1;
+        *run.acts.entry(format!("{act:?}")).or_default() += 1;
         let done = match act {
             Act::Vacuum => database.execute_batch("VACUUM"),
             Act::Truncate => truncate(&database),
             Act::Linger => linger(&database),
             Act::Reopen => Ok(()),
-            Act::Replace => prepare(&database, orders, round + 1),
-            Act::Die => die(&database, orders, &life),
+            Act::Replace => prepare(&database, plan, round + 1),
+            Act::Die => die(&database, plan, &run),
         };
         if let Err(error) = done {
-            life.failed(&format!("{act:?}"), &error);
+            run.failed(&format!("{act:?}"), &error);
         }
         if matches!(act, Act::Reopen | Act::Replace) {
             database.close().map_err(|(_, error)| error).unwrap();
             if matches!(act, Act::Replace) {
-                take_its_place(orders);
+                take_its_place(plan);
             }
-            database = connect(orders);
+            database = connect(plan);
         }
     }
-    life.append_to(&orders.report);
+    run.append_to(&plan.report);
 }
 
-fn connect(orders: &Orders) -> Connection {
-    let database = Connection::open(&orders.database).unwrap();
-    database.busy_timeout(Duration::from_millis(orders.busy_ms)).unwrap();
-    // A log is a property of the file; the other modes are one of the connection.
-    if orders.mode != "wal" {
-        database.pragma_update(None, "journal_mode", &orders.mode).unwrap();
+fn connect(plan: &WriterPlan) -> Connection {
+    let database = Connection::open(&plan.database).unwrap();
+    database.busy_timeout(Duration::from_millis(plan.busy_ms)).unwrap();
+    // Mode `wal` is a property of the file, the other modes are properties of the connection.
+    if plan.mode != "wal" {
+        database.pragma_update(None, "journal_mode", &plan.mode).unwrap();
     }
     database
 }
 
-/// The round that the first row tells of.
+/// The number of the round in the first row.
 pub fn round_of(database: &Connection) -> u32 {
     let round = "SELECT coalesce(max(CAST(category AS INTEGER)), 0) FROM experts WHERE id = 1";
     database.query_row(round, [], |row| row.get(0)).unwrap()
@@ -165,11 +165,11 @@ pub fn round_of(database: &Connection) -> u32 {
 
 fn commit(
     database: &Connection,
-    orders: &Orders,
+    plan: &WriterPlan,
     round: u32,
     random: &mut fastrand::Rng,
 ) -> rusqlite::Result<()> {
-    let rows = orders.rows;
+    let rows = plan.rows;
     let id = random.u32(2..rows);
     database.execute_batch("BEGIN IMMEDIATE")?;
     database.execute("UPDATE experts SET category = ?1 WHERE id IN (1, ?2)", (round.to_string(), rows))?;
@@ -179,7 +179,7 @@ fn commit(
             (id, round),
         ),
         1 => database
-            // One row in eight at most: a guard forbids that many go together.
+            // At most one row in eight: a guard refuses a larger shrink.
             .execute(
                 "UPDATE experts SET tags = iif(tags IS NULL, '[\"tag\"]', NULL) WHERE id = ?1",
                 [id | 7],
@@ -196,8 +196,8 @@ fn commit(
 
 fn truncate(database: &Connection) -> rusqlite::Result<()> {
     let busy = database.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |row| row.get::<_, i64>(0))?;
-    let kept_out = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
-    if busy == 0 { Ok(()) } else { Err(rusqlite::Error::SqliteFailure(kept_out, None)) }
+    let locked = rusqlite::ffi::Error::new(rusqlite::ffi::SQLITE_BUSY);
+    if busy == 0 { Ok(()) } else { Err(rusqlite::Error::SqliteFailure(locked, None)) }
 }
 
 fn sibling_path(database: &Path, suffix: &str) -> PathBuf {
@@ -206,40 +206,40 @@ fn sibling_path(database: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(path)
 }
 
-/// Makes the file that is to take the place of this one, a round ahead of it.
-fn prepare(database: &Connection, orders: &Orders, round: u32) -> rusqlite::Result<()> {
-    let next = sibling_path(&orders.database, ".next");
+/// Makes the file that will replace this one, one round ahead of it.
+fn prepare(database: &Connection, plan: &WriterPlan, round: u32) -> rusqlite::Result<()> {
+    let next = sibling_path(&plan.database, ".next");
     database.execute("VACUUM INTO ?1", [next.to_str().unwrap()])?;
     let copy = Connection::open(&next)?;
-    copy.execute("UPDATE experts SET category = ?1 WHERE id IN (1, ?2)", (round.to_string(), orders.rows))?;
-    copy.pragma_update(None, "journal_mode", if orders.mode == "wal" { "wal" } else { "delete" })?;
-    std::fs::set_permissions(&next, std::fs::metadata(&orders.database).unwrap().permissions()).unwrap();
+    copy.execute("UPDATE experts SET category = ?1 WHERE id IN (1, ?2)", (round.to_string(), plan.rows))?;
+    copy.pragma_update(None, "journal_mode", if plan.mode == "wal" { "wal" } else { "delete" })?;
+    std::fs::set_permissions(&next, std::fs::metadata(&plan.database).unwrap().permissions()).unwrap();
     copy.close().map_err(|(_, error)| error)
 }
 
-/// Renames it over the database, when nobody has that open any more: as SQLite wants it done.
-fn take_its_place(orders: &Orders) {
+/// Renames it over the database when no connection is open any more, as SQLite requires.
+fn take_its_place(plan: &WriterPlan) {
     let deadline = Instant::now() + Duration::from_secs(10);
-    while orders.mode == "wal" && sibling_path(&orders.database, "-wal").exists() {
-        assert!(Instant::now() < deadline, "somebody keeps the log for ever");
+    while plan.mode == "wal" && sibling_path(&plan.database, "-wal").exists() {
+        assert!(Instant::now() < deadline, "the log is never removed");
         std::thread::sleep(Duration::from_millis(1));
     }
-    std::fs::rename(sibling_path(&orders.database, ".next"), &orders.database).unwrap();
+    std::fs::rename(sibling_path(&plan.database, ".next"), &plan.database).unwrap();
 }
 
-/// Writes half a transaction into the file, thinks about it, and takes it back.
+/// Writes half a transaction into the file, waits, and rolls it back.
 fn linger(database: &Connection) -> rusqlite::Result<()> {
     half_done(database)?;
     std::thread::sleep(Duration::from_millis(1_600));
     database.execute_batch("ROLLBACK; PRAGMA cache_size = -2000")
 }
 
-/// Writes half a transaction into the file, and dies of it.
-fn die(database: &Connection, orders: &Orders, life: &Life) -> rusqlite::Result<()> {
+/// Writes half a transaction into the file, and kills its process.
+fn die(database: &Connection, plan: &WriterPlan, run: &WriterRun) -> rusqlite::Result<()> {
     half_done(database)?;
-    life.append_to(&orders.report);
+    run.append_to(&plan.report);
     rustix::process::kill_process(rustix::process::getpid(), rustix::process::Signal::KILL).unwrap();
-    unreachable!("nobody survives SIGKILL")
+    unreachable!("SIGKILL ends the process")
 }
 
 fn half_done(database: &Connection) -> rusqlite::Result<()> {

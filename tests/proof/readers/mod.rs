@@ -1,10 +1,10 @@
-//! Readers under promotion: index and metadata opened, mapped and searched in other processes while
-//! builds are promoted, and collected, as fast as can be.
+//! Readers during promotions: index and metadata are opened, mapped and searched in other processes while
+//! builds are promoted and collected as fast as possible.
 //!
-//! A build that was replaced stays for ten minutes, for whoever resolved it and
-//! has not opened it yet. Here time goes [`HASTE`] times as fast, so that ten
-//! minutes are over in three seconds and builds are collected beneath readers
-//! who hold them open: those must not notice, and those who open what they
+//! A build that was replaced is kept for ten minutes, for readers that resolved it
+//! and have not opened it yet. Here promotions age [`AGEING`] times as fast, so
+//! that ten minutes are over in three seconds and builds are collected while
+//! readers have them open: those must not notice, and a reader that opens what it
 //! resolved within the three seconds must find it.
 
 mod raw_reader;
@@ -22,28 +22,28 @@ use serde_json::Value;
 use crate::support::agent::Agent;
 use crate::support::{World, reader_script, start};
 use crate::{report, sampling, subprocess};
-use raw_reader::{Orders, Seen};
+use raw_reader::{ReaderPlan, Seen};
 use subprocess::ChildTest;
 
 const CHAPTER: &str = "readers";
 const PEOPLE: u32 = 60;
-/// How much faster than time the promotions grow old.
-const HASTE: i32 = 200;
-/// Ten minutes at this haste.
+/// How many times faster than time promotions age.
+const AGEING: i32 = 200;
+/// Ten minutes at this speed.
 const GRACE: Duration = Duration::from_secs(3);
-/// Promotions between two times that they are made older.
-const BETWEEN: u32 = 5;
+/// How many promotions there are between two ageings.
+const PROMOTIONS_PER_AGEING: u32 = 5;
 
 #[test]
 fn readers_always_see_a_whole_pair() {
-    if let Some(orders) = subprocess::part() {
-        return raw_reader::read(&orders);
+    if let Some(plan) = subprocess::part() {
+        return raw_reader::read(&plan);
     }
     let world = World::in_memory();
     world.add_people(1..=PEOPLE);
     let agent = world.agent_with("on = [\"marker\"]\n[publish]\nkeep = 2\n");
     agent.wait_for_promotions(1);
-    let witnesses: Vec<(ChildTest, Orders)> = [false, true]
+    let raw_readers: Vec<(ChildTest, ReaderPlan)> = [false, true]
         .into_iter()
         .cycle()
         .take(sampling::pick(2, 4))
@@ -57,10 +57,10 @@ fn readers_always_see_a_whole_pair() {
     std::fs::write(world.path("stop reading"), "").unwrap();
     let mut by_current: Vec<Seen> = mapped.iter_mut().map(Mapped::seen).collect();
     let mut by_name = Vec::new();
-    for (witness, orders) in witnesses {
-        assert_eq!(witness.ended(), 0);
-        let seen = serde_json::from_slice(&std::fs::read(orders.report).unwrap()).unwrap();
-        if orders.by_name { by_name.push(seen) } else { by_current.push(seen) }
+    for (reader, plan) in raw_readers {
+        assert_eq!(reader.ended(), 0);
+        let seen = serde_json::from_slice(&std::fs::read(plan.report).unwrap()).unwrap();
+        if plan.by_name { by_name.push(seen) } else { by_current.push(seen) }
     }
     let collected = promotions as usize - world.builds().len();
     report::report_line(
@@ -73,14 +73,15 @@ fn readers_always_see_a_whole_pair() {
     ] {
         check_readers(how, readers, fewest);
     }
-    let (due, gone) = sampling::pick((20, 5), (500, 200));
-    assert!(promotions >= due && collected >= gone, "too few to prove anything");
+    let (min_promotions, min_collected) = sampling::pick((20, 5), (500, 200));
+    assert!(promotions >= min_promotions && collected >= min_collected, "too few to prove anything");
     world.assert_readable();
     world.assert_proven();
     agent.stop();
 }
 
-/// Tells what readers saw, which must be no fault, and enough: pairs opened, and pairs that outlived their builds.
+/// Reports what readers saw: no fault, and at least `fewest` pairs opened, and
+/// pairs that outlived their builds.
 #[track_caller]
 fn check_readers(how: &str, readers: &[Seen], fewest: (u64, u64)) {
     let sum = |count: fn(&Seen) -> u64| readers.iter().map(count).sum::<u64>();
@@ -99,23 +100,23 @@ fn check_readers(how: &str, readers: &[Seen], fewest: (u64, u64)) {
     );
     let faults: Vec<&String> = readers.iter().flat_map(|seen| &seen.faults).collect();
     assert_eq!(faults, Vec::<&String>::new(), "{how}");
-    assert!(opened >= fewest.0 && outlived >= fewest.1, "{how}: too little was seen to prove anything");
-    // A reader that is kept from its work by a busy machine proves nothing.
+    assert!(opened >= fewest.0 && outlived >= fewest.1, "{how}: too few pairs to prove anything");
+    // A reader that a busy machine delays proves nothing.
     assert!(sum(|seen| seen.late) * 10 <= opened, "{how}: too late too often");
 }
 
-fn raw_reader(world: &World, nth: usize, by_name: bool) -> (ChildTest, Orders) {
-    let orders = Orders {
+fn raw_reader(world: &World, nth: usize, by_name: bool) -> (ChildTest, ReaderPlan) {
+    let plan = ReaderPlan {
         data: world.path("data"),
         by_name,
         grace: GRACE,
         stop: world.path("stop reading"),
-        report: world.path(&format!("witness {nth}")),
+        report: world.path(&format!("raw reader {nth}")),
     };
-    (ChildTest::start(&orders), orders)
+    (ChildTest::start(&plan), plan)
 }
 
-/// Promotes one build after the other for so many seconds; gives how many there are with the first.
+/// Promotes one build after the other for `seconds`; returns how many there are, the first included.
 fn promote(world: &World, agent: &Agent, seconds: u64) -> (u32, f64) {
     let database = world.connect();
     let mut ages = BTreeMap::new();
@@ -134,16 +135,16 @@ fn promote(world: &World, agent: &Agent, seconds: u64) -> (u32, f64) {
         agent.signal(Signal::USR1);
         agent.wait_for("another build is served", || world.served() != before);
         promotions += 1;
-        if promotions % BETWEEN == 0 {
-            grow_old(world, &mut ages);
+        if promotions % PROMOTIONS_PER_AGEING == 0 {
+            age_promotions(world, &mut ages);
         }
     }
     (promotions, began.elapsed().as_secs_f64())
 }
 
-/// Makes promotions as much older as time has passed since them, times [`HASTE`].
-fn grow_old(world: &World, ages: &mut BTreeMap<String, Timestamp>) {
-    // Whoever holds the lock of a pass may change what passes remember.
+/// Makes each promotion [`AGEING`] times as old as it is.
+fn age_promotions(world: &World, ages: &mut BTreeMap<String, Timestamp>) {
+    // The state of passes may only be changed under their lock.
     let lock = std::fs::File::options().write(true).open(world.path("data/.reindexd/lock")).unwrap();
     lock.lock().unwrap();
     let path = world.path("data/.reindexd/state.json");
@@ -152,12 +153,12 @@ fn grow_old(world: &World, ages: &mut BTreeMap<String, Timestamp>) {
     for promotion in state["promotions"].as_array_mut().unwrap() {
         let at: Timestamp = promotion["at"].as_str().unwrap().parse().unwrap();
         let at = *ages.entry(promotion["build"].as_str().unwrap().to_owned()).or_insert(at);
-        promotion["at"] = (now - now.duration_since(at) * HASTE).to_string().into();
+        promotion["at"] = (now - now.duration_since(at) * AGEING).to_string().into();
     }
     std::fs::write(&path, state.to_string()).unwrap();
 }
 
-/// `tests/reader/mapped.py`, at work until the stop file is there.
+/// `tests/reader/mapped.py`, which reads until the stop file exists.
 struct Mapped(Child);
 
 impl Mapped {
@@ -167,25 +168,25 @@ impl Mapped {
             [world.path("data"), world.path("stop reading"), PathBuf::from(GRACE.as_secs().to_string())];
         let arguments = arguments.each_ref().map(PathBuf::as_path);
         let mut child = start(&mut world.python_command(&reader_script("mapped.py"), &arguments));
-        let mut said = String::new();
-        BufReader::new(child.stderr.take().unwrap()).read_line(&mut said).unwrap();
-        assert_eq!(said, "reading\n");
+        let mut output = String::new();
+        BufReader::new(child.stderr.take().unwrap()).read_line(&mut output).unwrap();
+        assert_eq!(output, "reading\n");
         Self(child)
     }
 
-    /// What it saw.
+    /// What it saw, as it prints it at its end.
     #[track_caller]
     fn seen(&mut self) -> Seen {
-        let mut said = String::new();
-        self.0.stdout.take().unwrap().read_to_string(&mut said).unwrap();
+        let mut output = String::new();
+        self.0.stdout.take().unwrap().read_to_string(&mut output).unwrap();
         self.0.wait().unwrap();
-        serde_json::from_str(&said).unwrap_or_else(|error| panic!("{error}: {said:?}"))
+        serde_json::from_str(&output).unwrap_or_else(|error| panic!("{error}: {output:?}"))
     }
 }
 
 impl Drop for Mapped {
     fn drop(&mut self) {
-        // It may have ended already; then there is nothing to kill.
+        // It may have ended already; then nothing is killed.
         self.0.kill().ok();
         self.0.wait().ok();
     }

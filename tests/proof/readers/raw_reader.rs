@@ -1,9 +1,9 @@
-//! Readers that do not know Faiss, in processes of their own: they know the files to the last byte.
+//! Readers without Faiss, in processes of their own: they check the files to the last byte.
 //!
-//! One resolves `current` once and opens everything below what it found, as
-//! README says. The other opens the two old names, as an API does that has
-//! never heard of `current`: its two files may be of two builds, and each of
-//! them is whole all the same.
+//! One resolves `current` once and opens everything below the result, as README
+//! says. The other opens the two old names, as an API does that does not know
+//! `current`: its two files may be of two builds, and each of them is whole all
+//! the same.
 
 use std::collections::{BTreeSet, VecDeque};
 use std::fs::File;
@@ -19,23 +19,23 @@ use crate::support::provider::vector;
 use crate::support::served_before::NAMES;
 use crate::support::{MODEL, text_of};
 
-/// Pairs kept at a time until their builds are collected.
+/// How many pairs are kept open until their builds are collected.
 const KEPT: usize = 8;
-/// From one pair that is kept to the next.
+/// The time from one kept pair to the next.
 const EVERY: Duration = Duration::from_millis(250);
 
-/// What a witness is to do.
+/// What a reader does.
 #[derive(Debug, Serialize, Deserialize)]
-pub struct Orders {
+pub struct ReaderPlan {
     /// The folder with `current` and the two names.
     pub data: PathBuf,
-    /// Whether to open the two names and not what is below `current`.
+    /// Whether to open the two names instead of the files below `current`.
     pub by_name: bool,
-    /// How soon after `current` was resolved all files must be open.
+    /// How soon all files must be open after `current` was resolved.
     pub grace: Duration,
-    /// It ends when this file is there.
+    /// It ends when this file exists.
     pub stop: PathBuf,
-    /// Where it tells what it saw.
+    /// The file for what it saw.
     pub report: PathBuf,
 }
 
@@ -45,11 +45,11 @@ pub struct Orders {
 pub struct Seen {
     /// Pairs opened and found whole.
     pub opened: u64,
-    /// Vectors that were looked for among all of their index.
+    /// Vectors that were searched in their index.
     pub searched: u64,
-    /// Pairs that were the same to the last byte when their builds had been collected.
+    /// Pairs that were unchanged to the last byte after their builds had been collected.
     pub outlived: u64,
-    /// Files gone when the reader had taken longer than the grace to open them.
+    /// Files that were removed before a reader opened them later than the grace.
     pub late: u64,
     /// Pairs by the two names that were of two builds.
     pub straddled: u64,
@@ -67,18 +67,18 @@ impl Seen {
     }
 }
 
-/// Reads until the stop file is there.
-pub fn read(orders: &Orders) {
+/// Reads until the stop file exists.
+pub fn read(plan: &ReaderPlan) {
     let mut seen = Seen::default();
     let mut kept: VecDeque<(Instant, Pair)> = VecDeque::new();
-    while !orders.stop.exists() {
+    while !plan.stop.exists() {
         let began = Instant::now();
-        match Pair::open(orders).and_then(|pair| pair.whole(&mut seen, orders.by_name).map(|()| pair)) {
+        match Pair::open(plan).and_then(|pair| pair.whole(&mut seen, plan.by_name).map(|()| pair)) {
             Ok(pair) if kept.back().is_none_or(|(since, _)| since.elapsed() > EVERY) && kept.len() < KEPT => {
                 kept.push_back((began, pair));
             }
             Ok(_) => {}
-            Err(error) if error.kind() == io::ErrorKind::NotFound && began.elapsed() > orders.grace => {
+            Err(error) if error.kind() == io::ErrorKind::NotFound && began.elapsed() > plan.grace => {
                 seen.late += 1;
             }
             Err(error) => seen.wrong(error.to_string()),
@@ -90,18 +90,18 @@ pub fn read(orders: &Orders) {
                 Err(error) => seen.wrong(format!("after it was collected: {error}")),
             }
         }
-        // Somebody else may want to promote.
+        // Lets the agent promote.
         std::thread::yield_now();
     }
-    std::fs::write(&orders.report, serde_json::to_vec(&seen).unwrap()).unwrap();
+    std::fs::write(&plan.report, serde_json::to_vec(&seen).unwrap()).unwrap();
 }
 
-/// Index and metadata, held open.
+/// Index and metadata, kept open.
 struct Pair {
     parts: [Part; 2],
 }
 
-/// A file, the build that it is of, and what the manifest of that build says of it.
+/// A file, its build, and the manifest of that build.
 struct Part {
     file: File,
     build: PathBuf,
@@ -110,14 +110,14 @@ struct Part {
 }
 
 impl Pair {
-    fn open(orders: &Orders) -> io::Result<Self> {
+    fn open(plan: &ReaderPlan) -> io::Result<Self> {
         let folder =
-            if orders.by_name { orders.data.clone() } else { orders.data.join("current").canonicalize()? };
+            if plan.by_name { plan.data.clone() } else { plan.data.join("current").canonicalize()? };
         let open = |name| Part::open(&folder, name);
         Ok(Self { parts: [open(NAMES[0])?, open(NAMES[1])?] })
     }
 
-    /// Whether each file is what its build's manifest says, and the two belong together where they must.
+    /// Whether each file matches its build's manifest, and the two are of one build if they must be.
     fn whole(&self, seen: &mut Seen, may_straddle: bool) -> io::Result<()> {
         let [index, metadata] = [self.parts[0].bytes()?, self.parts[1].bytes()?];
         let records: Vec<Value> = serde_json::from_slice(&metadata)?;
@@ -135,14 +135,14 @@ impl Pair {
             };
         }
         if records.len() != index.vectors.len() {
-            let found = format!("{} vectors beside {} records", index.vectors.len(), records.len());
+            let found = format!("{} vectors for {} records", index.vectors.len(), records.len());
             return Err(io::Error::other(found));
         }
         // The first row has another text in each build.
         for row in [0, records.len() - 1] {
-            let due = vector(MODEL, &text_of(&records[row]), index.vectors[row].len());
+            let expected = vector(MODEL, &text_of(&records[row]), index.vectors[row].len());
             seen.searched += 1;
-            let nearest = index.nearest(&due);
+            let nearest = index.nearest(&expected);
             if nearest != row {
                 return Err(io::Error::other(format!("the text of row {row} finds row {nearest}")));
             }
@@ -165,7 +165,7 @@ impl Part {
         Ok(Self { file, build, manifest, name })
     }
 
-    /// All of it, which must be what the manifest has the digest of.
+    /// All bytes, which must have the digest that the manifest has.
     fn bytes(&self) -> io::Result<Vec<u8>> {
         let mut file = &self.file;
         let mut bytes = Vec::new();
@@ -196,9 +196,9 @@ impl Index {
         Ok(Self { vectors: floats.chunks_exact(dimension).map(<[f32]>::to_vec).collect() })
     }
 
-    /// The row that answers best.
-    fn nearest(&self, asked: &[f32]) -> usize {
-        let score = |row: &Vec<f32>| row.iter().zip(asked).map(|(a, b)| a * b).sum::<f32>();
+    /// The row with the best score.
+    fn nearest(&self, query: &[f32]) -> usize {
+        let score = |row: &Vec<f32>| row.iter().zip(query).map(|(a, b)| a * b).sum::<f32>();
         let scores = self.vectors.iter().map(score).enumerate();
         scores.max_by(|(_, a), (_, b)| a.total_cmp(b)).map_or(0, |(row, _)| row)
     }

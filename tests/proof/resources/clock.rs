@@ -1,14 +1,14 @@
-//! A clock that jumps by a year, forward and back, under an agent at work.
+//! A clock that jumps by years, forward and back, while an agent runs.
 //!
-//! The machine's clock is left alone: a few lines of C, loaded before libc,
-//! add to the time of day of one program what a file says at that moment.
+//! The clock of the machine stays as it is: a few lines of C, loaded before libc,
+//! add the current content of a file to the time of day of one program.
 
 use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 use std::process::Command;
 use std::time::{Duration, Instant};
 
-use super::{CaseCounts, MAX_LOG_LINES, behind, count_warnings, not_run, run_bounded};
+use super::{CaseCounts, MAX_LOG_LINES, count_warnings, not_run, run_bounded, wrapped};
 use crate::sampling::pick;
 use crate::support::agent::Agent;
 use crate::support::{SOON, World, run};
@@ -21,9 +21,9 @@ const TRIGGERS: &str =
 #[ignore = "takes its time: `make proof` runs it"]
 fn an_agent_whose_clock_jumps_by_a_year_serves_each_change_once_and_makes_no_loop() {
     let began = Instant::now();
-    let (world, mut tally) = (World::with_people(3), CaseCounts::default());
+    let (world, mut counts) = (World::with_people(3), CaseCounts::default());
     let Some(clock) = Clock::of(&world) else {
-        return not_run("no C compiler to make a clock with");
+        return not_run("there is no C compiler to build the clock with");
     };
     world.settings(TRIGGERS);
     let agent = Agent::start(&mut clock.command(&world, "run"));
@@ -34,7 +34,7 @@ fn an_agent_whose_clock_jumps_by_a_year_serves_each_change_once_and_makes_no_loo
         let passes = agent.passes();
         years += jump;
         clock.set(years);
-        // What changes nothing must not begin to count as a change.
+        // A jump alone must not count as a change.
         std::thread::sleep(Duration::from_millis(300));
         world.add_people([people]);
         agent.wait_for(&format!("{jump} years"), || world.served_count() == people as usize);
@@ -42,27 +42,30 @@ fn an_agent_whose_clock_jumps_by_a_year_serves_each_change_once_and_makes_no_loo
         assert!(agent.passes() - passes <= 12, "{jump} years: a loop: {}", agent.log());
         let id = world.served().unwrap();
         let year = run(&mut clock.date(&world)).stdout;
-        assert!(id.starts_with(year.trim()), "{jump} years: the program has not seen it: {id} in {year}");
+        assert!(
+            id.starts_with(year.trim()),
+            "{jump} years: the program does not have the time: {id} in {year}"
+        );
         world.assert_proven();
-        tally.count(if *jump > 0 { "forward" } else { "back" });
+        counts.count(if *jump > 0 { "forward" } else { "back" });
     }
     let log = agent.log();
     assert!(count_warnings(&log) <= MAX_LOG_LINES && !log.contains("panicked"), "{log}");
     agent.stop();
     assert_eq!(world.provider.answered_twice(), Vec::<String>::new());
     assert_eq!(world.staging().len(), 0);
-    tally.report("jumps of the clock under a live agent", began);
+    counts.report("jumps of the clock of a running agent", began);
 }
 
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
 fn vectors_embedded_at_a_wrong_time_are_not_embedded_again() {
     let began = Instant::now();
-    let mut tally = CaseCounts::default();
+    let mut counts = CaseCounts::default();
     for (then, now) in [(1, 0), (-1, -1), (100, 0)] {
         let world = World::with_people(50);
         let Some(clock) = Clock::of(&world) else {
-            return not_run("no C compiler to make a clock with");
+            return not_run("there is no C compiler to build the clock with");
         };
         world.settings("[embedding]\nbatch_size = 10\nconcurrency = 1\n");
         clock.set(then);
@@ -76,16 +79,16 @@ fn vectors_embedded_at_a_wrong_time_are_not_embedded_again() {
 
         clock.set(now);
         let ran = run_bounded(&mut clock.command(&world, "build"));
-        assert_eq!(ran.code, 0, "bought at {then} years, built at {now}: {ran:?}");
+        assert_eq!(ran.code, 0, "embedded at {then} years, built at {now}: {ran:?}");
         assert_eq!(world.provider.answered_twice(), Vec::<String>::new(), "{then} {now}");
         assert_eq!((world.served_count(), world.staging().len()), (50, 0));
         world.assert_proven();
-        tally.count(format!("bought {then} years off, built {now} years off"));
+        counts.count(format!("embedded {then} years off, built {now} years off"));
     }
-    tally.report("vectors bought at a wrong time", began);
+    counts.report("vectors embedded at a wrong time", began);
 }
 
-/// The time of day that a program has, in years from the true one.
+/// Sets the time of day of a program, in years from the true one.
 struct Clock {
     library: PathBuf,
     file: PathBuf,
@@ -102,25 +105,25 @@ impl Clock {
         compiler.status().is_ok_and(|status| status.success()).then_some(clock)
     }
 
-    /// At once, for programs at work too.
+    /// Takes effect at once, also in running programs.
     fn set(&self, years: i64) {
         let file = std::fs::OpenOptions::new().write(true).open(&self.file).unwrap();
         file.write_all_at(&(years * YEAR).to_ne_bytes(), 0).unwrap();
     }
 
     fn command(&self, world: &World, name: &str) -> Command {
-        self.over(&world.command(&[name]))
+        self.with_clock(&world.command(&[name]))
     }
 
-    /// What a program of the system says the year is.
+    /// The command that prints the year of this clock.
     fn date(&self, world: &World) -> Command {
         let mut date = Command::new("date");
         date.args(["-u", "+%Y"]).current_dir(world.path(""));
-        self.over(&date)
+        self.with_clock(&date)
     }
 
-    fn over(&self, command: &Command) -> Command {
-        let mut command = behind(&["env"], command);
+    fn with_clock(&self, command: &Command) -> Command {
+        let mut command = wrapped(&["env"], command);
         command.env("LD_PRELOAD", &self.library).env("TEST_CLOCK_JUMP", &self.file);
         command
     }

@@ -1,9 +1,9 @@
 //! A disk that is full, or has no inode left, from any step of a build on.
 //!
-//! The program is stopped as it enters one of its calls that need room, the
-//! disk is filled to the last byte or inode, and the program goes on. So the
-//! disk fills in the middle of each phase: staging, metadata, purchase, cache,
-//! index, hashes, manifest, proof, promotion, state, adoption.
+//! The program is stopped when it enters one of its calls that need disk space,
+//! the disk is filled to the last byte or inode, and the program continues. So the
+//! disk fills in every stage, and while staging, metadata, cache, index, hashes,
+//! manifest, state and adopted files are written.
 
 use std::collections::BTreeSet;
 use std::fs::File;
@@ -21,24 +21,24 @@ use crate::strace;
 use crate::support::agent::Agent;
 use crate::support::{SOON, World, process_state, run};
 
-/// The calls that need room.
+/// The calls that need disk space.
 const CALLS: &str = "?mkdir,?mkdirat,?write,?pwrite64,?rename,?renameat,?renameat2,?symlink,?symlinkat,\
      ?link,?linkat,?openat,?fsync,?fdatasync,?ftruncate,?fallocate";
-/// How the lack is named: by the system, by SQLite in the cache, by our own reckoning.
+/// How the shortage is named: by the system, by SQLite in the cache, by our own check of the disk space.
 const NAMED: [&str; 4] =
     ["No space left on device", "disk is full", "not enough disk space", "disk I/O error"];
 
-/// The most steps of one work at which the disk is filled.
+/// At how many steps of one work the disk is filled at most.
 const MAX_STEPS: usize = 45;
 
-/// What there is no more of.
+/// What the disk has no more of.
 #[derive(Clone, Copy, Debug)]
 enum Shortage {
     Bytes,
     Inodes,
 }
 
-/// What is being made.
+/// What the program does while the disk fills.
 #[derive(Clone, Copy, Debug)]
 enum Work {
     Change,
@@ -53,47 +53,47 @@ fn disk_full_at_any_step_keeps_the_served_build() {
             return not_run(&reason);
         }
         for work in [Work::Change, Work::Adoption] {
-            for lack in [Shortage::Bytes, Shortage::Inodes] {
-                fill_at_each_step(work, lack);
+            for shortage in [Shortage::Bytes, Shortage::Inodes] {
+                fill_at_each_step(work, shortage);
             }
         }
     });
 }
 
-fn fill_at_each_step(work: Work, lack: Shortage) {
+fn fill_at_each_step(work: Work, shortage: Shortage) {
     let began = Instant::now();
-    let (mut tally, mut places) = (CaseCounts::default(), BTreeSet::new());
+    let (mut counts, mut files) = (CaseCounts::default(), BTreeSet::new());
     let steps = steps(work);
-    let mut place = SmallDisk::new(work);
+    let mut disk = SmallDisk::new(work);
     let every = steps.clone().step_by(steps.count().div_ceil(MAX_STEPS));
     for step in thinned(every.collect(), 4) {
-        let case = format!("{work:?}, no {lack:?} from call {step} on");
-        place.begin();
-        let before = Before::of(&place.world);
-        let Some((code, words, at)) = place.build_until_full(step, lack) else {
-            place.assert_next(&case);
-            tally.count("past the last call");
+        let case = format!("{work:?}, no {shortage:?} from call {step} on");
+        disk.begin();
+        let before = Before::of(&disk.world);
+        let Some((code, log, at)) = disk.build_until_full(step, shortage) else {
+            disk.assert_next(&case);
+            counts.count("after the last call");
             continue;
         };
-        places.insert(at);
-        place.check(&case, &before, code, &words, &mut tally);
+        files.insert(at);
+        disk.check(&case, &before, code, &log, &mut counts);
     }
-    let touched = places.into_iter().collect::<Vec<_>>().join(" ");
-    tally.report(&format!("disk, {work:?} without {lack:?}"), began);
+    let names = files.into_iter().collect::<Vec<_>>().join(" ");
+    counts.report(&format!("disk, {work:?} without {shortage:?}"), began);
     crate::report::report_line(
         super::CHAPTER,
-        &format!("disk, {work:?} without {lack:?}, filled at: {touched}"),
+        &format!("disk, {work:?} without {shortage:?}, filled at: {names}"),
     );
-    assert!(tally.of("refused") > 0);
+    assert!(counts.of("refused") > 0);
 }
 
-/// The calls of one such build that are on files of ours, by their numbers.
+/// The numbers of those calls of a build that are on files of ours.
 fn steps(work: Work) -> RangeInclusive<usize> {
-    let mut place = SmallDisk::new(work);
-    place.begin();
-    let log = place.world.path("calls");
+    let mut disk = SmallDisk::new(work);
+    disk.begin();
+    let log = disk.world.path("calls");
     let options = ["-y", "-e", &format!("trace={CALLS}")];
-    let mut build = Agent::start(&mut strace::traced(&place.world.command(&["build"]), &log, &options));
+    let mut build = Agent::start(&mut strace::traced(&disk.world.command(&["build"]), &log, &options));
     assert_eq!(build.ended(SOON), 0, "{}", build.log());
     let calls = strace::calls(&log);
     let of_main: Vec<_> = calls.iter().filter(|call| call.thread == calls[0].thread).collect();
@@ -122,12 +122,12 @@ impl SmallDisk {
         Self { world, work, people: 40 }
     }
 
-    /// What the next build begins with.
+    /// Prepares the next build.
     fn begin(&mut self) {
         match self.work {
             Work::Change => {
                 self.world.build();
-                // Old builds are collected, so that the disk is full by our doing alone.
+                // Old builds are collected, so that only the test fills the disk.
                 self.world.let_the_grace_pass();
                 self.world.add_people(self.people + 1..=self.people + 10);
                 self.people += 10;
@@ -150,8 +150,8 @@ impl SmallDisk {
         }
     }
 
-    /// Builds, and fills the disk as call `step` begins; gives exit code, words and what that call was on.
-    fn build_until_full(&self, step: usize, lack: Shortage) -> Option<(i32, String, String)> {
+    /// Builds, and fills the disk when call `step` starts; returns exit code, log and the file of that call.
+    fn build_until_full(&self, step: usize, shortage: Shortage) -> Option<(i32, String, String)> {
         let log = self.world.path("calls");
         let stop = format!("inject={CALLS}:signal=STOP:when={step}");
         let options = ["-y", "-e", &format!("trace={CALLS}"), "-e", &stop];
@@ -166,14 +166,14 @@ impl SmallDisk {
                 })
         });
         let child = stopped?;
-        fill(&self.world.path("data"), lack);
+        fill(&self.world.path("data"), shortage);
         let calls = strace::calls(&log);
         let main = child.as_raw_nonzero().get().unsigned_abs();
-        let at = calls.iter().rfind(|call| call.thread == main).map(|call| place_of(&call.arguments));
-        // Each thread counts its own calls, so that another one may come to a stop after this one.
+        let at = calls.iter().rfind(|call| call.thread == main).map(|call| file_of(&call.arguments));
+        // Each thread counts its own calls, so that another one may be stopped after this one.
         build.wait_for("the end", || {
             if process_state(child).is_some_and(|state| matches!(state, 't' | 'T')) {
-                // It may have ended just now.
+                // It may have ended at this moment.
                 kill_process(child, Signal::CONT).ok();
             }
             process_state(build.pid()).is_none_or(|state| state == 'Z')
@@ -182,31 +182,31 @@ impl SmallDisk {
         Some((code, build.log(), at.unwrap_or_default()))
     }
 
-    fn check(&self, case: &str, before: &Before, code: i32, words: &str, tally: &mut CaseCounts) {
-        assert!([0, 1].contains(&code) && !words.contains("panicked"), "{case}: {code} {words}");
-        let switched = words.contains("is served, but is not known to be durable");
+    fn check(&self, case: &str, before: &Before, code: i32, log: &str, counts: &mut CaseCounts) {
+        assert!([0, 1].contains(&code) && !log.contains("panicked"), "{case}: {code} {log}");
+        let switched = log.contains("is served, but is not known to be durable");
         if code == 0 {
-            tally.count("built");
+            counts.count("built");
         } else if switched || before.served.is_none() {
-            assert!(NAMED.iter().any(|cause| words.contains(cause)), "{case}: {words}");
+            assert!(NAMED.iter().any(|cause| log.contains(cause)), "{case}: {log}");
             // An adoption serves the same bytes before and after.
-            assert!(self.world.served_count() >= before.records, "{case}: {words}");
-            tally.count("refused");
+            assert!(self.world.served_count() >= before.records, "{case}: {log}");
+            counts.count("refused");
         } else {
-            before.assert_kept(&self.world, case, words, &NAMED);
-            tally.count("refused");
+            before.assert_kept(&self.world, case, log, &NAMED);
+            counts.count("refused");
         }
         if code == 1 {
-            let own = words.lines().filter(|line| line.starts_with("reindexd: ")).count();
-            assert_eq!(own, 1, "{case}: {words}");
+            let own = log.lines().filter(|line| line.starts_with("reindexd: ")).count();
+            assert_eq!(own, 1, "{case}: {log}");
         }
-        let lost = words.contains("bought vectors could not be kept");
+        let lost = log.contains("bought vectors could not be kept");
         free_disk_space(&self.world.path("data"));
         self.assert_next(case);
         let twice = self.world.provider.answered_twice().len();
         assert!(
             twice == 0 || (lost && twice <= self.people as usize),
-            "{case}: {twice} bought twice: {words}"
+            "{case}: {twice} embedded twice: {log}"
         );
     }
 
@@ -233,17 +233,17 @@ fn child_of(strace: Pid) -> Option<Pid> {
     Pid::from_raw(children.split_whitespace().next()?.parse().ok()?)
 }
 
-/// The last name in a call's arguments, without what is different each time.
-fn place_of(arguments: &str) -> String {
+/// The last name in a call's arguments, without parts that differ each time.
+fn file_of(arguments: &str) -> String {
     let path = arguments.split(['"', '<', '>']).find(|part| part.contains("data/"));
     let name = path.unwrap_or("elsewhere").trim_end_matches('/').rsplit('/').next().unwrap_or_default();
     let is_build = name.starts_with(|first: char| first.is_ascii_digit());
     if is_build { "a build's directory".to_owned() } else { name.to_owned() }
 }
 
-/// Leaves no byte, or no inode.
-fn fill(folder: &Path, lack: Shortage) {
-    match lack {
+/// Uses every free byte, or every free inode.
+fn fill(folder: &Path, shortage: Shortage) {
+    match shortage {
         Shortage::Bytes => {
             let mut filler = File::create(folder.join("filler")).unwrap();
             while filler.write_all(&[b'x'; 4096]).is_ok() {}
@@ -260,7 +260,7 @@ fn fill(folder: &Path, lack: Shortage) {
 }
 
 fn free_disk_space(folder: &Path) {
-    // Only one of them is there.
+    // Only one of them exists.
     std::fs::remove_file(folder.join("filler")).ok();
     std::fs::remove_dir_all(folder.join("fillers")).ok();
 }

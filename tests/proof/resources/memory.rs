@@ -1,22 +1,23 @@
 //! Out of memory, by a limit on the address space.
 //!
-//! Rust ends a process that gets no memory (134), and the loader and Faiss end
-//! it too: that is an end like a kill. What counts is that it is an end and
-//! not a hang, that it has a word, and that nothing is lost by it.
+//! Rust aborts a process that gets no memory (134), and the loader and Faiss end
+//! it too: that is like a kill. The process must end and not hang, print a
+//! message, and lose nothing.
 
 use std::time::Instant;
 
 use rustix::process::Signal;
 
 use super::{
-    ABORTED, Before, CaseCounts, INTERRUPTED, assert_clean, assert_converges, behind, is_gone, limit,
-    run_bounded,
+    ABORTED, Before, CaseCounts, INTERRUPTED, assert_clean, assert_converges, is_gone, limit, run_bounded,
+    wrapped,
 };
 use crate::sampling::thinned;
 use crate::support::agent::Agent;
 use crate::support::{Ran, SOON, World};
 
-/// How the lack is named: by the loader, Rust, the system, SQLite, C++, `OpenBLAS` and the runtime of OpenMP.
+/// How the shortage is named: by the loader, Rust, the system, SQLite, C++,
+/// `OpenBLAS` and the runtime of OpenMP.
 const NAMED: [&str; 9] = [
     "cannot allocate memory",
     "Cannot allocate memory",
@@ -38,14 +39,14 @@ fn limits() -> Vec<u64> {
 #[ignore = "takes its time: `make proof` runs it"]
 fn a_command_with_any_amount_of_memory_builds_or_ends_and_loses_nothing() {
     let began = Instant::now();
-    let (world, mut tally) = (World::with_people(200), CaseCounts::default());
+    let (world, mut counts) = (World::with_people(200), CaseCounts::default());
     world.build();
-    for (people, most) in (201..).zip(thinned(limits(), 6)) {
-        let case = format!("{most} MiB of address space");
+    for (people, max) in (201..).zip(thinned(limits(), 6)) {
+        let case = format!("{max} MiB of address space");
         world.add_people([people]);
         let before = Before::of(&world);
-        let outer = ["prlimit", &format!("--as={}", most << 20), "--core=0:0"];
-        let ran = run_bounded(&mut behind(&outer, &world.command(&["build"])));
+        let prlimit = ["prlimit", &format!("--as={}", max << 20), "--core=0:0"];
+        let ran = run_bounded(&mut wrapped(&prlimit, &world.command(&["build"])));
 
         let end = match ran.code {
             0 => "built",
@@ -59,22 +60,22 @@ fn a_command_with_any_amount_of_memory_builds_or_ends_and_loses_nothing() {
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
         }
         assert_converges(&world, &case, &ran, people as usize);
-        tally.count(end);
+        counts.count(end);
     }
-    assert!(tally.of("built") > 0 && tally.of("built") < tally.0.values().sum());
-    tally.report("memory, build", began);
+    assert!(counts.of("built") > 0 && counts.of("built") < counts.0.values().sum());
+    counts.report("memory, build", began);
 }
 
 #[test]
 #[ignore = "takes its time: `make proof` runs it"]
 fn agent_without_more_memory_survives_or_exits_and_loses_nothing() {
     let began = Instant::now();
-    let (world, mut tally) = (World::with_people(200), CaseCounts::default());
-    let ordered = "quiet = \"10m\"\nmax_wait = \"20m\"\nresync = \"1h\"\n";
-    // So many KiB above what it has.
+    let (world, mut counts) = (World::with_people(200), CaseCounts::default());
+    let signals_only = "quiet = \"10m\"\nmax_wait = \"20m\"\nresync = \"1h\"\n";
+    // This many KiB more than it uses.
     for (people, more) in (201..).zip(thinned((0..24).map(|step| step * 512).collect(), 3)) {
-        let case = format!("{more} KiB more under a live agent");
-        let mut agent = world.agent_with(ordered);
+        let case = format!("{more} KiB more for a running agent");
+        let mut agent = world.agent_with(signals_only);
         agent.wait_for_log("phase=idle");
         let before = Before::of(&world);
         world.add_people([people]);
@@ -90,17 +91,17 @@ fn agent_without_more_memory_survives_or_exits_and_loses_nothing() {
             let ran = Ran { code, stdout: String::new(), stderr: agent.log() };
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
             assert_converges(&world, &case, &ran, people as usize);
-            tally.count("ended");
+            counts.count("ended");
             continue;
         }
-        tally.count(if agent.promotions() > promoted { "built" } else { "lived on" });
+        counts.count(if agent.promotions() > promoted { "built" } else { "survived" });
         limit(agent.pid(), "--as=unlimited:unlimited");
         agent.signal(Signal::USR1);
         agent.wait_for_records(&world, people as usize);
         agent.stop();
         assert_clean(&world, &case);
     }
-    tally.report("memory, a live agent", began);
+    counts.report("memory, a running agent", began);
 }
 
 /// The bytes of address space that a process has.

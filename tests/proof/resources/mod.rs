@@ -1,11 +1,12 @@
-//! Whatever runs out, and whatever time does: the old build is served, the words are clear, and it passes.
+//! A resource runs out, or the clock jumps: the old build stays served, the message names the cause, and the
+//! next attempt succeeds.
 //!
-//! Each case takes something away from a program at work: descriptors, watches,
-//! memory, threads, the size of a file, room, inodes, the true time, time itself.
-//! Then the same laws are asked of all of them ([`Before`]): what was served is
-//! served still and proven, there is no panic, one error names what ran out and
-//! where, and once it is back the next attempt leaves the right build, no
-//! staging, and no text paid for again that the cache could have held.
+//! Each case takes a resource from a running program: descriptors, watches,
+//! memory, threads, the size of a file, disk space, inodes, the right time, or
+//! time to run. The same claims hold for all ([`Before`]): the served build stays
+//! served and proven, there is no panic, one error names what ran out and where,
+//! and when it is back the next attempt leaves the right build, no staging, and
+//! no text embedded again whose vector the cache could store.
 
 mod clock;
 mod descriptors;
@@ -28,18 +29,18 @@ use crate::support::{self, Ran, SOON, World, run};
 
 /// The name of this chapter in the report.
 const CHAPTER: &str = "resources";
-/// The most lines of warning or error that one trouble may cost.
+/// The maximum of warnings and errors in the log of one case.
 const MAX_LOG_LINES: usize = 5;
-/// How Rust ends a process that gets no memory.
+/// The exit code of a process that Rust aborts because it gets no memory.
 const ABORTED: i32 = 134;
-/// How `OpenBLAS` ends a process before `main` where it gets no thread: it sends it SIGINT.
+/// The exit code where `OpenBLAS` gets no thread before `main`: it sends SIGINT to the process.
 const INTERRUPTED: i32 = 130;
-/// What is said where an answer was paid for and found no room.
+/// The message about vectors that could not be stored.
 const NOT_KEPT: &str = "bought vectors could not be kept";
-/// Set where a test is already in namespaces of its own.
+/// Environment variable that is set where the test already runs in namespaces of its own.
 const INSIDE: &str = "REINDEXD_TEST_INSIDE_NAMESPACE";
 
-/// What was served when something was about to run out.
+/// What was served before a resource ran out.
 struct Before {
     served: Option<String>,
     records: usize,
@@ -51,21 +52,22 @@ impl Before {
         Self { served: world.served(), records: world.served_count() }
     }
 
-    /// Nothing has changed by a failure, and the words name one of `causes`.
+    /// Asserts that a failure has changed nothing, and that the log names one of `causes`.
     #[track_caller]
-    fn assert_kept(&self, world: &World, case: &str, words: &str, causes: &[&str]) {
-        assert!(!words.contains("panicked"), "{case}: {words}");
+    fn assert_kept(&self, world: &World, case: &str, log: &str, causes: &[&str]) {
+        assert!(!log.contains("panicked"), "{case}: {log}");
         assert_eq!((world.served(), world.served_count()), (self.served.clone(), self.records), "{case}");
-        let named = words.lines().filter(|line| causes.iter().any(|cause| line.contains(cause))).count();
-        assert!(named >= 1, "{case}: nothing names what ran out: {words}");
+        let named = log.lines().filter(|line| causes.iter().any(|cause| line.contains(cause))).count();
+        assert!(named >= 1, "{case}: the log does not name what ran out: {log}");
         if self.served.is_some() {
             world.assert_proven();
         }
     }
 }
 
-/// Without the limit the next command leaves the right build, nothing half made, and nothing paid
-/// twice but what could not be kept: the words say so, or an abort left no time to say it.
+/// Asserts that without the limit the next command leaves the right build and no
+/// staging, and that no text was embedded twice unless its vector could not be stored:
+/// a message says so, or an abort left no time for it.
 #[track_caller]
 fn assert_converges(world: &World, case: &str, ran: &Ran, records: usize) {
     let next = world.build();
@@ -77,7 +79,7 @@ fn assert_converges(world: &World, case: &str, ran: &Ran, records: usize) {
     assert_clean(world, case);
 }
 
-/// What is served is proven, nothing half made is left, and nothing was paid for twice.
+/// Asserts that the served build is proven, no staging is left, and no text was embedded twice.
 #[track_caller]
 fn assert_clean(world: &World, case: &str) {
     world.assert_proven();
@@ -85,12 +87,12 @@ fn assert_clean(world: &World, case: &str) {
     assert_eq!(world.provider.answered_twice(), Vec::<String>::new(), "{case}");
 }
 
-/// A command that failed says so in one line of its own, and not in many others.
+/// Asserts that a failed command prints one error, and few warnings.
 #[track_caller]
 fn assert_one_error(case: &str, ran: &Ran) {
     let own = ran.stderr.lines().filter(|line| line.starts_with("reindexd: ")).count();
     assert_eq!((ran.code, own), (1, 1), "{case}: {ran:?}");
-    assert!(count_warnings(&ran.stderr) < MAX_LOG_LINES, "{case}: a flood: {ran:?}");
+    assert!(count_warnings(&ran.stderr) < MAX_LOG_LINES, "{case}: too many lines: {ran:?}");
 }
 
 /// Lines of warning or error in a log.
@@ -98,7 +100,7 @@ fn count_warnings(log: &str) -> usize {
     log.lines().filter(|line| line.contains(" WARN ") || line.contains("ERROR ")).count()
 }
 
-/// How often each end was met.
+/// How often each end occurred.
 #[derive(Default)]
 struct CaseCounts(BTreeMap<String, usize>);
 
@@ -123,10 +125,10 @@ impl CaseCounts {
     }
 }
 
-/// The command behind words that change what it may have and then become it.
-fn behind(words: &[&str], command: &Command) -> Command {
-    let mut outer = Command::new(words[0]);
-    outer.args(&words[1..]).arg(command.get_program()).args(command.get_args());
+/// The command started by another one, which changes its limits first.
+fn wrapped(wrapper: &[&str], command: &Command) -> Command {
+    let mut outer = Command::new(wrapper[0]);
+    outer.args(&wrapper[1..]).arg(command.get_program()).args(command.get_args());
     outer.env_clear().envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
     outer.env("PATH", std::env::var_os("PATH").unwrap());
     outer.current_dir(command.get_current_dir().expect("a world's command has its folder"));
@@ -141,26 +143,26 @@ fn run_bounded(command: &mut Command) -> Ran {
     Ran { code, stdout: String::new(), stderr: running.log() }
 }
 
-/// Whether its process is gone, or is a zombie that nobody has asked after yet.
+/// Whether its process has ended, even if no one has waited for it yet.
 fn is_gone(agent: &Agent) -> bool {
     support::process_state(agent.pid()).is_none_or(|state| state == 'Z')
 }
 
-/// Changes what a running process may have, as in `--nofile=20`.
+/// Changes a limit of a running process, as in `--nofile=20`.
 #[track_caller]
 fn limit(pid: Pid, what: &str) {
     let ran = run(Command::new("prlimit").args(["--pid", &pid.as_raw_nonzero().to_string(), what]));
     assert_eq!(ran.code, 0, "{what}: {ran:?}");
 }
 
-/// Says that a chapter could not do its work here; in full that is a failure.
+/// Prints that a chapter could not run here; in full that is a failure.
 #[track_caller]
 fn not_run(reason: &str) {
     assert!(!sampling::is_full(), "not run: {reason}");
     support::not_run(reason);
 }
 
-/// Runs the test once more where it may mount, and there `act`.
+/// Runs the test once more in a namespace where it may mount, and `act` there.
 fn in_mounts_of_its_own(act: impl FnOnce()) {
     if std::env::var_os(INSIDE).is_some() {
         return act();
@@ -180,9 +182,9 @@ fn in_mounts_of_its_own(act: impl FnOnce()) {
         .args(["--exact", &test, "--include-ignored", "--nocapture"])
         .env(INSIDE, "1"));
     assert!(inside.code == 0 && inside.stdout.contains("1 passed"), "{}\n{}", inside.stdout, inside.stderr);
-    let told = |line: &&str| line.starts_with("PROOF ") || line.starts_with("NOT RUN");
-    for line in inside.stderr.lines().filter(told) {
-        // Past the harness, which listens to macros.
+    let is_report = |line: &&str| line.starts_with("PROOF ") || line.starts_with("NOT RUN");
+    for line in inside.stderr.lines().filter(is_report) {
+        // Past the harness, which captures macros.
         std::io::Write::write_all(&mut std::io::stderr(), format!("{line}\n").as_bytes()).unwrap();
     }
 }

@@ -1,7 +1,7 @@
-//! Out of threads: each number that a user may have, at the start and under an agent at work.
+//! Out of threads: each number that a user may have at the start, and a limit for a running agent.
 //!
-//! The limit counts all threads of a user and spares root, so the program runs
-//! as a user that has none but its own.
+//! The limit counts all threads of a user and does not apply to root, so the
+//! program runs as a user that has no other threads.
 
 use std::path::Path;
 use std::process::Command;
@@ -11,14 +11,14 @@ use std::time::{Duration, Instant};
 use rustix::process::Signal;
 
 use super::{
-    Before, CaseCounts, INTERRUPTED, assert_clean, assert_converges, assert_one_error, behind, not_run,
-    run_bounded,
+    Before, CaseCounts, INTERRUPTED, assert_clean, assert_converges, assert_one_error, not_run, run_bounded,
+    wrapped,
 };
 use crate::sampling::{pick, thinned};
 use crate::support::agent::Agent;
 use crate::support::{World, run};
 
-/// How the lack is named: by the system, and by `OpenBLAS` before `main`.
+/// How the shortage is named: by the system, and by `OpenBLAS` before `main`.
 const NAMED: [&str; 1] = ["Resource temporarily unavailable"];
 
 #[test]
@@ -28,14 +28,14 @@ fn a_command_with_any_number_of_threads_builds_or_says_that_there_are_too_few() 
     let Some(user) = ForeignUser::new() else {
         return not_run("only root may become a user that has no other threads");
     };
-    let (world, mut tally) = (World::with_people(3), CaseCounts::default());
+    let (world, mut counts) = (World::with_people(3), CaseCounts::default());
     world.build();
-    for (people, most) in (4..).zip(thinned((0..=24).collect(), 5)) {
-        let case = format!("{most} threads");
+    for (people, max) in (4..).zip(thinned((0..=24).collect(), 5)) {
+        let case = format!("{max} threads");
         world.add_people([people]);
         let before = Before::of(&world);
         user.owns(&world.path(""));
-        let ran = run_bounded(&mut user.with_threads(most, &world.command(&["build"])));
+        let ran = run_bounded(&mut user.with_threads(max, &world.command(&["build"])));
         give(&world.path(""), 0);
 
         if ran.code == 0 {
@@ -47,10 +47,10 @@ fn a_command_with_any_number_of_threads_builds_or_says_that_there_are_too_few() 
             before.assert_kept(&world, &case, &ran.stderr, &NAMED);
         }
         assert_converges(&world, &case, &ran, people as usize);
-        tally.count(if ran.code == 0 { "built" } else { "refused" });
+        counts.count(if ran.code == 0 { "built" } else { "refused" });
     }
-    assert!(tally.of("built") > 0 && tally.of("refused") > 1);
-    tally.report("threads, build", began);
+    assert!(counts.of("built") > 0 && counts.of("refused") > 1);
+    counts.report("threads, build", began);
 }
 
 #[test]
@@ -60,19 +60,19 @@ fn an_agent_that_may_start_no_more_threads_goes_on_with_those_it_has() {
     let Some(user) = ForeignUser::new() else {
         return not_run("only root may become a user that has no other threads");
     };
-    let (world, mut tally) = (World::with_people(3), CaseCounts::default());
+    let (world, mut counts) = (World::with_people(3), CaseCounts::default());
     world.settings("[trigger]\nquiet = \"10m\"\nmax_wait = \"20m\"\nresync = \"1h\"\n");
     user.owns(&world.path(""));
     let agent = Agent::start(&mut user.with_threads(100, &world.command(&["run"])));
     agent.wait_for_promotions(1);
     user.has_no_more_threads(&agent);
-    // Threads that rest are ended after ten seconds, unless they are kept.
+    // Idle threads end after ten seconds, unless they are reserved.
     std::thread::sleep(Duration::from_secs(pick(0, 12)));
     for people in 4..pick(6, 12) {
         world.add_people([people]);
         agent.signal(Signal::USR1);
         agent.wait_for_records(&world, people as usize);
-        tally.count("built");
+        counts.count("built");
     }
     assert!(!agent.log().contains("panicked"), "{}", agent.log());
     agent.stop();
@@ -80,14 +80,14 @@ fn an_agent_that_may_start_no_more_threads_goes_on_with_those_it_has() {
     world.assert_proven();
     assert_eq!(world.provider.answered_twice(), Vec::<String>::new());
     assert_eq!(world.staging().len(), 0);
-    tally.report("threads, a live agent", began);
+    counts.report("threads, a running agent", began);
 }
 
-/// A user that nothing else runs as.
+/// A user without any other process.
 struct ForeignUser(u32);
 
 impl ForeignUser {
-    /// `None` where the test may not become one, or one could not reach the program.
+    /// `None` if the test may not run as one, or one may not run the program.
     fn new() -> Option<Self> {
         static NEXT: AtomicU32 = AtomicU32::new(0);
         let user = Self(1_000_000_000 + std::process::id() * 8 + NEXT.fetch_add(1, Ordering::Relaxed));
@@ -101,23 +101,23 @@ impl ForeignUser {
         give(folder, self.0);
     }
 
-    /// Root may not set the limits of others everywhere, but each user may lower its own.
+    /// Root may not set the limits of other users everywhere, but each user may lower its own.
     fn has_no_more_threads(&self, agent: &Agent) {
         let pid = agent.pid().as_raw_nonzero().to_string();
         let user = format!("--reuid={}", self.0);
-        let words = [&user, "--clear-groups", "prlimit", "--pid", &pid, "--nproc=1:1"];
-        let ran = run(Command::new("setpriv").args(words));
+        let setpriv = [&user, "--clear-groups", "prlimit", "--pid", &pid, "--nproc=1:1"];
+        let ran = run(Command::new("setpriv").args(setpriv));
         assert_eq!(ran.code, 0, "{ran:?}");
     }
 
-    /// The command as this user, with so many threads at most.
-    fn with_threads(&self, most: u32, command: &Command) -> Command {
+    /// The command as this user, with at most `max` threads.
+    fn with_threads(&self, max: u32, command: &Command) -> Command {
         let user = format!("--reuid={}", self.0);
-        behind(&["setpriv", &user, "--clear-groups", "prlimit", &format!("--nproc={most}:{most}")], command)
+        wrapped(&["setpriv", &user, "--clear-groups", "prlimit", &format!("--nproc={max}:{max}")], command)
     }
 }
 
-/// Gives all below a folder to a user.
+/// Makes a user the owner of everything below a folder.
 fn give(folder: &Path, user: u32) {
     let ran = run(Command::new("chown").args(["-hR", &user.to_string()]).arg(folder));
     assert_eq!(ran.code, 0, "{ran:?}");

@@ -1,4 +1,4 @@
-//! An agent that stands still for a minute, and one whose queue of events runs over meanwhile.
+//! An agent that is stopped for a minute, and one whose event queue overflows while it is stopped.
 
 use std::fs::File;
 use std::io::Write;
@@ -11,8 +11,8 @@ use crate::sampling::pick;
 use crate::support::agent::Agent;
 use crate::support::{SOON, World, eventually, process_state};
 
-/// Nothing is found by polling or by the slow round in the time of a test, and whatever comes while
-/// the agent stands still comes past the timeout.
+/// Polling and the regular check find nothing in the time of a test, and an answer that comes while the agent
+/// is stopped comes after the timeout.
 const EVENTS_ALONE: &str = "quiet = \"200ms\"\nmax_wait = \"2s\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\nwatch = \"inotify\"\n\
      [embedding]\nrequest_timeout = \"500ms\"\n";
 
@@ -21,9 +21,9 @@ const EVENTS_ALONE: &str = "quiet = \"200ms\"\nmax_wait = \"2s\"\nmarker_quiet =
 fn agent_suspended_for_a_minute_serves_what_was_committed_during_it() {
     let began = Instant::now();
     let minute = Duration::from_secs(pick(2, 60));
-    let mut tally = CaseCounts::default();
+    let mut counts = CaseCounts::default();
     std::thread::scope(|scope| {
-        let at_rest = scope.spawn(|| {
+        let idle = scope.spawn(|| {
             let world = World::with_people(3);
             let agent = world.agent_with(EVENTS_ALONE);
             agent.wait_for_promotions(1);
@@ -35,7 +35,7 @@ fn agent_suspended_for_a_minute_serves_what_was_committed_during_it() {
             agent.signal(Signal::CONT);
             settle(&world, agent, 5);
         });
-        let at_work = scope.spawn(|| {
+        let embedding = scope.spawn(|| {
             let world = World::with_people(3);
             world.provider.hold();
             let agent = world.agent_with(EVENTS_ALONE);
@@ -47,13 +47,13 @@ fn agent_suspended_for_a_minute_serves_what_was_committed_during_it() {
             agent.signal(Signal::CONT);
             settle(&world, agent, 5);
         });
-        for stood in [at_rest, at_work] {
-            stood.join().unwrap();
+        for agent in [idle, embedding] {
+            agent.join().unwrap();
         }
     });
-    tally.count("at rest");
-    tally.count("with a request on the wire");
-    tally.report(&format!("stopped for {} s", minute.as_secs()), began);
+    counts.count("idle");
+    counts.count("with a request in flight");
+    counts.report(&format!("stopped for {} s", minute.as_secs()), began);
 }
 
 #[test]
@@ -62,7 +62,7 @@ fn queue_overflow_while_embedding_loses_no_change() {
     let began = Instant::now();
     let queue = std::fs::read_to_string("/proc/sys/fs/inotify/max_queued_events").unwrap();
     let queue: usize = queue.trim().parse().unwrap();
-    let mut tally = CaseCounts::default();
+    let mut counts = CaseCounts::default();
     for round in 1..=pick(1, 3) {
         let world = World::in_memory();
         world.add_people([1]);
@@ -71,12 +71,12 @@ fn queue_overflow_while_embedding_loses_no_change() {
         assert!(world.provider.wait_for_requests(1, SOON), "{}", agent.log());
 
         stop(&agent);
-        // Equal events that follow each other are one to the kernel, so two files take turns.
+        // The kernel merges equal events that follow each other, so two files alternate.
         let mut others = ["a", "b"].map(|name| File::create(world.path("data").join(name)).unwrap());
         for turn in 0..=queue {
             others[turn % 2].write_all(b"x").unwrap();
         }
-        // Their events find no place in the queue.
+        // The queue has no space for their events.
         for id in 2..=1 + round {
             world.add_people([id]);
         }
@@ -84,19 +84,19 @@ fn queue_overflow_while_embedding_loses_no_change() {
         world.provider.release();
 
         settle(&world, agent, 1 + round as usize);
-        tally.count(format!("with {queue} events and {round} more"));
+        counts.count(format!("with {queue} events and {round} more"));
     }
-    tally.report("queue of events run over during a purchase", began);
+    counts.report("event queue overflows while embedding", began);
 }
 
-/// Stops the agent, and waits until it stands.
+/// Stops the agent, and waits until it is stopped.
 #[track_caller]
 fn stop(agent: &Agent) {
     agent.signal(Signal::STOP);
     eventually("the agent is stopped", || process_state(agent.pid()) == Some('T'));
 }
 
-/// All is served, nothing twice bought, and the agent ends as ever.
+/// Asserts that all is served, no text was embedded twice, and the agent stops as usual.
 #[track_caller]
 fn settle(world: &World, agent: Agent, records: usize) {
     agent.wait_for_records(world, records);
