@@ -1,7 +1,7 @@
-//! What the program is measured against: the least that any program would have to do.
+//! What the program is compared with: the minimum that any program would have to do.
 //!
-//! Each peer runs in this process, so that it is spared the start of one, and
-//! gives the time that it took.
+//! Each baseline runs in this process, so that it does not include the start of one,
+//! and returns the time that it took.
 
 use std::fs::File;
 use std::io::{BufReader, Read, Write};
@@ -31,7 +31,8 @@ pub fn stepping(database: &Path) -> Duration {
     began.elapsed()
 }
 
-/// Sends requests as they were recorded, so many at a time, and drops the answers; also how many bytes these had.
+/// Sends requests as they were recorded, so many at a time, and drops the
+/// answers; also how many bytes these had.
 pub fn replaying(server: SocketAddr, requests: &[Vec<u8>], concurrency: usize) -> (Duration, usize) {
     let (next, bytes) = (AtomicUsize::new(0), AtomicUsize::new(0));
     let began = Instant::now();

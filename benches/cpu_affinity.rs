@@ -1,16 +1,17 @@
-//! The cores that the bench and all that it starts may run on.
+//! The cores that the bench and its child processes may use.
 
 use rustix::thread::{CpuSet, Pid, sched_getaffinity, sched_setaffinity};
 
-/// One core less, for this process and every process and thread that it starts; dropping it gives the core back.
+/// One core less, for this process and every process and thread that it starts;
+/// dropping it gives the core back.
 pub struct OneLess {
     before: CpuSet,
-    /// How many are left.
+    /// How many cores are left.
     pub left: u32,
 }
 
 impl OneLess {
-    /// None where there is one alone.
+    /// `None` if there is only one.
     pub fn take() -> Option<Self> {
         let before = sched_getaffinity(None).unwrap();
         let last = (0..CpuSet::MAX_CPU).rev().find(|core| before.is_set(*core))?;
@@ -34,7 +35,7 @@ impl Drop for OneLess {
 fn confine(cores: &CpuSet) {
     for entry in std::fs::read_dir("/proc/self/task").unwrap().map(Result::unwrap) {
         let thread = entry.file_name().to_str().and_then(|name| name.parse().ok()).and_then(Pid::from_raw);
-        // One that has just ended needs no cores; the one that calls is always there.
+        // A thread may have just ended; the calling one always exists.
         sched_setaffinity(thread, cores).ok();
     }
     assert_eq!(sched_getaffinity(None).unwrap(), *cores);

@@ -1,7 +1,7 @@
-//! Where a measurement takes place: a folder with a database, settings and builds.
+//! The folder of a measurement: a database, settings and builds.
 //!
-//! Folders lie below `target/bench` and stay there, so that a large database is
-//! made once. Made under another name first: one that is there is whole.
+//! Folders stay below `target/bench`, so that a large database is made once. It is
+//! made under another name first: a database with its final name is complete.
 
 use std::collections::HashSet;
 use std::fs::File;
@@ -16,7 +16,7 @@ use crate::run::{Memory, Ran, run};
 use crate::sample_rows::People;
 use crate::server::Server;
 
-/// What a table is like.
+/// The shape of a table.
 #[derive(Clone)]
 pub struct Shape {
     /// Rows with tags.
@@ -39,7 +39,7 @@ impl Shape {
         self.tagged + self.untagged
     }
 
-    /// Untagged rows stand among the tagged ones, as they do in life.
+    /// Untagged rows are among the tagged ones, as in real tables.
     fn is_tagged(&self, id: u32) -> bool {
         let before = |id: u32| u64::from(id) * u64::from(self.tagged) / u64::from(self.rows());
         before(id) > before(id - 1)
@@ -50,12 +50,12 @@ impl Shape {
 pub struct Fixture {
     folder: PathBuf,
     pub shape: Shape,
-    /// Whether each measurement begins with none of its files in memory.
+    /// Whether each measurement starts without its files in memory.
     cold: bool,
 }
 
 impl Fixture {
-    /// The folder of this name, with a database of this shape, made if it is not there yet.
+    /// The folder of this name, with a database of this shape, made if it does not exist yet.
     pub fn open(name: &str, shape: Shape, server: &Server, dimension: usize) -> Self {
         let folder = root().join(name);
         let data = folder.join("data");
@@ -79,13 +79,13 @@ impl Fixture {
         bed
     }
 
-    /// The same, where each measurement finds its files on the disk alone.
+    /// The same, but each measurement reads its files from the disk.
     pub fn cold(self) -> Self {
         Self { cold: true, ..self }
     }
 
-    /// To be called right before a measurement: where it is to be cold, the kernel lets go of the pages
-    /// of every file in the folder. That needs no rights, but only clean pages go, so all is flushed first.
+    /// To be called right before a measurement: for a cold one, the kernel drops the pages of every file in
+    /// the folder. That needs no privilege, but only clean pages are dropped, so all are flushed first.
     pub fn make_ready(&self) {
         if self.cold {
             rustix::fs::sync();
@@ -112,7 +112,7 @@ impl Fixture {
         run(&mut self.command(&["build", "--json"]), memory)
     }
 
-    /// Serves what the table holds, if that is not so yet.
+    /// Serves the content of the table, if it is not served yet.
     pub fn settle(&self) {
         self.build(Memory::Unwatched);
     }
@@ -125,12 +125,12 @@ impl Fixture {
         self.folder.join("data/tagging-complete")
     }
 
-    /// Where something may be copied to.
+    /// A path to copy files to.
     pub fn scratch(&self) -> PathBuf {
         self.folder.join("scratch")
     }
 
-    /// Index and metadata as they are served.
+    /// The served index and metadata.
     pub fn served_files(&self) -> Vec<PathBuf> {
         let names = ["faiss.index", "metadata.json"];
         names.iter().map(|name| self.folder.join("data/current").join(name)).collect()
@@ -141,7 +141,7 @@ impl Fixture {
         std::fs::read_link(self.folder.join("data/current")).ok()
     }
 
-    /// Nothing is served and nothing was ever bought.
+    /// Removes all builds and all stored vectors.
     pub fn forget_builds(&self) {
         let data = self.folder.join("data");
         for name in ["builds", ".reindexd"] {
@@ -152,25 +152,25 @@ impl Fixture {
         }
     }
 
-    /// Gives so many people, drawn by lot, another bio.
-    pub fn change(&self, count: u32, lot: &mut fastrand::Rng) {
-        self.set(count, "bio = 'Since ' || ?1 || ' on the board. ' || substr(bio, 1, 200)", lot);
+    /// Changes the bios of `count` random people.
+    pub fn change(&self, count: u32, random: &mut fastrand::Rng) {
+        self.set(count, "bio = 'Since ' || ?1 || ' on the board. ' || substr(bio, 1, 200)", random);
     }
 
-    /// The same with their hourly rates, which stand in the metadata and in no text.
-    pub fn change_rates(&self, count: u32, lot: &mut fastrand::Rng) {
-        self.set(count, "hourly_rate = hourly_rate + 1", lot);
+    /// The same with their hourly rates, which are in the metadata and in no text.
+    pub fn change_rates(&self, count: u32, random: &mut fastrand::Rng) {
+        self.set(count, "hourly_rate = hourly_rate + 1", random);
     }
 
-    /// Changes so many people, drawn by lot; `?1` is a text that was never there.
-    fn set(&self, count: u32, change: &str, lot: &mut fastrand::Rng) {
+    /// Changes `count` random people; `?1` is a text that was never in the table.
+    fn set(&self, count: u32, change: &str, random: &mut fastrand::Rng) {
         let mut database = Connection::open(self.database()).unwrap();
         let all = database.transaction().unwrap();
         let change = format!("UPDATE experts SET {change} WHERE id = ?2 AND tags NOT NULL");
         let (mut changed, mut drawn) = (0, HashSet::new());
         while changed < count {
-            let news = format!("{:08x}", lot.u32(..));
-            let id = lot.u32(1..=self.shape.rows());
+            let news = format!("{:08x}", random.u32(..));
+            let id = random.u32(1..=self.shape.rows());
             if !drawn.insert(id) {
                 continue;
             }
@@ -184,7 +184,7 @@ impl Fixture {
         all.commit().unwrap();
     }
 
-    /// Makes every promotion look eleven minutes older, so that a build that was replaced may go.
+    /// Makes every promotion eleven minutes older, so that a replaced build may be removed.
     pub fn let_the_grace_pass(&self) {
         let path = self.folder.join("data/.reindexd/state.json");
         let mut state: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
@@ -259,12 +259,12 @@ fn long_id(id: u32) -> String {
     blake3::hash(&id.to_le_bytes()).to_string()
 }
 
-/// Where everything lies that the bench makes.
+/// The folder of everything that the bench makes.
 pub fn root() -> PathBuf {
     Path::new(env!("CARGO_MANIFEST_DIR")).join("target/bench")
 }
 
-/// The program under measurement: the one that `make bench` put aside, else the one that cargo just made.
+/// The measured program: the copy that `make bench` made, else the one that cargo just built.
 pub fn program() -> PathBuf {
     let given = std::env::var_os("REINDEXD_BENCH_PROGRAM").map(PathBuf::from);
     given.unwrap_or_else(|| PathBuf::from(env!("CARGO_BIN_EXE_reindexd")))

@@ -16,14 +16,14 @@ pub fn describe() -> String {
     let load = std::fs::read_to_string("/proc/loadavg").unwrap_or_default();
     let load = load.split(' ').next().unwrap_or_default().to_owned();
     format!(
-        "- processor: {cores} cores, {processor}\n- memory: {}\n- disk: {}\n- kernel: Linux {}\n- load as it began: {load}\n",
+        "- processor: {cores} cores, {processor}\n- memory: {}\n- disk: {}\n- kernel: Linux {}\n- load at the start: {load}\n",
         size(kilobytes.unwrap_or(0) * 1024),
         disk(&fixture::root()),
         kernel.trim(),
     )
 }
 
-/// What follows a name and a colon in a file of the system.
+/// The text after a name and a colon in a file of the system.
 fn after(path: &str, name: &str) -> Option<String> {
     let text = std::fs::read_to_string(path).ok()?;
     let line = text.lines().find(|line| line.starts_with(name))?;
@@ -32,9 +32,11 @@ fn after(path: &str, name: &str) -> Option<String> {
 
 /// Device and file system that hold a folder.
 fn disk(folder: &Path) -> String {
-    let told = Command::new("df").args(["--output=source,fstype", "--"]).arg(folder).output();
-    let told = told.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
-    told.lines()
+    let output = Command::new("df").args(["--output=source,fstype", "--"]).arg(folder).output();
+    let output =
+        output.map(|output| String::from_utf8_lossy(&output.stdout).into_owned()).unwrap_or_default();
+    output
+        .lines()
         .nth(1)
         .map_or_else(|| "unknown".to_owned(), |line| line.split_whitespace().collect::<Vec<_>>().join(", "))
 }

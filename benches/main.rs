@@ -1,24 +1,24 @@
-//! What the program costs, beside the least that any program would have to do.
+//! What the program costs, compared with the minimum that any program would have to do.
 //!
 //! `make bench` runs every line of the table, `make bench LINES="1 6"` only
-//! these. Measured only when asked for: `LINES=shapes`, other tables,
-//! `LINES=cold`, nothing in the page cache, `LINES=core`, one core less, and
-//! `LINES=libraries`, beside a stand-in for ingest.py and two libraries.
+//! these. Measured only on demand: `LINES=shapes`, other tables, `LINES=cold`,
+//! nothing in the page cache, `LINES=core`, one core less, and
+//! `LINES=libraries`, compared with a stand-in for ingest.py and two libraries.
 //!
 //! The real program is run as whole processes, fork and exec included, and each
 //! limit is measured in the same run, in turns with it: ratios decide, since a
 //! machine is never quiet. The report is printed and written to
 //! `target/bench/report.md`. What is made for it stays below `target/bench`.
 
-#![allow(clippy::unwrap_used, reason = "a bench that cannot go on fails")]
+#![allow(clippy::unwrap_used, reason = "a bench that cannot continue fails")]
 #![allow(clippy::disallowed_methods, reason = "a bench may do what only one file of the program may")]
 #![allow(
     clippy::cast_precision_loss,
     clippy::cast_possible_truncation,
     clippy::cast_sign_loss,
-    reason = "figures for people"
+    reason = "figures of a report"
 )]
-#![allow(unreachable_pub, missing_docs, reason = "a program of its own has no outside")]
+#![allow(unreachable_pub, missing_docs, reason = "nothing outside uses a bench")]
 #![allow(clippy::print_stdout, reason = "its report")]
 
 mod baselines;
@@ -40,7 +40,7 @@ use table::{Figures, Table};
 
 type Line = fn(&mut Bench);
 
-/// The lines in the order in which they are measured: each leaves what the next one needs.
+/// The lines in the order of measurement: each leaves what the next one needs.
 const LINES: [(&str, Line); 11] = [
     ("2", small::nothing_changed),
     ("3", small::ten_changed),
@@ -55,7 +55,7 @@ const LINES: [(&str, Line); 11] = [
     ("11", small::promotion),
 ];
 
-/// The lines that are measured only when they are asked for.
+/// The lines that are measured only on demand.
 const ON_DEMAND: [(&str, Line); 4] = [
     ("shapes", shapes::shapes),
     ("cold", cold::cold),
@@ -79,7 +79,7 @@ fn main() {
         turns: turns.max(1) * 2 - 1,
         long_turns: turns.max(1),
         idle: Duration::from_secs(number("IDLE", 600)),
-        lot: fastrand::Rng::new(),
+        random: fastrand::Rng::new(),
     };
     let start = start_of_the_program(&bench);
     let wanted = |line: &str| asked.is_empty() || asked.iter().any(|name| name == line);

@@ -1,12 +1,12 @@
-//! A Python of the bench's own, with the libraries that it measures beside.
+//! A Python environment of the bench, with the libraries that it compares with.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
 use crate::fixture;
 
-/// The interpreter of an environment with these requirements, made if it is not there yet; none where it
-/// cannot be made.
+/// The interpreter of an environment with these requirements, made if it does not exist yet; `None` if
+/// it cannot be made.
 pub fn with(requirements: &Path) -> Option<PathBuf> {
     let folder = fixture::root().join("libraries-venv");
     let (python, ready) = (folder.join("bin/python"), folder.join("ready"));

@@ -6,18 +6,18 @@ use std::time::{Duration, Instant};
 
 use serde_json::Value;
 
-/// How often memory is looked at; a look costs some twenty microseconds.
+/// How often memory is measured; this costs some twenty microseconds each time.
 const POLL_INTERVAL: Duration = Duration::from_millis(2);
 
 /// The unit of processor time in `/proc`, on every Linux.
 const TICKS_PER_SECOND: u64 = 100;
 
-/// What a run came to.
+/// The result of a run.
 #[derive(Debug)]
 pub struct Ran {
     /// From before the fork to the end of the process.
     pub took: Duration,
-    /// The peak of its anonymous memory, in bytes; 0 where it was not asked for.
+    /// The peak of its anonymous memory, in bytes; 0 if it was not measured.
     pub peak: u64,
     /// What `--json` printed.
     pub json: Value,
@@ -35,16 +35,16 @@ impl Ran {
     }
 }
 
-/// Whether memory is looked at during a run.
+/// Whether memory is measured during a run.
 #[derive(Clone, Copy, PartialEq, Eq)]
 pub enum Memory {
-    /// It is: for runs of a second and more, which do not feel it.
+    /// It is: for runs of a second and more, which it does not slow down.
     Watched,
     /// It is not.
     Unwatched,
 }
 
-/// Runs a command to its end, which must be a good one.
+/// Runs a command, which must succeed.
 pub fn run(command: &mut Command, memory: Memory) -> Ran {
     let ended = AtomicBool::new(false);
     let began = Instant::now();
@@ -76,7 +76,7 @@ pub fn run(command: &mut Command, memory: Memory) -> Ran {
     Ran { took, peak, json }
 }
 
-/// Anonymous memory of a process in bytes: what is not a page of some file.
+/// Anonymous memory of a process in bytes: what is not a page of a file.
 pub fn anonymous(pid: u32) -> u64 {
     let status = std::fs::read_to_string(format!("/proc/{pid}/status")).unwrap_or_default();
     let line = status.lines().find_map(|line| line.strip_prefix("RssAnon:"));
@@ -87,7 +87,7 @@ pub fn anonymous(pid: u32) -> u64 {
 /// Processor time of a process so far.
 pub fn processor_time(pid: u32) -> Duration {
     let stat = std::fs::read_to_string(format!("/proc/{pid}/stat")).unwrap();
-    // The name stands in brackets and may hold anything; user and system time are the 12th and 13th after it.
+    // The name is in brackets and may contain anything; user and system time are the 12th and 13th after it.
     let fields: Vec<&str> = stat.rsplit_once(") ").unwrap().1.split(' ').collect();
     let ticks: u64 = fields[11..13].iter().map(|field| field.parse::<u64>().unwrap()).sum();
     Duration::from_millis(ticks * 1000 / TICKS_PER_SECOND)

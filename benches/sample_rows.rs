@@ -1,7 +1,7 @@
 //! Invented people in any number, with text as varied as that of the sample.
 //!
 //! Bios are made by a chain of words over the bios of `data/sample`, everything
-//! else is drawn from its rows. A person depends on the id alone, so that equal
+//! else is chosen from its rows. A person depends only on the id, so that equal
 //! ids give equal people in a table of any size.
 
 use std::collections::HashMap;
@@ -27,17 +27,17 @@ pub struct Person {
     pub category: String,
 }
 
-/// The sample's rows, and the chain of their words.
+/// The rows of the sample, and the chain of their words.
 pub struct People {
     rows: Vec<Vec<String>>,
     vocabulary: Vec<String>,
     /// The first two words of each bio.
     openings: Vec<[u32; 2]>,
-    /// Which words may follow two; none where a bio ended.
+    /// Which words may follow two; `None` if a bio ended there.
     followers: HashMap<[u32; 2], Vec<Option<u32>>>,
 }
 
-/// Columns of the sample that are drawn from.
+/// Columns of the sample that are used.
 const FIRST_NAME: usize = 2;
 const LAST_NAME: usize = 3;
 const JOB_TITLE: usize = 4;
@@ -54,15 +54,15 @@ impl People {
         let path = Path::new(env!("CARGO_MANIFEST_DIR")).join("data/sample/experts.csv");
         let mut rows = rows_of(&std::fs::read_to_string(path).unwrap());
         rows.remove(0);
-        let (mut words, mut numbers) = (Vec::new(), HashMap::new());
+        let (mut vocabulary, mut numbers) = (Vec::new(), HashMap::new());
         let (mut openings, mut followers) = (Vec::new(), HashMap::<[u32; 2], Vec<Option<u32>>>::new());
         for row in &rows {
             let bio: Vec<u32> = row[BIO]
                 .split_whitespace()
                 .map(|word| {
                     *numbers.entry(word.to_owned()).or_insert_with(|| {
-                        words.push(word.to_owned());
-                        u32::try_from(words.len() - 1).unwrap()
+                        vocabulary.push(word.to_owned());
+                        u32::try_from(vocabulary.len() - 1).unwrap()
                     })
                 })
                 .collect();
@@ -74,19 +74,19 @@ impl People {
                 followers.entry(*end).or_default().push(None);
             }
         }
-        Self { rows, vocabulary: words, openings, followers }
+        Self { rows, vocabulary, openings, followers }
     }
 
-    /// The person with this id, whose bio has about so many characters.
+    /// The person with this id, whose bio has about this many characters.
     pub fn person(&self, id: u64, bio: &Range<usize>) -> Person {
-        let mut lot = Rng::with_seed(id);
-        let draw = |lot: &mut Rng, column: usize| {
-            let drawn = (0..50).map(|_| &self.rows[lot.usize(..self.rows.len())][column]);
-            drawn.into_iter().find(|value| !value.is_empty()).cloned().unwrap_or_default()
+        let mut random = Rng::with_seed(id);
+        let choose = |random: &mut Rng, column: usize| {
+            let values = (0..50).map(|_| &self.rows[random.usize(..self.rows.len())][column]);
+            values.into_iter().find(|value| !value.is_empty()).cloned().unwrap_or_default()
         };
-        let (first_name, last_name) = (draw(&mut lot, FIRST_NAME), draw(&mut lot, LAST_NAME));
+        let (first_name, last_name) = (choose(&mut random, FIRST_NAME), choose(&mut random, LAST_NAME));
         let profession = loop {
-            let row = &self.rows[lot.usize(..self.rows.len())];
+            let row = &self.rows[random.usize(..self.rows.len())];
             if !row[TAGS].is_empty() {
                 break row;
             }
@@ -94,42 +94,42 @@ impl People {
         let plain = |name: &str| name.to_lowercase().replace(|c: char| !c.is_ascii_alphanumeric(), "");
         let username = format!("{}.{}{id}", plain(&first_name), plain(&last_name));
         let profile_url = format!("https://example.org/people/{username}");
-        let length = lot.usize(bio.clone());
+        let length = random.usize(bio.clone());
         Person {
             profile_url_utm: format!("{profile_url}?utm_source=directory&utm_medium=profile"),
             profile_url,
             username,
-            company: draw(&mut lot, COMPANY),
-            bio: self.bio(&mut lot, length),
-            hourly_rate: draw(&mut lot, HOURLY_RATE).parse().unwrap_or(100.0),
-            currency: draw(&mut lot, CURRENCY),
+            company: choose(&mut random, COMPANY),
+            bio: self.bio(&mut random, length),
+            hourly_rate: choose(&mut random, HOURLY_RATE).parse().unwrap_or(100.0),
+            currency: choose(&mut random, CURRENCY),
             job_title: profession[JOB_TITLE].clone(),
             tags: profession[TAGS].clone(),
             category: profession[CATEGORY].clone(),
-            findability_score: f64::from(lot.u32(..100)) / 100.0,
+            findability_score: f64::from(random.u32(..100)) / 100.0,
             first_name,
             last_name,
         }
     }
 
-    /// Bios one after another until there are about so many characters.
-    fn bio(&self, lot: &mut Rng, length: usize) -> String {
+    /// Joins bios until there are about `length` characters.
+    fn bio(&self, random: &mut Rng, length: usize) -> String {
         let mut out = String::with_capacity(length + 100);
         while out.len() < length {
-            let mut at = self.openings[lot.usize(..self.openings.len())];
-            self.say(at[0], &mut out);
-            self.say(at[1], &mut out);
+            let mut at = self.openings[random.usize(..self.openings.len())];
+            self.append_word(at[0], &mut out);
+            self.append_word(at[1], &mut out);
             while out.len() < length + 50 {
                 let followers = &self.followers[&at];
-                let Some(word) = followers[lot.usize(..followers.len())] else { break };
-                self.say(word, &mut out);
+                let Some(word) = followers[random.usize(..followers.len())] else { break };
+                self.append_word(word, &mut out);
                 at = [at[1], word];
             }
         }
         out
     }
 
-    fn say(&self, word: u32, out: &mut String) {
+    fn append_word(&self, word: u32, out: &mut String) {
         if !out.is_empty() {
             out.push(' ');
         }

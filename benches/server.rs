@@ -1,9 +1,9 @@
 //! An embedding server that is never the bottleneck.
 //!
-//! It speaks Gemini's `batchEmbedContents` on loopback, a thread for each
-//! connection. The vectors of an answer are texts that were made beforehand, so
-//! that an answer costs no more than its bytes. Which text gets which vector is
-//! chance: what an index holds is the tests' matter, not the bench's.
+//! It implements Gemini's `batchEmbedContents` on loopback, with a thread for each
+//! connection. The vectors of an answer are made beforehand as text, so that an
+//! answer costs no more than its bytes. Which text gets which vector is random:
+//! the tests check the content of an index, the bench does not.
 
 use std::io::{BufRead, BufReader, Write};
 use std::net::{Ipv4Addr, SocketAddr, TcpListener, TcpStream};
@@ -11,9 +11,9 @@ use std::sync::atomic::{AtomicU64, AtomicUsize, Ordering};
 use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
-/// Vectors made beforehand: enough that no row has many twins.
+/// How many vectors are made beforehand: enough that few rows share one.
 const VECTORS: usize = 2048;
-/// What stands before each text in a request, and in no text: quotes there are escaped.
+/// The bytes before each text in a request; they are in no text, where quotes are escaped.
 const BEFORE_TEXT: &[u8] = b"\"parts\":[";
 
 /// A running server. It ends with the process.
@@ -28,18 +28,18 @@ struct Shared {
     requests: AtomicUsize,
     texts: AtomicUsize,
     latency_us: AtomicU64,
-    /// Requests as they came, where they are to be sent again.
+    /// Recorded requests, if they will be sent again.
     record: Mutex<Option<Vec<Vec<u8>>>>,
 }
 
 impl Server {
-    /// Listens on a free port; every vector it gives has so many floats.
+    /// Listens on a free port; its vectors have this dimension.
     pub fn start(dimension: usize) -> Self {
-        let mut lot = fastrand::Rng::with_seed(dimension as u64);
+        let mut random = fastrand::Rng::with_seed(dimension as u64);
         let vector = |_| {
             // Printed as the service prints: some nine digits after the point.
             let floats: Vec<String> =
-                (0..dimension).map(|_| format!("{:.9}", (lot.f64() - 0.5) / 8.0)).collect();
+                (0..dimension).map(|_| format!("{:.9}", (random.f64() - 0.5) / 8.0)).collect();
             format!("{{\"values\":[{}]}}", floats.join(",")).into_bytes()
         };
         let shared = Arc::new(Shared {
@@ -56,35 +56,35 @@ impl Server {
         std::thread::spawn(move || {
             for stream in listener.incoming().flatten() {
                 let shared = Arc::clone(&answering);
-                // A client that leaves ends its thread, and nothing else.
+                // A client that leaves only ends its thread.
                 std::thread::spawn(move || shared.serve(&stream).ok());
             }
         });
         Self { address, shared }
     }
 
-    /// Where it listens.
+    /// Its address.
     pub fn address(&self) -> SocketAddr {
         self.address
     }
 
-    /// Every answer waits for so long.
+    /// Every answer waits for this time.
     pub fn set_latency(&self, latency: Duration) {
         self.shared.latency_us.store(u64::try_from(latency.as_micros()).unwrap(), Ordering::Relaxed);
     }
 
-    /// Requests and texts since the last time this was asked.
+    /// Requests and texts since the last call.
     pub fn counts(&self) -> (usize, usize) {
         let taken = |count: &AtomicUsize| count.swap(0, Ordering::Relaxed);
         (taken(&self.shared.requests), taken(&self.shared.texts))
     }
 
-    /// From now on requests are kept.
+    /// Records requests from now on.
     pub fn record(&self) {
         *self.shared.record.lock().unwrap() = Some(Vec::new());
     }
 
-    /// The requests kept, head and body.
+    /// The recorded requests, head and body.
     pub fn recorded(&self) -> Vec<Vec<u8>> {
         self.shared.record.lock().unwrap().take().unwrap_or_default()
     }
@@ -131,7 +131,7 @@ impl Shared {
     }
 }
 
-/// Reads one whole message, a request or an answer; false at the end of the connection.
+/// Reads one complete message, a request or an answer; false at the end of the connection.
 pub fn read_request(from: &mut impl BufRead, message: &mut Vec<u8>) -> std::io::Result<bool> {
     message.clear();
     let mut length = 0;

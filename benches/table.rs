@@ -1,4 +1,4 @@
-//! What was measured, as a table that README can quote.
+//! The measurements, as a table that the documents can quote.
 
 use std::fmt::Write as _;
 use std::time::Duration;
@@ -18,17 +18,17 @@ impl Figures {
         self.0.push(time.as_secs_f64());
     }
 
-    /// The one in the middle.
+    /// The median.
     pub fn median(&self) -> f64 {
         self.at(0.5)
     }
 
-    /// The latest, for people who wait.
+    /// The latest, for display during the run.
     pub fn last(&self) -> String {
         self.0.last().map_or_else(String::new, |seconds| time(*seconds))
     }
 
-    /// Each as so many times the one of the same turn, taken right beside it.
+    /// The ratio of each to the limit that was measured in the same turn.
     pub fn over(&self, limits: &Self) -> Self {
         Self(self.0.iter().zip(&limits.0).map(|(ours, limit)| ours / limit).collect())
     }
@@ -62,7 +62,7 @@ impl Figures {
     }
 }
 
-/// Seconds as a person would say them.
+/// Seconds in a readable unit.
 pub fn time(seconds: f64) -> String {
     match seconds {
         s if s < 0.000_999_5 => format!("{:.0} µs", s * 1e6),
@@ -73,7 +73,7 @@ pub fn time(seconds: f64) -> String {
     }
 }
 
-/// Bytes as a person would say them.
+/// Bytes in a readable unit.
 pub fn size(bytes: u64) -> String {
     let megabytes = bytes as f64 / 1e6;
     if megabytes < 10.0 { format!("{megabytes:.1} MB") } else { format!("{megabytes:.0} MB") }
@@ -84,59 +84,60 @@ pub fn size(bytes: u64) -> String {
 struct Row {
     line: &'static str,
     cells: [String; 5],
-    /// Whether the target is met; none where there is no target.
+    /// Whether the target is met; `None` if there is none.
     met: Option<bool>,
 }
 
-/// The table as it grows.
+/// The table of all lines measured so far.
 #[derive(Debug, Default)]
 pub struct Table {
     rows: Vec<Row>,
 }
 
 impl Table {
-    /// A claim with a limit that was measured beside it: the median of the ratios must not be above `most`.
+    /// A claim with a limit that was measured in the same run: the median of
+    /// the ratios must not be above `max`.
     pub fn ratio(
         &mut self,
         line: &'static str,
         what: &str,
         ours: &Figures,
         limit: (&str, &Figures),
-        most: f64,
+        max: f64,
     ) {
         let ratio = ours.over(limit.1);
-        let met = ratio.median() <= most;
+        let met = ratio.median() <= max;
         let limit = format!("{}: {}", limit.0, limit.1.seconds());
-        self.add(line, [what.into(), ours.seconds(), limit, ratio.times(), format!("≤ {most} ×")], Some(met));
+        self.add(line, [what.into(), ours.seconds(), limit, ratio.times(), format!("≤ {max} ×")], Some(met));
     }
 
-    /// A claim with a limit that stands fixed, in seconds.
-    pub fn within(&mut self, line: &'static str, what: &str, ours: &Figures, most: f64) {
-        let ratio = format!("{:.2}", ours.median() / most);
-        let met = ours.median() <= most;
+    /// A claim with a fixed limit, in seconds.
+    pub fn within(&mut self, line: &'static str, what: &str, ours: &Figures, max: f64) {
+        let ratio = format!("{:.2}", ours.median() / max);
+        let met = ours.median() <= max;
         self.add(
             line,
-            [what.into(), ours.seconds(), "–".into(), ratio, format!("≤ {}", time(most))],
+            [what.into(), ours.seconds(), "–".into(), ratio, format!("≤ {}", time(max))],
             Some(met),
         );
     }
 
     /// The same for memory.
-    pub fn memory(&mut self, line: &'static str, what: &str, peak: u64, most: u64) {
-        let ratio = format!("{:.2}", peak as f64 / most as f64);
-        let cells = [what.into(), size(peak), "–".into(), ratio, format!("≤ {}", size(most))];
-        self.add(line, cells, Some(peak <= most));
+    pub fn memory(&mut self, line: &'static str, what: &str, peak: u64, max: u64) {
+        let ratio = format!("{:.2}", peak as f64 / max as f64);
+        let cells = [what.into(), size(peak), "–".into(), ratio, format!("≤ {}", size(max))];
+        self.add(line, cells, Some(peak <= max));
     }
 
-    /// A count that must not be above `most`.
-    pub fn count(&mut self, line: &'static str, what: &str, found: usize, most: usize) {
-        let cells = [what.into(), found.to_string(), "–".into(), String::new(), format!("≤ {most}")];
-        self.add(line, cells, Some(found <= most));
+    /// A count that must not be above `max`.
+    pub fn count(&mut self, line: &'static str, what: &str, found: usize, max: usize) {
+        let cells = [what.into(), found.to_string(), "–".into(), String::new(), format!("≤ {max}")];
+        self.add(line, cells, Some(found <= max));
     }
 
-    /// Something that is only told.
+    /// A figure without a target.
     pub fn report(&mut self, line: &'static str, what: &str, ours: String, limit: String, ratio: String) {
-        self.add(line, [what.into(), ours, limit, ratio, "told".into()], None);
+        self.add(line, [what.into(), ours, limit, ratio, "no target".into()], None);
     }
 
     fn add(&mut self, line: &'static str, cells: [String; 5], met: Option<bool>) {
@@ -156,7 +157,7 @@ impl Table {
                        | --- | --- | --- | --- | --- | --- | --- |\n"
             .to_owned();
         for row in &self.rows {
-            writeln!(out, "{}", row.print()).expect("a text takes every line");
+            writeln!(out, "{}", row.print()).expect("writing to a String cannot fail");
         }
         out
     }

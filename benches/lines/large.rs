@@ -1,4 +1,4 @@
-//! Lines 1, 5, 6, 7 and 10: whether the cost stays that of the inputs.
+//! Lines 1, 5, 6, 7 and 10: whether the cost stays proportional to the inputs.
 
 use std::path::PathBuf;
 
@@ -12,25 +12,25 @@ const MILLION: u32 = 1_000_000;
 
 /// The table of a million rows, served.
 pub fn million(bench: &Bench) -> Fixture {
-    let bed = bench.fixture("million", MILLION);
-    if bed.served().is_none() {
+    let fixture = bench.fixture("million", MILLION);
+    if fixture.served().is_none() {
         eprintln!("making the index of the million: some minutes");
     }
-    bed.settle();
-    bed
+    fixture.settle();
+    fixture
 }
 
 /// Line 1: the no-change check of a million rows.
 pub fn nothing_changed(bench: &mut Bench) {
-    let bed = million(bench);
-    let peak = check_of(bench, &bed, "1", "1,000,000 rows");
+    let fixture = million(bench);
+    let peak = check_of(bench, &fixture, "1", "1,000,000 rows");
     bench.table.memory("1", "its peak memory", peak, 150_000_000);
 }
 
-/// Line 1 of any table; gives the highest peak of memory.
-pub fn check_of(bench: &mut Bench, bed: &Fixture, line: &'static str, rows: &str) -> u64 {
-    let (ours, limit) = checks(bed, bench.long_turns.max(5), Memory::Watched);
-    let bytes = std::fs::metadata(bed.database()).unwrap().len();
+/// Line 1 of any table; returns the highest peak of memory.
+pub fn check_of(bench: &mut Bench, fixture: &Fixture, line: &'static str, rows: &str) -> u64 {
+    let (ours, limit) = checks(fixture, bench.long_turns.max(5), Memory::Watched);
+    let bytes = std::fs::metadata(fixture.database()).unwrap().len();
     let what = format!("no-change check, {rows} ({})", size(bytes));
     bench.table.ratio(line, &what, &ours.times, ("bare stepping", &limit), 1.5);
     ours.peak
@@ -38,32 +38,32 @@ pub fn check_of(bench: &mut Bench, bed: &Fixture, line: &'static str, rows: &str
 
 /// Line 5: a first build of 100,000 rows.
 pub fn first_build(bench: &mut Bench) {
-    let bed = bench.fixture("hundred-thousand", 100_000);
-    let peak = super::small::first_build_of(bench, &bed, "5", "100,000 × 768");
+    let fixture = bench.fixture("hundred-thousand", 100_000);
+    let peak = super::small::first_build_of(bench, &fixture, "5", "100,000 × 768");
     bench.table.memory("5", "its peak memory", peak, 300_000_000);
 }
 
-/// One row changed, beside the no-change check and a copy of what is served.
+/// One row changed, with the no-change check and a copy of the served files.
 struct OneChanged {
     ours: Runs,
     scan: Figures,
     copy: Figures,
 }
 
-fn one_changed(bench: &mut Bench, bed: &Fixture, turns: usize) -> OneChanged {
+fn one_changed(bench: &mut Bench, fixture: &Fixture, turns: usize) -> OneChanged {
     let mut all = OneChanged { ours: Runs::default(), scan: Figures::default(), copy: Figures::default() };
-    bed.settle();
+    fixture.settle();
     for _ in 0..turns {
-        bed.make_ready();
-        all.scan.push(bed.build(Memory::Unwatched).took);
+        fixture.make_ready();
+        all.scan.push(fixture.build(Memory::Unwatched).took);
         rustix::fs::sync();
-        bed.make_ready();
-        all.copy.push(baselines::copying(&bed.served_files(), &bed.scratch()));
-        bed.change(1, &mut bench.lot);
-        bed.let_the_grace_pass();
+        fixture.make_ready();
+        all.copy.push(baselines::copying(&fixture.served_files(), &fixture.scratch()));
+        fixture.change(1, &mut bench.random);
+        fixture.let_the_grace_pass();
         rustix::fs::sync();
-        bed.make_ready();
-        let ran = bed.build(Memory::Watched);
+        fixture.make_ready();
+        let ran = fixture.build(Memory::Watched);
         assert_eq!((ran.text("outcome"), ran.number("/embedded")), ("promoted", 1), "{ran:?}");
         eprintln!(
             "  scan {} + copy {}, ours {}: {}",
@@ -79,14 +79,14 @@ fn one_changed(bench: &mut Bench, bed: &Fixture, turns: usize) -> OneChanged {
 
 /// Line 6: one row of a million changed.
 pub fn one_of_a_million(bench: &mut Bench) {
-    let bed = million(bench);
-    let peak = one_of(bench, &bed, "6", "1,000,000 × 768");
+    let fixture = million(bench);
+    let peak = one_of(bench, &fixture, "6", "1,000,000 × 768");
     bench.table.memory("6", "its peak memory", peak, 300_000_000);
 }
 
-/// Line 6 of any table; gives the highest peak of memory.
-pub fn one_of(bench: &mut Bench, bed: &Fixture, line: &'static str, rows: &str) -> u64 {
-    let all = one_changed(bench, bed, bench.long_turns);
+/// Line 6 of any table; returns the highest peak of memory.
+pub fn one_of(bench: &mut Bench, fixture: &Fixture, line: &'static str, rows: &str) -> u64 {
+    let all = one_changed(bench, fixture, bench.long_turns);
     let limit = ("the scan of 1 + cp and fsync", &all.scan.plus(&all.copy));
     bench.table.ratio(line, &format!("{rows}, one row changed"), &all.ours.times, limit, 2.0);
     all.ours.peak
@@ -94,27 +94,27 @@ pub fn one_of(bench: &mut Bench, bed: &Fixture, line: &'static str, rows: &str) 
 
 /// Line 7: verify of that build.
 pub fn verify(bench: &mut Bench) {
-    let bed = million(bench);
-    verify_of(bench, &bed, "7", "verify of that build, warm");
+    let fixture = million(bench);
+    verify_of(bench, &fixture, "7", "verify of that build, warm");
 }
 
 /// Line 7 of any table.
-pub fn verify_of(bench: &mut Bench, bed: &Fixture, line: &'static str, what: &str) {
-    let files = proven_files(bed);
+pub fn verify_of(bench: &mut Bench, fixture: &Fixture, line: &'static str, what: &str) {
+    let files = proven_files(fixture);
     let (mut ours, mut limit) = (Figures::default(), Figures::default());
     baselines::hashing(&files);
     for _ in 0..bench.long_turns.max(5) {
-        bed.make_ready();
+        fixture.make_ready();
         limit.push(baselines::hashing(&files));
-        bed.make_ready();
-        ours.push(run(&mut bed.command(&["verify", "--json"]), Memory::Unwatched).took);
+        fixture.make_ready();
+        ours.push(run(&mut fixture.command(&["verify", "--json"]), Memory::Unwatched).took);
     }
     bench.table.ratio(line, what, &ours, ("reading and hashing its files once", &limit), 1.5);
 }
 
-/// What a proof must read: index, metadata and hashes.
-pub fn proven_files(bed: &Fixture) -> Vec<PathBuf> {
-    let mut files = bed.served_files();
+/// The files that `verify` must read: index, metadata and hashes.
+pub fn proven_files(fixture: &Fixture) -> Vec<PathBuf> {
+    let mut files = fixture.served_files();
     files.push(files[0].with_file_name("hashes.bin"));
     files
 }
@@ -122,14 +122,14 @@ pub fn proven_files(bed: &Fixture) -> Vec<PathBuf> {
 /// Line 10: lines 1 and 6 at each decade.
 pub fn growth(bench: &mut Bench) {
     for rows in [1_000, 10_000, 100_000, MILLION] {
-        let bed = match rows {
+        let fixture = match rows {
             100_000 => bench.fixture("hundred-thousand", rows),
             MILLION => million(bench),
             _ => bench.fixture(&format!("rows-{rows}"), rows),
         };
         let turns = if rows == MILLION { 1 } else { bench.turns };
-        let (check, stepping) = checks(&bed, turns, Memory::Watched);
-        let changed = one_changed(bench, &bed, turns);
+        let (check, stepping) = checks(&fixture, turns, Memory::Watched);
+        let changed = one_changed(bench, &fixture, turns);
         let limit = changed.scan.plus(&changed.copy);
         let a_row = |seconds: f64| time(seconds / f64::from(rows));
         let bytes = |peak: u64| format!("{} bytes a row", peak / u64::from(rows));

@@ -1,9 +1,10 @@
-//! Beside what else keeps an index true to a table: a stand-in for ingest.py, and two libraries.
+//! Comparison with other programs that keep an index in sync with a table: a stand-in for ingest.py, and
+//! two libraries.
 //!
-//! Each is a whole process over the same table and the same server, in turns
-//! with ours, and keeps its files from one run to the next. Nothing here has a
-//! target. An interpreter that starts and imports is part of each of their
-//! times, as it is of their users', and is told apart too.
+//! Each is a whole process with the same table and the same server, in turns with
+//! ours, and keeps its files from one run to the next. Nothing here has a target.
+//! The start of an interpreter and its imports are part of their times, as for
+//! their users, and are reported separately too.
 
 use std::path::{Path, PathBuf};
 use std::process::Command;
@@ -13,7 +14,7 @@ use crate::fixture::{Fixture, program, root};
 use crate::run::{Memory, Ran, run};
 use crate::table::{Figures, size};
 
-/// One that is measured beside ours.
+/// A program that is compared with ours.
 struct Other {
     name: &'static str,
     /// Its file in `benches/libraries`, without the ending.
@@ -42,7 +43,7 @@ const STAGES: [(&str, Before); 4] = [
     ("10 hourly rates changed, which are in no text", Before::RatesChanged),
 ];
 
-/// What one of them came to in one stage.
+/// The result of one program in one stage.
 #[derive(Default)]
 struct Cost {
     runs: Runs,
@@ -63,24 +64,24 @@ impl Cost {
     }
 }
 
-/// All four stages, and what the indexes lead to afterwards.
+/// All four stages, and how many rows the indexes lead to afterwards.
 pub fn libraries(bench: &mut Bench) {
     let Some(python) = crate::python::with(&folder().join("requirements.txt")) else {
         eprintln!("NOT RUN: the libraries are installed with python3 -m venv and pip, and that failed here");
         return;
     };
-    let bed = bench.fixture("libraries", SMALL);
-    bed.forget_builds();
+    let fixture = bench.fixture("libraries", SMALL);
+    fixture.forget_builds();
     starts(bench, &python);
     let mut last = [const { None::<Ran> }; OTHERS.len()];
     for (what, before) in STAGES {
         let mut ours = Cost::default();
         let mut theirs = OTHERS.map(|_| Cost::default());
         for _ in 0..bench.long_turns {
-            prepare(bench, &bed, before);
-            measure(bench, &mut bed.command(&["build", "--json"]), &mut ours);
+            prepare(bench, &fixture, before);
+            measure(bench, &mut fixture.command(&["build", "--json"]), &mut ours);
             for (at, other) in OTHERS.iter().enumerate() {
-                let mut command = other.command(&python, &bed, bench);
+                let mut command = other.command(&python, &fixture, bench);
                 last[at] = Some(measure(bench, &mut command, &mut theirs[at]));
             }
         }
@@ -90,8 +91,8 @@ pub fn libraries(bench: &mut Bench) {
             bench.table.report("libraries", &format!("1,558 rows, {what}"), ours.print(), limit, ratio);
         }
     }
-    let proof = run(&mut bed.command(&["verify", "--json"]), Memory::Unwatched);
-    let checks = proof.json["checks"].as_array().expect("verify tells its checks");
+    let proof = run(&mut fixture.command(&["verify", "--json"]), Memory::Unwatched);
+    let checks = proof.json["checks"].as_array().expect("verify prints its checks");
     let rows = checks.iter().find(|check| check["name"] == "ntotal").expect("verify counts the rows");
     let ours = format!("{} of {SMALL}, by `verify`", rows["found"].as_str().unwrap_or_default());
     for (other, ran) in OTHERS.iter().zip(last.iter().flatten()) {
@@ -102,34 +103,34 @@ pub fn libraries(bench: &mut Bench) {
 }
 
 impl Other {
-    fn command(&self, python: &Path, bed: &Fixture, bench: &Bench) -> Command {
+    fn command(&self, python: &Path, fixture: &Fixture, bench: &Bench) -> Command {
         let mut command = Command::new(python);
         command.arg(folder().join(self.module).with_extension("py"));
-        command.arg(bed.database()).arg(self.files()).arg(bench.server.address().to_string());
+        command.arg(fixture.database()).arg(self.files()).arg(bench.server.address().to_string());
         command.env_clear().env("PYTHONDONTWRITEBYTECODE", "1");
         command
     }
 
-    /// Where it keeps what it makes.
+    /// The folder of its files.
     fn files(&self) -> PathBuf {
         root().join("libraries").join(self.module)
     }
 }
 
-fn prepare(bench: &mut Bench, bed: &Fixture, before: Before) {
+fn prepare(bench: &mut Bench, fixture: &Fixture, before: Before) {
     match before {
         Before::Forgotten => {
-            bed.forget_builds();
+            fixture.forget_builds();
             for other in &OTHERS {
                 std::fs::remove_dir_all(other.files()).ok();
             }
         }
         Before::Nothing => {}
-        Before::BiosChanged => bed.change(10, &mut bench.lot),
-        Before::RatesChanged => bed.change_rates(10, &mut bench.lot),
+        Before::BiosChanged => fixture.change(10, &mut bench.random),
+        Before::RatesChanged => fixture.change_rates(10, &mut bench.random),
     }
-    if bed.served().is_some() {
-        bed.let_the_grace_pass();
+    if fixture.served().is_some() {
+        fixture.let_the_grace_pass();
     }
 }
 
@@ -144,7 +145,7 @@ fn measure(bench: &Bench, command: &mut Command, cost: &mut Cost) -> Ran {
     ran
 }
 
-/// How long each takes to start and do nothing: of theirs, what they import.
+/// How long each takes to start and do nothing, with imports for the others.
 fn starts(bench: &mut Bench, python: &Path) {
     let took = |command: &mut Command| {
         let runs = (0..bench.turns).map(|_| run(command, Memory::Unwatched).took);

@@ -15,7 +15,7 @@ use crate::run::{Memory, Ran};
 use crate::server::Server;
 use crate::table::{Figures, Table};
 
-/// Requests at a time, as the settings have it by default.
+/// Concurrent requests, as by default.
 pub const CONCURRENCY: usize = 4;
 /// Rows of the small table: as many as the sample has people.
 pub const SMALL: u32 = 1558;
@@ -25,13 +25,13 @@ pub struct Bench {
     /// Vectors of 768 floats.
     pub server: Server,
     pub table: Table,
-    /// How often what takes less than a second is measured.
+    /// How often a run of less than a second is measured.
     pub turns: usize,
-    /// The same for what takes longer.
+    /// The same for longer runs.
     pub long_turns: usize,
-    /// How long the agent is left idle.
+    /// How long the agent stays idle.
     pub idle: Duration,
-    pub lot: fastrand::Rng,
+    pub random: fastrand::Rng,
 }
 
 impl Bench {
@@ -55,17 +55,17 @@ impl Runs {
     }
 }
 
-/// No-change checks beside bare stepping, in turns.
-pub fn checks(bed: &Fixture, turns: usize, memory: Memory) -> (Runs, Figures) {
+/// No-change checks and bare stepping, in turns.
+pub fn checks(fixture: &Fixture, turns: usize, memory: Memory) -> (Runs, Figures) {
     let (mut ours, mut limit) = (Runs::default(), Figures::default());
     // Both once before, so that the database is warm where it may be.
-    crate::baselines::stepping(&bed.database());
-    bed.settle();
+    crate::baselines::stepping(&fixture.database());
+    fixture.settle();
     for _ in 0..turns {
-        bed.make_ready();
-        limit.push(crate::baselines::stepping(&bed.database()));
-        bed.make_ready();
-        let ran = bed.build(memory);
+        fixture.make_ready();
+        limit.push(crate::baselines::stepping(&fixture.database()));
+        fixture.make_ready();
+        let ran = fixture.build(memory);
         assert_eq!(ran.text("outcome"), "unchanged", "{ran:?}");
         ours.add(&ran);
     }

@@ -1,4 +1,4 @@
-//! Other tables, other machines: the ratios of lines 1 and 6 where nobody tuned for them.
+//! Other tables: the ratios of lines 1 and 6 for shapes that the program was not tuned for.
 
 use super::{Bench, checks};
 use crate::baselines;
@@ -7,7 +7,7 @@ use crate::run::Memory;
 use crate::server::Server;
 use crate::table::Figures;
 
-/// What is measured, and on which table.
+/// A table, and what it is measured for.
 struct Case {
     name: &'static str,
     what: &'static str,
@@ -46,22 +46,22 @@ fn cases() -> [Case; 5] {
 pub fn shapes(bench: &mut Bench) {
     for Case { name, what, shape, dimension } in cases() {
         let server = Server::start(dimension);
-        let bed = Fixture::open(name, shape, &server, dimension);
-        let (check, stepping) = checks(&bed, bench.turns, Memory::Unwatched);
+        let fixture = Fixture::open(name, shape, &server, dimension);
+        let (check, stepping) = checks(&fixture, bench.turns, Memory::Unwatched);
         let what_1 = format!("{what}: no-change check");
         bench.table.ratio("S", &what_1, &check.times, ("bare stepping", &stepping), 1.5);
         let (mut ours, mut limit) = (Figures::default(), Figures::default());
         for _ in 0..bench.long_turns {
             rustix::fs::sync();
-            let copy = baselines::copying(&bed.served_files(), &bed.scratch());
-            limit.push(copy + bed.build(Memory::Unwatched).took);
-            bed.change(1, &mut bench.lot);
-            bed.let_the_grace_pass();
+            let copy = baselines::copying(&fixture.served_files(), &fixture.scratch());
+            limit.push(copy + fixture.build(Memory::Unwatched).took);
+            fixture.change(1, &mut bench.random);
+            fixture.let_the_grace_pass();
             rustix::fs::sync();
-            ours.push(bed.build(Memory::Unwatched).took);
+            ours.push(fixture.build(Memory::Unwatched).took);
         }
         let what_6 = format!("{what}: one row changed");
         bench.table.ratio("S", &what_6, &ours, ("check + cp and fsync", &limit), 2.0);
-        bed.forget_builds();
+        fixture.forget_builds();
     }
 }

@@ -1,4 +1,4 @@
-//! Lines 2, 3, 4, 7a and 11: what a host of usual size feels.
+//! Lines 2, 3, 4, 7a and 11: a host of usual size.
 
 use std::time::Duration;
 
@@ -10,50 +10,50 @@ use crate::table::{Figures, size, time};
 
 /// Line 2: the whole process, nothing changed.
 pub fn nothing_changed(bench: &mut Bench) {
-    let bed = bench.fixture("small", SMALL);
-    bed.settle();
-    let runs = (0..bench.turns).map(|_| bed.build(Memory::Unwatched).took);
+    let fixture = bench.fixture("small", SMALL);
+    fixture.settle();
+    let runs = (0..bench.turns).map(|_| fixture.build(Memory::Unwatched).took);
     let ours = Figures::of(runs.collect::<Vec<_>>());
     bench.table.within("2", "1,558 rows, nothing changed", &ours, 0.030);
 }
 
 /// Line 3: ten texts changed.
 pub fn ten_changed(bench: &mut Bench) {
-    let bed = bench.fixture("small", SMALL);
-    let (ours, most) = changes(bench, &bed, 10, bench.turns);
+    let fixture = bench.fixture("small", SMALL);
+    let (ours, max) = changes(bench, &fixture, 10, bench.turns);
     bench.table.within("3", "1,558 rows, 10 changed, server at once", &ours, 0.100);
-    bench.table.count("3", "requests for them", most, 1);
+    bench.table.count("3", "requests for them", max, 1);
 }
 
-/// Builds after so many changes each; also the most requests that one took.
-fn changes(bench: &mut Bench, bed: &Fixture, count: u32, turns: usize) -> (Figures, usize) {
-    bed.settle();
+/// Builds after `count` changes each; also the maximum of requests of one build.
+fn changes(bench: &mut Bench, fixture: &Fixture, count: u32, turns: usize) -> (Figures, usize) {
+    fixture.settle();
     let mut ours = Figures::default();
-    let mut most = 0;
+    let mut max = 0;
     for _ in 0..turns {
-        bed.change(count, &mut bench.lot);
-        bed.let_the_grace_pass();
+        fixture.change(count, &mut bench.random);
+        fixture.let_the_grace_pass();
         bench.server.counts();
-        let ran = bed.build(Memory::Unwatched);
+        let ran = fixture.build(Memory::Unwatched);
         let (requests, texts) = bench.server.counts();
         assert_eq!((ran.text("outcome"), texts as u32), ("promoted", count), "{ran:?}");
-        most = most.max(requests);
+        max = max.max(requests);
         ours.push(ran.took);
     }
-    (ours, most)
+    (ours, max)
 }
 
-/// Line 4: a first build with a server that takes its time.
+/// Line 4: a first build with a slow server.
 pub fn slow_server(bench: &mut Bench) {
     const LATENCY: Duration = Duration::from_millis(200);
-    let bed = bench.fixture("small", SMALL);
+    let fixture = bench.fixture("small", SMALL);
     let requests = SMALL.div_ceil(100);
     let chain = LATENCY * requests.div_ceil(CONCURRENCY as u32);
     bench.server.set_latency(LATENCY);
     let (mut ours, mut limit) = (Figures::default(), Figures::default());
     for _ in 0..bench.turns {
-        bed.forget_builds();
-        ours.push(bed.build(Memory::Unwatched).took);
+        fixture.forget_builds();
+        ours.push(fixture.build(Memory::Unwatched).took);
         limit.push(chain);
     }
     bench.server.set_latency(Duration::ZERO);
@@ -63,38 +63,38 @@ pub fn slow_server(bench: &mut Bench) {
 
 /// Line 7a: 20,000 rows.
 pub fn twenty_thousand(bench: &mut Bench) {
-    let bed = bench.fixture("twenty-thousand", 20_000);
-    first_build_of(bench, &bed, "7a", "20,000 rows");
-    let (same, _) = super::checks(&bed, bench.turns, Memory::Unwatched);
+    let fixture = bench.fixture("twenty-thousand", 20_000);
+    first_build_of(bench, &fixture, "7a", "20,000 rows");
+    let (same, _) = super::checks(&fixture, bench.turns, Memory::Unwatched);
     bench.table.within("7a", "20,000 rows, nothing changed", &same.times, 0.060);
-    let (changed, _) = changes(bench, &bed, 10, bench.turns);
+    let (changed, _) = changes(bench, &fixture, 10, bench.turns);
     bench.table.within("7a", "20,000 rows, 10 changed", &changed, 0.250);
 }
 
-/// A first build of any table; gives the highest peak of memory.
-pub fn first_build_of(bench: &mut Bench, bed: &Fixture, line: &'static str, rows: &str) -> u64 {
-    let (ours, client) = first_builds(bench, bed, bench.long_turns);
+/// A first build of any table; returns the highest peak of memory.
+pub fn first_build_of(bench: &mut Bench, fixture: &Fixture, line: &'static str, rows: &str) -> u64 {
+    let (ours, client) = first_builds(bench, fixture, bench.long_turns);
     let what = format!("{rows}, first build, server at once");
     bench.table.ratio(line, &what, &ours.times, ("client that drops the answers", &client), 1.5);
     ours.peak
 }
 
-/// First builds, each beside a client that sends the same requests.
-fn first_builds(bench: &Bench, bed: &Fixture, turns: usize) -> (super::Runs, Figures) {
-    bed.forget_builds();
+/// First builds, each compared with a client that sends the same requests.
+fn first_builds(bench: &Bench, fixture: &Fixture, turns: usize) -> (super::Runs, Figures) {
+    fixture.forget_builds();
     bench.server.record();
-    bed.build(Memory::Unwatched);
+    fixture.build(Memory::Unwatched);
     let requests = bench.server.recorded();
     let (mut ours, mut client) = (super::Runs::default(), Figures::default());
     for _ in 0..turns {
         let (took, bytes) = baselines::replaying(bench.server.address(), &requests, CONCURRENCY);
         client.push(took);
-        bed.forget_builds();
+        fixture.forget_builds();
         rustix::fs::sync();
-        let ran = bed.build(Memory::Watched);
+        let ran = fixture.build(Memory::Watched);
         assert_eq!(ran.number("/requests"), requests.len() as u64, "{ran:?}");
-        let (ours_took, phases) = (time(ran.took.as_secs_f64()), &ran.json["phases_ms"]);
-        eprintln!("  client {} for {}, ours {ours_took}: {phases}", client.last(), size(bytes as u64));
+        let (ours_took, stages) = (time(ran.took.as_secs_f64()), &ran.json["phases_ms"]);
+        eprintln!("  client {} for {}, ours {ours_took}: {stages}", client.last(), size(bytes as u64));
         ours.add(&ran);
     }
     (ours, client)
@@ -106,41 +106,42 @@ pub fn promotion(bench: &mut Bench) {
         if rows > SMALL && !crate::fixture::root().join(name).join("data/current").exists() {
             continue;
         }
-        let bed = bench.fixture(name, rows);
-        bed.settle();
+        let fixture = bench.fixture(name, rows);
+        fixture.settle();
         let turns = if rows > 100_000 { 1 } else { bench.turns };
         let mut ours = Figures::default();
         for _ in 0..turns {
-            bed.change(1, &mut bench.lot);
-            bed.let_the_grace_pass();
-            ours.push(Duration::from_millis(bed.build(Memory::Unwatched).number("/phases_ms/promote")));
+            fixture.change(1, &mut bench.random);
+            fixture.let_the_grace_pass();
+            ours.push(Duration::from_millis(fixture.build(Memory::Unwatched).number("/phases_ms/promote")));
         }
         bench.table.within("11", &format!("promotion of {rows} rows"), &ours, 0.050);
     }
-    let bed = bench.fixture("small", SMALL);
-    bed.change(1, &mut bench.lot);
-    match flushes_of_a_promotion(&bed) {
+    let fixture = bench.fixture("small", SMALL);
+    fixture.change(1, &mut bench.random);
+    match flushes_of_a_promotion(&fixture) {
         Some(count) => bench.table.count("11", "fsyncs from verified to served", count, 5),
-        None => eprintln!("NOT RUN: line 11 counts fsyncs with strace, and it cannot be had here"),
+        None => eprintln!("NOT RUN: line 11 counts fsyncs with strace, which is not available here"),
     }
 }
 
 /// The fsyncs of a build from the manifest on, which is the first file that a promotion makes.
-fn flushes_of_a_promotion(bed: &Fixture) -> Option<usize> {
-    let log = bed.scratch().with_extension("strace");
-    let build = bed.command(&["build"]);
+fn flushes_of_a_promotion(fixture: &Fixture) -> Option<usize> {
+    let log = fixture.scratch().with_extension("strace");
+    let build = fixture.command(&["build"]);
     let mut traced = std::process::Command::new("strace");
     traced.args(["-f", "-qq", "-e", "trace=openat,fsync,fdatasync", "-y", "-o"]).arg(&log);
     traced.arg(build.get_program()).args(build.get_args()).env_clear();
     traced.envs(build.get_envs().filter_map(|(name, value)| Some((name, value?))));
     let path = std::env::var_os("PATH")?;
-    traced.env("PATH", path).current_dir(bed.scratch().parent()?);
+    traced.env("PATH", path).current_dir(fixture.scratch().parent()?);
     traced.output().ok().filter(|output| output.status.success())?;
     let calls = std::fs::read_to_string(&log).ok()?;
     std::fs::remove_file(&log).ok();
     let of_promotion =
         calls.lines().skip_while(|line| !(line.contains("manifest.json") && line.contains("O_CREAT")));
-    // When all is served, the cache lets go of what it held, and the attempt is noted for `history`.
+    // After the promotion the cache drops vectors that the build has, and the
+    // attempt is recorded for `history`.
     let of_promotion = of_promotion.take_while(|line| !line.contains("state.json"));
     Some(of_promotion.filter(|line| line.contains("sync(") && !line.contains("embeddings.sqlite")).count())
 }
