@@ -1,16 +1,16 @@
 #!/usr/bin/env bash
-# machine.sh SHARED UNIT: boots a systemd of its own, as a container manager
-# does, and ends as it ends. SHARED is a folder that the machine sees as
+# machine.sh SHARED UNIT: boots a separate systemd, as a container manager does,
+# and exits with its status. SHARED is a folder that the machine sees as
 # /machine and may write to; UNIT, a file in it, is started once the machine is
 # up. The project is at /source, read-only.
 #
-# The host stays untouched. The machine's root is an overlay: below it the
-# host's files, read; above it a tmpfs that takes every write and goes with the
-# machine. Processes, mounts, network, host name, System V objects and the
-# cgroup tree are its own, and it is without the capabilities that reach past
-# them. MACHINE_ROOT names another tree to boot than the host's own.
+# The host does not change. The machine's root is an overlay: the host's files
+# are read, and a tmpfs above them receives every write and ends with the machine.
+# Processes, mounts, network, host name, System V objects and the cgroup tree are
+# its own, and it lacks the capabilities that act outside them. MACHINE_ROOT names
+# another tree to boot than the host's own.
 #
-# Exit status 77: it cannot be done here, and a line on standard error says why.
+# Exit status 77: it cannot run here, and a line on standard error says why.
 set -Eeuo pipefail
 
 readonly CANNOT=77
@@ -26,7 +26,7 @@ cannot() {
 
 # --- outside: a private mount namespace, a cgroup, and the end ----------------
 
-# Everything mounted from here on goes with the last process that sees it.
+# Everything mounted from here on is unmounted with the last process that sees it.
 outside() {
     [ "$(id -u)" -eq 0 ] || cannot "it needs root to boot a machine"
     [ -e "${MACHINE_ROOT:-/}/lib/systemd/systemd" ] || cannot "systemd is not installed"
@@ -38,22 +38,22 @@ outside() {
     exec unshare --mount --propagation private "$SELF" --hold "$@"
 }
 
-# Holds the machine: whoever ends this process ends the machine.
+# Holds the machine: the end of this process ends the machine.
 hold() {
     local shared=$1
     trap 'cannot "failed: $BASH_COMMAND"' ERR
     mkdir -p "$shared/ground"
     mount -t tmpfs -o mode=0755 machine "$shared/ground"
-    # Mounted anew, since a container's own is often read-only or of version 1.
+    # Mounted again, since that of a container is often read-only or of version 1.
     mkdir "$shared/ground/cgroup"
     mount -t cgroup2 cgroup "$shared/ground/cgroup"
-    # From inside, so that it is still there to be removed if SHARED goes first.
+    # From inside, so that it can still be removed if SHARED is removed first.
     cd "$shared/ground/cgroup"
     cgroup=reindexd-test-$$
     mkdir "$cgroup" 2>/dev/null || cannot "control groups cannot be made"
     trap - ERR
 
-    trap clear_up EXIT
+    trap cleanup EXIT
     trap 'exit 130' INT
     trap 'exit 143' TERM
     # A session of its own: Ctrl-C is for this process, not for the machine's init.
@@ -66,7 +66,7 @@ hold() {
 }
 
 # The machine's init dies with the `unshare` that waits for it, and with it every process inside.
-clear_up() {
+cleanup() {
     trap '' INT TERM # a second one must not cut this short
     if [ -n "${machine:-}" ]; then
         kill -KILL "$machine" 2>/dev/null || true
@@ -77,7 +77,7 @@ clear_up() {
         find "$cgroup" -depth -type d -exec rmdir {} + 2>/dev/null && return
         sleep 0.05
     done
-    echo "left behind: an empty control group, $cgroup" >&2
+    echo "not removed: an empty control group, $cgroup" >&2
 }
 
 # --- inside: process 1 of the machine ------------------------------------------
@@ -94,7 +94,7 @@ boot() {
     local shared=$1 unit=$2
     trap 'cannot "failed: $BASH_COMMAND"' ERR
     local ground=$shared/ground root=$shared/ground/root
-    # What must differ from the host is laid into the upper layer before the
+    # What must differ from the host is written to the upper layer before the
     # overlay is mounted, so that no line here ever writes below a host's path.
     mkdir -p "$ground"/{upper/etc,work,root,nothing}
     printf '%032x\n' "$RANDOM" >"$ground/upper/etc/machine-id"
@@ -110,8 +110,8 @@ boot() {
     mount --bind "$PROJECT" source
     mount -o remount,bind,ro source
 
-    # None of the host's own services, whichever it has: their settings, what
-    # is wanted at boot, and what is made of fstab and the like.
+    # None of the host's services: without their settings, their links for the
+    # boot, and the units that generators make from fstab and the like.
     fresh 0755 etc/systemd
     for folder in usr/lib/systemd/system/*.wants usr/lib/systemd/system-generators; do
         mount --bind "$ground/nothing" "$folder"
@@ -135,7 +135,7 @@ fresh() { # MODE FOLDER: an empty folder in memory
     mount -t tmpfs -o "mode=$1" machine "$2"
 }
 
-# The parts of the kernel that have no namespaces may be read only.
+# The parts of the kernel without namespaces are read-only.
 kernel_folders() {
     mount -t proc proc proc
     local one

@@ -1,9 +1,9 @@
 #!/usr/bin/env bash
-# run.sh [WORDS]: the shipped unit under a real systemd. Boots a machine in
+# run.sh [TEXT]: the shipped unit under a real systemd. Boots a machine in
 # namespaces, installs with `make install` and proves the claims in claims/
-# there, one line each; given words, only those that have them in their line.
-# Takes target/release/reindexd as it is. Without root, systemd or namespaces it
-# says that it did not run, which is no failure.
+# there, one line each; with TEXT, only those whose line contains it. Uses
+# target/release/reindexd as it is. Without root, systemd or namespaces it prints
+# that it did not run, which is not a failure.
 set -euo pipefail
 cd "$(dirname "${BASH_SOURCE[0]}")/../.."
 
@@ -12,7 +12,7 @@ readonly LIMIT_S=300 # for a slow machine; it takes about a minute
 
 shared=$(mktemp -d "${TMPDIR:-/tmp}/reindexd-systemd-XXXXXX")
 shown='' machine=''
-clear_up() {
+cleanup() {
     trap '' INT TERM
     if [ -n "$machine" ]; then
         kill -TERM "$machine" 2>/dev/null || true
@@ -21,12 +21,12 @@ clear_up() {
     [ -z "$shown" ] || kill "$shown" 2>/dev/null || true
     rm -rf --one-file-system "$shared"
 }
-trap clear_up EXIT
+trap cleanup EXIT
 trap 'exit 130' INT
 trap 'exit 143' TERM
 
 [ -x target/release/reindexd ] || { echo "systemd: build first: make build" >&2; exit 1; }
-# The system's own where it is whole: it is the one that every tree to boot has.
+# The system's own if it is complete: every tree that can be booted has it.
 python=/usr/bin/python3
 "$python" -c 'import http.server, sqlite3' 2>/dev/null ||
     python=$(python3 -c 'import os, sys; print(os.path.realpath(sys.executable))')
@@ -48,7 +48,7 @@ if [ "$status" -eq "$CANNOT" ]; then
     exit 0
 fi
 if [ "$status" -ne 0 ] && ! tail -n 1 "$shared/lines" | grep -q ' failed$'; then
-    echo "systemd: FAILED: the claims did not come to their end ($status); the machine's last words:"
+    echo "systemd: FAILED: the claims did not finish ($status); the end of the machine's output:"
     tail -n 20 "$shared/console"
 fi
 exit "$status"

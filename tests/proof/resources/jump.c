@@ -1,5 +1,5 @@
-/* Shifts the time of day by the seconds that a file says, while the program runs.
-   Loaded before libc; what is monotonic stays as it is. */
+/* Shifts the time of day of a running program by the seconds in a file.
+   Loaded before libc; monotonic clocks stay as they are. */
 #define _GNU_SOURCE
 #include <fcntl.h>
 #include <stdlib.h>

@@ -1,4 +1,4 @@
-"""The search API beside the service: the model of one in tests/reader, as its clients see it."""
+"""A search API next to the service: the example of tests/reader, as its clients see it."""
 
 import json
 import pathlib
@@ -14,7 +14,7 @@ class Api:
     """A running API that serves what is published in a folder."""
 
     def __init__(self, data):
-        assert PYTHON.exists(), "no Python with faiss-cpu: make test and make systemd-test see to it"
+        assert PYTHON.exists(), "no Python with faiss-cpu: make test and make systemd-test install it"
         command = [str(PYTHON), SCRIPT, str(data)]
         self._process = subprocess.Popen(command, stdout=subprocess.PIPE, text=True)
         self.url = self._process.stdout.readline().strip()
@@ -35,9 +35,9 @@ class Api:
             assert error.code == 503, error
             return None
 
-    def people(self, most=1000):
-        """The ids of everybody whom a search finds."""
-        found = self._ask("/search", {"row": 0, "k": most})["results"]
+    def people(self, limit=1000):
+        """The ids of all people whom a search finds."""
+        found = self._ask("/search", {"row": 0, "k": limit})["results"]
         return sorted(one["record"]["id"] for one in found)
 
     def _ask(self, path, question=None):

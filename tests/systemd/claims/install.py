@@ -1,4 +1,4 @@
-"""What `make install` puts where, and what the manager says of the unit before it runs."""
+"""Where `make install` puts files, and how the manager rates the unit before it runs."""
 
 import grp
 import pathlib
@@ -36,11 +36,11 @@ def installed_again():
     equal(owner(SETTINGS), "root:reindexd 0640", SETTINGS)
 
 
-@claim("systemd-analyze verify has nothing to say of the unit and the examples")
+@claim("systemd-analyze verify accepts the unit and the examples")
 def verified():
     for file in [UNITS / UNIT, EXAMPLES / "reindexd-served.path", EXAMPLES / "reindexd-served.service"]:
-        said = run("systemd-analyze", "verify", str(file), check=False)
-        equal((said.returncode, said.stdout), (0, ""), file)
+        result = run("systemd-analyze", "verify", str(file), check=False)
+        equal((result.returncode, result.stdout), (0, ""), file)
 
 
 @claim("systemd-analyze security rates the unit 1.2 or better")
@@ -49,7 +49,7 @@ def exposure():
     assert rated.returncode == 0, rated.stdout.splitlines()[-1]
 
 
-@claim("settings that are refused end the unit with 2, and it is not tried again")
+@claim("settings that are refused end the unit with 2, and it is not restarted")
 def refused_settings():
     fresh(trigger={"quite": "1s"})
     begun = cursor()

@@ -1,4 +1,4 @@
-"""A day in the life of the service: start, builds, status, journal, limits."""
+"""The service in normal operation: start, builds, status, journal, limits."""
 
 import os
 import pathlib
@@ -14,7 +14,7 @@ from service import (
 from writer import Writer
 
 
-@claim("start waits until the first look has been taken, and no longer")
+@claim("start waits until the first scan has ended, and no longer")
 def start_waits_for_ready():
     fresh(people=25)
     provider.answer_only(1)
@@ -22,7 +22,7 @@ def start_waits_for_ready():
         writer.sql("BEGIN EXCLUSIVE")
         systemctl("start", "--no-block", UNIT)
         wait_until("the agent runs", main_pid)
-        time.sleep(0.5)  # what must not happen needs a time in which it could
+        time.sleep(0.5)  # enough time for what must not happen
         equal(show("ActiveState"), "activating", "while the table cannot be read")
         writer.sql("COMMIT")
     systemctl("start", UNIT)
@@ -37,8 +37,8 @@ def start_waits_for_ready():
 def tagged_then_served():
     fresh()
     with Api(DATA) as api:
-        told = {"post": f"{api.url}/admin/reload", "confirm": f"{api.url}/health"}
-        configure(trigger={"on": ["marker"]}, announce=[told])
+        target = {"post": f"{api.url}/admin/reload", "confirm": f"{api.url}/health"}
+        configure(trigger={"on": ["marker"]}, announce=[target])
         systemctl("start", UNIT)
         first = until_served()
         wait_until("the API serves the first build", lambda: api.build() == first)
@@ -48,24 +48,24 @@ def tagged_then_served():
             touch_marker()
             second = until_served(first)
             wait_until("the API serves the second build", lambda: api.build() == second)
-        equal(api.people(), list(range(1, 9)), "whom a search finds")
-    equal(sum(provider.sold.values()), 8, "texts bought")
+        equal(api.people(), list(range(1, 9)), "the people whom a search finds")
+    equal(sum(provider.embedded.values()), 8, "embedded texts")
     proven()
 
 
-@claim("systemctl status says what goes on, how far it is and what is served")
+@claim("systemctl status shows the stage, its progress and the served build")
 def status_text():
     fresh(people=30)
-    # The status is as old as the last sign of life, and one is due every half of this.
+    # The status is updated with each watchdog message, which comes twice in this time.
     drop_in("watchdog.conf", "[Service]\nWatchdogSec=1s\n")
     provider.answer_only(1)
     systemctl("start", UNIT)
-    wait_until("the purchase is under way", lambda: show("StatusText").startswith("embed 33 %, 10 of 30"))
+    wait_until("texts are being embedded", lambda: show("StatusText").startswith("embed 33 %, 10 of 30"))
     assert show("StatusText").endswith("serving nothing yet"), show("StatusText")
     provider.answer_all()
     build = until_served()
-    words = f"serving {build} with 30 records"
-    wait_until("the new build is in the status", lambda: words in show("StatusText"))
+    text = f"serving {build} with 30 records"
+    wait_until("the new build is in the status", lambda: text in show("StatusText"))
     wait_until("it waits for changes", lambda: show("StatusText").startswith("idle"))
 
 
@@ -82,7 +82,7 @@ def journal_fields():
     by_field = run("journalctl", "-o", "cat", f"BUILD={build}").stdout
     assert entry["MESSAGE"] in by_field, by_field
     assert f"build={build} records=7" in entry["MESSAGE"], entry["MESSAGE"]
-    wait_until("a change of phase has its line", lambda: "phase phase=idle" in messages(begun))
+    wait_until("a change of state has its line", lambda: "phase phase=idle" in messages(begun))
 
     configure(guard={"max_texts": 1})
     systemctl("reload", UNIT)
@@ -92,13 +92,13 @@ def journal_fields():
     wait_until("a refusal is a warning", lambda: any(map(is_refusal, journal(begun))))
 
 
-@claim("in the shape apart no file is ever created beside the database, though anybody might")
-def nothing_beside_the_database():
+@claim("in the shape apart no file is ever created next to the database, though the folder allows it")
+def nothing_next_to_the_database():
     fresh()
     watched = Watched(APART)
     systemctl("start", UNIT)
     build = until_served()
-    equal(watched.names(), [], "files made while nobody had the database open")
+    equal(watched.names(), [], "files made while no writer had the database open")
     with Writer(DATABASE) as writer:
         writer.add_people([6])
         build = until_served(build)
@@ -108,11 +108,11 @@ def nothing_beside_the_database():
     until_served(build)
     theirs = {"experts.db-wal", "experts.db-shm", MARKER.name}
     made = set(watched.names())
-    assert made <= theirs, f"{made - theirs} came into being"
+    assert made <= theirs, f"{made - theirs} were created"
     systemctl("restart", UNIT)
     equal(watched.names(), [], "files made by a restart")
     equal(sorted(path.name for path in APART.iterdir()), ["experts.db", MARKER.name])
-    # Nor could it, were it another program: where it runs, not even root may write there.
+    # No other program could either: in its mount namespace not even root may write there.
     tried = run("nsenter", "-t", str(main_pid()), "--mount", "touch", str(APART / "stray"), check=False)
     assert "Read-only file system" in tried.stdout, tried.stdout or "the folder can be written to"
 

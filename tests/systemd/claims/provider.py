@@ -1,8 +1,8 @@
 """An embedding server inside the machine: batchEmbedContents of the Gemini API.
 
-It counts what it was asked for and what it sold: a text is sold once its answer
-was sent to somebody who still listened. It can be told to hold its answers, so
-that a test ends the agent at a known point of a build and not at some time.
+It counts requests and embedded texts: a text is embedded when its answer was
+sent to a client that was still connected. It can hold its answers, so that a
+test ends the agent at a known point of a build.
 """
 
 import collections
@@ -28,13 +28,13 @@ class Provider:
         """Forgets everything, and answers at once again."""
         with self._turn:
             self._answers_left = None
-            self.asked = 0  # requests that came
-            self.sold = collections.Counter()  # texts by how often each was sold
+            self.requests = 0  # received
+            self.embedded = collections.Counter()  # texts, by how often each was embedded
             self.keys = set()
             self._turn.notify_all()
 
     def answer_only(self, requests):
-        """Answers so many requests from now on, and holds those after them."""
+        """Answers this many requests from now on, and holds those after them."""
         with self._turn:
             self._answers_left = requests
             self._turn.notify_all()
@@ -43,22 +43,22 @@ class Provider:
         self.answer_only(None)
 
     def holds_one(self):
-        """Whether somebody waits for an answer that is held."""
+        """Whether a client waits for an answer that is held."""
         with self._turn:
             return self._answers_left == 0 and self._held > 0
 
     def _wait_for_turn(self):
         with self._turn:
-            self.asked += 1
+            self.requests += 1
             self._held += 1
             self._turn.wait_for(lambda: self._answers_left is None or self._answers_left > 0)
             self._held -= 1
             if self._answers_left is not None:
                 self._answers_left -= 1
 
-    def _note_sale(self, texts):
+    def _count(self, texts):
         with self._turn:
-            self.sold.update(texts)
+            self.embedded.update(texts)
 
 
 class _Server(http.server.ThreadingHTTPServer):
@@ -70,17 +70,17 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
     def do_POST(self):
         provider = self.server.provider
-        asked = json.loads(self.rfile.read(int(self.headers["content-length"])))
+        body = json.loads(self.rfile.read(int(self.headers["content-length"])))
         provider.keys.add(self.headers["x-goog-api-key"])
         provider._wait_for_turn()
-        texts = [request["content"]["parts"][0]["text"] for request in asked["requests"]]
-        sizes = [request["outputDimensionality"] for request in asked["requests"]]
+        texts = [request["content"]["parts"][0]["text"] for request in body["requests"]]
+        sizes = [request["outputDimensionality"] for request in body["requests"]]
         vectors = [{"values": vector(text, size)} for text, size in zip(texts, sizes)]
         if self._gone():
             self.close_connection = True
             return
-        # Noted before it is sent, so that nobody who has the answer finds it unsold.
-        provider._note_sale(texts)
+        # Counted before it is sent, so that the count is right for every client that has the answer.
+        provider._count(texts)
         body = json.dumps({"embeddings": vectors}).encode()
         self.send_response(200)
         self.send_header("content-type", "application/json")
@@ -98,6 +98,6 @@ class _Handler(http.server.BaseHTTPRequestHandler):
 
 
 def vector(text, size):
-    """As many floats as asked for, the same for the same text."""
+    """A vector of this size, the same for the same text."""
     bytes_ = hashlib.shake_256(text.encode()).digest(size)
     return [byte / 128 - 1 for byte in bytes_]

@@ -1,4 +1,4 @@
-"""The API key: handed over by the manager, and nowhere else."""
+"""The API key: the manager passes it on, and it appears nowhere else."""
 
 import pathlib
 
@@ -12,17 +12,17 @@ from writer import Writer
 CREDENTIAL = pathlib.Path(f"/run/credentials/{UNIT}/embedding-api-key")
 
 
-@claim("the key is readable to the agent alone, and to root")
+@claim("only the agent and root can read the key")
 def key_is_the_agents():
     fresh()
     systemctl("start", UNIT)
     until_served()
-    equal(provider.keys, {KEY}, "keys that the provider was shown")
+    equal(provider.keys, {KEY}, "keys that the provider received")
     equal(CREDENTIAL.read_text(encoding="utf-8").strip(), KEY, CREDENTIAL)
     for path in (KEY_FILE, CREDENTIAL):
         for user in ("nobody", "experts"):
             assert run("cat", str(path), user=user, check=False).returncode != 0, f"{user} can read {path}"
-    assert run("cat", str(KEY_FILE), user="reindexd", check=False).returncode != 0, "the key file itself is root's"
+    assert run("cat", str(KEY_FILE), user="reindexd", check=False).returncode != 0, "only root may read the key file itself"
 
 
 @claim("the key is not in the environment, the arguments, the unit, the status or the journal, even at level trace")
@@ -34,7 +34,7 @@ def key_is_not_shown():
     with Writer(DATABASE) as writer:
         writer.add_people([6])
     until_served(build)
-    equal(provider.keys, {KEY}, "keys that the provider was shown")
+    equal(provider.keys, {KEY}, "keys that the provider received")
 
     process = pathlib.Path(f"/proc/{main_pid()}")
     places = {
@@ -47,5 +47,5 @@ def key_is_not_shown():
     }
     shown = [place for place, text in places.items() if KEY in text]
     equal(shown, [], "places that show the key")
-    assert "***" in places["config"], "the settings know of no key"
-    assert len(places["journal"]) > 10_000, "trace logged next to nothing, so this proves nothing"
+    assert "***" in places["config"], "the settings have no key"
+    assert len(places["journal"]) > 10_000, "too few lines at level trace to prove anything"

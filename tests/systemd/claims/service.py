@@ -1,8 +1,8 @@
-"""The service as its operator handles it: settings, unit, journal, state; and the world around it.
+"""The service as its operator uses it: settings, unit, journal, state; and the world around it.
 
-The shape apart is the one that `fresh` makes: the database of another user at
-/srv/apart, in a folder that anybody may write to, so that no mode stands between
-the agent and a file in it; the output in the state directory.
+`fresh` makes the shape apart: the database of another user at /srv/apart, in a
+folder that every user may write to, so that no mode prevents the agent from
+making a file in it; the output in the state directory.
 """
 
 import ctypes
@@ -35,7 +35,7 @@ provider = Provider()
 
 
 def run(*command, check=True, user=None):
-    """A command to its end, both streams in `stdout`, as root or as another user."""
+    """Runs a command to its end, as root or as another user, with both streams in `stdout`."""
     ids = {"user": user, "group": pwd.getpwnam(user).pw_gid, "extra_groups": []} if user else {}
     return subprocess.run(
         command, check=check, text=True, cwd="/", stdout=subprocess.PIPE, stderr=subprocess.STDOUT, **ids
@@ -63,7 +63,7 @@ def is_active():
 
 
 def fresh(people=5, **settings):
-    """The unit as shipped, stopped; so many tagged people in a database apart; nothing built."""
+    """Resets everything: the unit as shipped, stopped; this many tagged people in a database apart; no build."""
     systemctl("stop", UNIT)
     shutil.rmtree(DROP_INS, ignore_errors=True)
     systemctl("daemon-reload")
@@ -87,7 +87,7 @@ def make_folder(path, mode, owner="experts"):
 
 
 def configure(**changes):
-    """Writes the settings: short waits, the provider of the claims, and what a claim changes of it."""
+    """Writes the settings: short waits, the provider of the claims, and the changes of a claim."""
     sections = {
         "source": {"database": str(DATABASE)},
         "trigger": {"marker": str(MARKER), "quiet": "500ms", "max_wait": "5s"},
@@ -101,7 +101,7 @@ def configure(**changes):
         for keys in blocks if many else [blocks]:
             lines.append(f"[[{section}]]" if many else f"[{section}]")
             lines += [f"{key} = {json.dumps(value)}" for key, value in keys.items() if value is not None]
-    # Written over, not replaced: owner and mode stay as they were installed.
+    # Overwritten, not replaced: owner and mode stay as they were installed.
     SETTINGS.write_text("\n".join(lines) + "\n", encoding="utf-8")
 
 
@@ -116,11 +116,11 @@ def touch_marker(marker=MARKER, user="experts"):
     run("touch", str(marker), user=user)
 
 
-# --- what it came to ---------------------------------------------------------------
+# --- results -----------------------------------------------------------------------
 
 
 def served(data=DATA):
-    """The id of the served build, by the link alone."""
+    """The id of the served build, from the link alone."""
     try:
         return os.readlink(data / "current").rpartition("/")[2]
     except FileNotFoundError:
@@ -138,18 +138,18 @@ def staging(data=DATA):
 
 
 def until_served(before=None, data=DATA):
-    """Waits for another build than `before`, and gives its id."""
+    """Waits for another build than `before`, and returns its id."""
     return wait_until("a new build is served", lambda: served(data) not in (None, before) and served(data))
 
 
 def until_passes(count, cursor):
-    """Waits until so many passes have ended since the cursor was taken."""
+    """Waits until this many passes have ended since the cursor."""
     ends = lambda: [entry for entry in journal(cursor) if "TOOK_MS" in entry]
     return wait_until(f"{count} passes ended", lambda: len(ends()) >= count and ends())
 
 
 def proven(user="reindexd"):
-    """Lets the installed program prove the served build, as the service's user."""
+    """Asserts that the installed program proves the served build, as the service's user."""
     command = ["setpriv", f"--reuid={user}", f"--regid={user}", "--init-groups"]
     verified = subprocess.run(
         [*command, PROGRAM, "verify", "--json", "--config", str(SETTINGS)],
@@ -162,14 +162,14 @@ def proven(user="reindexd"):
 
 
 def cursor():
-    """The place in the journal where it ends now."""
+    """The current end of the journal."""
     run("journalctl", "--sync")
     shown = run("journalctl", "--show-cursor", "-n", "1", "-o", "cat").stdout
     return shown.rpartition("-- cursor: ")[2].strip()
 
 
 def journal(since):
-    """What the journal has of the unit since a cursor, the manager's own words among it."""
+    """The entries of the unit since a cursor, those of the manager included."""
     entries = run("journalctl", "-u", UNIT, "-o", "json", "--all", "--after-cursor", since).stdout
     return [json.loads(line) for line in entries.splitlines()]
 
@@ -182,7 +182,7 @@ def messages(since):
 
 
 class Watched:
-    """Notes every name that comes into a folder, however briefly."""
+    """Records every name that appears in a folder, however briefly."""
 
     _CREATE_OR_MOVED_TO = 0x100 | 0x80
 
@@ -193,7 +193,7 @@ class Watched:
         assert watch > 0, f"{folder}: {os.strerror(ctypes.get_errno())}"
 
     def names(self):
-        """The names that came since this was asked before."""
+        """The names that appeared since the last call."""
         found = []
         while True:
             try:

@@ -1,4 +1,4 @@
-"""The shape shared, an API that a path unit restarts, and the end: uninstall."""
+"""The shape shared, an API that a path unit restarts, and at the end uninstall."""
 
 import pathlib
 import pwd
@@ -35,13 +35,13 @@ def shared():
     equal(records(data), list(range(1, 7)))
     experts = pwd.getpwnam("experts").pw_uid
     strangers = [str(path) for path in data.rglob("*") if path.lstat().st_uid != experts]
-    equal(strangers, [], "files of somebody else")
+    equal(strangers, [], "files of other users")
     with Writer(data / "experts.db") as writer:
         writer.add_people([7])
     systemctl("stop", UNIT)
     equal(show("Result"), "success")
     left = sorted(path.name for path in data.iterdir() if path.name.startswith("experts.db"))
-    equal(left, ["experts.db"], "as any client leaves the directory")
+    equal(left, ["experts.db"], "as every client leaves the directory")
 
 
 @claim("a path unit on served.json restarts an API after a promotion, and not after a pass without one")
@@ -59,8 +59,8 @@ def api_restarted():
     begun = cursor()
     touch_marker()
     until_passes(1, begun)
-    time.sleep(0.3)  # what must not happen needs a time in which it could
-    equal(main_pid("experts-api.service"), api, "the API's process, nothing promoted")
+    time.sleep(0.3)  # enough time for what must not happen
+    equal(main_pid("experts-api.service"), api, "the API's process without a promotion")
 
     with Writer(DATABASE) as writer:
         writer.add_people([6])
@@ -69,7 +69,7 @@ def api_restarted():
     systemctl("disable", "--now", "reindexd-served.path")
 
 
-@claim("make uninstall takes away program and unit, and leaves data, settings and key")
+@claim("make uninstall removes program and unit, and keeps data, settings and key")
 def uninstalled():
     fresh()
     systemctl("enable", "--now", UNIT)
@@ -77,6 +77,6 @@ def uninstalled():
     run("make", "-C", "/source", "uninstall")
     equal((show("LoadState"), show("ActiveState")), ("not-found", "inactive"))
     gone = [pathlib.Path(PROGRAM), UNITS / UNIT, EXAMPLES, UNITS / "multi-user.target.wants" / UNIT]
-    equal([str(path) for path in gone if path.is_symlink() or path.exists()], [], "left behind")
+    equal([str(path) for path in gone if path.is_symlink() or path.exists()], [], "not removed")
     kept = [SETTINGS, KEY_FILE, DATA / "builds" / build / "faiss.index", DATA / "metadata.json"]
-    equal([str(path) for path in kept if not path.exists()], [], "taken away")
+    equal([str(path) for path in kept if not path.exists()], [], "removed")

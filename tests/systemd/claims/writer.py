@@ -1,8 +1,8 @@
 """Another user's program that writes the database, as tag_experts.py does.
 
-A process of its own that holds its connection open between two commits: who
-writes, and whether somebody has the database open, is what the claims are
-about. Run as a program, it does what comes on standard input.
+A process of its own that keeps its connection open between two commits: the
+claims are about who writes, and whether another process has the database open.
+Run as a program, it executes the commands on standard input.
 """
 
 import json
@@ -20,7 +20,7 @@ TAGS = '["one", "two"]'
 
 
 class Writer:
-    """A connection that a user holds to a database."""
+    """A connection of a user to a database."""
 
     def __init__(self, database, user="experts", journal="wal"):
         command = [sys.executable, __file__, str(database), user, journal]
@@ -31,18 +31,18 @@ class Writer:
         return self
 
     def __exit__(self, *_):
-        """Closes as a program closes that has done its work: the last one takes the log along."""
+        """Closes normally: the last connection removes the log."""
         self._process.stdin.close()
         self._process.wait()
         self._process.stdout.close()
 
     def create(self):
-        """Makes the table, empty."""
-        self._tell("executescript", SCHEMA.read_text(encoding="utf-8"))
+        """Makes the empty table."""
+        self._send("executescript", SCHEMA.read_text(encoding="utf-8"))
 
     def sql(self, statement):
         """Executes one statement; a transaction may stay open."""
-        self._tell("execute", statement)
+        self._send("execute", statement)
 
     def add_people(self, ids, tags=TAGS):
         self._for_each(ADD, [[id, tags] for id in ids])
@@ -53,17 +53,17 @@ class Writer:
     def _for_each(self, statement, rows):
         """One statement for many rows, in one commit."""
         self.sql("BEGIN IMMEDIATE")
-        self._tell("executemany", statement, rows)
+        self._send("executemany", statement, rows)
         self.sql("COMMIT")
 
-    def _tell(self, *order):
-        print(json.dumps(order), file=self._process.stdin, flush=True)
+    def _send(self, *command):
+        print(json.dumps(command), file=self._process.stdin, flush=True)
         answer = self._process.stdout.readline().strip()
         assert answer == "done", f"the writer failed: {answer}"
 
 
 def become(user):
-    """Another user from here on. Not before: that user may have no way to this Python."""
+    """Becomes another user. Not before: that user may have no access to this Python."""
     account = pwd.getpwnam(user)
     os.setgroups([])
     os.setgid(account.pw_gid)

@@ -1,4 +1,4 @@
-"""What an operator orders while the agent runs: reload and stop."""
+"""Requests of an operator while the agent runs: reload and stop."""
 
 import contextlib
 import re
@@ -16,7 +16,7 @@ STOP_S = 5
 
 @contextlib.contextmanager
 def every_notice_logged():
-    """While it lasts the manager logs, among much else, each message that it gets from a service."""
+    """In this context the manager logs, among much else, each message that it receives from a service."""
     systemctl("log-level", "debug")
     try:
         yield
@@ -24,7 +24,7 @@ def every_notice_logged():
         systemctl("log-level", "notice")
 
 
-@claim("a reload keeps the process, is told to the manager, and puts the settings in force")
+@claim("a reload keeps the process, is reported to the manager, and applies the settings")
 def reload():
     fresh()
     systemctl("start", UNIT)
@@ -35,8 +35,8 @@ def reload():
         configure(guard={"max_texts": 1})
         systemctl("reload", UNIT)
         wait_until("settings in force", lambda: "settings in force" in messages(begun))
-        told = re.compile(r"RELOADING=1.*MONOTONIC_USEC=\d+(.*\n)*.*READY=1")
-        wait_until("RELOADING with its time, then READY", lambda: told.search(messages(begun)))
+        notified = re.compile(r"RELOADING=1.*MONOTONIC_USEC=\d+(.*\n)*.*READY=1")
+        wait_until("RELOADING with its time, then READY", lambda: notified.search(messages(begun)))
 
     equal((main_pid(), show("ActiveState")), (pid, "active"), "process and state")
     with Writer(DATABASE) as writer:
@@ -54,7 +54,7 @@ def reload_refused():
 
     configure(guard={"max_texts": "many"})
     systemctl("reload", UNIT)
-    wait_until("the refusal is said", lambda: "settings refused" in messages(begun))
+    wait_until("the refusal is logged", lambda: "settings refused" in messages(begun))
     with Writer(DATABASE) as writer:
         writer.add_people(range(6, 10))
     build = until_served(build)
@@ -64,13 +64,13 @@ def reload_refused():
     equal((main_pid(), show("ActiveState"), served()), (pid, "active", build))
 
 
-@claim(f"a stop in mid-build takes less than {STOP_S} s, succeeds, leaves no staging and loses nothing paid for")
-def stop_in_mid_build():
+@claim(f"a stop during a build takes less than {STOP_S} s, succeeds, leaves no staging and loses no vector")
+def stop_during_a_build():
     fresh(people=60)
     provider.answer_only(2)
     systemctl("start", UNIT)
     wait_until("the third request is held", provider.holds_one)
-    assert staging(), "no staging to clear up"
+    assert staging(), "no staging to remove"
     begun, began = cursor(), time.monotonic()
     with every_notice_logged():
         systemctl("stop", UNIT)
@@ -78,9 +78,9 @@ def stop_in_mid_build():
     assert took < STOP_S, f"it took {took:.1f} s"
     equal((show("Result"), show("ActiveState"), show("ExecMainStatus")), ("success", "inactive", "0"))
     equal(staging(), [])
-    wait_until("STOPPING was said", lambda: "STOPPING=1" in messages(begun))
+    wait_until("STOPPING was sent", lambda: "STOPPING=1" in messages(begun))
 
     provider.answer_all()
     systemctl("start", UNIT)
     until_served()
-    equal((len(provider.sold), set(provider.sold.values())), (60, {1}), "texts sold, and how often each")
+    equal((len(provider.embedded), set(provider.embedded.values())), (60, {1}), "embedded texts, and how often each")
