@@ -1,11 +1,10 @@
 """What the clients of this folder share: tagged rows, their texts, and vectors for them.
 
-Each client is called `NAME.py DATABASE FOLDER ADDRESS`: it brings what lies in
-FOLDER up to date with DATABASE, asks the server at ADDRESS for vectors, and
-prints how many rows it holds and to how many of them its index leads. Rows and
-texts are those of reindexd. Vectors are asked for as Gemini's
-`batchEmbedContents` has it, a hundred texts to a request, over connections
-that are kept.
+Each client is called `NAME.py DATABASE FOLDER ADDRESS`: it updates the files in
+FOLDER from DATABASE, gets vectors from the server at ADDRESS, and prints how many
+rows it has and to how many of them its index leads. Rows and texts are those of
+reindexd. Requests have the form of Gemini's `batchEmbedContents`, with a hundred
+texts each, over connections that are kept alive.
 """
 
 import concurrent.futures
@@ -17,12 +16,12 @@ import threading
 import numpy
 
 DIMENSION = 768
-TEXTS_A_REQUEST = 100
-REQUESTS_AT_A_TIME = 4
-# What a library may hand over at once, so that all requests can be under way.
-TEXTS_AT_ONCE = TEXTS_A_REQUEST * REQUESTS_AT_A_TIME
+TEXTS_PER_REQUEST = 100
+CONCURRENT_REQUESTS = 4
+# How many texts a library may pass at once, so that all requests can run at the same time.
+TEXTS_AT_ONCE = TEXTS_PER_REQUEST * CONCURRENT_REQUESTS
 
-# Columns, and what they are called in the metadata.
+# Columns, and their names in the metadata.
 KEYS = {
     "id": "id",
     "username": "username",
@@ -70,17 +69,17 @@ def text_of(row):
 
 
 class Embedder:
-    """Vectors of unit length from the server, so many requests at a time."""
+    """Vectors of unit length from the server, with this number of concurrent requests."""
 
-    def __init__(self, address, at_a_time=REQUESTS_AT_A_TIME):
+    def __init__(self, address, concurrent_requests=CONCURRENT_REQUESTS):
         self.address = address
-        self.at_a_time = at_a_time
+        self.concurrent_requests = concurrent_requests
         self.own = threading.local()
 
     def embed(self, texts):
         """One row of an array for each text."""
-        batches = [texts[at : at + TEXTS_A_REQUEST] for at in range(0, len(texts), TEXTS_A_REQUEST)]
-        with concurrent.futures.ThreadPoolExecutor(self.at_a_time) as pool:
+        batches = [texts[at : at + TEXTS_PER_REQUEST] for at in range(0, len(texts), TEXTS_PER_REQUEST)]
+        with concurrent.futures.ThreadPoolExecutor(self.concurrent_requests) as pool:
             vectors = numpy.concatenate(list(pool.map(self.ask, batches)))
         return vectors / numpy.linalg.norm(vectors, axis=1, keepdims=True)
 

@@ -1,9 +1,9 @@
-"""Does what ingest.py did, and less: every tagged row is embedded anew at each run.
+"""Does what ingest.py did, and less: every run embeds every tagged row again.
 
 One request at a time, as there, but without its half second between them,
-without SQLAlchemy and without a client library: what is measured is a lower
-limit of what the script took. The index is renamed into place, the metadata
-written where it stands.
+without SQLAlchemy and without a client library: it measures a lower limit of the
+time of the script. The index is renamed into place, the metadata is written in
+place.
 """
 
 import json
@@ -16,7 +16,7 @@ import faiss
 
 def main(database, folder, address):
     pairs = bench_rows.tagged_rows(database)
-    vectors = bench_rows.Embedder(address, at_a_time=1).embed([text for text, _ in pairs])
+    vectors = bench_rows.Embedder(address, concurrent_requests=1).embed([text for text, _ in pairs])
     index = faiss.IndexFlatIP(bench_rows.DIMENSION)
     index.add(vectors)
     assert index.ntotal == len(pairs)

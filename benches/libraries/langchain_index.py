@@ -1,8 +1,8 @@
 """LangChain's indexing API over its FAISS store, with its record manager in SQLite.
 
-A document is a row: its text is the page, its record the metadata. What is
-gone from the table goes from the store (`cleanup="full"`). The store is saved
-only when something changed.
+A document is a row: its text is the page, its record the metadata. Rows that are
+deleted from the table are deleted from the store (`cleanup="full"`). The store is
+saved only when something changed.
 """
 
 import os

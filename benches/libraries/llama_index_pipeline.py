@@ -1,9 +1,9 @@
-"""LlamaIndex's IngestionPipeline with a document store, over that FAISS store of its that can delete.
+"""LlamaIndex's IngestionPipeline with a document store, over its FAISS store that can delete.
 
 A document is a row, embedded as a whole: its record is metadata and no part of
 the text. The document store knows what changed, so the pipeline's cache of
-whole runs is off. What is gone from the table goes from both stores. They are
-saved only when something changed.
+whole runs is off. Rows that are deleted from the table are deleted from both
+stores. They are saved only when something changed.
 """
 
 import os
@@ -51,7 +51,7 @@ def stores_in(folder):
 
 
 def document(text, record):
-    # Keys that are left out when it is embedded: all.
+    # Keys that are not embedded: all.
     out = list(record)
     return Document(
         id_=str(record["id"]), text=text, metadata=record, excluded_embed_metadata_keys=out
@@ -75,10 +75,10 @@ def main(database, folder, address):
 
 
 def found(vectors):
-    """The rows that the numbers in the index stand for, by the store's own table.
+    """The rows of the numbers in the index, by the store's own table.
 
-    The store numbers what it adds by how many vectors it holds, so that after a
-    deletion it gives a number that another row has.
+    The store numbers new vectors by how many it has, so that after a deletion it
+    gives a number that another row has.
     """
     numbers = faiss.vector_to_array(vectors.client.id_map).tolist()
     return {vectors._faiss_id_to_node_id_map.get(number) for number in numbers} - {None}

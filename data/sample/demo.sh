@@ -1,7 +1,7 @@
 #!/usr/bin/env bash
-# The agent at work, start to end, in target/demo: a first build, three
-# questions, 25 people tagged, one small build, an orderly stop. Whatever does
-# not turn out as promised ends the demo with status 1. No key, no network.
+# The agent from start to stop, in target/demo: a first build, three questions,
+# 25 people tagged, one small build, a normal stop. Any result other than the
+# promised one ends the demo with status 1. No key, no network.
 set -euo pipefail
 
 root=$(cd "$(dirname "${BASH_SOURCE[0]}")/../.." && pwd)
@@ -12,7 +12,7 @@ readonly NEXT_BUILD_S=60
 readonly STOP_S=10
 readonly TAGGED=25
 
-# The demo's settings are in its file; what is meant for a real host must not reach it.
+# The demo's settings are in its file; variables for a real host must not reach it.
 unset DATABASE_URL FAISS_INDEX_PATH METADATA_PATH EMBEDDING_PROVIDER EMBEDDING_MODEL OUTPUT_DIM INGEST_BATCH_SIZE \
     GOOGLE_API_KEY GEMINI_API_KEY OPENAI_API_KEY GOOGLE_GEMINI_BASE_URL \
     REINDEXD_CONFIG CREDENTIALS_DIRECTORY NOTIFY_SOCKET WATCHDOG_USEC JOURNAL_STREAM
@@ -53,19 +53,19 @@ value = functools.reduce(step, sys.argv[1].split("."), json.load(sys.stdin))
 print("" if value is None else value)
 ' "$1"
 }
-# A pass may be under way while we ask, so an answer that does not come yet is no failure.
+# A pass may be running now, so a missing answer is not a failure.
 status() { "$reindexd" status --json --config reindexd.toml 2>/dev/null || true; }
 served() { status | pick "served.$1" 2>/dev/null || true; }
 modified() { python3 -c 'import os, sys; print(os.lstat(sys.argv[1]).st_mtime_ns // 1_000_000)' "$1"; } # of a link: the link itself
 
 wait_served() { # SECONDS OLD: until a build other than OLD is served; its id is then in $build
-    local began=$SECONDS said=0
+    local began=$SECONDS printed_at=0
     while build=$(served id); [ -z "$build" ] || [ "$build" = "$2" ]; do
         alive || fail "the agent has ended; its log is $demo/agent.log"
         [ $((SECONDS - began)) -lt "$1" ] || fail "no new build within $1 s; the agent's log is $demo/agent.log"
-        if [ $((SECONDS - began)) -ge $((said + 2)) ]; then
-            said=$((SECONDS - began))
-            printf '   … %d s\n' "$said"
+        if [ $((SECONDS - began)) -ge $((printed_at + 2)) ]; then
+            printed_at=$((SECONDS - began))
+            printf '   … %d s\n' "$printed_at"
         fi
         sleep 0.2
     done
@@ -111,7 +111,7 @@ people=$(served records)
 good "$people people embedded and served as $first after $((SECONDS - began)) s"
 
 step "three questions, in plain words"
-ask() { # QUESTION CATEGORY: three answers, the first from the category that a person would look in
+ask() { # QUESTION CATEGORY: three answers, the first from the category that a person would expect
     printf '\n   %s\n' "$1"
     "$reindexd" search "$1" -k 3 --config reindexd.toml | sed 's/^/   /'
     local found
@@ -129,13 +129,13 @@ step "tag_experts.py tags $TAGGED more and touches the marker"
 python3 "$sample/tag_experts.py" data/experts.db data/tagging-complete "$TAGGED"
 wait_served "$NEXT_BUILD_S" "$first"
 [ "$(served embedded)" = "$TAGGED" ] || fail "$TAGGED people were tagged but $(served embedded) texts embedded"
-[ "$(served kept)" = "$people" ] || fail "$people vectors were held but $(served kept) kept"
+[ "$(served kept)" = "$people" ] || fail "$people vectors could be reused but $(served kept) were"
 [ "$(served records)" = $((people + TAGGED)) ] || fail "$((people + TAGGED)) people expected, $(served records) served"
 good "$build: $TAGGED embedded, $people kept; $(($(modified data/current) - $(modified data/tagging-complete))) ms from touch to promoted"
 
 step "SIGTERM"
 kill -TERM "$agent"
-wait_gone "$STOP_S" || fail "the agent is still there $STOP_S s after SIGTERM"
+wait_gone "$STOP_S" || fail "the agent still runs $STOP_S s after SIGTERM"
 code=0
 wait "$agent" || code=$?
 agent=''
@@ -144,9 +144,9 @@ shown=''
 [ "$code" = 0 ] || fail "the agent ended with $code, expected 0"
 ls -l data/builds | sed 's/^/   /'
 left=$(find data -name '*.staging')
-[ -z "$left" ] || fail "staging left behind: $left"
+[ -z "$left" ] || fail "staging is left: $left"
 [ "$(readlink data/current)" = "builds/$build" ] || fail "current leads to $(readlink data/current), expected builds/$build"
-good "ended with 0, nothing half-made left behind"
+good "ended with 0, no staging is left"
 
 cat <<NEXT
 

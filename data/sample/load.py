@@ -2,8 +2,8 @@
 """load.py DATABASE: makes a database of the sample experts, in WAL mode.
 
 Table and index come from ../schema.sql, the rows from experts.csv, where an
-empty field stands for NULL. A file that exists is left alone and the script
-fails: it may be somebody's data.
+empty field stands for NULL. If the file exists, the script fails and does not
+change it: it may have real data.
 """
 
 import csv
@@ -27,7 +27,7 @@ def rows():
 
 
 def load(database):
-    """Makes the database and says how many people it has, and how many of them are tagged."""
+    """Makes the database; returns how many people it has, and how many of them are tagged."""
     table = rows()
     columns = next(table)
     connection = sqlite3.connect(database)

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
-"""Invents the people of the sample and writes them to experts.csv beside this file.
+"""Invents the people of the sample and writes them to experts.csv next to this file.
 
-Every run gives the same bytes: the only source of chance is one seeded
-generator, and only its random() is used, whose sequence Python promises to
-keep. Nobody in it is real, no company is real, and every address is on
-example.com or example.org. What people do for a living stands in
-professions.ini.
+Every run gives the same bytes: the only random source is one seeded generator,
+and only its random() is used, whose sequence Python promises to keep. No person
+in it is real, no company is real, and every address is on example.com or
+example.org. The professions are in professions.ini.
 
 In the CSV an empty field stands for NULL. A row without tags is a person whom
-tag_experts.py has yet to tag.
+tag_experts.py has not tagged yet.
 """
 
 import csv
@@ -22,14 +21,14 @@ import tag_experts
 HERE = pathlib.Path(__file__).parent
 PEOPLE = 1558
 UNTAGGED = 158
-NEWCOMERS = 60  # the last people of the table; nobody has tagged them yet
+NEWCOMERS = 60  # the last people of the table, not tagged yet
 
 COLUMNS = (
     "id username first_name last_name job_title company bio hourly_rate currency "
     "profile_url profile_url_utm tags findability_score category"
 ).split()
 
-# First names, then last names; the two meet mostly within a line, as they do in life.
+# First names, then last names; mostly both are from one line, as in reality.
 NAMES = [
     ("Oona Harriet Rupert Imogen Alfie Tamsin Gareth Bronwen Callum Isla Fergus Orla Declan Niamh",
      "Thistlewood Pemberley Ashdown Kerrigan Lockhart Penhallow Craddock Wetherby Ormerod Tolliver Brannigan "
@@ -93,7 +92,7 @@ NAMES = [
      "Pomarekura Tuivasavou Hohepanui"),
 ]
 
-# A few who write their names in their own script; the third is what their address is made of.
+# A few people with names in other scripts; the third item is their address.
 OTHER_SCRIPTS = [
     ("Зоряна", "Калинецька", "zoriana.kalynetska"), ("Прохор", "Верхоглядов", "prokhor.verkhoglyadov"),
     ("Ευγενία", "Παπαλουκά", "evgenia.papalouka"), ("美月", "水無瀬", "mizuki.minase"),
@@ -104,7 +103,7 @@ OTHER_SCRIPTS = [
     ("ทิพย์", "แสงอรุณรัตน์", "thip.saengarunrat"), ("Բագրատ", "Քարահունջ", "bagrat.karahunj"),
 ]
 
-# Places with the currency people ask for there, and how many of it make one euro.
+# Places with their currency, and how many of it are one euro.
 PLACES = [place.split("/") for place in (
     "Lisbon/EUR/1 Porto/EUR/1 Bilbao/EUR/1 Valencia/EUR/1 Toulouse/EUR/1 Nantes/EUR/1 Liège/EUR/1 Utrecht/EUR/1 "
     "Bremen/EUR/1 Leipzig/EUR/1 Graz/EUR/1 Turin/EUR/1 Palermo/EUR/1 Ljubljana/EUR/1 Tartu/EUR/1 Kaunas/EUR/1 "
@@ -223,7 +222,7 @@ WORDS = {kind: words.split(";") for kind, words in WORDS.items()}
 
 
 class Chance:
-    """Draws that are the same in every version of Python."""
+    """Random choices that are the same in every version of Python."""
 
     def __init__(self, seed):
         self.random = random.Random(seed).random
@@ -247,14 +246,14 @@ def upper_first(text):
 
 
 def slug(*names):
-    """Names as an address spells them."""
+    """Names in the form of an address."""
     plain = ".".join(names).lower().translate(str.maketrans("łøđıæ", "lodia"))
     plain = unicodedata.normalize("NFKD", plain).encode("ascii", "ignore").decode()
     return plain.replace("'", "").replace(" ", "")
 
 
 def name(chance, taken):
-    """First name, last name and address of somebody not yet in the sample."""
+    """First name, last name and address of a person who is not in the sample yet."""
     while True:
         if chance.happens(0.012):
             first, last, address = chance.one(OTHER_SCRIPTS)
@@ -270,7 +269,7 @@ def name(chance, taken):
 
 
 def bio(chance, words, profession, others):
-    """One to four sentences about a person, all in the same voice."""
+    """One to four sentences about a person, all in the same style."""
     voice = chance.one(["third", "third", "first", "terse"])
     length = chance.one([1, 2, 2, 3, 3, 3, 4])
     middles = chance.some(MIDDLES[voice], 1) + chance.some(profession["did"], 2)
@@ -284,7 +283,7 @@ def bio(chance, words, profession, others):
 
 
 def vocabulary(chance, person, profession, place):
-    """What the gaps in the sentences of one person are filled with."""
+    """The values for the fields of one person's sentences."""
     does = chance.some(profession["does"], 3)
     whom = chance.some(profession["for"], 2)
     languages = chance.some(WORDS["language"], 3)
@@ -303,14 +302,14 @@ def vocabulary(chance, person, profession, place):
 
 
 def rate(chance, usual, in_one_euro):
-    """An hourly rate as people name it: rounded, here and there with a half."""
+    """An hourly rate as people state it: rounded, sometimes with a half."""
     exact = usual * (0.6 + 0.9 * chance.random()) * in_one_euro
     step = next(step for step in (5000, 500, 50, 5, 0.5) if exact >= 20 * step or step == 0.5)
     return round(exact / step) * float(step)
 
 
 def person(chance, number, profession, others, taken):
-    """One row of the table, tags aside."""
+    """One row of the table, without tags."""
     first, last, address = name(chance, taken)
     place, currency, in_one_euro = chance.one(PLACES)
     place = place.replace("_", " ")
@@ -337,7 +336,7 @@ def person(chance, number, profession, others, taken):
 
 
 def people(chance):
-    """Everybody, in id order, each profession about as often as any other."""
+    """All people, in id order, each profession about equally often."""
     professions = tag_experts.PROFESSIONS
     taken, queue, rows, bios = set(), [], [], set()
     while len(rows) < PEOPLE:
@@ -353,7 +352,7 @@ def people(chance):
 
 
 def leave_untagged(chance, rows):
-    """The ids of those who have no tags yet: the newest, and some here and there."""
+    """The ids of people without tags: the newest, and some others."""
     newest = [row["id"] for row in rows[-NEWCOMERS:]]
     return set(newest + chance.some([row["id"] for row in rows[:-NEWCOMERS]], UNTAGGED - NEWCOMERS))
 

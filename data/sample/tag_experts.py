@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
 """tag_experts.py DATABASE MARKER N: tags up to N more people, then touches the marker.
 
-A small stand-in for the script that does this on a real host: it knows the
-titles of professions.ini, looks for its stems in any other title, or else in
-the bio, and writes what it finds to `tags` as a JSON list. All N people are
-tagged in one transaction. The marker is touched after the commit, whether or
-not anybody was left to tag, as the last line of the real script should do it.
+A small stand-in for the script that does this on a real host: it has the titles
+of professions.ini, searches any other title for its stems, or else the bio, and
+writes the tags that it finds to `tags` as a JSON list. All N people are tagged in
+one transaction. The marker is touched after the commit, even if no one was left
+to tag, as the last line of the real script should do.
 """
 
 import configparser
@@ -15,7 +15,7 @@ import re
 import sqlite3
 import sys
 
-MOST_TAGS = 4
+MAX_TAGS = 4
 
 
 def professions():
@@ -44,7 +44,7 @@ STEMS = [
 
 
 def tags_for(title, bio):
-    """The tags of a person, the best-founded first; never none."""
+    """The tags of a person, those with most evidence first; at least one."""
     if title in TITLES:
         return TITLES[title]
     for text in (title, bio):
@@ -52,17 +52,17 @@ def tags_for(title, bio):
         hits = sorted((hit for hit in hits if hit[0]), key=lambda hit: -hit[0])
         found = list(dict.fromkeys(tag for _, tags in hits for tag in tags))
         if found:
-            return found[:MOST_TAGS]
+            return found[:MAX_TAGS]
     return ["generalist"]
 
 
-def tag(database, most):
-    """Tags up to `most` people in one transaction and says how many are tagged now and how many are left."""
+def tag(database, limit):
+    """Tags up to `limit` people in one transaction; returns how many were tagged and how many are left."""
     connection = sqlite3.connect(database, timeout=30, isolation_level=None)
     try:
         connection.execute("BEGIN IMMEDIATE")
         rows = connection.execute(
-            "SELECT id, job_title, bio FROM experts WHERE tags IS NULL ORDER BY id LIMIT ?", (most,)
+            "SELECT id, job_title, bio FROM experts WHERE tags IS NULL ORDER BY id LIMIT ?", (limit,)
         ).fetchall()
         connection.executemany(
             "UPDATE experts SET tags = ? WHERE id = ?",
@@ -78,10 +78,10 @@ def tag(database, most):
 def main():
     if len(sys.argv) != 4 or not sys.argv[3].isdecimal():
         sys.exit("usage: tag_experts.py DATABASE MARKER N")
-    database, marker, most = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3])
+    database, marker, limit = sys.argv[1], pathlib.Path(sys.argv[2]), int(sys.argv[3])
     if not pathlib.Path(database).is_file():
         sys.exit(f"{database}: no such database")
-    tagged, left = tag(database, most)
+    tagged, left = tag(database, limit)
     marker.touch()
     print(f"tagged {tagged} people, {left} still without tags")
 

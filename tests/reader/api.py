@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
 """api.py DATA_DIR [PORT]: a search API that serves what reindexd publishes and drops no request.
 
-A model to start from, of Python's standard library and faiss-cpu:
+An example to start from, with Python's standard library and faiss-cpu:
 
-  POST /search        {"vector": [...], "k": 10}, or {"row": 3} to ask with a vector of the index
-  POST /admin/reload  loads what `current` leads to now; this is what reindexd announces to
-  GET /health         which build is served; this is what reindexd reads to confirm it
+  POST /search        {"vector": [...], "k": 10}, or {"row": 3} to search with a vector of the index
+  POST /admin/reload  loads what `current` leads to now; reindexd announces builds here
+  GET /health         which build is served; reindexd reads it to confirm an announcement
 
-What an answer is made of lies in one immutable Pair. A request takes the
+Everything that an answer needs is in one immutable Pair. A request takes the
 reference once, at its beginning, and a reload replaces it once, at its end: no
-answer can come from two builds, requests never wait for a load, and where a
-load fails the old pair goes on serving.
+answer can come from two builds, requests never wait for a load, and if a load
+fails the old pair stays served.
 
-With RELOAD_TOKEN_FILE in the environment a reload wants that file's token as
-`Authorization: Bearer TOKEN`. Prints its address once it listens. PORT 0, the
-default, takes a free one. Before the first build is published it listens all
-the same and answers 503.
+With RELOAD_TOKEN_FILE in the environment a reload needs that file's token as
+`Authorization: Bearer TOKEN`. Prints its address when it listens. PORT 0, the
+default, takes a free one. Before the first build is published it listens too,
+and answers 503.
 """
 
 import dataclasses
@@ -31,13 +31,13 @@ import faiss
 import numpy
 import reader
 
-MOST_BYTES = 1 << 20
-MOST_RESULTS = 1000
+MAX_BYTES = 1 << 20
+MAX_RESULTS = 1000
 
 
 @dataclasses.dataclass(frozen=True)
 class Pair:
-    """One build, whole: nothing in it changes once it is made."""
+    """One complete build, which never changes."""
 
     build: str
     index: faiss.Index
@@ -47,23 +47,23 @@ class Pair:
     def load(cls, data):
         folder, index, metadata = reader.load_pair(data)
         if index.ntotal != len(metadata):
-            raise ValueError(f"{folder}: {index.ntotal} vectors beside {len(metadata)} records")
+            raise ValueError(f"{folder}: {index.ntotal} vectors for {len(metadata)} records")
         return cls(os.path.basename(folder), index, metadata)
 
     def search(self, vector, k):
         vector = vector.reshape(1, -1).copy()
-        faiss.normalize_L2(vector)  # as the index is; else scores are no cosines
+        faiss.normalize_L2(vector)  # as the index is; otherwise scores are not cosines
         scores, rows = self.index.search(vector, min(k, self.index.ntotal))
         found = zip(rows[0].tolist(), scores[0].tolist(), strict=True)
         return [{"row": row, "score": score, "record": self.metadata[row]} for row, score in found]
 
 
 class Refused(Exception):
-    """An answer other than 200: a status and its words."""
+    """An answer other than 200: a status and its message."""
 
 
 class Api(http.server.ThreadingHTTPServer):
-    """A thread for each connection, and one reference to the pair they all search."""
+    """A thread for each connection, and one reference to the pair that all of them search."""
 
     request_queue_size = 128
     daemon_threads = True
@@ -78,10 +78,10 @@ class Api(http.server.ThreadingHTTPServer):
             self.reload()
 
     def reload(self):
-        """Serves what `current` leads to now; gives its id.
+        """Serves what `current` leads to now; returns its id.
 
         One at a time: two loads would need the memory of three, and the one
-        that began first could end last and bring an older build back.
+        that started first could end last and serve an older build again.
         """
         with self.loading:
             current = os.path.basename(os.path.realpath(os.path.join(self.data, "current")))
@@ -107,14 +107,14 @@ class Handler(http.server.BaseHTTPRequestHandler):
         return {"build": self.pair().build}
 
     def search(self, body):
-        pair = self.pair()  # once: whatever is loaded meanwhile, this request has one build
+        pair = self.pair()  # once: even if another build is loaded now, this request uses one build
         try:
             question = json.loads(body)
             if "row" in question:
                 vector = pair.index.reconstruct(range(pair.index.ntotal)[question["row"]])
             else:
                 vector = numpy.array(question["vector"], dtype="float32")
-            k = min(int(question.get("k", 10)), MOST_RESULTS)
+            k = min(int(question.get("k", 10)), MAX_RESULTS)
             if vector.shape != (pair.index.d,) or not numpy.isfinite(vector).all() or k < 1:
                 raise ValueError(f"expected {pair.index.d} finite numbers and a k of 1 or more")
         except (ValueError, TypeError, LookupError, AttributeError) as error:
@@ -126,7 +126,7 @@ class Handler(http.server.BaseHTTPRequestHandler):
             self.check_token()
             return {"build": self.server.reload()}
         except (OSError, RuntimeError, ValueError) as error:
-            # Whoever announced tries again; until then the old pair serves.
+            # The announcement is repeated; until then the old pair is served.
             raise Refused(500, f"cannot load: {error}") from error
 
     def pair(self):
@@ -140,16 +140,16 @@ class Handler(http.server.BaseHTTPRequestHandler):
             return
         with open(self.server.token_file, encoding="ascii") as file:
             expected = f"Bearer {file.read().strip()}"
-        given = self.headers.get("Authorization", "")
-        if not hmac.compare_digest(expected.encode(), given.encode()):
+        received = self.headers.get("Authorization", "")
+        if not hmac.compare_digest(expected.encode(), received.encode()):
             raise Refused(401, "expected another token")
 
     def answer(self, routes):
         try:
             length = int(self.headers.get("Content-Length") or 0)
-            if not 0 <= length <= MOST_BYTES:
-                self.close_connection = True  # what is not read would be taken for the next request
-                raise Refused(413, f"expected at most {MOST_BYTES} bytes")
+            if not 0 <= length <= MAX_BYTES:
+                self.close_connection = True  # unread bytes would be read as the next request
+                raise Refused(413, f"expected at most {MAX_BYTES} bytes")
             body = self.rfile.read(length)
             route = routes.get(self.path.partition("?")[0])
             if route is None:
@@ -164,8 +164,8 @@ class Handler(http.server.BaseHTTPRequestHandler):
         self.end_headers()
         self.wfile.write(body)
 
-    def log_message(self, *_words):
-        """Says nothing of requests that went well or ill: their clients know."""
+    def log_message(self, *_arguments):
+        """Logs no requests: their clients know the outcome."""
 
 
 def main():

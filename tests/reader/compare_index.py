@@ -1,10 +1,10 @@
 #!/usr/bin/env python3
-"""compare_index.py A B: what Faiss says of two index files, as one JSON object.
+"""compare_index.py A B: compares two index files with Faiss, and prints one JSON object.
 
 `a` and `b` have ntotal, d, metric and type; `same_bytes` says whether the files
 are equal, and `largest_difference` is that of any component of any vector, or
-null where the two cannot be compared: another shape, or a component that is no
-number. Always exit 0 if both could be read: the caller judges.
+null if the two cannot be compared: another shape, or a component that is not a
+number. Always exit 0 if both could be read: the caller decides.
 """
 
 import json
@@ -15,7 +15,7 @@ import faiss
 import numpy
 
 METRICS = {faiss.METRIC_INNER_PRODUCT: "inner_product", faiss.METRIC_L2: "l2"}
-ROWS = 10_000  # compared at a time, to hold little
+ROWS = 10_000  # compared at a time, to use little memory
 
 
 def described(index):

@@ -1,11 +1,11 @@
 #!/usr/bin/env python3
-"""ingest_like.py DATABASE VECTORS INDEX METADATA: what ingest.py would have left behind.
+"""ingest_like.py DATABASE VECTORS INDEX METADATA: writes what ingest.py would have written.
 
-Reads the tagged rows of `experts` and one raw vector a row, in id order, from a
-file of JSON lines; normalises with Faiss, writes a flat inner-product index to
+Reads the tagged rows of `experts`, and one raw vector per row, in id order, from
+a file of JSON lines; normalises with Faiss, writes a flat inner-product index to
 a staging file, renames it over INDEX, and only then writes METADATA in place.
-That order is part of what is imitated: tests of parity and of adoption need a
-host on which ingest.py has run, or has run again over the links of reindexd.
+That order is imitated too: tests of parity and of adoption need a host on which
+ingest.py has run, or has run again over the links of reindexd.
 """
 
 import json
@@ -36,7 +36,7 @@ KEYS = {
 
 
 def records(database):
-    """The tagged rows as they go into the metadata, tags parsed."""
+    """The tagged rows as in the metadata, with parsed tags."""
     connection = sqlite3.connect(f"{pathlib.Path(database).resolve().as_uri()}?mode=rw", uri=True)
     try:
         rows = connection.execute(
@@ -51,7 +51,7 @@ def records(database):
 
 
 def write_index(vectors, path):
-    """Index first, by way of a staging file whose count is asserted."""
+    """Writes the index first, through a staging file whose count is asserted."""
     vectors = numpy.array(vectors, dtype="float32")
     faiss.normalize_L2(vectors)
     index = faiss.IndexFlatIP(vectors.shape[1])

@@ -1,19 +1,19 @@
 #!/usr/bin/env python3
-"""loop.py DATA_DIR SECONDS|STOPFILE: reads what is served again and again while builds are promoted.
+"""loop.py DATA_DIR SECONDS|STOPFILE: reads the served files repeatedly while builds are promoted.
 
-Ends after SECONDS, or when STOPFILE is there (at the latest after ten minutes),
+Ends after SECONDS, or when STOPFILE exists (at the latest after ten minutes),
 and prints one JSON object:
 
   passes     times that `current` was resolved and both files below it were read
   builds     ids of the builds seen, in the order seen
   mixed      passes in which index, metadata and manifest did not agree
-  missing    times that an old name which was once there led nowhere
+  missing    times that an old name that existed before led nowhere
   errors     passes that ended in an error
   straddled  times that the two old names led to two builds: allowed, README says why
-  fault      the first thing that went wrong, or null
+  fault      the first fault, or null
 
 Exit 1 if anything was mixed, missing or an error. "reading" on standard error
-says that the first pass is over.
+means that the first pass is over.
 """
 
 import json
@@ -25,8 +25,8 @@ import faiss
 import reader
 
 FILES = ("faiss.index", "metadata.json")
-LONGEST = 600.0
-LOOKS = 50  # at the old names, for each time the files are read
+MAX_SECONDS = 600.0
+CHECKS = 50  # of the old names, for each time the files are read
 
 
 class Counts:
@@ -43,7 +43,7 @@ class Counts:
 
 
 def read_once(data, counts):
-    """One pass by the safe way: the folder that `current` led to must be of one piece."""
+    """One pass through `current`: the files of the folder that it led to must belong together."""
     try:
         build, index, metadata = reader.load_pair(data)
         with open(os.path.join(build, "manifest.json"), encoding="utf-8") as file:
@@ -63,8 +63,8 @@ def read_once(data, counts):
         counts.wrong("mixed", f"{name}: {manifest}, {found[2]} vectors, {found[3]} records, {sizes}")
 
 
-def look_at_names(names, seen, counts):
-    """Follows both old names to their files; a name once seen must never be gone."""
+def check_names(names, seen, counts):
+    """Follows both old names to their files; a name that existed must never be missing."""
     for name in names:
         try:
             os.stat(name)
@@ -77,11 +77,11 @@ def look_at_names(names, seen, counts):
 
 
 def over(until, began):
-    """Whether to stop: `until` is a number of seconds, or a path that appears."""
+    """Whether to stop: `until` is a number of seconds, or a path that will exist."""
     passed = time.monotonic() - began
     if isinstance(until, float):
         return passed >= until
-    return passed >= LONGEST or os.path.exists(until)
+    return passed >= MAX_SECONDS or os.path.exists(until)
 
 
 def main():
@@ -98,8 +98,8 @@ def main():
     published = begun = False
     while True:
         last = over(until, began)
-        for _ in range(LOOKS):
-            look_at_names(names, seen, counts)
+        for _ in range(CHECKS):
+            check_names(names, seen, counts)
         published = published or os.path.exists(os.path.join(data, "current"))
         if published:
             read_once(data, counts)

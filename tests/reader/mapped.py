@@ -1,21 +1,21 @@
 #!/usr/bin/env python3
-"""mapped.py DATA_DIR STOPFILE GRACE: maps what is served while builds are promoted and collected.
+"""mapped.py DATA_DIR STOPFILE GRACE: maps the served index while builds are promoted and collected.
 
-An API that maps its index keeps it for as long as it likes. So this one keeps
-a few of the pairs that it opened until their builds have been collected, and
-then searches them once more: the answers must be what they were.
+An API that maps its index may keep it for any time. So this one keeps a few of
+the pairs that it opened until their builds have been collected, and then
+searches them again: the answers must be the same.
 
-Ends when STOPFILE is there (at the latest after ten minutes) and prints one
+Ends when STOPFILE exists (at the latest after ten minutes) and prints one
 JSON object:
 
   opened    pairs opened through `current`, the index mapped
   searched  searches answered
   outlived  pairs that answered as before after their builds were collected
-  late      files gone more than GRACE seconds after `current` was resolved
+  late      files missing more than GRACE seconds after `current` was resolved
   builds    ids of the builds seen
-  faults    the first few things that went wrong
+  faults    the first few faults
 
-"reading" on standard error says that the first pair is open.
+"reading" on standard error means that the first pair is open.
 """
 
 import json
@@ -29,9 +29,9 @@ import reader
 
 # IO_FLAG_MMAP alone maps inverted lists only; a flat index is mapped with this one.
 MAPPED = faiss.IO_FLAG_MMAP_IFC
-LONGEST = 600.0
+MAX_SECONDS = 600.0
 KEPT = 8  # pairs kept at a time
-EVERY = 0.25  # seconds between two pairs that are kept
+EVERY = 0.25  # seconds between two kept pairs
 
 
 class Pair:
@@ -48,7 +48,7 @@ class Pair:
         self.answers = self.ask()
 
     def ask(self):
-        """What the index answers to some of its own vectors."""
+        """The results for some vectors of the index itself."""
         vectors = self.index.reconstruct_n(0, min(self.index.ntotal, 5))
         scores, labels = self.index.search(vectors, 3)
         return vectors.copy(), scores, labels
@@ -58,7 +58,7 @@ class Pair:
         found = (os.path.basename(self.build), self.index.ntotal, len(self.metadata))
         promised = (self.manifest["id"], self.manifest["ntotal"], self.manifest["ntotal"])
         if found != promised:
-            return f"{found} where the manifest says {promised}"
+            return f"{found}, but the manifest has {promised}"
         return reader.fault(self.index, self.metadata)
 
     def is_mapped(self):
@@ -87,7 +87,7 @@ class Seen:
             self.faults.append(what)
 
     def open(self, data):
-        """Opens what is served now; None where it could not be opened."""
+        """Opens the served pair; None if it could not be opened."""
         began = time.monotonic()
         build = os.path.realpath(os.path.join(data, "current"))
         try:
@@ -109,7 +109,7 @@ class Seen:
         return pair
 
     def search_again(self, pair):
-        """Searches a pair whose build is gone."""
+        """Searches a pair whose build has been collected."""
         self.searched += 1
         if pair.answers_as_before():
             self.outlived += 1
@@ -123,7 +123,7 @@ def main():
     data, stop, grace = sys.argv[1], sys.argv[2], float(sys.argv[3])
     faiss.omp_set_num_threads(1)
     seen, kept, began = Seen(grace), [], time.monotonic()
-    while time.monotonic() - began < LONGEST and not os.path.exists(stop):
+    while time.monotonic() - began < MAX_SECONDS and not os.path.exists(stop):
         pair = seen.open(data)
         if seen.opened == 1 and not kept:
             print("reading", file=sys.stderr, flush=True)

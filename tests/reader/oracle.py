@@ -1,17 +1,17 @@
 #!/usr/bin/env python3
-"""What ingest.py makes of a database, as the oracle of the parity test.
+"""What ingest.py makes from a database: the reference of the parity test.
 
     python3 oracle.py DATABASE METADATA_OUT TEXTS_OUT
 
 METADATA_OUT gets the bytes of metadata.json, TEXTS_OUT the document texts in
-the same order: one JSON string a line, ASCII only, so that no character in a
+the same order: one JSON string per line, ASCII only, so that no character in a
 text can end its line.
 
-Written from the documented behaviour of ingest.py and with nothing but the
-standard library, so that json, repr and strip are the very ones that made the
-files people have. A row that would have ended ingest.py with an error is left
-out of both files and named on standard error. Rows that ingest.py took and
-reindexd refuses (tags that are `{}`, `0` or `false`, infinities, BLOBs) are kept.
+Written from the documented behaviour of ingest.py and with the standard library
+only, so that json, repr and strip are those that made the existing files. A row
+that would have ended ingest.py with an error is in neither file and is named on
+standard error. Rows that ingest.py accepted and reindexd refuses (tags that are
+`{}`, `0` or `false`, infinities, BLOBs) are kept.
 """
 
 import json
@@ -40,11 +40,11 @@ KEYS = {
 
 
 class StoredText(bytes):
-    """A TEXT value before it is known to be UTF-8, told apart from a BLOB."""
+    """A TEXT value before it is known to be UTF-8; its type distinguishes it from a BLOB."""
 
 
 def tagged_rows(database):
-    """Yields every tagged row by id, texts not yet decoded."""
+    """Yields every tagged row by id, with texts not yet decoded."""
     address = Path(database).resolve().as_uri() + "?mode=ro"
     with closing(sqlite3.connect(address, uri=True)) as connection:
         connection.text_factory = StoredText
@@ -102,7 +102,7 @@ def main(database, metadata_out, texts_out):
             text = text_of(record)
             dumped(record)
         except (AttributeError, RecursionError, TypeError, ValueError) as fault:
-            print(f"left out: row id={row[0]!r}: {type(fault).__name__}: {fault}", file=sys.stderr)
+            print(f"unfit: row id={row[0]!r}: {type(fault).__name__}: {fault}", file=sys.stderr)
             continue
         records.append(record)
         texts.append(text)

@@ -1,9 +1,9 @@
 #!/usr/bin/env python3
-"""reader.py DATA_DIR: reads what is served as the API host does, and checks that it holds together.
+"""reader.py DATA_DIR: reads the served files as the API host does, and checks that they belong together.
 
 Prints one line. Exit 0: index and metadata belong together and answer a search,
 through `current` and through the two old names. Exit 1: they do not, and the
-line says why.
+line gives the reason.
 """
 
 import json
@@ -13,7 +13,7 @@ import sys
 import faiss
 import numpy
 
-SAMPLE = 50  # vectors that are asked to find themselves
+SAMPLE = 50  # vectors that must find themselves
 NEIGHBOURS = 5
 
 
@@ -27,7 +27,7 @@ def load_pair(data):
 
 
 def load_old_names(data):
-    """What an API does that has never heard of `current`: one name, then the other."""
+    """As an API without knowledge of `current`: one name, then the other."""
     index = faiss.read_index(os.path.join(data, "faiss.index"))
     with open(os.path.join(data, "metadata.json"), encoding="utf-8") as file:
         metadata = json.load(file)
@@ -37,7 +37,7 @@ def load_old_names(data):
 def fault(index, metadata):
     """What is wrong with a pair, or None."""
     if index.ntotal != len(metadata):
-        return f"{index.ntotal} vectors beside {len(metadata)} records"
+        return f"{index.ntotal} vectors for {len(metadata)} records"
     if index.ntotal == 0:
         return "an empty index"
     if index.metric_type != faiss.METRIC_INNER_PRODUCT:
@@ -57,7 +57,7 @@ def fault(index, metadata):
 
 
 def check(data):
-    """The line to print, and whether all is well."""
+    """The line to print, and whether there is no fault."""
     try:
         build, index, metadata = load_pair(data)
         wrong = fault(index, metadata)
