@@ -29,57 +29,54 @@ fn the_first_build_embeds_every_text_once_in_full_batches() {
     world.assert_proven();
 }
 
+/// A name, the change; then records, kept, embedded, metadata only, removed.
+const CHANGES: [(&str, &str, (u64, u64, u64, u64, u64)); 12] = [
+    ("nothing changed", "", (30, 30, 0, 0, 0)),
+    ("ten texts changed", "UPDATE experts SET bio = 'New bio ' || id WHERE id <= 10", (30, 20, 10, 0, 0)),
+    ("only hourly_rate", "UPDATE experts SET hourly_rate = 7 WHERE id BETWEEN 11 AND 15", (30, 30, 0, 5, 0)),
+    (
+        "two rows swap all but their ids",
+        "UPDATE experts SET id = 99 WHERE id = 12; UPDATE experts SET id = 12 WHERE id = 13;
+             UPDATE experts SET id = 13 WHERE id = 99",
+        (30, 30, 0, 2, 0),
+    ),
+    (
+        "a second row with a text that has a vector",
+        "INSERT INTO experts SELECT 31, 'twin', first_name, last_name, job_title, company, bio, 1, 'EUR',
+             NULL, NULL, tags, NULL, NULL FROM experts WHERE id = 20",
+        (31, 31, 0, 0, 0),
+    ),
+    (
+        "three rows with one new text",
+        "UPDATE experts SET first_name = 'A', last_name = 'B', bio = 'C' WHERE id IN (21, 22, 23)",
+        (31, 30, 1, 0, 0),
+    ),
+    ("a row deleted", "DELETE FROM experts WHERE id = 5", (30, 30, 0, 0, 1)),
+    (
+        "a row added in front with a text of an older build",
+        "INSERT INTO experts SELECT -5, 'again', 'First5', 'Last5', job_title, company, 'New bio 5', 1,
+             'EUR', NULL, NULL, tags, NULL, NULL FROM experts WHERE id = 6",
+        (31, 31, 0, 0, 0),
+    ),
+    ("rows untagged", "UPDATE experts SET tags = NULL WHERE id IN (7, 8)", (29, 29, 0, 0, 2)),
+    (
+        "rows tagged again",
+        "UPDATE experts SET tags = '[\"tag\", \"other\"]' WHERE tags IS NULL",
+        (31, 31, 0, 0, 0),
+    ),
+    ("a row with other tags", "UPDATE experts SET tags = '[\"tag\"]' WHERE id = 9", (31, 30, 1, 0, 0)),
+    (
+        "a bio that was there before",
+        "UPDATE experts SET bio = 'Bio of person 10.' WHERE id = 10",
+        (31, 31, 0, 1, 0),
+    ),
+];
+
 #[test]
 fn a_change_costs_the_texts_that_are_new_and_nothing_else() {
     let world = World::with_people(30);
     world.build();
-    // What, the change; then records, kept, embedded, metadata only, removed.
-    let changes = [
-        ("nothing changed", "", (30, 30, 0, 0, 0)),
-        ("ten texts changed", "UPDATE experts SET bio = 'New bio ' || id WHERE id <= 10", (30, 20, 10, 0, 0)),
-        (
-            "only hourly_rate",
-            "UPDATE experts SET hourly_rate = 7 WHERE id BETWEEN 11 AND 15",
-            (30, 30, 0, 5, 0),
-        ),
-        (
-            "two rows swap all but their ids",
-            "UPDATE experts SET id = 99 WHERE id = 12; UPDATE experts SET id = 12 WHERE id = 13;
-             UPDATE experts SET id = 13 WHERE id = 99",
-            (30, 30, 0, 2, 0),
-        ),
-        (
-            "a second row with a text that has a vector",
-            "INSERT INTO experts SELECT 31, 'twin', first_name, last_name, job_title, company, bio, 1, 'EUR',
-             NULL, NULL, tags, NULL, NULL FROM experts WHERE id = 20",
-            (31, 31, 0, 0, 0),
-        ),
-        (
-            "three rows with one new text",
-            "UPDATE experts SET first_name = 'A', last_name = 'B', bio = 'C' WHERE id IN (21, 22, 23)",
-            (31, 30, 1, 0, 0),
-        ),
-        ("a row deleted", "DELETE FROM experts WHERE id = 5", (30, 30, 0, 0, 1)),
-        (
-            "a row added in front with a text of an older build",
-            "INSERT INTO experts SELECT -5, 'again', 'First5', 'Last5', job_title, company, 'New bio 5', 1,
-             'EUR', NULL, NULL, tags, NULL, NULL FROM experts WHERE id = 6",
-            (31, 31, 0, 0, 0),
-        ),
-        ("rows untagged", "UPDATE experts SET tags = NULL WHERE id IN (7, 8)", (29, 29, 0, 0, 2)),
-        (
-            "rows tagged again",
-            "UPDATE experts SET tags = '[\"tag\", \"other\"]' WHERE tags IS NULL",
-            (31, 31, 0, 0, 0),
-        ),
-        ("a row with other tags", "UPDATE experts SET tags = '[\"tag\"]' WHERE id = 9", (31, 30, 1, 0, 0)),
-        (
-            "a bio that was there before",
-            "UPDATE experts SET bio = 'Bio of person 10.' WHERE id = 10",
-            (31, 31, 0, 1, 0),
-        ),
-    ];
-    for (what, change, expected) in changes {
+    for (what, change, expected) in CHANGES {
         world.sql(change);
         world.provider.forget();
 

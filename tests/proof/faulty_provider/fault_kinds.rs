@@ -72,13 +72,13 @@ pub fn http(more: &str, body: &[u8]) -> Vec<u8> {
     [head.as_bytes(), body].concat()
 }
 
-/// Faults that the provider makes by itself.
-fn provider_faults(elsewhere: &str) -> Vec<Kind> {
+/// Rate limits with every form of a wait, right and wrong.
+fn rate_limits() -> Vec<Fault> {
     let limited = |retry_info, retry_after: Option<&str>| Fault::RateLimited {
         retry_info,
         retry_after: retry_after.map(str::to_owned),
     };
-    let wrong = [
+    vec![
         limited(None, None),
         limited(Some("0s"), None),
         limited(Some("0.02s"), None),
@@ -93,6 +93,12 @@ fn provider_faults(elsewhere: &str) -> Vec<Kind> {
         limited(None, Some("18446744073709551615")),
         limited(None, Some("Wed, 21 Oct 2015 07:28:00 GMT")),
         limited(None, Some("Fri, 31 Dec 9999 23:59:59 GMT")),
+    ]
+}
+
+/// Faults that the provider makes by itself.
+fn provider_faults(elsewhere: &str) -> Vec<Kind> {
+    let wrong = [
         Fault::PerDayQuota,
         Fault::InsufficientQuota,
         Fault::ServerError(500),
@@ -141,7 +147,8 @@ fn provider_faults(elsewhere: &str) -> Vec<Kind> {
     let right = right.into_iter().map(|fault| named(fault, Expectation::Right));
     // For a single text it is the right answer.
     let doubtful = [named(Fault::DuplicateIndices, Expectation::Doubtful)];
-    wrong.into_iter().map(|fault| named(fault, Expectation::Wrong)).chain(right).chain(doubtful).collect()
+    let wrong = rate_limits().into_iter().chain(wrong);
+    wrong.map(|fault| named(fault, Expectation::Wrong)).chain(right).chain(doubtful).collect()
 }
 
 /// All kinds for one protocol, chosen in turn.

@@ -82,12 +82,7 @@ impl Disturbance {
                 since(began)
             }
             OutOfDescriptors => {
-                let open = open_files(running.pid()).len() as u64;
-                let few = Rlimit { current: Some(open), maximum: getrlimit(Resource::Nofile).maximum };
-                let before = prlimit(Some(running.pid()), Resource::Nofile, few).unwrap();
-                host.touch();
-                std::thread::sleep(pause);
-                prlimit(Some(running.pid()), Resource::Nofile, before).unwrap();
+                take_descriptors(running, host, pause);
                 since(began)
             }
             DiskFull if host.small_disk => {
@@ -116,13 +111,7 @@ impl Disturbance {
                 None
             }
             BuiltAndKilled => {
-                let mut build = Agent::start(&mut host.command(&["build", "--wait"]));
-                std::thread::sleep(pause / 10);
-                let killed = Instant::now();
-                if !build.is_over() {
-                    build.signal(Signal::KILL);
-                }
-                build.ended(SOON);
+                let killed = kill_a_build(host, pause / 10);
                 since(killed)
             }
         };
@@ -149,4 +138,26 @@ impl Disturbance {
             BuiltAndKilled => "builds by hand that were killed",
         }
     }
+}
+
+/// Leaves an agent without a free descriptor for a while, and requests a pass in that time.
+fn take_descriptors(running: &Agent, host: &SoakHost, pause: Duration) {
+    let open = open_files(running.pid()).len() as u64;
+    let few = Rlimit { current: Some(open), maximum: getrlimit(Resource::Nofile).maximum };
+    let before = prlimit(Some(running.pid()), Resource::Nofile, few).unwrap();
+    host.touch();
+    std::thread::sleep(pause);
+    prlimit(Some(running.pid()), Resource::Nofile, before).unwrap();
+}
+
+/// Kills a build after `pause`; returns when.
+fn kill_a_build(host: &SoakHost, pause: Duration) -> Instant {
+    let mut build = Agent::start(&mut host.command(&["build", "--wait"]));
+    std::thread::sleep(pause);
+    let killed = Instant::now();
+    if !build.is_over() {
+        build.signal(Signal::KILL);
+    }
+    build.ended(SOON);
+    killed
 }
