@@ -27,7 +27,7 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::adapters::builds::error_chain;
-use crate::adapters::embed::{self, EmbedError, Embedder, EmbedderSettings};
+use crate::adapters::embed::{self, EmbedError, Embedder};
 use crate::adapters::signals::{Handlers, Signal};
 use crate::app::threads;
 use crate::config::{self as settings, Config, Loaded};
@@ -289,20 +289,7 @@ pub(crate) fn clock() -> Timestamp {
 
 /// The provider that the settings name.
 pub(crate) fn embedder(config: &Config) -> Result<Arc<dyn Embedder>, EmbedError> {
-    let from = &config.embedding;
-    embed::embedder(&EmbedderSettings {
-        provider: match from.provider {
-            settings::Provider::Gemini => embed::Provider::Gemini,
-            settings::Provider::OpenAi => embed::Provider::OpenAi,
-            settings::Provider::Local => embed::Provider::Local,
-        },
-        model: from.model.clone(),
-        dimension: from.dimension,
-        task_type: from.task_type.clone(),
-        base_url: from.base_url.clone(),
-        api_key: from.api_key.as_ref().map(|key| key.expose().to_owned().into()),
-        request_timeout: from.request_timeout,
-    })
+    embed::embedder(&config.embedding)
 }
 
 /// What names the weights that travel with the program.

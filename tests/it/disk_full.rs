@@ -116,7 +116,7 @@ fn disk_full_while_embedding_leaves_a_whole_build_and_the_next_pass_succeeds() {
             assert_eq!(world.served() != old, switched, "{log}");
             assert_eq!(world.staging(), Vec::<PathBuf>::new(), "{log}");
             assert_eq!(world.build().number("records"), u64::from(people));
-            let lost = log.contains("bought vectors could not be kept");
+            let lost = log.contains("cannot store vectors in the cache");
             assert_eq!(world.provider.answered_twice().len(), if lost { 10 } else { 0 }, "{log}");
             logs += &log;
         }

@@ -91,7 +91,7 @@ fn a_limit_of_texts_a_minute_is_kept_from_one_pass_to_the_next() {
     agent.wait_for_log("outcome=failed");
 
     agent.signal(Signal::USR1);
-    agent.wait_for_log("our own limit of texts a minute");
+    agent.wait_for_log("limit of embedding.items_per_minute");
 
     assert_eq!((world.provider.text_count(), agent.promotions()), (5, 0), "{}", agent.log());
     agent.stop();

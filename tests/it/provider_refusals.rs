@@ -77,7 +77,7 @@ fn a_request_that_is_refused_whatever_its_texts_are_is_not_taken_for_bad_texts()
         (1, 3),
         "the whole batch, and both halves: {ran:?}"
     );
-    assert!(ran.text("error").contains("does not take the request itself"), "{ran:?}");
+    assert!(ran.text("error").contains("refuses every request, not a single text"), "{ran:?}");
     assert!(ran.text("error").contains("Request contains an invalid argument."), "{ran:?}");
 }
 

@@ -1,10 +1,10 @@
-//! Checks a whole answer before anything of it is used.
+//! Checks a whole answer before any of it is used.
 //!
 //! One vector per text, the right number of floats in each, every float
 //! finite, no vector all zero or so short that its floats no longer hold its
-//! direction. What passes is given unit length, once and for
-//! good: cache and index hold these bits. The sum is made in `f64`, so every
-//! machine gives the same bits for the same answer.
+//! direction. A vector that passes gets unit length, once: cache and index hold
+//! these bits. The sum is made in `f64`, so every machine gives the same bits
+//! for the same answer.
 
 /// Why an answer cannot be used.
 #[derive(Debug, PartialEq, Eq, thiserror::Error)]
@@ -21,11 +21,11 @@ pub(super) enum WrongAnswer {
     TooShort { row: usize, rows: usize },
 }
 
-/// Below it an `f32` has fewer digits the smaller it is: a vector of this length
-/// is still as exact as any, and a shorter one points somewhere else than was meant.
+/// Below it an `f32` loses digits: a vector of this length is still as exact as
+/// any, and a shorter one has another direction than the provider meant.
 const MIN_NORM: f64 = f32::MIN_POSITIVE as f64;
 
-/// All vectors one after another, each of unit length.
+/// All vectors joined, each of unit length.
 pub(super) fn unit_vectors(
     vectors: &[Vec<f32>],
     texts: usize,

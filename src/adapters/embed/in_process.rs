@@ -1,8 +1,8 @@
-//! The model that travels with the program, as an [`Embedder`].
+//! The local model, as an [`Embedder`].
 //!
 //! Loaded when the first text comes, not before: most runs find nothing to
-//! embed. It computes on blocking threads, in chunks small enough that progress
-//! shows and a stop is heard, and gives up soon after nobody waits for it.
+//! embed. It computes on blocking threads, in chunks small enough to show
+//! progress and to notice a stop, and ends soon after its request is dropped.
 
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -13,15 +13,14 @@ use tokio::sync::OnceCell;
 use tokio::task::{JoinError, spawn_blocking};
 
 use super::local::LocalModel;
-use super::{Embedder, Failure, Task};
+use super::types::{Embedder, Failure, Task};
 
-/// The local model, once it is needed.
 #[derive(Default)]
 pub(super) struct InProcess {
     model: OnceCell<Arc<LocalModel>>,
 }
 
-/// Tells the blocking thread that its answer is not wanted any more.
+/// Signals the blocking thread that its answer is no longer needed.
 struct CancelOnDrop(Arc<AtomicBool>);
 
 impl Drop for CancelOnDrop {
@@ -33,7 +32,7 @@ impl Drop for CancelOnDrop {
 impl InProcess {
     async fn model(&self) -> Result<Arc<LocalModel>, Failure> {
         let load = || async {
-            let loaded = spawn_blocking(LocalModel::load).await.map_err(|error| ended(&error))?;
+            let loaded = spawn_blocking(LocalModel::load).await.map_err(|error| task_failure(&error))?;
             loaded
                 .map(Arc::new)
                 .map_err(|error| Failure::permanent(format!("the local model cannot be loaded: {error}")))
@@ -51,19 +50,19 @@ impl Embedder for InProcess {
         async move {
             let model = self.model().await?;
             let texts = texts.to_vec();
-            let given_up = Arc::new(AtomicBool::new(false));
-            let _guard = CancelOnDrop(given_up.clone());
+            let cancelled = Arc::new(AtomicBool::new(false));
+            let _guard = CancelOnDrop(cancelled.clone());
             let work = move || {
                 let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
-                model.embed(&texts, &|| given_up.load(Ordering::Relaxed))
+                model.embed(&texts, &|| cancelled.load(Ordering::Relaxed))
             };
-            let vectors = spawn_blocking(work).await.map_err(|error| ended(&error))?;
+            let vectors = spawn_blocking(work).await.map_err(|error| task_failure(&error))?;
             vectors.ok_or_else(|| Failure::transient(None, "the local model was stopped"))
         }
         .boxed()
     }
 
-    /// As many as the model computes at once: a third of a second's work at the most.
+    /// As many as the model computes at once: at most a third of a second.
     fn max_texts(&self) -> usize {
         16
     }
@@ -73,10 +72,10 @@ impl Embedder for InProcess {
     }
 }
 
-/// A panic in the model is our own bug and goes on here; a runtime that ends takes the work with it.
-fn ended(error: &JoinError) -> Failure {
+/// A panic in the model is our own bug and resumes here; a runtime that ends cancels the work.
+fn task_failure(error: &JoinError) -> Failure {
     assert!(!error.is_panic(), "the local model panicked: {error}");
-    Failure::transient(None, "the program is ending")
+    Failure::transient(None, "the local model was stopped: the program is ending")
 }
 
 #[cfg(test)]
@@ -98,8 +97,8 @@ mod tests {
 
     #[test]
     fn dropping_the_request_stops_the_model() {
-        let given_up = Arc::new(AtomicBool::new(false));
-        drop(CancelOnDrop(given_up.clone()));
-        assert!(given_up.load(Ordering::Relaxed));
+        let cancelled = Arc::new(AtomicBool::new(false));
+        drop(CancelOnDrop(cancelled.clone()));
+        assert!(cancelled.load(Ordering::Relaxed));
     }
 }

@@ -5,26 +5,27 @@
 //! minute, and a provider that counts by the minute answers that with 429;
 //! so the sends of the last minute are remembered instead.
 //!
-//! Retries count: a failed request uses the provider's quota too. So does the
-//! purchase before this one, which may have failed a moment ago; what was sent
-//! is remembered beyond it. Without a clock: `now` is an argument, waiting is
-//! the caller's.
+//! Retries count: a failed request uses the provider's quota too. So does an
+//! earlier attempt, which may have failed a moment ago, so the [`SentLog`]
+//! outlives it. No clock is read: `now` is an argument, waiting is the caller's.
 
 use std::collections::VecDeque;
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use tokio::time::Instant;
+
+use crate::domain::parallel::lock;
 
 /// A minute, and a second for requests that travel at unequal speed: two sends
 /// a minute apart here must not arrive within one minute there.
 const WINDOW: Duration = Duration::from_secs(61);
 
-/// The sends of the last minute, by all purchases that share them.
+/// The sends of the last minute, of all attempts that share it.
 #[derive(Clone, Debug, Default)]
 pub struct SentLog(Arc<Mutex<VecDeque<(Instant, usize)>>>);
 
-/// What one purchase may add to them.
+/// What one attempt may add to a [`SentLog`].
 #[derive(Debug)]
 pub(super) struct RateLimit {
     /// Texts a minute; zero means no limit.
@@ -34,11 +35,11 @@ pub(super) struct RateLimit {
 
 impl RateLimit {
     pub(super) fn new(items_per_minute: u32, sent: SentLog) -> Self {
-        let most = usize::try_from(items_per_minute).unwrap_or(usize::MAX);
-        Self { max_per_minute: most, sent }
+        let max_per_minute = usize::try_from(items_per_minute).unwrap_or(usize::MAX);
+        Self { max_per_minute, sent }
     }
 
-    /// Counts `texts` as sent now, or says when to ask again.
+    /// Counts `texts` as sent now, or returns when to ask again.
     pub(super) fn admit(&self, texts: usize, now: Instant) -> Result<(), Instant> {
         if self.max_per_minute == 0 {
             return Ok(());
@@ -48,8 +49,7 @@ impl RateLimit {
             "a batch of {texts} texts under a limit of {} a minute",
             self.max_per_minute
         );
-        // A panic elsewhere leaves no send half written down.
-        let mut sent = self.sent.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let mut sent = lock(&self.sent.0);
         while sent.front().is_some_and(|(at, _)| *at + WINDOW <= now) {
             sent.pop_front();
         }
@@ -76,10 +76,10 @@ mod tests {
     fn no_minute_sees_more_texts_than_allowed() {
         let start = Instant::now();
         let mut now = start;
-        let pace = RateLimit::new(100, SentLog::default());
+        let rate_limit = RateLimit::new(100, SentLog::default());
         let mut sends: Vec<(Duration, usize)> = Vec::new();
         for texts in [60, 40, 100, 1, 99, 1, 50, 50, 33, 67, 100].repeat(5) {
-            while let Err(later) = pace.admit(texts, now) {
+            while let Err(later) = rate_limit.admit(texts, now) {
                 assert!(later > now, "asked to wait for the past");
                 now = later;
             }
@@ -98,12 +98,12 @@ mod tests {
     fn what_fits_goes_at_once_and_what_does_not_waits_for_the_oldest_to_leave() {
         let now = Instant::now();
         let second = Duration::from_secs(1);
-        let pace = RateLimit::new(10, SentLog::default());
-        assert_eq!(pace.admit(6, now), Ok(()));
-        assert_eq!(pace.admit(4, now + second), Ok(()));
-        assert_eq!(pace.admit(6, now + second), Err(now + WINDOW));
-        assert_eq!(pace.admit(7, now + second), Err(now + second + WINDOW));
-        assert_eq!(pace.admit(6, now + WINDOW), Ok(()));
+        let rate_limit = RateLimit::new(10, SentLog::default());
+        assert_eq!(rate_limit.admit(6, now), Ok(()));
+        assert_eq!(rate_limit.admit(4, now + second), Ok(()));
+        assert_eq!(rate_limit.admit(6, now + second), Err(now + WINDOW));
+        assert_eq!(rate_limit.admit(7, now + second), Err(now + second + WINDOW));
+        assert_eq!(rate_limit.admit(6, now + WINDOW), Ok(()));
     }
 
     #[test]
@@ -120,7 +120,7 @@ mod tests {
     #[test]
     fn zero_means_no_limit() {
         let now = Instant::now();
-        let pace = RateLimit::new(0, SentLog::default());
-        assert!((0..1000).all(|_| pace.admit(2048, now).is_ok()));
+        let rate_limit = RateLimit::new(0, SentLog::default());
+        assert!((0..1000).all(|_| rate_limit.admit(2048, now).is_ok()));
     }
 }

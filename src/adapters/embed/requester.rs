@@ -1,16 +1,16 @@
-//! One request, repeated until it succeeds or time cannot cure it.
+//! Sends one request, retrying transient failures.
 //!
-//! All requests of a purchase share one [`Requester`] to the provider: its retry
-//! budget, our own limit, and the pause that the provider asked one of them
-//! for. The budget is the time in which *no* request succeeded: as long as any
-//! gets through, none gives up.
+//! All requests of an attempt share one [`Requester`]: its retry budget, our
+//! own rate limit, and the pause that the provider asked one of them for. The
+//! budget is the time in which *no* request succeeded: as long as any succeeds,
+//! none gives up.
 //!
 //! Waits grow from half a second to half a minute, with jitter, and are never
-//! shorter than what the provider names. A pause longer than the budget that
-//! is left is not waited for here; whoever started the attempt is told of it.
+//! shorter than the provider asks for. A pause longer than the remaining budget
+//! is not waited for here; it is returned with the error.
 
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
-use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
@@ -19,11 +19,13 @@ use tokio_retry::RetryIf;
 use tokio_retry::strategy::ExponentialBackoff;
 use tokio_util::sync::CancellationToken;
 
-use super::batcher::{BatchEvent, ProviderWait};
+use super::check_answer;
+use super::error::EmbedError;
 use super::rate_limit::RateLimit;
-use super::{EmbedError, Embedder, Failure, FailureKind, Task, check_answer};
+use super::types::{BatchEvent, Embedder, Failure, FailureKind, ProviderWait, Task};
+use crate::domain::parallel::lock;
 
-/// What all requests of one purchase share.
+/// What all requests of one attempt share.
 pub(super) struct Requester {
     embedder: Arc<dyn Embedder>,
     task: Task,
@@ -40,18 +42,18 @@ struct RequesterState {
     rate_limit: RateLimit,
     /// When the first request was sent, or failed, after the last success.
     silent_since: Option<Instant>,
-    /// Nothing is sent before: the provider named this time.
+    /// Nothing is sent before: the provider asked for a pause until then.
     pause_until: Option<Instant>,
-    /// What was heard last, for whoever runs out of time.
+    /// The last failure's message, for a query whose time is over.
     last_message: Option<String>,
 }
 
 /// Why a request gave no vectors in the end.
 #[derive(Debug)]
 pub(super) enum RequestEnd {
-    /// The last failure.
+    /// With the last failure.
     Failed(Failure),
-    /// Another request's failure ended the purchase.
+    /// Another request's failure ended the attempt.
     Closed,
 }
 
@@ -67,8 +69,8 @@ impl Requester {
         task: Task,
         dimension: usize,
         budget: Duration,
-        pace: RateLimit,
-        notes: UnboundedSender<BatchEvent>,
+        rate_limit: RateLimit,
+        events: UnboundedSender<BatchEvent>,
     ) -> Self {
         Self {
             embedder,
@@ -76,7 +78,7 @@ impl Requester {
             dimension,
             budget,
             state: Mutex::new(RequesterState {
-                rate_limit: pace,
+                rate_limit,
                 silent_since: None,
                 pause_until: None,
                 last_message: None,
@@ -84,31 +86,31 @@ impl Requester {
             requests: AtomicU64::new(0),
             succeeded: AtomicBool::new(false),
             closed: CancellationToken::new(),
-            events: notes,
+            events,
         }
     }
 
     /// The checked vectors of these texts, one after another.
     pub(super) async fn request(&self, texts: &[String]) -> Result<Vec<f32>, RequestEnd> {
-        // The condition hears the failure first and the strategy is asked for
-        // the wait next, so the provider's wish is passed on between them.
-        let heard = Mutex::new(None);
-        let waits = backoff().map(|usual| self.wait(usual, lock(&heard).take()));
-        let on_the_wire = tokio::sync::Mutex::new(());
+        // The condition sees the failure first and the strategy gives the wait
+        // next, so the wait that the provider asks for is passed between them.
+        let last_failure = Mutex::new(None);
+        let waits = backoff().map(|usual| self.wait(usual, lock(&last_failure).take()));
+        let in_flight = tokio::sync::Mutex::new(());
         let tries = RetryIf::start(
             waits,
-            || self.try_once(texts, &on_the_wire),
+            || self.try_once(texts, &in_flight),
             |ended: &RequestEnd| {
-                let again = self.should_retry(ended);
-                lock(&heard).clone_from(&again);
-                again.is_some()
+                let retry = self.should_retry(ended);
+                lock(&last_failure).clone_from(&retry);
+                retry.is_some()
             },
         );
-        // Once the line is closed no wait is worth its time, but what is on
-        // the wire has been paid for and is waited for.
+        // Once the requester is closed, waits between tries end at once; a
+        // request in flight has been paid for, and its answer is waited for.
         let closed_between_tries = async {
             self.closed.cancelled().await;
-            drop(on_the_wire.lock().await);
+            drop(in_flight.lock().await);
         };
         tokio::select! {
             biased;
@@ -120,34 +122,34 @@ impl Requester {
     async fn try_once(
         &self,
         texts: &[String],
-        on_the_wire: &tokio::sync::Mutex<()>,
+        in_flight: &tokio::sync::Mutex<()>,
     ) -> Result<Vec<f32>, RequestEnd> {
         self.acquire_slot(texts.len()).await;
-        let _on_the_wire = on_the_wire.lock().await;
+        let _in_flight = in_flight.lock().await;
         if self.closed.is_cancelled() {
             return Err(RequestEnd::Closed);
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let vectors = self.embedder.embed(texts, self.task).await.map_err(RequestEnd::Failed)?;
         let vectors = check_answer::unit_vectors(&vectors, texts.len(), self.dimension)
-            .map_err(|wrong| RequestEnd::Failed(Failure::transient(None, wrong.to_string())))?;
+            .map_err(|error| RequestEnd::Failed(Failure::transient(None, error.to_string())))?;
         self.succeeded.store(true, Ordering::Relaxed);
         self.state().silent_since = None;
         Ok(vectors)
     }
 
-    /// Waits until neither the provider's pause nor our own limit stands in the way.
+    /// Waits until neither the provider's pause nor our own limit forbids a request.
     async fn acquire_slot(&self, texts: usize) {
         loop {
             let now = Instant::now();
             let (until, why) = {
-                let mut shared = self.state();
-                if let Some(pause) = shared.pause_until.filter(|&until| until > now) {
+                let mut state = self.state();
+                if let Some(pause) = state.pause_until.filter(|&until| until > now) {
                     (pause, "the provider asks for a pause")
-                } else if let Err(until) = shared.rate_limit.admit(texts, now) {
-                    (until, "our own limit of texts a minute")
+                } else if let Err(until) = state.rate_limit.admit(texts, now) {
+                    (until, "limit of embedding.items_per_minute")
                 } else {
-                    shared.silent_since.get_or_insert(now);
+                    state.silent_since.get_or_insert(now);
                     return;
                 }
             };
@@ -161,13 +163,13 @@ impl Requester {
         let RequestEnd::Failed(failure) = ended else {
             return None;
         };
-        let mut shared = self.state();
-        shared.last_message = Some(failure.message.clone());
+        let mut state = self.state();
+        state.last_message = Some(failure.message.clone());
         let FailureKind::Transient { wait } = failure.kind else {
             return None;
         };
         let now = Instant::now();
-        let since = *shared.silent_since.get_or_insert(now);
+        let since = *state.silent_since.get_or_insert(now);
         let left = self.budget.saturating_sub(now - since);
         let wait = wait.unwrap_or_default();
         if left.is_zero() || wait > left {
@@ -175,16 +177,16 @@ impl Requester {
         }
         // All requests go to the same provider: a pause for one is one for all.
         if !wait.is_zero() {
-            shared.pause_until = shared.pause_until.max(Some(now + wait));
+            state.pause_until = state.pause_until.max(Some(now + wait));
         }
         Some((failure.clone(), left))
     }
 
     /// How long to wait before the next try: the usual time, at least what the
-    /// provider asked for, and no longer than one last try makes sense.
-    fn wait(&self, usual: Duration, heard: Option<(Failure, Duration)>) -> Duration {
+    /// provider asked for, and no longer than the remaining budget.
+    fn wait(&self, usual: Duration, last_failure: Option<(Failure, Duration)>) -> Duration {
         let jittered = usual.mul_f64(0.5 + fastrand::f64() / 2.0);
-        let Some((failure, left)) = heard else {
+        let Some((failure, left)) = last_failure else {
             return jittered;
         };
         let asked = match failure.kind {
@@ -196,8 +198,8 @@ impl Requester {
         wait
     }
 
-    /// What a request's last failure means for the purchase.
-    pub(super) fn into_error(&self, failure: Failure) -> EmbedError {
+    /// What a request's last failure means for the attempt.
+    pub(super) fn attempt_error(&self, failure: Failure) -> EmbedError {
         let Failure { kind, message } = failure;
         match kind {
             FailureKind::Transient { wait } => {
@@ -210,7 +212,7 @@ impl Requester {
         }
     }
 
-    /// Sends nothing more and ends every wait; what is on the wire may still arrive.
+    /// Sends nothing more and ends every wait; requests in flight may still be answered.
     pub(super) fn close(&self) {
         self.closed.cancel();
     }
@@ -225,15 +227,14 @@ impl Requester {
         self.requests.load(Ordering::Relaxed)
     }
 
-    /// The last failure's words.
     pub(super) fn last_message(&self) -> Option<String> {
         self.state().last_message.clone()
     }
 
-    /// Passes on what a task of this purchase has to say. Nobody listens once
-    /// the purchase is over, and then it does not matter.
-    pub(super) fn send_event(&self, note: BatchEvent) {
-        self.events.send(note).ok();
+    /// Sends an event to the batcher. After the attempt has ended nothing
+    /// receives it, which does not matter then.
+    pub(super) fn send_event(&self, event: BatchEvent) {
+        self.events.send(event).ok();
     }
 
     fn report(&self, why: &str, wait: Duration) {
@@ -245,12 +246,7 @@ impl Requester {
     }
 }
 
-/// None of the values under these locks can be left half changed by a panic.
-fn lock<T>(mutex: &Mutex<T>) -> MutexGuard<'_, T> {
-    mutex.lock().unwrap_or_else(PoisonError::into_inner)
-}
-
-/// To the millisecond, for people.
+/// Cut to the millisecond, for messages.
 fn to_millis(time: Duration) -> Duration {
     Duration::from_millis(u64::try_from(time.as_millis()).unwrap_or(u64::MAX))
 }

@@ -200,7 +200,7 @@ impl SmallDisk {
             let own = log.lines().filter(|line| line.starts_with("reindexd: ")).count();
             assert_eq!(own, 1, "{case}: {log}");
         }
-        let lost = log.contains("bought vectors could not be kept");
+        let lost = log.contains("cannot store vectors in the cache");
         free_disk_space(&self.world.path("data"));
         self.assert_next(case);
         let twice = self.world.provider.answered_twice().len();

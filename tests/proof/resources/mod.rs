@@ -36,7 +36,7 @@ const ABORTED: i32 = 134;
 /// The exit code where `OpenBLAS` gets no thread before `main`: it sends SIGINT to the process.
 const INTERRUPTED: i32 = 130;
 /// The message about vectors that could not be stored.
-const NOT_KEPT: &str = "bought vectors could not be kept";
+const NOT_KEPT: &str = "cannot store vectors in the cache";
 /// Environment variable that is set where the test already runs in namespaces of its own.
 const INSIDE: &str = "REINDEXD_TEST_INSIDE_NAMESPACE";
 

@@ -1,4 +1,4 @@
-//! Purchases from a provider in memory, under a paused clock.
+//! Attempts with a provider in memory, under a paused clock.
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Mutex;
@@ -9,8 +9,9 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::*;
-use crate::adapters::embed::{Failure, FailureKind};
+use crate::adapters::embed::types::{Failure, FailureKind};
 use crate::domain::pass::Retry;
+use crate::domain::record::TextHash;
 
 const DIMENSION: usize = 3;
 const SECOND: Duration = Duration::from_secs(1);
@@ -18,7 +19,7 @@ const SECOND: Duration = Duration::from_secs(1);
 type Answer = Result<Vec<Vec<f32>>, Failure>;
 type Script = dyn Fn(&[String], usize) -> (Duration, Answer) + Send + Sync;
 
-/// A provider in memory: after a delay, whatever the script says.
+/// A provider in memory: it waits and answers as the script decides.
 struct FakeEmbedder {
     script: Box<Script>,
     sent: Mutex<Vec<(Instant, Vec<String>)>>,
@@ -113,7 +114,7 @@ fn limits() -> EmbedLimits {
     }
 }
 
-/// What came of one purchase.
+/// The outcome of one attempt.
 struct EmbedRun {
     result: Result<EmbedReport, EmbedFailure>,
     arrived: BTreeSet<usize>,
@@ -126,14 +127,14 @@ impl EmbedRun {
     }
 }
 
-async fn embed_texts(fake: &Arc<FakeEmbedder>, terms: &EmbedLimits, texts: usize) -> EmbedRun {
+async fn embed_texts(fake: &Arc<FakeEmbedder>, limits: &EmbedLimits, texts: usize) -> EmbedRun {
     let stop = Stop::new();
-    embed_texts_with(fake, terms, texts, &stop, &mut |_| Ok(())).await
+    embed_texts_with(fake, limits, texts, &stop, &mut |_| Ok(())).await
 }
 
 async fn embed_texts_with(
     fake: &Arc<FakeEmbedder>,
-    terms: &EmbedLimits,
+    limits: &EmbedLimits,
     texts: usize,
     stop: &Stop,
     sink: &mut dyn FnMut(&EmbeddedBatch) -> Result<(), SinkError>,
@@ -152,7 +153,7 @@ async fn embed_texts_with(
     };
     let begun = Instant::now();
     let embedder: Arc<dyn Embedder> = fake.clone();
-    let result = embed_all(embedder, terms, &mut items, &mut keep, &|_| {}, stop).await;
+    let result = embed_all(embedder, limits, &mut items, &mut keep, &|_| {}, stop).await;
     EmbedRun { result, arrived, took: begun.elapsed() }
 }
 
@@ -163,8 +164,8 @@ async fn every_text_is_embedded_once_in_any_order_within_the_concurrency_limit()
     // A batch of 5000 is cut to the provider's 100 texts.
     for (batch_size, concurrency, requests) in [(16, 4, 63), (1, 1, 1000), (7, 3, 143), (5000, 2, 10)] {
         let fake = FakeEmbedder::new(delays);
-        let terms = EmbedLimits { batch_size, concurrency, ..limits() };
-        let outcome = embed_texts(&fake, &terms, 1000).await;
+        let limits = EmbedLimits { batch_size, concurrency, ..limits() };
+        let outcome = embed_texts(&fake, &limits, 1000).await;
 
         assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 1000, requests, refused: vec![] });
         assert_eq!(outcome.arrived, (0..1000).collect());
@@ -194,10 +195,10 @@ async fn texts_are_pulled_only_as_they_are_sent() {
 #[test]
 fn a_batch_is_bounded_by_number_minute_and_bytes_and_a_giant_goes_alone() {
     let fake = FakeEmbedder::new(|texts, _| (SECOND, vectors(texts)));
-    let cut = |lengths: &[usize], terms: &EmbedLimits| {
+    let cut = |lengths: &[usize], limits: &EmbedLimits| {
         let item = |&length: &usize| Ok(TextItem { hash: TextHash::of(""), text: "\n".repeat(length / 6) });
         let mut items = lengths.iter().map(item);
-        let mut batches = Batches::new(&mut items, fake.as_ref(), terms);
+        let mut batches = Batches::new(&mut items, fake.as_ref(), limits);
         let sizes = std::iter::from_fn(|| batches.next().unwrap().map(|batch| batch.len()));
         sizes.collect::<Vec<_>>()
     };
@@ -210,8 +211,8 @@ fn a_batch_is_bounded_by_number_minute_and_bytes_and_a_giant_goes_alone() {
         (&[60, 6000, 60, 60], &limits(), &[1, 1, 2]),
         (&[], &limits(), &[]),
     ];
-    for (lengths, terms, expected) in cases {
-        assert_eq!(cut(lengths, terms), expected, "{lengths:?}");
+    for (lengths, limits, expected) in cases {
+        assert_eq!(cut(lengths, limits), expected, "{lengths:?}");
     }
 }
 
@@ -232,7 +233,7 @@ async fn without_a_single_success_the_budget_ends_the_attempt() {
 
 #[tokio::test(start_paused = true)]
 async fn as_long_as_any_request_succeeds_none_gives_up() {
-    // The first batch fails for an hour, during which others get through.
+    // The first batch fails for an hour, in which others succeed.
     let begun = Instant::now();
     let fake = FakeEmbedder::new(move |texts, _| {
         let stuck = number(&texts[0]) == 0 && begun.elapsed() < 3600 * SECOND;
@@ -253,9 +254,9 @@ async fn a_pause_that_the_provider_asks_of_one_request_is_kept_by_all() {
     assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 320, requests: 21, refused: vec![] });
     let sent = fake.sent();
     // Request 5 is one of the second four, which are answered after two seconds.
-    let heard = sent[0].0 + 2 * SECOND;
+    let answered = sent[0].0 + 2 * SECOND;
     for (at, _) in &sent[8..] {
-        assert!(*at >= heard + 45 * SECOND, "sent {:?} after it was asked to wait 45 s", *at - heard);
+        assert!(*at >= answered + 45 * SECOND, "sent {:?} after it was asked to wait 45 s", *at - answered);
     }
     assert_eq!(sent[8..].iter().filter(|(_, texts)| *texts == sent[5].1).count(), 1);
 }
@@ -285,7 +286,7 @@ async fn a_permanent_failure_ends_the_attempt_at_once_with_the_providers_message
         (FailureKind::Final, Retry::OnChange),
     ];
     for (kind, retry) in cases {
-        // The other three in flight are answered, and what they bring is kept.
+        // The other three in flight are answered, and their vectors are kept.
         let fake = FakeEmbedder::new(move |texts, before| match before {
             0 => (SECOND, failing(kind)),
             _ => (3 * SECOND, vectors(texts)),
@@ -293,8 +294,8 @@ async fn a_permanent_failure_ends_the_attempt_at_once_with_the_providers_message
         let outcome = embed_texts(&fake, &limits(), 1000).await;
 
         assert_eq!(outcome.error().retry(), retry);
-        let words = format!("{kind:?}");
-        assert!(outcome.error().to_string().contains(&words), "{}", outcome.error());
+        let message = format!("{kind:?}");
+        assert!(outcome.error().to_string().contains(&message), "{}", outcome.error());
         assert_eq!(outcome.arrived, (16..64).collect());
         assert_eq!(outcome.took, 3 * SECOND);
         let failed = outcome.result.unwrap_err();
@@ -303,7 +304,7 @@ async fn a_permanent_failure_ends_the_attempt_at_once_with_the_providers_message
 }
 
 #[tokio::test(start_paused = true)]
-async fn exactly_the_texts_that_spoil_a_batch_are_found_and_the_rest_is_embedded() {
+async fn exactly_the_texts_that_a_provider_refuses_are_found_and_the_rest_is_embedded() {
     let alone = EmbedLimits { concurrency: 1, refusals_allowed: 16, ..limits() };
     let cases: [(usize, &[usize], u64); 8] = [
         (16, &[], 1),
@@ -313,7 +314,7 @@ async fn exactly_the_texts_that_spoil_a_batch_are_found_and_the_rest_is_embedded
         (1, &[0], 1),
         (2, &[1], 3),
         (13, &[12], 9),
-        // The first batch proves the requests well formed, so two bad halves are two bad texts.
+        // The first batch shows that requests are well formed, so two bad halves are two bad texts.
         (32, &[16, 31], 1 + 15),
     ];
     for (texts, bad, requests) in cases {
@@ -324,20 +325,20 @@ async fn exactly_the_texts_that_spoil_a_batch_are_found_and_the_rest_is_embedded
         });
         let outcome = embed_texts(&fake, &alone, texts).await;
 
-        let bought = outcome.result.unwrap();
-        let refused: Vec<_> = bought.refused.iter().map(|refusal| refusal.hash).collect();
+        let report = outcome.result.unwrap();
+        let refused: Vec<_> = report.refused.iter().map(|refusal| refusal.hash).collect();
         assert_eq!(refused, bad.iter().map(|&n| TextHash::of(&text(n))).collect::<Vec<_>>());
         assert_eq!(outcome.arrived, (0..texts).filter(|n| !bad.contains(n)).collect());
-        assert_eq!(bought.requests, requests, "{texts} texts, bad {bad:?}");
+        assert_eq!(report.requests, requests, "{texts} texts, bad {bad:?}");
     }
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_request_refused_in_both_halves_is_wrong_itself() {
     let fake = FakeEmbedder::new(|_, _| (SECOND, failing(FailureKind::BadRequest)));
-    let terms = EmbedLimits { concurrency: 1, refusals_allowed: 100, ..limits() };
-    let outcome = embed_texts(&fake, &terms, 1000).await;
-    assert!(matches!(outcome.error(), EmbedError::BadRequest(words) if words == "BadRequest"));
+    let limits = EmbedLimits { concurrency: 1, refusals_allowed: 100, ..limits() };
+    let outcome = embed_texts(&fake, &limits, 1000).await;
+    assert!(matches!(outcome.error(), EmbedError::BadRequest(message) if message == "BadRequest"));
     assert_eq!(outcome.error().retry(), Retry::OnChange);
     assert_eq!(fake.sent().len(), 3);
 }
@@ -388,7 +389,7 @@ async fn a_wrong_answer_counts_as_a_failure_and_nothing_of_it_is_handed_on() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_gives_up_what_is_on_the_wire_and_keeps_what_has_arrived() {
+async fn a_stop_abandons_requests_in_flight_and_keeps_what_has_arrived() {
     let fake =
         FakeEmbedder::new(|texts, before| (if before < 6 { SECOND } else { 50 * SECOND }, vectors(texts)));
     let stop = Stop::new();
@@ -396,16 +397,16 @@ async fn a_stop_gives_up_what_is_on_the_wire_and_keeps_what_has_arrived() {
         sleep(10 * SECOND).await;
         stop.request();
     };
-    let terms = limits();
+    let limits = limits();
     let mut sink = |_: &EmbeddedBatch| Ok(());
-    let (outcome, ()) = tokio::join!(embed_texts_with(&fake, &terms, 1000, &stop, &mut sink), stopper);
+    let (outcome, ()) = tokio::join!(embed_texts_with(&fake, &limits, 1000, &stop, &mut sink), stopper);
     assert!(matches!(outcome.error(), EmbedError::Stopped));
     assert_eq!(outcome.took, 10 * SECOND);
     assert_eq!(outcome.arrived.len(), 6 * 16);
 }
 
 #[tokio::test(start_paused = true)]
-async fn answers_that_came_before_the_stop_was_seen_are_handed_on() {
+async fn answers_that_arrived_before_the_stop_was_noticed_are_handed_on() {
     // The first answer's sink stops everything while the other three have arrived too.
     let fake = FakeEmbedder::new(|texts, _| (SECOND, vectors(texts)));
     let stop = Stop::new();
@@ -440,7 +441,7 @@ async fn texts_that_cannot_be_read_back_end_the_attempt() {
     let stop = Stop::new();
     let failed = embed_all(fake, &limits(), &mut items, &mut |_| Ok(()), &|_| {}, &stop).await.unwrap_err();
     assert!(matches!(failed.error, EmbedError::Items(_)));
-    assert_eq!(failed.texts, 64, "what was on the wire before is kept");
+    assert_eq!(failed.texts, 64, "requests already in flight are kept");
 }
 
 #[tokio::test(start_paused = true)]
@@ -448,8 +449,8 @@ async fn no_minute_sees_more_texts_than_our_own_limit_retries_included() {
     let fake = FakeEmbedder::new(|texts, before| {
         (SECOND, if before % 5 == 4 { failing(BUSY) } else { vectors(texts) })
     });
-    let terms = EmbedLimits { items_per_minute: 50, ..limits() };
-    embed_texts(&fake, &terms, 500).await.result.unwrap();
+    let limits = EmbedLimits { items_per_minute: 50, ..limits() };
+    embed_texts(&fake, &limits, 500).await.result.unwrap();
     let sent = fake.sent();
     for (begin, _) in &sent {
         let within = sent.iter().filter(|(at, _)| at >= begin && *at < *begin + 60 * SECOND);
@@ -463,31 +464,33 @@ async fn progress_never_goes_back_and_shows_the_current_wait() {
         4 => (SECOND, failing(busy_for(20))),
         _ => (SECOND, vectors(texts)),
     });
-    let told = Mutex::new(Vec::new());
-    let progress = |progress| told.lock().unwrap().push(progress);
+    let reported = Mutex::new(Vec::new());
+    let progress = |progress| reported.lock().unwrap().push(progress);
     let mut items = (0..160).map(|n| Ok(TextItem { hash: TextHash::of(&text(n)), text: text(n) }));
     let stop = Stop::new();
     embed_all(fake, &limits(), &mut items, &mut |_| Ok(()), &progress, &stop).await.unwrap();
 
-    let told = told.into_inner().unwrap();
-    assert!(told.windows(2).all(|pair| pair[0].done <= pair[1].done && pair[0].requests <= pair[1].requests));
-    assert_eq!(told.last().unwrap(), &EmbedProgress { done: 160, requests: 11, waiting: None });
-    let waiting = told.iter().filter_map(|progress| progress.waiting.as_ref()).collect::<Vec<_>>();
+    let reported = reported.into_inner().unwrap();
+    assert!(
+        reported.windows(2).all(|pair| pair[0].done <= pair[1].done && pair[0].requests <= pair[1].requests)
+    );
+    assert_eq!(reported.last().unwrap(), &EmbedProgress { done: 160, requests: 11, waiting: None });
+    let waiting = reported.iter().filter_map(|progress| progress.waiting.as_ref()).collect::<Vec<_>>();
     assert!(waiting.iter().any(|waiting| waiting.wait == 20 * SECOND && waiting.why.contains("Transient")));
-    assert!(waiting.len() >= 18, "told once a second while waiting, {} times", waiting.len());
+    assert!(waiting.len() >= 18, "reported once a second while waiting, {} times", waiting.len());
 }
 
 #[tokio::test(start_paused = true)]
 async fn a_wait_that_started_before_an_answer_came_is_reported_after_it() {
     let fake = FakeEmbedder::new(|texts, _| (SECOND, vectors(texts)));
-    let told = Mutex::new(Vec::new());
-    let progress = |progress: EmbedProgress| told.lock().unwrap().push(progress.waiting.is_some());
+    let reported = Mutex::new(Vec::new());
+    let progress = |progress: EmbedProgress| reported.lock().unwrap().push(progress.waiting.is_some());
     let mut items = (0..20).map(|n| Ok(TextItem { hash: TextHash::of(&text(n)), text: text(n) }));
-    let terms = EmbedLimits { items_per_minute: 10, batch_size: 10, ..limits() };
-    embed_all(fake, &terms, &mut items, &mut |_| Ok(()), &progress, &Stop::new()).await.unwrap();
+    let limits = EmbedLimits { items_per_minute: 10, batch_size: 10, ..limits() };
+    embed_all(fake, &limits, &mut items, &mut |_| Ok(()), &progress, &Stop::new()).await.unwrap();
 
-    let waiting = told.into_inner().unwrap().into_iter().filter(|waiting| *waiting).count();
-    assert!(waiting >= 55, "a minute's wait under our own limit is told once a second: {waiting} times");
+    let waiting = reported.into_inner().unwrap().into_iter().filter(|waiting| *waiting).count();
+    assert!(waiting >= 55, "a minute's wait under our own limit is reported once a second: {waiting} times");
 }
 
 #[tokio::test(start_paused = true)]
@@ -505,15 +508,15 @@ async fn a_query_is_answered_or_ends_with_the_providers_message_within_its_limit
 
     let cases = [
         (SECOND, failing(BUSY), 10, "Transient"),
-        (60 * SECOND, failing(BUSY), 10, "no answer came"),
+        (60 * SECOND, failing(BUSY), 10, "no answer received"),
         (SECOND, failing(busy_for(30)), 1, "Transient"),
         (SECOND, failing(FailureKind::Final), 1, "Final"),
         (SECOND, failing(FailureKind::BadRequest), 1, "BadRequest"),
     ];
-    for (delay, answer, most_seconds, words) in cases {
+    for (delay, answer, max_seconds, message) in cases {
         let (result, took) = ask(FakeEmbedder::new(move |_, _| (delay, answer.clone()))).await;
         let error = result.unwrap_err();
-        assert!(error.contains(words), "{error}");
-        assert!(took <= most_seconds * SECOND + SECOND / 10, "{took:?}");
+        assert!(error.contains(message), "{error}");
+        assert!(took <= max_seconds * SECOND + SECOND / 10, "{took:?}");
     }
 }

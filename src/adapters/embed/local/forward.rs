@@ -2,40 +2,31 @@
 //!
 //! The tokens of a whole batch are the rows of one matrix, text after text
 //! without padding, so that each linear layer is one large product. Only
-//! attention looks at neighbours, and it is done text by text: no row ever
-//! depends on another text's, and the product of a row is the same whatever
-//! rows stand around it.
-//!
-//! The shape of the model stands here as constants. They are a fact about the
-//! weights compiled in, and no setting.
+//! attention reads neighbours, and it is done text by text: no row ever depends
+//! on another text's, and the product of a row is the same whatever rows stand
+//! around it. Batches are the caller's, tokens `tokenizer`'s.
 
 use std::f32::consts::FRAC_1_SQRT_2;
 use std::ops::Range;
 
 use ndarray::{Array1, Array2, ArrayView2, ArrayViewMut2, Axis, s};
 
+use super::error::LocalError;
+use super::shape::{
+    DIMENSION, EPSILON, HEAD_WIDTH, HEADS, INTERMEDIATE, LAYERS, MAX_TOKENS, POSITIONS, TOKEN_TYPES,
+    VOCABULARY,
+};
 use super::weights::{Packed, Weights};
-use super::{DIMENSION, LocalError, MAX_TOKENS};
 
-/// Tokens that have a word embedding.
-pub(super) const VOCABULARY: u32 = 30_522;
-const POSITIONS: usize = 512;
-const TOKEN_TYPES: usize = 2;
-const LAYERS: usize = 3;
-const HEADS: usize = 12;
-const HEAD: usize = DIMENSION / HEADS;
-const WIDE: usize = 1_536;
-#[expect(clippy::cast_precision_loss, reason = "small whole numbers are exact")]
+#[expect(clippy::cast_precision_loss, reason = "small integers are exact")]
 const DIMENSION_F32: f32 = DIMENSION as f32;
-#[expect(clippy::cast_precision_loss, reason = "small whole numbers are exact")]
-const HEAD_F32: f32 = HEAD as f32;
-/// Keeps a norm from dividing by zero, as in training.
-const EPSILON: f32 = 1e-12;
+#[expect(clippy::cast_precision_loss, reason = "small integers are exact")]
+const HEAD_WIDTH_F32: f32 = HEAD_WIDTH as f32;
 
 /// Texts to embed together, each at most [`MAX_TOKENS`] long and none empty.
 #[derive(Default)]
 pub(super) struct TokenBatch {
-    /// The tokens of all texts, one after the other.
+    /// The tokens of all texts, joined.
     pub(super) tokens: Vec<u32>,
     /// Where in `tokens` each text ends.
     pub(super) ends: Vec<usize>,
@@ -43,9 +34,9 @@ pub(super) struct TokenBatch {
 
 /// The weights, expanded to floats where they are used in products.
 pub(super) struct Encoder {
-    /// By far the largest table, of which a text reads a few rows: left packed.
+    /// By far the largest table, of which a text reads a few rows: stays packed.
     word_embeddings: Packed,
-    /// What is added for the place in the text, the one token type included.
+    /// What is added for the position in the text, the one token type included.
     position_embeddings: Array2<f32>,
     norm: Norm,
     layers: Vec<Layer>,
@@ -73,15 +64,17 @@ struct Norm {
 
 impl Encoder {
     pub(super) fn load(weights: &Weights) -> Result<Self, LocalError> {
-        let words = weights.packed("embeddings.word_embeddings.weight", VOCABULARY as usize, DIMENSION)?;
-        let places = weights.packed("embeddings.position_embeddings.weight", POSITIONS, DIMENSION)?;
+        let word_embeddings =
+            weights.packed("embeddings.word_embeddings.weight", VOCABULARY as usize, DIMENSION)?;
+        let positions = weights.packed("embeddings.position_embeddings.weight", POSITIONS, DIMENSION)?;
         let types = weights.packed("embeddings.token_type_embeddings.weight", TOKEN_TYPES, DIMENSION)?;
-        let sums = (0..MAX_TOKENS).flat_map(|place| places.row(place).zip(types.row(0)).map(|(a, b)| a + b));
+        let sum = |position| positions.row(position).zip(types.row(0)).map(|(a, b)| a + b);
+        let sums = (0..MAX_TOKENS).flat_map(sum);
         let layer = |index| Layer::load(weights, &format!("encoder.layer.{index}"));
         Ok(Self {
             position_embeddings: Array2::from_shape_vec((MAX_TOKENS, DIMENSION), sums.collect())
-                .expect("a row of DIMENSION numbers was made for each place"),
-            word_embeddings: words,
+                .expect("a row of DIMENSION numbers was made for each position"),
+            word_embeddings,
             norm: Norm::load(weights, "embeddings.LayerNorm")?,
             layers: (0..LAYERS).map(layer).collect::<Result<_, _>>()?,
         })
@@ -101,9 +94,9 @@ impl Encoder {
     fn lookup(&self, batch: &TokenBatch, texts: &[Range<usize>]) -> Array2<f32> {
         let mut rows = Array2::zeros((batch.tokens.len(), DIMENSION));
         for text in texts {
-            for (place, row) in text.clone().enumerate() {
+            for (position, row) in text.clone().enumerate() {
                 let word = self.word_embeddings.row(batch.tokens[row] as usize);
-                let sum = word.zip(self.position_embeddings.row(place)).map(|(word, place)| word + place);
+                let sum = word.zip(self.position_embeddings.row(position)).map(|(a, b)| a + b);
                 rows.row_mut(row).iter_mut().zip(sum).for_each(|(to, from)| *to = from);
             }
         }
@@ -128,8 +121,8 @@ impl Layer {
             attention: Linear::side_by_side(&[attention("query")?, attention("key")?, attention("value")?]),
             mix: linear("attention.output.dense", DIMENSION, DIMENSION)?,
             mix_norm: norm("attention.output.LayerNorm")?,
-            widen: linear("intermediate.dense", WIDE, DIMENSION)?,
-            narrow: linear("output.dense", DIMENSION, WIDE)?,
+            widen: linear("intermediate.dense", INTERMEDIATE, DIMENSION)?,
+            narrow: linear("output.dense", DIMENSION, INTERMEDIATE)?,
             narrow_norm: norm("output.LayerNorm")?,
         })
     }
@@ -195,31 +188,31 @@ impl Norm {
     }
 }
 
-/// Lets each token of one text gather from all tokens of it, head by head.
+/// Attention within one text: each token gathers from all tokens, head by head.
 fn attend(projected: &ArrayView2<f32>, attended: &mut ArrayViewMut2<f32>) {
-    let sharpness = HEAD_F32.sqrt().recip();
+    let scale = HEAD_WIDTH_F32.sqrt().recip();
     for head in 0..HEADS {
         let part = |which: usize| {
-            let start = which * DIMENSION + head * HEAD;
-            projected.slice(s![.., start..start + HEAD])
+            let start = which * DIMENSION + head * HEAD_WIDTH;
+            projected.slice(s![.., start..start + HEAD_WIDTH])
         };
         let (queries, keys, values) = (part(0), part(1), part(2));
         let mut scores = queries.dot(&keys.t());
         for mut row in scores.rows_mut() {
             let highest = row.fold(f32::NEG_INFINITY, |highest, &score| highest.max(score));
-            row.mapv_inplace(|score| ((score - highest) * sharpness).exp());
+            row.mapv_inplace(|score| ((score - highest) * scale).exp());
             let sum = row.sum();
             row /= sum;
         }
-        attended.slice_mut(s![.., head * HEAD..(head + 1) * HEAD]).assign(&scores.dot(&values));
+        attended.slice_mut(s![.., head * HEAD_WIDTH..(head + 1) * HEAD_WIDTH]).assign(&scores.dot(&values));
     }
 }
 
 /// `x/2 · (1 + erf(x/√2))`.
 ///
-/// The error function is Abramowitz and Stegun's 7.1.28: right to 3e-7, far
-/// below what four-bit weights leave, and free of branches, so that several
-/// numbers are worked at once. The exact one costs a fifth of the whole pass.
+/// The error function is Abramowitz and Stegun's 7.1.28: correct to 3e-7, far
+/// below the error of four-bit weights, and without branches, so that several
+/// numbers are computed at once. The exact one costs a fifth of a forward pass.
 fn gelu(x: f32) -> f32 {
     const TERMS: [f32; 6] =
         [0.000_043_063_8, 0.000_276_567_2, 0.000_152_014_3, 0.009_270_527, 0.042_282_01, 0.070_523_08];
@@ -266,26 +259,5 @@ mod tests {
             let allowed = 1e-6 * f32::abs(x);
             assert!((found - expected).abs() <= allowed, "gelu({x}): expected {expected}, found {found}");
         }
-    }
-
-    #[test]
-    fn the_shape_of_the_model_is_the_one_that_its_config_states() {
-        let config = include_str!("../../../../data/model/config.json");
-        let config: serde_json::Value = serde_json::from_str(config).unwrap();
-
-        let shape = [
-            ("vocab_size", VOCABULARY as usize),
-            ("max_position_embeddings", POSITIONS),
-            ("type_vocab_size", TOKEN_TYPES),
-            ("hidden_size", DIMENSION),
-            ("num_hidden_layers", LAYERS),
-            ("num_attention_heads", HEADS),
-            ("intermediate_size", WIDE),
-        ];
-        for (key, expected) in shape {
-            assert_eq!(config[key], expected, "{key}");
-        }
-        assert_eq!(config["hidden_act"], "gelu");
-        assert_eq!(config["layer_norm_eps"].to_string(), "1e-12");
     }
 }

@@ -1,9 +1,11 @@
-//! The classes of characters that the tokenizer tells apart.
+//! The classes of characters that the tokenizer distinguishes.
 //!
-//! They are frozen at Unicode 8, the version that the tokenizer of the
-//! embedded model was made with: a character that got its class later stays
-//! without one here, because its pieces in the vocabulary, if any, were learnt
-//! that way. A newer table would change vectors, and so the space.
+//! Made from `UnicodeData.txt` of Unicode 8.0.0, the version of the model's own
+//! tokenizer: all characters of the categories named at a table, adjacent ones
+//! joined; [`CHINESE`] is the list of blocks in the original `BertNormalizer`.
+//! A newer table would change tokens and so vectors, and with them the space.
+//! Of the characters that Unicode 8 has, six are in another category today:
+//! U+166D, U+1734, U+1885, U+1886, U+A9BD and U+111C9.
 //!
 //! A class is a rising list of bounds. Each character from an even bound up to
 //! the next odd one, which is outside, belongs to it.
@@ -13,17 +15,17 @@ pub(super) fn is_noise(character: char) -> bool {
     contains(&NOISE, character)
 }
 
-/// A character of Chinese writing, which is a word of its own.
+/// A character of Chinese writing, which is a word by itself.
 pub(super) fn is_chinese(character: char) -> bool {
     contains(&CHINESE, character)
 }
 
-/// A mark without width, which is dropped once it stands apart from its letter.
+/// A mark without width, which is dropped once it is separate from its letter.
 pub(super) fn is_accent(character: char) -> bool {
     !character.is_ascii() && contains(&ACCENTS, character)
 }
 
-/// A character that ends a word and is one itself; all ASCII symbols are among them.
+/// A character that ends a word and is one itself, all ASCII symbols included.
 pub(super) fn is_punctuation(character: char) -> bool {
     if character.is_ascii() { character.is_ascii_punctuation() } else { contains(&PUNCTUATION, character) }
 }

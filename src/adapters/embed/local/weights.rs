@@ -6,12 +6,13 @@
 //! vector (bias, norm) is stored as it is, in 32-bit floats. All little-endian.
 //!
 //! Sizes are checked here, once, so that nothing after this can be out of
-//! bounds. What the tensors mean is `forward`'s business.
+//! bounds. What the tensors mean is `forward`'s matter. Half floats are widened
+//! here because no crate in the tree does it.
 
 use ndarray::{Array1, Array2};
 use safetensors::SafeTensors;
 
-use super::LocalError;
+use super::error::LocalError;
 
 /// Numbers that share a scale.
 const GROUP: usize = 32;
@@ -21,7 +22,7 @@ pub(super) struct Weights {
     tensors: SafeTensors<'static>,
 }
 
-/// A matrix left packed: for a table of which few rows are ever read.
+/// A matrix that stays packed: for a table of which few rows are read.
 pub(super) struct Packed {
     numbers: &'static [u8],
     scales: &'static [u8],
@@ -96,7 +97,7 @@ impl Packed {
 /// A finite half-precision float, widened without loss.
 ///
 /// Shifted into place, its exponent is too small by the difference of the two
-/// biases, 112; the product mends that for subnormal numbers too.
+/// biases, 112; the product corrects that for subnormal numbers too.
 fn half(bits: u16) -> f32 {
     const TWO_TO_THE_112: f32 = f32::from_bits((112 + 127) << 23);
     let magnitude = f32::from_bits(u32::from(bits & 0x7fff) << 13) * TWO_TO_THE_112;
@@ -142,9 +143,9 @@ mod tests {
 
         assert_eq!(
             size.to_string(),
-            "embedded tensor embeddings.LayerNorm.bias: expected 1532 bytes, found 1536"
+            "compiled-in tensor embeddings.LayerNorm.bias: expected 1532 bytes, found 1536"
         );
-        assert_eq!(name.to_string(), "embedded weights cannot be read at embeddings.LayerNorm.tilt");
+        assert_eq!(name.to_string(), "compiled-in weights: cannot read embeddings.LayerNorm.tilt");
         assert!(Weights::read(b"not a file of weights").is_err());
     }
 }

@@ -1,17 +1,19 @@
 //! Any server that speaks `/v1/embeddings`: `OpenAI`, Ollama, llama.cpp, vLLM, TEI, LM Studio.
 //!
 //! The address may be given with or without `/v1`, or with whatever path a
-//! gateway wants. The order of an answer is its `index` fields, each exactly
+//! gateway needs. The order of an answer is its `index` fields, each exactly
 //! once. Vectors may come as numbers or as base64 of little-endian floats.
 //!
-//! `dimensions` is sent only where it is needed, because many servers refuse
-//! or ignore it: to models known to have another length, and to those that
-//! have answered with longer vectors than we want.
+//! `dimensions` is sent only if needed, because many servers refuse or ignore
+//! it: to models known to have another length, and to those that have answered
+//! with longer vectors than ours.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::Duration;
 
+use base64::Engine as _;
+use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
@@ -19,11 +21,18 @@ use serde::{Deserialize, Serialize, de};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
+use super::error::EmbedError;
 use super::float_list::{self, FloatLists, Numbers};
-use super::{EmbedError, Embedder, EmbedderSettings, Failure, Task, base_address, sendable_key, wire};
+use super::types::{Embedder, Failure, Task};
+use super::wire;
 use crate::adapters::http::{HeaderText, Http, Reply};
+use crate::config::EmbeddingSettings;
 
 const BASE: &str = "https://api.openai.com/v1";
+
+/// Standard base64, whose last digit may carry bits that belong to no byte.
+const BASE64: GeneralPurpose =
+    GeneralPurpose::new(&base64::alphabet::STANDARD, NO_PAD.with_decode_allow_trailing_bits(true));
 
 /// One model behind one `/v1/embeddings`.
 pub(super) struct OpenAi {
@@ -31,8 +40,8 @@ pub(super) struct OpenAi {
     url: String,
     model: String,
     dimension: usize,
-    /// Whether the server must be told our dimension.
-    ask_dimension: AtomicBool,
+    /// Whether requests name our dimension.
+    send_dimension: AtomicBool,
     key: Option<OpenAiKey>,
     timeout: Duration,
 }
@@ -45,42 +54,42 @@ struct OpenAiKey {
 impl OpenAi {
     const MAX_REQUEST_TEXTS: usize = 2048;
     /// The service takes 300,000 tokens in a request. A token is rarely less
-    /// than three bytes of any script; a batch that is too large all the same
-    /// is taken apart like any that is refused.
+    /// than three bytes of any script; a batch that is still too large is
+    /// halved like any that is refused.
     const MAX_REQUEST_BYTES: usize = 768 << 10;
 
-    pub(super) fn new(settings: &EmbedderSettings, http: Http) -> Result<Self, EmbedError> {
-        let key = settings.api_key.clone().map(sendable_key).transpose()?;
+    pub(super) fn new(settings: &EmbeddingSettings, http: Http) -> Result<Self, EmbedError> {
+        let key = settings.api_key.as_ref().map(wire::header_key);
         if key.is_none() && settings.base_url.is_none() {
             return Err(EmbedError::NoKey { provider: "openai", variables: "OPENAI_API_KEY" });
         }
-        let known = own_dimension(&settings.model);
+        let known = native_dimension(&settings.model);
         Ok(Self {
             http,
             url: url(settings.base_url.as_deref().unwrap_or(BASE))?,
             model: settings.model.clone(),
             dimension: settings.dimension,
-            ask_dimension: AtomicBool::new(known.is_some_and(|own| own != settings.dimension)),
+            send_dimension: AtomicBool::new(known.is_some_and(|known| known != settings.dimension)),
             key: key.map(OpenAiKey::new),
             timeout: settings.request_timeout,
         })
     }
 
     fn body(&self, texts: &[String]) -> Vec<u8> {
-        let dimensions = self.ask_dimension.load(Ordering::Relaxed).then_some(self.dimension);
+        let dimensions = self.send_dimension.load(Ordering::Relaxed).then_some(self.dimension);
         let request =
             OpenAiRequest { model: &self.model, input: texts, dimensions, encoding_format: "float" };
         serde_json::to_vec(&request).expect("strings and numbers always have a JSON form")
     }
 
-    /// From an answer with longer vectors on, our dimension is asked for.
-    fn learn(&self, vectors: &[Vec<f32>]) -> Result<(), Failure> {
+    /// After an answer with longer vectors, requests name our dimension.
+    fn check_length(&self, vectors: &[Vec<f32>]) -> Result<(), Failure> {
         let longer = vectors.iter().map(Vec::len).find(|&length| length > self.dimension);
         match longer {
-            Some(length) if !self.ask_dimension.swap(true, Ordering::Relaxed) => Err(Failure::transient(
+            Some(length) if !self.send_dimension.swap(true, Ordering::Relaxed) => Err(Failure::transient(
                 None,
                 format!(
-                    "the model's own vectors have {length} floats; from now on {} are asked for",
+                    "wrong answer: expected vectors of {} floats, found one of {length}; requests now name dimensions",
                     self.dimension
                 ),
             )),
@@ -100,10 +109,11 @@ impl Embedder for OpenAi {
             if let Some(key) = &self.key {
                 headers.push(("authorization", HeaderText::Secret(&key.bearer)));
             }
-            let most = wire::max_answer_bytes(texts.len(), self.dimension);
-            let reply = self.http.post(&self.url, &headers, self.body(texts), most, self.timeout).await?;
+            let max_bytes = wire::max_answer_bytes(texts.len(), self.dimension);
+            let reply =
+                self.http.post(&self.url, &headers, self.body(texts), max_bytes, self.timeout).await?;
             let vectors = vectors(&reply, self.key.as_ref().map(|key| &key.secret), texts)?;
-            self.learn(&vectors)?;
+            self.check_length(&vectors)?;
             Ok(vectors)
         }
         .boxed()
@@ -119,14 +129,14 @@ impl Embedder for OpenAi {
 }
 
 impl OpenAiKey {
-    fn new(itself: SecretString) -> Self {
-        let bearer = SecretString::from(format!("Bearer {}", itself.expose_secret()));
-        Self { secret: itself, bearer }
+    fn new(secret: SecretString) -> Self {
+        let bearer = SecretString::from(format!("Bearer {}", secret.expose_secret()));
+        Self { secret, bearer }
     }
 }
 
-/// The length of a model's vectors when no other is asked for.
-fn own_dimension(model: &str) -> Option<usize> {
+/// The length of a model's vectors if a request names none.
+fn native_dimension(model: &str) -> Option<usize> {
     let lengths = [
         ("text-embedding-3-small", 1536),
         ("text-embedding-3-large", 3072),
@@ -138,7 +148,7 @@ fn own_dimension(model: &str) -> Option<usize> {
 
 /// `http://host` and `http://host/v1` mean the same; any other path is taken as it stands, with its query.
 fn url(base: &str) -> Result<String, EmbedError> {
-    let base = base_address(base)?;
+    let base = wire::base_address(base)?;
     let (base, query) = base.find('?').map_or((base, ""), |at| base.split_at(at));
     let base = base.trim_end_matches('/');
     let has_path = base.find("://").is_some_and(|scheme| base[scheme + 3..].contains('/'));
@@ -171,7 +181,7 @@ struct OpenAiEntry<'a> {
     embedding: Numbers<'a>,
 }
 
-/// The floats of an entry, however they were sent.
+/// The floats of an entry, sent as numbers or as base64.
 fn floats_of(entry: &OpenAiEntry<'_>, lists: &mut FloatLists) -> serde_json::Result<Vec<f32>> {
     match entry.embedding.raw().map(RawValue::get) {
         Some(text) if text.starts_with('"') => {
@@ -184,26 +194,16 @@ fn floats_of(entry: &OpenAiEntry<'_>, lists: &mut FloatLists) -> serde_json::Res
 
 /// Little-endian floats in standard base64, padded or not.
 fn base64_floats(text: &str) -> Option<Vec<f32>> {
-    let digits = text.trim_end_matches('=').as_bytes();
-    let mut bytes = Vec::with_capacity(digits.len() / 4 * 3 + 2);
-    for group in digits.chunks(4) {
-        let mut bits = 0_u32;
-        for &digit in group {
-            let six = match digit {
-                b'A'..=b'Z' => digit - b'A',
-                b'a'..=b'z' => digit - b'a' + 26,
-                b'0'..=b'9' => digit - b'0' + 52,
-                b'+' => 62,
-                b'/' => 63,
-                _ => return None,
-            };
-            bits = bits << 6 | u32::from(six);
-        }
-        // n digits carry n - 1 whole bytes; one digit alone carries none.
-        let whole = group.len() - 1;
-        bits <<= 6 * (4 - group.len());
-        bytes.extend_from_slice(&bits.to_be_bytes()[1..=whole]);
-    }
+    let digits = text.trim_end_matches('=');
+    // A last digit that stands alone carries no whole byte, and is ignored:
+    // with a second digit it is one byte, which is dropped again.
+    let bytes = if digits.len() % 4 == 1 {
+        let mut bytes = BASE64.decode(format!("{digits}A")).ok()?;
+        bytes.pop();
+        bytes
+    } else {
+        BASE64.decode(digits).ok()?
+    };
     let (floats, rest) = bytes.as_chunks::<4>();
     rest.is_empty().then(|| floats.iter().copied().map(f32::from_le_bytes).collect())
 }
@@ -224,7 +224,7 @@ fn vectors(reply: &Reply, key: Option<&SecretString>, texts: &[String]) -> Resul
     }
 }
 
-/// The vectors by their index. Where no entry has one, the order is taken as it is.
+/// The vectors by their index. If no entry has one, their order is kept.
 fn in_order(entries: Vec<(Option<usize>, Vec<f32>)>) -> Result<Vec<Vec<f32>>, Failure> {
     if entries.iter().all(|(index, _)| index.is_none()) {
         return Ok(entries.into_iter().map(|(_, vector)| vector).collect());

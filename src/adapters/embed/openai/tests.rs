@@ -3,22 +3,17 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::adapters::embed::{FailureKind, Provider};
+use crate::adapters::embed::test_settings;
+use crate::adapters::embed::types::FailureKind;
+use crate::config::{ApiKey, Provider};
 
 fn texts(texts: &[&str]) -> Vec<String> {
     texts.iter().map(|&text| text.to_owned()).collect()
 }
 
 fn server(model: &str, dimension: usize) -> OpenAi {
-    let settings = EmbedderSettings {
-        provider: Provider::OpenAi,
-        model: model.to_owned(),
-        dimension,
-        task_type: None,
-        base_url: Some("http://127.0.0.1:11434".to_owned()),
-        api_key: None,
-        request_timeout: Duration::from_secs(1),
-    };
+    let mut settings = test_settings(Provider::OpenAi, model, dimension);
+    settings.base_url = Some("http://127.0.0.1:11434".to_owned());
     OpenAi::new(&settings, Http::new().unwrap()).unwrap()
 }
 
@@ -64,12 +59,12 @@ fn the_dimension_is_sent_only_to_models_known_to_need_it() {
 fn a_server_that_answers_with_longer_vectors_is_asked_once_for_ours() {
     let server = server("qwen3-embedding", 2);
     let longer = [vec![0.0; 2], vec![0.0; 3]];
-    let failure = server.learn(&longer).unwrap_err();
+    let failure = server.check_length(&longer).unwrap_err();
     assert_eq!(failure.kind, FailureKind::Transient { wait: None });
     assert!(String::from_utf8(server.body(&texts(&["x"]))).unwrap().contains(r#""dimensions":2"#));
-    // From now on a wrong length is judged as on any other answer.
-    assert!(server.learn(&longer).is_ok());
-    assert!(server.learn(&[vec![0.0; 1]]).is_ok());
+    // From then on a wrong length is found by the check of every answer.
+    assert!(server.check_length(&longer).is_ok());
+    assert!(server.check_length(&[vec![0.0; 1]]).is_ok());
 }
 
 #[test]
@@ -100,25 +95,40 @@ fn vectors_stand_in_the_order_of_their_index() {
 
 #[test]
 fn a_key_is_asked_for_only_where_the_service_wants_one() {
-    let mut settings = EmbedderSettings {
-        provider: Provider::OpenAi,
-        model: "m".to_owned(),
-        dimension: 2,
-        task_type: None,
-        base_url: None,
-        api_key: None,
-        request_timeout: Duration::from_secs(1),
-    };
+    let mut settings = test_settings(Provider::OpenAi, "m", 2);
     let error = OpenAi::new(&settings, Http::new().unwrap()).err().unwrap();
     assert!(error.to_string().contains("OPENAI_API_KEY"), "{error}");
-    settings.api_key = Some("sk-1 ".to_owned().into());
-    let error = OpenAi::new(&settings, Http::new().unwrap()).err().unwrap();
-    assert!(matches!(error, EmbedError::Settings(_)) && !error.to_string().contains("sk-1"), "{error}");
-    settings.api_key = Some("sk-1".to_owned().into());
-    assert_eq!(
-        OpenAi::new(&settings, Http::new().unwrap()).unwrap().url,
-        "https://api.openai.com/v1/embeddings"
-    );
+    // What a header cannot carry never becomes a key, and is not printed.
+    let error = ApiKey::new("sk-1 2").unwrap_err();
+    assert!(!error.contains("sk-1"), "{error}");
+    settings.api_key = Some(ApiKey::new("sk-1").unwrap());
+    let embedder = OpenAi::new(&settings, Http::new().unwrap()).unwrap();
+    assert_eq!(embedder.url, "https://api.openai.com/v1/embeddings");
+    assert_eq!(embedder.key.unwrap().bearer.expose_secret(), "Bearer sk-1");
+}
+
+#[test]
+fn base64_is_read_with_or_without_padding_and_spare_bits() {
+    let cases: [(&str, Option<&[f32]>); 13] = [
+        ("", Some(&[])),
+        ("AACAPw==", Some(&[1.0])),
+        ("AACAPw", Some(&[1.0])),
+        ("AACAPw=====", Some(&[1.0])),
+        // The last digit's four spare bits may be anything.
+        ("AACAPz", Some(&[1.0])),
+        ("AACAPwAAAEAAAEBA", Some(&[1.0, 2.0, 3.0])),
+        // A digit that stands alone carries no byte, but must be one.
+        ("AACAPwAAAEAAAEBAQ", Some(&[1.0, 2.0, 3.0])),
+        ("AACAPwAAAEAAAEBA!", None),
+        ("A", Some(&[])),
+        ("AACAPwA", None),
+        ("AACA Pw", None),
+        ("AACA=Pw", None),
+        ("-_CAPw", None),
+    ];
+    for (text, expected) in cases {
+        assert_eq!(base64_floats(text).as_deref(), expected, "{text:?}");
+    }
 }
 
 proptest! {
@@ -130,9 +140,11 @@ proptest! {
         at in any::<prop::sample::Index>(),
         byte in prop::sample::select(b"0123456789,.-e\" []{}".to_vec()),
     ) {
-        let form = |floats: &Vec<f32>| if in_base64 { base64(floats).into() } else { serde_json::json!(floats) };
-        let mut entries: Vec<Value> =
-            sent.iter().enumerate().map(|(index, floats)| serde_json::json!({"index": index, "embedding": form(floats)})).collect();
+        let json = |floats: &Vec<f32>| {
+            if in_base64 { base64(floats).into() } else { serde_json::json!(floats) }
+        };
+        let entry = |(index, floats)| serde_json::json!({"index": index, "embedding": json(floats)});
+        let mut entries: Vec<Value> = sent.iter().enumerate().map(entry).collect();
         fastrand::Rng::with_seed(seed).shuffle(&mut entries);
         let mut body = serde_json::json!({ "data": entries }).to_string().into_bytes();
         prop_assert_eq!(&read(std::str::from_utf8(&body).unwrap()).unwrap(), &sent);
@@ -142,9 +154,9 @@ proptest! {
         let reply = Reply { status: 200, retry_after: None, location: None, body };
         if let Ok(found) = vectors(&reply, None, &[]) {
             prop_assert_eq!(found.len(), sent.len());
-            // One byte is another: of one vector at most the floats, or of two the places.
-            let others = found.iter().zip(&sent).filter(|(found, sent)| found != sent).count();
-            prop_assert!(others <= 1 || sent.len() == 1, "{others} vectors are others");
+            // One byte differs: at most the floats of one vector, or the places of two.
+            let different = found.iter().zip(&sent).filter(|(found, sent)| found != sent).count();
+            prop_assert!(different <= 1 || sent.len() == 1, "{different} vectors differ");
         }
     }
 

@@ -88,7 +88,7 @@ fn the_providers_message_is_found_in_every_known_shape() {
     let redirect = Reply { location: Some("https://b/".into()), ..reply(301, "<html>") };
     assert_eq!(
         failure(&redirect, None, &[]).message,
-        "status 301: redirects are not followed, this one goes to https://b/"
+        "status 301: the redirect to https://b/ was not followed"
     );
 }
 
@@ -110,19 +110,19 @@ fn the_key_is_never_repeated() {
 
 proptest! {
     #[test]
-    fn no_body_makes_the_reader_of_failures_panic_or_say_more_than_a_line(
+    fn any_error_body_gives_a_message_of_one_short_line(
         status in 100_u16..600,
         body in prop::collection::vec(any::<u8>(), 0..120),
-        words in any::<String>(),
+        text in any::<String>(),
         shape in 0_usize..5,
     ) {
-        let words = serde_json::Value::from(words);
+        let text = serde_json::Value::from(text);
         let shaped = match shape {
             0 => body,
-            1 => serde_json::json!({"error": {"message": words, "details": [{"retryDelay": words}]}}).to_string().into(),
-            2 => serde_json::json!([{"error": words, "code": words}]).to_string().into(),
-            3 => serde_json::json!({"detail": [{"msg": words}, words]}).to_string().into(),
-            _ => words.to_string().into(),
+            1 => serde_json::json!({"error": {"message": text, "details": [{"retryDelay": text}]}}).to_string().into(),
+            2 => serde_json::json!([{"error": text, "code": text}]).to_string().into(),
+            3 => serde_json::json!({"detail": [{"msg": text}, text]}).to_string().into(),
+            _ => text.to_string().into(),
         };
         let reply = Reply { status, retry_after: None, location: None, body: shaped };
         let message = failure(&reply, None, &[]).message;
@@ -130,16 +130,16 @@ proptest! {
     }
 
     #[test]
-    fn a_wait_in_an_error_is_read_as_it_is_said(nanoseconds in 0_u64..1 << 45) {
+    fn a_wait_in_an_error_is_read_as_it_is_written(nanoseconds in 0_u64..1 << 45) {
         let wait = Duration::from_nanos(nanoseconds);
-        let said = format!("{}.{:09}s", wait.as_secs(), wait.subsec_nanos());
-        let read = duration(&said).unwrap();
-        // Seconds pass through a float: so much of them as it can hold.
-        prop_assert!(read.abs_diff(wait) < Duration::from_micros(10), "{said}: {read:?}");
+        let written = format!("{}.{:09}s", wait.as_secs(), wait.subsec_nanos());
+        let read = duration(&written).unwrap();
+        // Seconds pass through a float and keep the digits that it holds.
+        prop_assert!(read.abs_diff(wait) < Duration::from_micros(10), "{written}: {read:?}");
     }
 
     #[test]
-    fn no_text_makes_the_reader_of_waits_panic(text in "[-+0-9.eE]{0,24}s?|.{0,20}") {
+    fn any_text_may_stand_where_a_wait_is_expected(text in "[-+0-9.eE]{0,24}s?|.{0,20}") {
         duration(&text);
     }
 }

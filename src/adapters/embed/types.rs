@@ -1,0 +1,161 @@
+//! What embedding is asked for, what it returns, and the [`Embedder`] that does it.
+//!
+//! The batcher, the requester and bisection share these types and know of each
+//! other only what they call. A [`Failure`] says what can be done about one
+//! request; what its end means for a whole attempt is `error`'s.
+
+use std::time::Duration;
+
+use futures_util::future::BoxFuture;
+
+use super::rate_limit::SentLog;
+use crate::adapters::http::HttpError;
+use crate::domain::record::TextHash;
+
+/// One request to a provider.
+pub trait Embedder: Send + Sync {
+    /// Asks once for one vector per text, in the order of the texts. The
+    /// caller checks number, length and values of the answer. Dropping the
+    /// future abandons the request.
+    fn embed<'a>(&'a self, texts: &'a [String], task: Task) -> BoxFuture<'a, Result<Vec<Vec<f32>>, Failure>>;
+
+    /// The most texts that one request can hold.
+    fn max_texts(&self) -> usize;
+
+    /// The most bytes of text, escaped for JSON, that one request should hold.
+    fn max_bytes(&self) -> usize;
+}
+
+/// What a text is embedded for.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Task {
+    /// To be found.
+    Document,
+    /// To find others.
+    Query,
+}
+
+/// Why a request gave no vectors.
+#[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
+#[error("{message}")]
+pub struct Failure {
+    pub kind: FailureKind,
+    /// The provider's own message, cut short, on one line and without the key.
+    pub message: String,
+}
+
+/// What can be done about a failed request.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum FailureKind {
+    /// The same request may succeed later.
+    Transient {
+        /// How long the provider asks us to wait, if it does; zero counts as asked.
+        wait: Option<Duration>,
+    },
+    /// A day's quota or the credit is used up.
+    Exhausted,
+    /// No request will succeed: a wrong key, an unknown model, a wrong address.
+    Final,
+    /// The provider refuses this request; a text in it may be the reason.
+    BadRequest,
+}
+
+impl Failure {
+    pub(super) fn transient(wait: Option<Duration>, message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Transient { wait }, message: message.into() }
+    }
+
+    pub(super) fn permanent(message: impl Into<String>) -> Self {
+        Self { kind: FailureKind::Final, message: message.into() }
+    }
+}
+
+impl From<HttpError> for Failure {
+    fn from(error: HttpError) -> Self {
+        if error.retry() {
+            Self::transient(None, error.to_string())
+        } else {
+            Self::permanent(error.to_string())
+        }
+    }
+}
+
+/// A text to embed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct TextItem {
+    pub(crate) hash: TextHash,
+    pub(crate) text: String,
+}
+
+/// Vectors that were checked: right number, right dimension, finite, of unit length.
+#[derive(Clone, Debug, PartialEq)]
+pub(crate) struct EmbeddedBatch {
+    pub(crate) hashes: Vec<TextHash>,
+    /// One vector per hash, in the same order, joined.
+    pub(crate) vectors: Vec<f32>,
+}
+
+/// The limits of one attempt to embed many texts.
+#[derive(Clone, Debug)]
+pub(crate) struct EmbedLimits {
+    /// Floats in a vector.
+    pub(crate) dimension: usize,
+    /// The most texts in a request.
+    pub(crate) batch_size: usize,
+    /// The most requests at a time.
+    pub(crate) concurrency: usize,
+    /// The most texts in a minute; zero means no limit.
+    pub(crate) items_per_minute: u32,
+    /// What earlier attempts sent: it counts against that limit.
+    pub(crate) sent: SentLog,
+    /// How long to go on without a single success.
+    pub(crate) retry_budget: Duration,
+    /// How many texts the provider may refuse before the attempt fails.
+    pub(crate) refusals_allowed: usize,
+}
+
+/// The result of one attempt to embed many texts.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub(crate) struct EmbedReport {
+    /// Texts whose vectors were handed on.
+    pub(crate) texts: u64,
+    /// Requests sent, retries included.
+    pub(crate) requests: u64,
+    pub(crate) refused: Vec<RefusedText>,
+}
+
+/// A text that the provider refuses.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct RefusedText {
+    pub(crate) hash: TextHash,
+    /// The provider's message.
+    pub(crate) message: String,
+}
+
+/// How far an attempt is; reported after every change and once a second.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct EmbedProgress {
+    /// Texts embedded or refused.
+    pub(crate) done: u64,
+    /// Requests sent, retries included.
+    pub(crate) requests: u64,
+    /// The wait that began last, while it lasts and nothing arrives.
+    pub(crate) waiting: Option<ProviderWait>,
+}
+
+/// A wait between two requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub(crate) struct ProviderWait {
+    /// The provider's message, or our own reason.
+    pub(crate) why: String,
+    /// How long the wait is in all.
+    pub(crate) wait: Duration,
+}
+
+/// What the tasks of an attempt report to the caller's thread. At most what
+/// `concurrency` batches hold is in the channel, so it needs no bound of its own.
+pub(super) enum BatchEvent {
+    Arrived(EmbeddedBatch),
+    Refused(RefusedText),
+    Waiting(ProviderWait),
+}
