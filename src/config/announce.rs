@@ -1,17 +1,43 @@
 //! The announce section: each entry is a request or a command, never both.
 //!
-//! Addresses are proven here; whether anybody answers is `announce`'s matter.
-//! The token file is not read: it may be replaced while the agent runs.
+//! Addresses are checked here; whether a server answers there is found when a
+//! build is announced. The token file is not read: it may be replaced while the
+//! agent runs.
 
 use std::path::PathBuf;
 use std::time::Duration;
 
-use super::check::duration;
-use super::origin::{Resolved, Sourced};
-use super::{AnnounceMethod, AnnounceSettings, ConfigError, paths, raw, url};
+use super::keys::{RawAnnounce, announce as keys};
+use super::kinds::Period;
+use super::origin::Sourced;
+use super::resolved::{Resolved, default_of};
+use super::{ConfigError, paths, url};
+
+/// One way to announce a new build to the API.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct AnnounceSettings {
+    /// By request or by command.
+    pub method: AnnounceMethod,
+    /// An address whose answer holds the build's id once the API serves it.
+    pub confirm: Option<String>,
+    /// A file with a bearer token for the requests; read with [`read_secret`](super::read_secret) when
+    /// it is needed.
+    pub token_file: Option<PathBuf>,
+    /// How long one attempt may take.
+    pub timeout: Duration,
+}
+
+/// By request or by command.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum AnnounceMethod {
+    /// POST the manifest's summary to this address.
+    Post(String),
+    /// Run this program with these arguments; no shell.
+    Command(Vec<String>),
+}
 
 pub(super) fn announce(
-    raw: &[raw::RawAnnounce],
+    raw: &[RawAnnounce],
     sheet: &mut Resolved<'_>,
 ) -> Result<Vec<AnnounceSettings>, ConfigError> {
     raw.iter().enumerate().map(|(nth, raw)| announce_entry(&format!("announce[{nth}]"), raw, sheet)).collect()
@@ -19,24 +45,24 @@ pub(super) fn announce(
 
 fn announce_entry(
     entry: &str,
-    raw: &raw::RawAnnounce,
+    raw: &RawAnnounce,
     sheet: &mut Resolved<'_>,
 ) -> Result<AnnounceSettings, ConfigError> {
-    let how = announce_method(entry, raw, sheet)?;
+    let method = announce_method(entry, raw, sheet)?;
     let confirm = match sheet.written(raw.confirm.as_ref()) {
         Some(given) => Some(address(format!("{entry}.confirm"), &given, sheet)?),
         None => None,
     };
-    let asks = confirm.is_some() || matches!(how, AnnounceMethod::Post(_));
+    let asks = confirm.is_some() || matches!(method, AnnounceMethod::Post(_));
     let token_file = token_file(entry, asks, raw, sheet)?;
-    let (default, allowed) = (Duration::from_secs(10), Duration::from_millis(100)..=Duration::from_secs(600));
-    let timeout = duration(sheet, &format!("{entry}.timeout"), raw.timeout.as_ref(), default, allowed)?;
-    Ok(AnnounceSettings { method: how, confirm, token_file, timeout })
+    let timeout = sheet.written(raw.timeout.as_ref()).unwrap_or_else(|| default_of(&keys::timeout));
+    let timeout = sheet.settle_given::<Period>(&keys::timeout, &format!("{entry}.timeout"), &timeout)?;
+    Ok(AnnounceSettings { method, confirm, token_file, timeout })
 }
 
 fn announce_method(
     entry: &str,
-    raw: &raw::RawAnnounce,
+    raw: &RawAnnounce,
     sheet: &mut Resolved<'_>,
 ) -> Result<AnnounceMethod, ConfigError> {
     let key = format!("{entry}.post");
@@ -62,7 +88,7 @@ fn command(
     sheet: &mut Resolved<'_>,
 ) -> Result<Vec<String>, ConfigError> {
     let named = given.value.first().is_some_and(|program| !program.is_empty());
-    if !named || given.value.iter().any(|word| word.contains('\0')) {
+    if !named || given.value.iter().any(|argument| argument.contains('\0')) {
         return Err(given.refused(&key, "a program and its arguments, each a string of its own"));
     }
     sheet.record(key, given.value.join(" "), &given.origin);
@@ -72,7 +98,7 @@ fn command(
 fn token_file(
     entry: &str,
     asks: bool,
-    raw: &raw::RawAnnounce,
+    raw: &RawAnnounce,
     sheet: &mut Resolved<'_>,
 ) -> Result<Option<PathBuf>, ConfigError> {
     let key = format!("{entry}.token_file");

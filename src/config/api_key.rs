@@ -10,8 +10,10 @@ use std::path::Path;
 
 use secrecy::{ExposeSecret, SecretString};
 
+use super::choices::Provider;
 use super::origin::{Sourced, ValueOrigin};
-use super::{ConfigError, Provider, file, process_env};
+use super::resolved::Resolved;
+use super::{ConfigError, file, process_env};
 
 /// The name of the credential in the unit's `LoadCredential=`.
 pub const CREDENTIAL: &str = "embedding-api-key";
@@ -82,9 +84,7 @@ pub fn read_secret(path: &Path) -> Result<ApiKey, ConfigError> {
 pub(super) fn find(
     provider: Provider,
     key_file: Option<&Path>,
-    cwd: &Path,
-    variables: &process_env::Variables<'_>,
-    note: &mut dyn FnMut(String),
+    sheet: &mut Resolved<'_>,
 ) -> Result<Option<Sourced<ApiKey>>, ConfigError> {
     let names: &[&'static str] = match provider {
         Provider::Gemini => &[process_env::GOOGLE_API_KEY, process_env::GEMINI_API_KEY],
@@ -92,17 +92,17 @@ pub(super) fn find(
         Provider::Local => return Ok(None),
     };
     if let Some(path) = key_file {
-        let value = read_secret(&cwd.join(path))?;
+        let value = read_secret(&sheet.cwd.join(path))?;
         return Ok(Some(Sourced { value, origin: ValueOrigin::KeyFile(path.to_path_buf()) }));
     }
-    if let Some(directory) = variables.environment(process_env::CREDENTIALS_DIRECTORY)?
+    if let Some(directory) = sheet.variables.environment(process_env::CREDENTIALS_DIRECTORY)?
         && let Some(value) = credential(&Path::new(&directory).join(CREDENTIAL))?
     {
         return Ok(Some(Sourced { value, origin: ValueOrigin::Credential }));
     }
     let mut found: Option<Sourced<ApiKey>> = None;
     for &name in names {
-        let Some(given) = variables.get(name)? else {
+        let Some(given) = sheet.variables.get(name)? else {
             continue;
         };
         match &found {
@@ -112,7 +112,8 @@ pub(super) fn find(
                 found = Some(Sourced { value, origin: given.origin });
             }
             Some(first) if first.value.expose() != given.value.trim() => {
-                note(format!("the key of {} is used, the different one in {name} is not", first.origin));
+                sheet
+                    .note(format!("the key of {} is used, the different one in {name} is not", first.origin));
             }
             Some(_) => {}
         }

@@ -1,123 +1,102 @@
-//! The embedding section: what is allowed, and what is the default, hangs on the provider.
+//! The embedding section: values and defaults depend on the provider.
 //!
 //! Model, dimension, task type, address and key belong to one provider. Where
-//! a higher layer chooses another one, those of the lower layer are set aside
-//! and the operator is told: one provider's key is never sent to another.
+//! a higher layer chooses another one, those of the lower layer are ignored
+//! with a note: the key of one provider is never sent to another.
 
-use std::path::Path;
+use toml::Spanned;
 
-use super::check::{choice, duration, integer, number_in, within};
-use super::origin::{Resolved, Sourced, ValueOrigin};
-use super::{ConfigError, EmbeddingSettings, Provider, api_key, duration, paths, process_env, raw, url};
+use super::choices::Provider;
+use super::keys::{EmbeddingSettings, RawEmbedding, embedding as keys};
+use super::kinds::{Choice, Kind, Period, WholeNumber, allowed, number_in, within};
+use super::origin::{Sourced, ValueOrigin};
+use super::resolved::{Resolved, default_of, from_variable};
+use super::{ApiKey, ConfigError, api_key, paths, process_env, url};
 
-const MODEL: &str = "embedding.model";
-const DIMENSION: &str = "embedding.dimension";
-const TASK_TYPE: &str = "embedding.task_type";
-
-/// The one model that travels with the program.
+/// The one model that is built into the program.
 const LOCAL_MODEL: &str = "paraphrase-MiniLM-L3-v2";
 /// The length of its vectors.
 const LOCAL_DIMENSION: i64 = 384;
 
-const PROVIDERS: [(&str, Provider); 3] =
-    [("gemini", Provider::Gemini), ("openai", Provider::OpenAi), ("local", Provider::Local)];
+/// The largest number of texts that the Gemini API takes in one request.
+const MAX_GEMINI_BATCH: i64 = 100;
 
 /// The section as one layer at a time sees it.
 struct Layers<'a> {
-    raw: &'a raw::RawEmbedding,
+    raw: &'a RawEmbedding,
     /// The provider in force.
     provider: Provider,
-    /// The settings file speaks of another provider.
+    /// The settings file is for another provider.
     without_file: bool,
-    /// `.env` speaks of another provider.
+    /// `.env` is for another provider.
     without_dotenv: bool,
 }
 
-/// Settles the section. `keys`: where a relative key file begins; `None` where no key is looked for.
+/// Settles the section. `needs_key`: whether the API key is read.
 pub(super) fn embedding(
-    raw: &raw::RawEmbedding,
+    raw: &RawEmbedding,
     sheet: &mut Resolved<'_>,
-    keys: Option<&Path>,
+    needs_key: bool,
 ) -> Result<EmbeddingSettings, ConfigError> {
     let layers = layers(raw, sheet)?;
-    let provider = layers.provider;
     let model = model(&layers, sheet)?;
     let dimension = dimension(&layers, sheet, &model)?;
     let task_type = task_type(&layers, sheet, &model)?;
     let base_url = base_url(&layers, sheet)?;
-    let api_key = api_key(&layers, sheet, keys)?;
+    let api_key = api_key(&layers, sheet, needs_key)?;
     if let (Some(base), true) = (&base_url, api_key.is_some())
         && url::is_open_to_others(base)
     {
         sheet.note(format!("embedding.base_url is {base}: the API key goes there unencrypted"));
     }
-    let batch_size = batch_size(&layers, sheet)?;
-    let concurrency = integer(sheet, "embedding.concurrency", raw.concurrency.as_ref(), 4, 1..=64)?;
-    let items_per_minute =
-        integer(sheet, "embedding.items_per_minute", raw.items_per_minute.as_ref(), 0, 0..=1_000_000)?;
-    let [hundred_ms, minute, hour, day] =
-        ["100ms", "1m", "1h", "24h"].map(|text| duration::parse(text).expect("these four are durations"));
-    let request_timeout = duration(
-        sheet,
-        "embedding.request_timeout",
-        raw.request_timeout.as_ref(),
-        minute,
-        hundred_ms..=hour,
-    )?;
-    let retry_budget = duration(
-        sheet,
-        "embedding.retry_budget",
-        raw.retry_budget.as_ref(),
-        10 * minute,
-        std::time::Duration::ZERO..=day,
-    )?;
     Ok(EmbeddingSettings {
-        provider,
+        provider: layers.provider,
         model,
         dimension,
         task_type,
         base_url,
         api_key,
-        batch_size,
-        concurrency,
-        items_per_minute,
-        request_timeout,
-        retry_budget,
+        batch_size: batch_size(&layers, sheet)?,
+        concurrency: sheet.settle::<WholeNumber<_>>(&keys::concurrency, raw.concurrency.as_ref())?,
+        items_per_minute: sheet
+            .settle::<WholeNumber<_>>(&keys::items_per_minute, raw.items_per_minute.as_ref())?,
+        request_timeout: sheet.settle::<Period>(&keys::request_timeout, raw.request_timeout.as_ref())?,
+        retry_budget: sheet.settle::<Period>(&keys::retry_budget, raw.retry_budget.as_ref())?,
     })
 }
 
-/// Settles the provider, and which layers speak of it.
-fn layers<'a>(raw: &'a raw::RawEmbedding, sheet: &mut Resolved<'_>) -> Result<Layers<'a>, ConfigError> {
-    const KEY: &str = "embedding.provider";
-    let default = || Sourced::from_default("gemini".to_owned());
-    let written = sheet.written(raw.provider.as_ref()).unwrap_or_else(default);
-    let given = sheet.variables.get(process_env::EMBEDDING_PROVIDER)?.unwrap_or_else(|| written.clone());
-    let provider = choice(sheet, KEY, &given, &PROVIDERS)?;
+/// Settles the provider, and which layers are for it.
+fn layers<'a>(raw: &'a RawEmbedding, sheet: &mut Resolved<'_>) -> Result<Layers<'a>, ConfigError> {
+    let default = default_of::<String>(&keys::provider);
+    let in_dotenv = sheet.variables.dotenv(process_env::EMBEDDING_PROVIDER).unwrap_or(&default.value);
+    let in_dotenv = in_dotenv.to_owned();
+    let written = sheet.written(raw.provider.as_ref()).unwrap_or(default);
+    let given = sheet.variable(&keys::provider)?.unwrap_or_else(|| written.clone());
+    let name = keys::provider.path();
+    let provider = Choice::<Provider>::check(&keys::provider, &name, &given, sheet.cwd)?;
+    sheet.record(&name, provider, &given.origin);
     if provider == Provider::Local && !cfg!(feature = "local") {
-        return Err(given.refused(KEY, "gemini or openai: this program was built without the local model"));
+        return Err(given.refused(&name, "gemini or openai: this program was built without the local model"));
     }
-    let file_aside = written.value != given.value;
-    let in_dotenv = sheet.variables.dotenv(process_env::EMBEDDING_PROVIDER).unwrap_or("gemini");
-    let dotenv_aside = matches!(given.origin, ValueOrigin::Environment(_)) && in_dotenv != given.value;
-    let bound = [
-        raw.model.is_some(),
-        raw.dimension.is_some(),
-        raw.task_type.is_some(),
-        raw.base_url.is_some(),
-        raw.api_key_file.is_some(),
-    ];
-    if file_aside && bound.contains(&true) {
+    let without_file = written.value != given.value;
+    let without_dotenv = matches!(given.origin, ValueOrigin::Environment(_)) && in_dotenv != given.value;
+    let has_values_of_a_provider = raw.model.is_some()
+        || raw.dimension.is_some()
+        || raw.task_type.is_some()
+        || raw.base_url.is_some()
+        || raw.api_key.is_some();
+    if without_file && has_values_of_a_provider {
         sheet.note(format!(
             "embedding.provider is {provider} ({}): model, dimension, task_type, base_url and api_key_file of the \
              settings file are set aside, because they belong to {}",
             given.origin, written.value
         ));
     }
-    Ok(Layers { raw, provider, without_file: file_aside, without_dotenv: dotenv_aside })
+    Ok(Layers { raw, provider, without_file, without_dotenv })
 }
 
 impl Layers<'_> {
-    /// A variable that belongs to the provider its layer speaks of.
+    /// A variable's text, unless its layer is for another provider.
     fn variable(
         &self,
         sheet: &mut Resolved<'_>,
@@ -135,75 +114,84 @@ impl Layers<'_> {
         Ok(None)
     }
 
-    /// A value of the settings file that belongs to the provider it speaks of.
-    fn written<T: Clone>(&self, sheet: &Resolved<'_>, raw: Option<&toml::Spanned<T>>) -> Option<Sourced<T>> {
+    /// A value of the settings file, unless that is for another provider.
+    fn written<T: Clone>(&self, sheet: &Resolved<'_>, raw: Option<&Spanned<T>>) -> Option<Sourced<T>> {
         sheet.written(raw.filter(|_| !self.without_file))
     }
 }
 
 fn model(layers: &Layers<'_>, sheet: &mut Resolved<'_>) -> Result<String, ConfigError> {
-    let default = match layers.provider {
-        Provider::Gemini => "gemini-embedding-001",
-        Provider::OpenAi => "text-embedding-3-small",
-        Provider::Local => LOCAL_MODEL,
+    let default = || match layers.provider {
+        Provider::Gemini => default_of(&keys::model),
+        Provider::OpenAi => Sourced::from_default("text-embedding-3-small".to_owned()),
+        Provider::Local => Sourced::from_default(LOCAL_MODEL.to_owned()),
     };
     let given = layers
         .variable(sheet, process_env::EMBEDDING_MODEL)?
         .or_else(|| layers.written(sheet, layers.raw.model.as_ref()))
-        .unwrap_or_else(|| Sourced::from_default(default.to_owned()));
-    let name = given.value.trim();
-    let model = match layers.provider {
+        .unwrap_or_else(default);
+    let key = keys::model.path();
+    let model =
+        model_name(layers.provider, &given.value).map_err(|expected| given.refused(&key, expected))?;
+    sheet.record(key, &model, &given.origin);
+    Ok(model)
+}
+
+/// The model as its provider names it. The error says what was expected.
+fn model_name(provider: Provider, written: &str) -> Result<String, String> {
+    let name = written.trim();
+    match provider {
         // The name becomes part of the request's path.
         Provider::Gemini => {
             let name = name.strip_prefix("models/").unwrap_or(name);
-            let plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
-            if !plain || name.trim_matches('.').is_empty() {
-                return Err(given.refused(MODEL, "a model's name, such as gemini-embedding-001"));
+            let is_plain = name.bytes().all(|byte| byte.is_ascii_alphanumeric() || b"-._".contains(&byte));
+            if !is_plain || name.trim_matches('.').is_empty() {
+                return Err("a model's name, such as gemini-embedding-001".to_owned());
             }
-            name
+            Ok(name.to_owned())
         }
         Provider::OpenAi => {
-            if name.is_empty()
-                || name.len() > 256
-                || name.contains(|c: char| c.is_whitespace() || c.is_control())
-            {
-                return Err(given.refused(MODEL, "a model's name, such as text-embedding-3-small"));
+            let has_gaps = name.contains(|c: char| c.is_whitespace() || c.is_control());
+            if name.is_empty() || name.len() > 256 || has_gaps {
+                return Err("a model's name, such as text-embedding-3-small".to_owned());
             }
-            name
+            Ok(name.to_owned())
         }
         Provider::Local => {
             if name != LOCAL_MODEL {
-                let expected = format!("{LOCAL_MODEL}, the only model of provider local; leave it out");
-                return Err(given.refused(MODEL, expected));
+                return Err(format!("{LOCAL_MODEL}, the only model of provider local; leave it out"));
             }
-            name
+            Ok(name.to_owned())
         }
-    };
-    sheet.record(MODEL, model, &given.origin);
-    Ok(model.to_owned())
+    }
 }
 
 fn dimension(layers: &Layers<'_>, sheet: &mut Resolved<'_>, model: &str) -> Result<usize, ConfigError> {
-    let given = number(layers.variable(sheet, process_env::OUTPUT_DIM)?, DIMENSION)?
-        .or_else(|| layers.written(sheet, layers.raw.dimension.as_ref()));
+    let key = keys::dimension.path();
+    let set = layers.variable(sheet, process_env::OUTPUT_DIM)?;
+    let set = set.map(|given| from_variable(&keys::dimension, given)).transpose()?;
     let default = match (layers.provider, model) {
-        (Provider::Gemini, _) => Some(768),
-        (Provider::Local, _) => Some(LOCAL_DIMENSION),
-        (Provider::OpenAi, "text-embedding-3-small" | "text-embedding-ada-002") => Some(1536),
-        (Provider::OpenAi, "text-embedding-3-large") => Some(3072),
+        (Provider::Gemini, _) => Some(default_of(&keys::dimension)),
+        (Provider::Local, _) => Some(Sourced::from_default(LOCAL_DIMENSION)),
+        (Provider::OpenAi, "text-embedding-3-small" | "text-embedding-ada-002") => {
+            Some(Sourced::from_default(1536))
+        }
+        (Provider::OpenAi, "text-embedding-3-large") => Some(Sourced::from_default(3072)),
         (Provider::OpenAi, _) => None,
     };
-    let Some(given) = given.or_else(|| default.map(Sourced::from_default)) else {
+    let given = set.or_else(|| layers.written(sheet, layers.raw.dimension.as_ref()));
+    let Some(given) = given.or(default) else {
         let expected =
             format!("the number of floats in a vector of model {model:?}, which only its server knows");
-        return Err(ConfigError::Absent { key: DIMENSION.to_owned(), expected });
+        return Err(ConfigError::Absent { key, expected });
     };
     if layers.provider == Provider::Local && given.value != LOCAL_DIMENSION {
-        return Err(
-            given.refused(DIMENSION, format!("{LOCAL_DIMENSION}, which model {model} gives; leave it out"))
-        );
+        let expected = format!("{LOCAL_DIMENSION}, which model {model} gives; leave it out");
+        return Err(given.refused(&key, expected));
     }
-    within(sheet, DIMENSION, &given, &(1..=65_536))
+    let dimension = within(&key, &given, &allowed(&keys::dimension))?;
+    sheet.record(key, dimension, &given.origin);
+    Ok(dimension)
 }
 
 fn task_type(
@@ -211,75 +199,72 @@ fn task_type(
     sheet: &mut Resolved<'_>,
     model: &str,
 ) -> Result<Option<String>, ConfigError> {
-    // Newer Gemini models know no such field: their task would have to stand in the text.
-    let taken = layers.provider == Provider::Gemini && !model.starts_with("gemini-embedding-2");
-    let default = if taken { "RETRIEVAL_DOCUMENT" } else { "" };
-    let given = layers
-        .written(sheet, layers.raw.task_type.as_ref())
-        .unwrap_or_else(|| Sourced::from_default(default.to_owned()));
+    let key = keys::task_type.path();
+    // Newer Gemini models have no such field: their task would have to stand in the text.
+    let is_taken = layers.provider == Provider::Gemini && !model.starts_with("gemini-embedding-2");
+    let default = || {
+        if is_taken { default_of(&keys::task_type) } else { Sourced::from_default(String::new()) }
+    };
+    let given = layers.written(sheet, layers.raw.task_type.as_ref()).unwrap_or_else(default);
     if given.value.is_empty() {
-        sheet.record(TASK_TYPE, "none", &given.origin);
+        sheet.record(key, "none", &given.origin);
         return Ok(None);
     }
-    if !taken {
+    if !is_taken {
         let expected = format!("no task type: {} with model {model} takes none", layers.provider);
-        return Err(given.refused(TASK_TYPE, expected));
+        return Err(given.refused(&key, expected));
     }
     if given.value.len() > 64 || !given.value.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
-        return Err(given.refused(TASK_TYPE, "a name such as RETRIEVAL_DOCUMENT, or \"\" for none"));
+        return Err(given.refused(&key, "a name such as RETRIEVAL_DOCUMENT, or \"\" for none"));
     }
-    sheet.record(TASK_TYPE, &given.value, &given.origin);
+    sheet.record(key, &given.value, &given.origin);
     Ok(Some(given.value))
 }
 
 fn base_url(layers: &Layers<'_>, sheet: &mut Resolved<'_>) -> Result<Option<String>, ConfigError> {
-    const KEY: &str = "embedding.base_url";
+    let key = keys::base_url.path();
     let set = match layers.provider {
         Provider::Gemini => layers.variable(sheet, process_env::GOOGLE_GEMINI_BASE_URL)?,
         Provider::OpenAi | Provider::Local => None,
     };
     let Some(given) = set.or_else(|| layers.written(sheet, layers.raw.base_url.as_ref())) else {
-        sheet.record(KEY, "none", &ValueOrigin::Default);
+        sheet.record(key, "none", &ValueOrigin::Default);
         return Ok(None);
     };
     if layers.provider == Provider::Local {
-        return Err(url::refused(KEY, &given, "no address: provider local asks nobody".to_owned()));
+        return Err(url::refused(&key, &given, "no address: provider local asks nobody".to_owned()));
     }
-    let base = url::checked_base(&given.value).map_err(|expected| url::refused(KEY, &given, expected))?;
-    sheet.record(KEY, &base, &given.origin);
+    let base = url::checked_base(&given.value).map_err(|expected| url::refused(&key, &given, expected))?;
+    sheet.record(key, &base, &given.origin);
     Ok(Some(base))
 }
 
-/// Settles two lines: the file that was named, and the key wherever it came from.
+/// Settles two rows: the file that was named, and the key wherever it came from.
 fn api_key(
     layers: &Layers<'_>,
     sheet: &mut Resolved<'_>,
-    keys: Option<&Path>,
-) -> Result<Option<api_key::ApiKey>, ConfigError> {
-    const FILE: &str = "embedding.api_key_file";
-    let file = match layers.written(sheet, layers.raw.api_key_file.as_ref()) {
+    needs_key: bool,
+) -> Result<Option<ApiKey>, ConfigError> {
+    let name = keys::api_key.path();
+    let file = match layers.written(sheet, layers.raw.api_key.as_ref()) {
         Some(given) if is_key_shaped(&given.value) => {
             let expected = "the path of a file that holds the key, never the key itself";
-            return Err(given.map(|_| "***").refused(FILE, expected));
+            return Err(given.map(|_| "***").refused(&name, expected));
         }
         Some(given) => {
-            let path = paths::checked(&given.value).map_err(|expected| given.refused(FILE, expected))?;
-            sheet.record(FILE, path.display(), &given.origin);
+            let path = paths::checked(&given.value).map_err(|expected| given.refused(&name, expected))?;
+            sheet.record(name, path.display(), &given.origin);
             Some(path)
         }
         None => {
-            sheet.record(FILE, "none", &ValueOrigin::Default);
+            sheet.record(name, "none", &ValueOrigin::Default);
             None
         }
     };
-    let Some(cwd) = keys else { return Ok(None) };
-    let mut notes = Vec::new();
-    let found = api_key::find(layers.provider, file.as_deref(), cwd, sheet.variables, &mut |words| {
-        notes.push(words)
-    })?;
-    for words in notes {
-        sheet.note(words);
+    if !needs_key {
+        return Ok(None);
     }
+    let found = api_key::find(layers.provider, file.as_deref(), sheet)?;
     let (value, origin) =
         found.map_or((None, ValueOrigin::Default), |given| (Some(given.value), given.origin));
     let shown = value.as_ref().map_or("none", |_| "***");
@@ -293,27 +278,18 @@ fn is_key_shaped(text: &str) -> bool {
 }
 
 fn batch_size(layers: &Layers<'_>, sheet: &mut Resolved<'_>) -> Result<usize, ConfigError> {
-    const KEY: &str = "embedding.batch_size";
-    let given = number(sheet.variables.get(process_env::INGEST_BATCH_SIZE)?, KEY)?
+    let key = keys::batch_size.path();
+    let given = sheet
+        .variable(&keys::batch_size)?
         .or_else(|| sheet.written(layers.raw.batch_size.as_ref()))
-        .unwrap_or_else(|| Sourced::from_default(100));
-    let most = match layers.provider {
-        Provider::Gemini => 100,
-        Provider::OpenAi | Provider::Local => 2048,
-    };
-    let allowed = 1..=most;
-    if layers.provider == Provider::Gemini && !allowed.contains(&given.value) {
-        let expected = format!("{}: the Gemini API takes no more in one request", number_in(&allowed));
-        return Err(given.refused(KEY, expected));
+        .unwrap_or_else(|| default_of(&keys::batch_size));
+    let allowed = allowed(&keys::batch_size);
+    let by_gemini = *allowed.start()..=MAX_GEMINI_BATCH;
+    if layers.provider == Provider::Gemini && !by_gemini.contains(&given.value) {
+        let expected = format!("{}: the Gemini API takes no more in one request", number_in(&by_gemini));
+        return Err(given.refused(&key, expected));
     }
-    within(sheet, KEY, &given, &allowed)
-}
-
-/// A variable's text as a number, as Python's `int` would read it in the usual cases.
-fn number(given: Option<Sourced<String>>, key: &str) -> Result<Option<Sourced<i64>>, ConfigError> {
-    let Some(given) = given else { return Ok(None) };
-    match given.value.trim().parse() {
-        Ok(value) => Ok(Some(given.map(|_| value))),
-        Err(_) => Err(given.refused(key, "a whole number")),
-    }
+    let batch_size = within(&key, &given, &allowed)?;
+    sheet.record(key, batch_size, &given.origin);
+    Ok(batch_size)
 }

@@ -5,6 +5,7 @@
 //! there but cannot be read is an error, never a reason to look further: the
 //! program would run with settings that nobody meant.
 
+use std::ffi::OsString;
 use std::fs::{File, FileType, OpenOptions};
 use std::io::{self, Read};
 use std::os::unix::fs::{FileTypeExt, OpenOptionsExt};
@@ -13,7 +14,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::dotenv::{self, DotEnv};
-use super::{ConfigError, Inputs, process_env};
+use super::{ConfigError, process_env};
 
 /// The name looked for in the working directory.
 const LOCAL: &str = "reindexd.toml";
@@ -23,28 +24,36 @@ const MAX_SETTINGS_BYTES: u64 = 1024 * 1024;
 
 /// A settings file that was found and read.
 #[derive(Debug)]
-pub(super) struct Settings {
+pub(super) struct SettingsFile {
     pub(super) path: PathBuf,
     pub(super) text: String,
 }
 
 /// The settings file in force; `None` where there is none.
-pub(super) fn find(inputs: &Inputs<'_>) -> Result<Option<Settings>, ConfigError> {
-    let named = match inputs.flag {
+///
+/// `flag` is the file named on the command line, `env` the environment; relative
+/// names begin at `cwd`, and `system_file` is the last place.
+pub(super) fn find(
+    flag: Option<&Path>,
+    env: &dyn Fn(&str) -> Option<OsString>,
+    cwd: &Path,
+    system_file: &Path,
+) -> Result<Option<SettingsFile>, ConfigError> {
+    let named = match flag {
         Some(path) => Some((path.to_path_buf(), "--config")),
-        None => (inputs.env)(process_env::REINDEXD_CONFIG)
+        None => env(process_env::REINDEXD_CONFIG)
             .filter(|path| !path.is_empty())
             .map(|path| (PathBuf::from(path), "$REINDEXD_CONFIG")),
     };
     if let Some((path, named_by)) = named {
-        return match settings(inputs.cwd, &path)? {
+        return match settings(cwd, &path)? {
             Some(found) => Ok(Some(found)),
             None => Err(ConfigError::Missing { path, named_by }),
         };
     }
-    match settings(inputs.cwd, Path::new(LOCAL))? {
+    match settings(cwd, Path::new(LOCAL))? {
         Some(found) => Ok(Some(found)),
-        None => settings(inputs.cwd, inputs.system_file),
+        None => settings(cwd, system_file),
     }
 }
 
@@ -88,9 +97,9 @@ pub(super) fn read(what: &'static str, path: &Path, largest: u64) -> Result<Opti
     }
 }
 
-fn settings(cwd: &Path, path: &Path) -> Result<Option<Settings>, ConfigError> {
+fn settings(cwd: &Path, path: &Path) -> Result<Option<SettingsFile>, ConfigError> {
     let text = read("settings file", &cwd.join(path), MAX_SETTINGS_BYTES)?;
-    Ok(text.map(|text| Settings { path: path.to_path_buf(), text }))
+    Ok(text.map(|text| SettingsFile { path: path.to_path_buf(), text }))
 }
 
 /// Opens without waiting: a fifo with no writer would hold the start for ever.

@@ -3,7 +3,7 @@
 //! A slip of the fingers is answered with the key that was meant, a name from
 //! elsewhere with the name it has here, anything else with the known ones.
 
-use super::raw::SECTIONS;
+use super::keys::{SECTIONS, Section};
 
 /// Names that people bring along, and what they are called here.
 const ALIASES: [(&str, &str); 13] = [
@@ -22,18 +22,22 @@ const ALIASES: [(&str, &str); 13] = [
     ("token", "token_file in [[announce]]; the token itself never stands in the settings"),
 ];
 
-/// What to tell somebody who wrote `unknown`, a key with its section or a section.
+/// What to answer for `unknown`, a key with its section or a section.
 pub(super) fn hint(unknown: &str) -> String {
     let (section, key) =
         unknown.split_once('.').map_or((None, unknown), |(section, key)| (Some(section), key));
-    let Some((section, keys)) = section.and_then(|name| SECTIONS.iter().find(|(known, _)| *known == name))
-    else {
+    let Some(section) = section.and_then(|name| SECTIONS.iter().find(|known| known.name == name)) else {
         return section_hint(key);
     };
-    if let Some(name) = closest(key, keys) {
-        return format!("the nearest known key is {section}.{name}");
+    let keys = names(section);
+    if let Some(name) = closest(key, &keys) {
+        return format!("the nearest known key is {}.{name}", section.name);
     }
-    elsewhere(key).unwrap_or_else(|| format!("[{section}] takes {}", keys.join(", ")))
+    elsewhere(key).unwrap_or_else(|| format!("[{}] takes {}", section.name, keys.join(", ")))
+}
+
+fn names(section: &Section) -> Vec<&'static str> {
+    section.keys.iter().map(|key| key.name).collect()
 }
 
 /// A key as it may stand in a message: escaped, and cut where it is long.
@@ -42,7 +46,7 @@ pub(super) fn printable(key: &str) -> String {
 }
 
 fn section_hint(name: &str) -> String {
-    let sections = SECTIONS.map(|(section, _)| section);
+    let sections = SECTIONS.map(|section| section.name);
     if let Some(section) = closest(name, &sections) {
         return format!("the nearest known section is [{section}]");
     }
@@ -55,9 +59,7 @@ fn elsewhere(key: &str) -> Option<String> {
     if let Some((_, here)) = ALIASES.iter().find(|(name, _)| *name == key) {
         return Some(format!("here it is {here}"));
     }
-    let (section, key) = SECTIONS
-        .iter()
-        .find_map(|(section, keys)| keys.iter().find(|known| **known == key).map(|known| (section, known)))?;
+    let section = SECTIONS.iter().find(|section| section.has(&key))?.name;
     Some(format!("it belongs to [{section}]: {section}.{key}"))
 }
 

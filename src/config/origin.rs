@@ -1,18 +1,14 @@
-//! Where each setting came from, and the one place where layers are laid over each other.
+//! Where each value of the settings came from, and how a refused value is reported.
 //!
-//! A [`Resolved`] is filled while the settings are checked, one line per key in
-//! the order of the file. `reindexd config` prints it, and every complaint
-//! about a value takes its place from it.
+//! [`Sourced`] keeps a value with its [`ValueOrigin`], so that every error about it
+//! names file and line, or the variable. Which layer wins is `resolved`'s decision.
 
 use std::fmt;
-use std::path::{Path, PathBuf};
+use std::path::PathBuf;
 
 use serde::Serialize;
-use toml::Spanned;
 
 use super::ConfigError;
-use super::file::Settings;
-use super::process_env::Variables;
 
 /// One setting in force, as `reindexd config` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
@@ -79,57 +75,6 @@ impl<T: fmt::Debug> Sourced<T> {
             other => other.to_string(),
         };
         ConfigError::Value { key: key.to_owned(), value, origin, expected: expected.into() }
-    }
-}
-
-/// The layers under a configuration, and what was settled from them so far.
-pub(super) struct Resolved<'a> {
-    pub(super) variables: &'a Variables<'a>,
-    file: Option<&'a Settings>,
-    recorded: Vec<(String, String, ValueOrigin)>,
-    notes: Vec<String>,
-}
-
-impl<'a> Resolved<'a> {
-    pub(super) fn new(file: Option<&'a Settings>, variables: &'a Variables<'a>) -> Self {
-        Self { variables, file, recorded: Vec::new(), notes: Vec::new() }
-    }
-
-    /// What the settings file says of a key.
-    pub(super) fn written<T: Clone>(&self, raw: Option<&Spanned<T>>) -> Option<Sourced<T>> {
-        let (raw, file) = raw.zip(self.file)?;
-        let line = line_of(&file.text, raw.span().start);
-        Some(Sourced {
-            value: raw.get_ref().clone(),
-            origin: ValueOrigin::File { path: file.path.clone(), line },
-        })
-    }
-
-    /// Writes down what a key's value is from now on.
-    pub(super) fn record(&mut self, key: impl Into<String>, value: impl fmt::Display, origin: &ValueOrigin) {
-        self.recorded.push((key.into(), value.to_string(), origin.clone()));
-    }
-
-    /// The complaint that a path already settled is in the way of another.
-    pub(super) fn refused(&self, key: &str, path: &Path, expected: String) -> ConfigError {
-        let origin =
-            self.recorded.iter().find(|(settled, ..)| settled == key).map(|(_, _, origin)| origin.clone());
-        Sourced { value: path, origin: origin.unwrap_or(ValueOrigin::Default) }.refused(key, expected)
-    }
-
-    /// Something the operator should be told that is no error.
-    pub(super) fn note(&mut self, words: String) {
-        self.notes.push(words);
-    }
-
-    /// Everything settled, and everything to be told.
-    pub(super) fn finish(self) -> (Vec<Setting>, Vec<String>) {
-        let settings = self
-            .recorded
-            .into_iter()
-            .map(|(key, value, origin)| Setting { key, value, origin: origin.to_string() })
-            .collect();
-        (settings, self.notes)
     }
 }
 

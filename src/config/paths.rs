@@ -27,24 +27,24 @@ pub(super) fn checked(text: &str) -> Result<PathBuf, String> {
 /// Finds the first path that stands in the way of another.
 ///
 /// `all` holds keys with their paths; `index` is the one beside which builds
-/// are kept. Gives the key at fault and what was expected of it.
-pub(super) fn conflict(all: &[(&'static str, &Path)], index: &Path) -> Option<(&'static str, String)> {
+/// are kept. Gives the place in `all` of the path to change, and what was expected.
+pub(super) fn conflict(all: &[(String, &Path)], index: &Path) -> Option<(usize, String)> {
     let index = plain(index);
     let home = index.parent().map(Path::to_path_buf).unwrap_or_default();
-    for (nth, &(key, path)) in all.iter().enumerate() {
+    for (nth, (_, path)) in all.iter().enumerate() {
         let path = plain(path);
         if let Some((other, _)) = all[..nth].iter().find(|(_, other)| plain(other) == path) {
-            return Some((key, format!("another path than {other} has")));
+            return Some((nth, format!("another path than {other} has")));
         }
         if let Some(name) = RESERVED.iter().find(|name| path.starts_with(home.join(name))) {
             return Some((
-                key,
+                nth,
                 format!("a path outside {}, which belongs to the builds", home.join(name).display()),
             ));
         }
         // The sweep removes such files beside the index, as ingest.py did.
         if path.parent() == Some(&home) && path.as_os_str().as_encoded_bytes().ends_with(b".staging") {
-            return Some((key, "a name that does not end in .staging: the sweep removes those".to_owned()));
+            return Some((nth, "a name that does not end in .staging: the sweep removes those".to_owned()));
         }
     }
     None
@@ -88,11 +88,17 @@ mod tests {
         let index = Path::new("data/faiss.index");
         for (database, metadata, expected) in table {
             let all =
-                [("index", index), ("database", Path::new(database)), ("metadata", Path::new(metadata))];
-            assert_eq!(conflict(&all, index).map(|(key, _)| key), expected, "{database} {metadata}");
+                named(&[("index", index.to_str().unwrap()), ("database", database), ("metadata", metadata)]);
+            let found = conflict(&all, index).map(|(nth, _)| all[nth].0.as_str());
+            assert_eq!(found, expected, "{database} {metadata}");
         }
         let bare = Path::new("faiss.index");
-        assert!(conflict(&[("index", bare), ("metadata", Path::new("current"))], bare).is_some());
-        assert!(conflict(&[("index", bare), ("metadata", Path::new("m.staging"))], bare).is_some());
+        for metadata in ["current", "m.staging"] {
+            assert!(conflict(&named(&[("index", "faiss.index"), ("metadata", metadata)]), bare).is_some());
+        }
+    }
+
+    fn named<'a>(paths: &[(&str, &'a str)]) -> Vec<(String, &'a Path)> {
+        paths.iter().map(|(key, path)| ((*key).to_owned(), Path::new(*path))).collect()
     }
 }

@@ -1,7 +1,8 @@
 //! The environment, and what `.env` adds to it.
 //!
-//! The names here are all that the program reads. An empty variable counts as
-//! unset; what the environment sets, `.env` does not change.
+//! The only file that reads variables of the process, and the names of all that
+//! it reads. An empty variable counts as unset; what the environment sets, `.env`
+//! does not change. What a value means is for its key to say.
 
 use std::ffi::OsString;
 
@@ -9,9 +10,9 @@ use super::ConfigError;
 use super::dotenv::DotEnv;
 use super::origin::{Sourced, ValueOrigin};
 
-/// Names the settings file.
+/// The settings file.
 pub(super) const REINDEXD_CONFIG: &str = "REINDEXD_CONFIG";
-/// Where the service manager puts credentials.
+/// The directory into which the service manager puts credentials.
 pub(super) const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// `source.database`, as a URL.
 pub(super) const DATABASE_URL: &str = "DATABASE_URL";
@@ -19,7 +20,7 @@ pub(super) const DATABASE_URL: &str = "DATABASE_URL";
 pub(super) const FAISS_INDEX_PATH: &str = "FAISS_INDEX_PATH";
 /// `publish.metadata`.
 pub(super) const METADATA_PATH: &str = "METADATA_PATH";
-/// `embedding.provider`; the only one of these that `ingest.py` did not know.
+/// `embedding.provider`; unknown to `ingest.py`.
 pub(super) const EMBEDDING_PROVIDER: &str = "EMBEDDING_PROVIDER";
 /// `embedding.model`.
 pub(super) const EMBEDDING_MODEL: &str = "EMBEDDING_MODEL";
@@ -36,7 +37,7 @@ pub(super) const GEMINI_API_KEY: &str = "GEMINI_API_KEY";
 /// The key for openai.
 pub(super) const OPENAI_API_KEY: &str = "OPENAI_API_KEY";
 
-/// Looks a variable up, in the environment first.
+/// Looks up variables, in the environment first.
 pub(super) struct Variables<'a> {
     env: &'a dyn Fn(&str) -> Option<OsString>,
     dotenv: DotEnv,
@@ -56,12 +57,12 @@ impl<'a> Variables<'a> {
         Ok(value.map(|value| Sourced { value, origin: ValueOrigin::DotEnv(name) }))
     }
 
-    /// What `.env` says of a variable, whether or not the environment has it too.
+    /// A variable of `.env`, whether or not the environment has it too.
     pub(super) fn dotenv(&self, name: &str) -> Option<&str> {
         self.dotenv.values.get(name).map(String::as_str).filter(|value| !value.trim().is_empty())
     }
 
-    /// What the environment itself says of a variable.
+    /// A variable of the environment itself.
     pub(super) fn environment(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
         match (self.env)(name).map(OsString::into_string) {
             None => Ok(None),
@@ -70,10 +71,39 @@ impl<'a> Variables<'a> {
         }
     }
 
-    /// Lines of `.env` that nobody can read.
+    /// Lines of `.env` that are not `KEY=VALUE`.
     pub(super) fn unreadable_lines(&self) -> &[usize] {
         &self.dotenv.unreadable_lines
     }
+}
+
+/// A variable of the process itself.
+#[allow(clippy::disallowed_methods, reason = "the one file that reads the environment")]
+pub(super) fn of_process(name: &str) -> Option<OsString> {
+    std::env::var_os(name)
+}
+
+/// Whether the user asked for no colour, by <https://no-color.org>.
+#[must_use]
+pub fn no_color() -> bool {
+    of_process("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// Whether a service manager started this process and waits for its messages.
+#[must_use]
+pub fn is_managed() -> bool {
+    of_process("NOTIFY_SOCKET").is_some_and(|socket| !socket.is_empty())
+}
+
+/// Whether standard error leads to the journal.
+///
+/// The variable alone does not say so: a child may have been given another
+/// standard error. `JOURNAL_STREAM` names device and inode of the one it means.
+#[must_use]
+pub fn logs_to_journal() -> bool {
+    let Some(Ok(stream)) = of_process("JOURNAL_STREAM").map(OsString::into_string) else { return false };
+    rustix::fs::fstat(std::io::stderr())
+        .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
 #[cfg(test)]

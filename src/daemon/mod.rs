@@ -195,7 +195,7 @@ fn reload(in_force: LiveConfig, flag: Option<PathBuf>, watch: Watch, news: PassN
             }
         };
         let old = current(&in_force);
-        let changes = settings::changes(&old, &loaded.config);
+        let changes = settings::Changes::between(&old, &loaded.config);
         if !changes.needs_restart.is_empty() {
             tracing::warn!(
                 "changed only by a restart, so the old values stay: {}",

@@ -40,8 +40,6 @@ const CIRCLES: &[&[&str]] = &[
     &["src/adapters/builds/disk.rs", "src/adapters/builds/layout.rs"],
     &["src/adapters/source/header.rs", "src/adapters/source/quiescence.rs"],
     &["src/cli/mod.rs", "src/daemon/mod.rs", "src/daemon/status_file.rs", "src/daemon/systemd.rs"],
-    &["src/config/file.rs", "src/config/origin.rs", "src/config/process_env.rs"],
-    &["src/config/nearest.rs", "src/config/raw.rs"],
     &["src/domain/document.rs", "src/domain/python_json/mod.rs", "src/domain/record/mod.rs"],
 ];
 
@@ -70,12 +68,6 @@ const CIRCLES_WITH_FOLDER: &[&str] = &[
     "src/cli/status/mod.rs",
     "src/cli/sweep.rs",
     "src/cli/verify.rs",
-    "src/config/announce.rs",
-    "src/config/api_key.rs",
-    "src/config/changes.rs",
-    "src/config/check.rs",
-    "src/config/embedding.rs",
-    "src/config/file.rs",
     "src/daemon/deliveries.rs",
     "src/flows/reconcile/embed_missing.rs",
     "src/flows/reconcile/finish.rs",

@@ -32,6 +32,7 @@ mod crash;
 mod disk_full;
 mod disk_space;
 mod docs;
+mod generated;
 mod glossary;
 mod guards;
 mod layers;

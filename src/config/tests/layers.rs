@@ -16,10 +16,9 @@ fn every_key_is_shown_once_with_its_origin() {
         "[[announce]]\npost='http://h/'\nconfirm='http://h/'\ntoken_file='t'\n",
     );
     let shown: Vec<_> = host.load().unwrap().origins.into_iter().map(|setting| setting.key).collect();
-    for (section, keys) in raw::SECTIONS {
-        for key in keys.iter().filter(|key| **key != "command") {
-            let name =
-                if section == "announce" { format!("announce[0].{key}") } else { format!("{section}.{key}") };
+    for section in keys::SECTIONS {
+        for key in section.keys.iter().filter(|key| key.name != "command") {
+            let name = if section.is_list { format!("announce[0].{}", key.name) } else { key.path() };
             assert_eq!(shown.iter().filter(|shown| **shown == name).count(), 1, "{name}");
         }
     }

@@ -1,14 +1,16 @@
 //! Settings as an operator meets them: files, variables and keys in a directory of their own.
 
+mod api_keys;
 mod faults;
-mod keys;
 mod layers;
 mod providers;
 mod reload;
 mod shipped_file;
 
 use std::collections::BTreeMap;
+use std::ffi::OsString;
 use std::fs;
+use std::time::Duration;
 
 use super::*;
 
@@ -47,7 +49,7 @@ impl SettingsFixture {
     }
 
     fn load(&self) -> Result<Loaded, ConfigError> {
-        load(&Inputs {
+        from_inputs(&Inputs {
             flag: self.flag.as_deref(),
             env: &|name| self.env.get(name).cloned(),
             cwd: self.dir.path(),

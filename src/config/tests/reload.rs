@@ -36,7 +36,7 @@ fn every_key_is_either_live_or_waits_for_a_restart() {
     ] {
         let old = defaults();
         let new = SettingsFixture::with_settings(text).file("key", "k").config();
-        let changes = changes(&old, &new);
+        let changes = Changes::between(&old, &new);
         let (mine, other) = if live {
             (&changes.live, &changes.needs_restart)
         } else {
@@ -54,7 +54,7 @@ fn a_key_never_reaches_the_provider_it_does_not_belong_to() {
     let old = SettingsFixture::new().env("GOOGLE_API_KEY", "g").config();
     let text = "[embedding]\nprovider='openai'\nbase_url='http://h'\nbatch_size=500\nconcurrency=9\n";
     let new = SettingsFixture::with_settings(text).env("OPENAI_API_KEY", "o").config();
-    let changes = changes(&old, &new);
+    let changes = Changes::between(&old, &new);
     assert_eq!(changes.live, ["embedding.concurrency"]);
     for key in ["provider", "model", "dimension", "task_type", "base_url", "api_key", "batch_size"] {
         assert!(changes.needs_restart.contains(&format!("embedding.{key}")), "{key}");
@@ -65,5 +65,5 @@ fn a_key_never_reaches_the_provider_it_does_not_belong_to() {
 
 #[test]
 fn nothing_changed_is_nothing_to_do() {
-    assert!(changes(&defaults(), &SettingsFixture::with_settings("").config()).is_empty());
+    assert!(Changes::between(&defaults(), &SettingsFixture::with_settings("").config()).is_empty());
 }

@@ -28,7 +28,7 @@ fn with_every_default_switched_on_it_says_the_same() {
     let loaded = SettingsFixture::with_settings(&text).load().unwrap();
     assert_eq!(loaded.config, Config { file: loaded.config.file.clone(), ..defaults() });
     let from_file = loaded.origins.iter().filter(|setting| setting.origin.starts_with("file ")).count();
-    let keys: usize = raw::SECTIONS.iter().map(|(_, keys)| keys.len()).sum();
+    let keys: usize = keys::SECTIONS.iter().map(|section| section.keys.len()).sum();
     assert_eq!(from_file, keys - without_default.len());
 }
 
@@ -44,7 +44,10 @@ fn every_key_stands_in_it_below_its_own_section() {
             found.entry(section).or_default().push(key);
         }
     }
-    let expected = raw::SECTIONS.iter().map(|(section, keys)| (*section, keys.to_vec())).collect();
+    let expected = keys::SECTIONS
+        .iter()
+        .map(|section| (section.name, section.keys.iter().map(|key| key.name).collect()))
+        .collect();
     assert_eq!(found, expected);
 }
 

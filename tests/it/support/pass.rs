@@ -75,7 +75,7 @@ impl PassHarness {
         let nowhere = Path::new("/nowhere");
         let inputs =
             Inputs { flag: None, env: &env, cwd: nowhere, system_file: nowhere, dotenv: false, key: false };
-        let mut config = config::load(&inputs).unwrap().config;
+        let mut config = config::from_inputs(&inputs).unwrap().config;
         database.clone_into(&mut config.source.database);
         config.embedding.concurrency = 1;
         config.guard.max_shrink = 1.0;

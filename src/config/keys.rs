@@ -1,0 +1,142 @@
+//! Every setting, declared once: key, kind, default, range, variable, and when a change takes effect.
+//!
+//! The lines of documentation are those of the shipped settings file and of
+//! docs/settings.md; range and restart are added to them. After a change here
+//! run the tests of generated files with `REINDEXD_WRITE_GENERATED=1`.
+//!
+//! Defaults that depend on the provider stand here for gemini; the others, and
+//! the rules for them, are in `embedding`.
+
+use super::ConfigError;
+use super::api_key::ApiKey;
+use super::choices::{LogFormat, Provider, TriggerOn, WatchMode};
+use super::declare::{Key, differs, settings};
+use super::kinds::{ByHand, Choice, DatabasePath, FilePath, LogLevel, Period, Share, Typed, WholeNumber};
+use super::resolved::Resolved;
+
+settings! { checked source: RawSource => SourceSettings {
+    /// The SQLite file with the table; a path, or a URL such as `sqlite:///relative` or
+    /// `sqlite:////absolute`.
+    database: DatabasePath = "data/experts.db", env DATABASE_URL => Restart;
+} }
+
+settings! { checked trigger: RawTrigger => TriggerSettings {
+    /// The tagging-complete file: touching it asks for a build now.
+    marker: FilePath = "data/tagging-complete" => Live;
+    /// What starts a build: `"database"`, `"marker"`, or both. With `"marker"` alone, changes of
+    /// the database wait for the marker.
+    on: TriggerOn = ["database", "marker"] => Live;
+    /// How long the database must be idle before a build.
+    quiet: Period = "30s", range "0s"..="1h" => Live;
+    /// How long to wait for that at most; not less than `quiet`.
+    max_wait: Period = "10m", range "0s"..="24h" => Live;
+    /// How long the marker must be idle before a build.
+    marker_quiet: Period = "250ms", range "0s"..="1m" => Live;
+    /// How often files are compared although no event arrived.
+    resync: Period = "10m", range "100ms"..="24h" => Live;
+    /// `"inotify"`, `"poll"`, or `"auto"`: inotify, and polling where inotify is not available.
+    watch: Choice<WatchMode> = "auto" => Live;
+    /// How often files are checked when polling.
+    poll_interval: Period = "2s", range "50ms"..="1h" => Live;
+} }
+
+settings! { by_hand embedding: RawEmbedding => EmbeddingSettings {
+    /// Who makes the vectors: `"gemini"`, `"openai"` (any server with `/v1/embeddings`) or
+    /// `"local"` (built in, no key).
+    provider: ByHand<String, Provider> = "gemini", env EMBEDDING_PROVIDER => Restart;
+    /// The model. For openai the default is text-embedding-3-small; local has only one.
+    model: ByHand<String, String> = "gemini-embedding-001", env EMBEDDING_MODEL => Restart;
+    /// Floats in a vector. openai: what its known models have, else it must be set; local: 384.
+    /// After a change every text is embedded again.
+    dimension: ByHand<i64, usize> = 768, range 1..=65536, env OUTPUT_DIM => Restart;
+    /// What the vectors are for; gemini alone takes it, `""` sends none. Questions are asked as
+    /// `RETRIEVAL_QUERY`.
+    task_type: ByHand<String, Option<String>> = "RETRIEVAL_DOCUMENT" => Restart;
+    /// Where requests go instead of the provider's own address; `GOOGLE_GEMINI_BASE_URL` sets it for
+    /// gemini alone.
+    base_url: ByHand<String, Option<String>>, example "http://127.0.0.1:8080", env GOOGLE_GEMINI_BASE_URL
+        => WithProvider;
+    /// A file with the API key alone; without it the credential embedding-api-key is taken, else
+    /// `GOOGLE_API_KEY`, `GEMINI_API_KEY` or `OPENAI_API_KEY`.
+    api_key as "api_key_file": ByHand<String, Option<ApiKey>>, example "/etc/reindexd/embedding-api-key"
+        => WithProvider;
+    /// Most texts in a request; gemini: 100 at most.
+    batch_size: ByHand<i64, usize> = 100, range 1..=2048, env INGEST_BATCH_SIZE => WithProvider;
+    /// Most requests at a time.
+    concurrency: WholeNumber<usize> = 4, range 1..=64 => Live;
+    /// Most texts a minute, retries included; 0 sets no limit.
+    items_per_minute: WholeNumber<u32> = 0, range 0..=1000000 => Live;
+    /// How long one request may take; `reindexd search` ends within it.
+    request_timeout: Period = "60s", range "100ms"..="1h" => Live;
+    /// How long a build goes on without a single success.
+    retry_budget: Period = "10m", range "0s"..="24h" => Live;
+} }
+
+settings! { checked publish: RawPublish => PublishSettings {
+    /// The name under which the API opens the index. Builds are kept beside it.
+    index: FilePath = "data/faiss.index", env FAISS_INDEX_PATH => Restart;
+    /// The name under which the API opens the metadata.
+    metadata: FilePath = "data/metadata.json", env METADATA_PATH => Restart;
+    // At least the served build and the one before it. Each is a copy of the whole index.
+    /// How many builds stay on disk, the served one included.
+    keep: WholeNumber<usize> = 3, range 2..=100 => Live;
+} }
+
+settings! { checked guard: RawGuard => GuardSettings {
+    /// The largest share of records that a build may remove.
+    max_shrink: Share = 0.3, range 0..=1 => Live;
+    /// Most texts to embed in one build; 0 sets no limit.
+    max_texts: WholeNumber<u64> = 0 => Live;
+    /// How many rows that cannot be indexed are quarantined before the build fails because of them.
+    quarantine: WholeNumber<u64> = 0 => Live;
+} }
+
+settings! { list announce: RawAnnounce => AnnounceSettings {
+    /// POST the build's summary, as JSON, to this address when it is served.
+    post: ByHand<String, String>, example "http://127.0.0.1:8000/admin/reload" => Live;
+    /// Or run this program with these arguments; no shell.
+    command: ByHand<Vec<String>, Vec<String>>, example ["/usr/local/bin/tell-api"] => Live;
+    /// Read this address until its answer holds the build's id.
+    confirm: ByHand<String, String>, example "http://127.0.0.1:8000/health" => Live;
+    /// A file with a bearer token for both requests.
+    token_file: ByHand<String, String>, example "/etc/reindexd/api-token" => Live;
+    /// How long the delivery may take, and confirming again as long.
+    timeout: Period = "10s", range "100ms"..="10m" => Live;
+} }
+
+settings! { checked log: RawLog => LogSettings {
+    /// off, error, warn, info, debug, trace, or a list such as `"info,reindexd::adapters::watch=debug"`.
+    /// Commands other than `run` show warnings only, unless this is set.
+    level: LogLevel = "info" => Live;
+    // Lines go on in the form in which they began.
+    /// `"text"`, `"json"` (one object a line), `"journal"`, or `"auto"`: the journal where standard
+    /// error leads to it, else text.
+    format: Choice<LogFormat> = "auto" => Restart;
+} }
+
+/// A section of the settings file.
+#[derive(Debug)]
+pub(super) struct Section {
+    pub(super) name: &'static str,
+    /// Whether there may be several, each as `[[name]]`.
+    pub(super) is_list: bool,
+    pub(super) keys: &'static [&'static Key],
+}
+
+/// Every section, in the order of the shipped file.
+pub(super) const SECTIONS: [Section; 7] = [
+    Section { name: "source", is_list: false, keys: source::KEYS },
+    Section { name: "trigger", is_list: false, keys: trigger::KEYS },
+    Section { name: "embedding", is_list: false, keys: embedding::KEYS },
+    Section { name: "publish", is_list: false, keys: publish::KEYS },
+    Section { name: "guard", is_list: false, keys: guard::KEYS },
+    Section { name: "announce", is_list: true, keys: announce::KEYS },
+    Section { name: "log", is_list: false, keys: log::KEYS },
+];
+
+impl Section {
+    /// Whether the section has a key of this name.
+    pub(super) fn has(&self, name: &str) -> bool {
+        self.keys.iter().any(|key| key.name == name)
+    }
+}

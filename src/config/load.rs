@@ -1,0 +1,90 @@
+//! Reads the settings: finds the file, lays the layers over each other, checks every value.
+//!
+//! [`from_inputs`] takes the environment as an argument; [`from_process`] takes it from
+//! the process. Nothing here opens the source, the published files or a socket.
+
+use std::ffi::OsString;
+use std::path::Path;
+
+use super::origin::Setting;
+use super::resolved::Resolved;
+use super::{Config, ConfigError, announce, check, dotenv, embedding, file, parse, process_env};
+
+/// The last place where a settings file is looked for.
+pub const SYSTEM_FILE: &str = "/etc/reindexd/reindexd.toml";
+
+/// Where settings are read from.
+pub struct Inputs<'a> {
+    /// The file named on the command line.
+    pub flag: Option<&'a Path>,
+    pub env: &'a dyn Fn(&str) -> Option<OsString>,
+    /// Where relative paths of settings and key files begin; empty for the process's own directory.
+    pub cwd: &'a Path,
+    /// The last place where a settings file is looked for: [`SYSTEM_FILE`].
+    pub system_file: &'a Path,
+    /// Whether a `.env` may fill in what the environment does not set.
+    pub dotenv: bool,
+    /// Whether the API key is read. A command that sends no request to the provider
+    /// may not be allowed to read it: a sweep after the service's end, `status` of another user.
+    pub key: bool,
+}
+
+/// Settings that were read, and what the operator should know about them.
+#[derive(Debug)]
+pub struct Loaded {
+    pub config: Config,
+    /// Every key with its value and origin, in the order of the file.
+    pub origins: Vec<Setting>,
+    /// What is worth a warning but is not an error.
+    pub notes: Vec<String>,
+}
+
+/// Reads and checks the settings.
+///
+/// # Errors
+///
+/// The first [`ConfigError`] found; all of them belong to exit code 2.
+pub fn from_inputs(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
+    let settings = file::find(inputs.flag, inputs.env, inputs.cwd, inputs.system_file)?;
+    let raw = settings.as_ref().map(parse::parse).transpose()?.unwrap_or_default();
+    let dotenv = if inputs.dotenv && settings.is_none() {
+        file::dotenv(inputs.cwd)?
+    } else {
+        dotenv::DotEnv::default()
+    };
+    let variables = process_env::Variables::new(inputs.env, dotenv);
+    let mut sheet = Resolved::new(settings.as_ref(), &variables, inputs.cwd);
+    for line in variables.unreadable_lines() {
+        sheet.note(format!(".env line {line} is no KEY=VALUE and was passed over"));
+    }
+    let config = Config {
+        source: raw.source.settle(&mut sheet)?,
+        trigger: raw.trigger.settle(&mut sheet)?,
+        embedding: embedding::embedding(&raw.embedding, &mut sheet, inputs.key)?,
+        publish: raw.publish.settle(&mut sheet)?,
+        guard: raw.guard.settle(&mut sheet)?,
+        announce: announce::announce(&raw.announce, &mut sheet)?,
+        log: raw.log.settle(&mut sheet)?,
+        file: settings.as_ref().map(|file| file.path.clone()),
+    };
+    check::max_wait(&config.trigger, &sheet)?;
+    check::path_conflicts(&config, &sheet)?;
+    let (origins, notes) = sheet.finish();
+    Ok(Loaded { config, origins, notes })
+}
+
+/// Reads and checks the settings of this process; `dotenv` and `key` as in [`Inputs`].
+///
+/// # Errors
+///
+/// As for [`from_inputs`].
+pub fn from_process(flag: Option<&Path>, dotenv: bool, key: bool) -> Result<Loaded, ConfigError> {
+    from_inputs(&Inputs {
+        flag,
+        env: &process_env::of_process,
+        cwd: Path::new(""),
+        system_file: Path::new(SYSTEM_FILE),
+        dotenv,
+        key,
+    })
+}
