@@ -38,60 +38,65 @@ pub enum AnnounceMethod {
 
 pub(super) fn announce(
     raw: &[RawAnnounce],
-    sheet: &mut Resolved<'_>,
+    resolved: &mut Resolved<'_>,
 ) -> Result<Vec<AnnounceSettings>, ConfigError> {
-    raw.iter().enumerate().map(|(nth, raw)| announce_entry(&format!("announce[{nth}]"), raw, sheet)).collect()
+    raw.iter()
+        .enumerate()
+        .map(|(nth, raw)| announce_entry(&format!("announce[{nth}]"), raw, resolved))
+        .collect()
 }
 
 fn announce_entry(
     entry: &str,
     raw: &RawAnnounce,
-    sheet: &mut Resolved<'_>,
+    resolved: &mut Resolved<'_>,
 ) -> Result<AnnounceSettings, ConfigError> {
-    let method = announce_method(entry, raw, sheet)?;
-    let confirm = match sheet.written(raw.confirm.as_ref()) {
-        Some(given) => Some(address(format!("{entry}.confirm"), &given, sheet)?),
+    let method = announce_method(entry, raw, resolved)?;
+    let confirm = match resolved.written(raw.confirm.as_ref()) {
+        Some(given) => Some(address(format!("{entry}.confirm"), &given, resolved)?),
         None => None,
     };
     let asks = confirm.is_some() || matches!(method, AnnounceMethod::Post(_));
-    let token_file = token_file(entry, asks, raw, sheet)?;
-    let timeout = sheet.written(raw.timeout.as_ref()).unwrap_or_else(|| default_of(&keys::timeout));
-    let timeout = sheet.settle_given::<Period>(&keys::timeout, &format!("{entry}.timeout"), &timeout)?;
+    let token_file = token_file(entry, asks, raw, resolved)?;
+    let timeout = resolved.written(raw.timeout.as_ref()).unwrap_or_else(|| default_of(&keys::timeout));
+    let timeout = resolved.settle_given::<Period>(&keys::timeout, &format!("{entry}.timeout"), &timeout)?;
     Ok(AnnounceSettings { method, confirm, token_file, timeout })
 }
 
 fn announce_method(
     entry: &str,
     raw: &RawAnnounce,
-    sheet: &mut Resolved<'_>,
+    resolved: &mut Resolved<'_>,
 ) -> Result<AnnounceMethod, ConfigError> {
     let key = format!("{entry}.post");
-    match (sheet.written(raw.post.as_ref()), sheet.written(raw.command.as_ref())) {
-        (Some(post), None) => address(key, &post, sheet).map(AnnounceMethod::Post),
-        (None, Some(given)) => command(format!("{entry}.command"), given, sheet).map(AnnounceMethod::Command),
+    match (resolved.written(raw.post.as_ref()), resolved.written(raw.command.as_ref())) {
+        (Some(post), None) => address(key, &post, resolved).map(AnnounceMethod::Post),
+        (None, Some(given)) => {
+            command(format!("{entry}.command"), given, resolved).map(AnnounceMethod::Command)
+        }
         (Some(post), Some(_)) => {
             Err(url::refused(&key, &post, "either post or command, not both".to_owned()))
         }
-        (None, None) => Err(ConfigError::Absent { key, expected: "one of post and command".to_owned() }),
+        (None, None) => Err(ConfigError::Absent { key, expected: "either post or command".to_owned() }),
     }
 }
 
-fn address(key: String, given: &Sourced<String>, sheet: &mut Resolved<'_>) -> Result<String, ConfigError> {
+fn address(key: String, given: &Sourced<String>, resolved: &mut Resolved<'_>) -> Result<String, ConfigError> {
     let address = url::checked(&given.value).map_err(|expected| url::refused(&key, given, expected))?;
-    sheet.record(key, &address, &given.origin);
+    resolved.record(key, &address, &given.origin);
     Ok(address)
 }
 
 fn command(
     key: String,
     given: Sourced<Vec<String>>,
-    sheet: &mut Resolved<'_>,
+    resolved: &mut Resolved<'_>,
 ) -> Result<Vec<String>, ConfigError> {
     let named = given.value.first().is_some_and(|program| !program.is_empty());
     if !named || given.value.iter().any(|argument| argument.contains('\0')) {
         return Err(given.refused(&key, "a program and its arguments, each a string of its own"));
     }
-    sheet.record(key, given.value.join(" "), &given.origin);
+    resolved.record(key, given.value.join(" "), &given.origin);
     Ok(given.value)
 }
 
@@ -99,14 +104,14 @@ fn token_file(
     entry: &str,
     asks: bool,
     raw: &RawAnnounce,
-    sheet: &mut Resolved<'_>,
+    resolved: &mut Resolved<'_>,
 ) -> Result<Option<PathBuf>, ConfigError> {
     let key = format!("{entry}.token_file");
-    let Some(given) = sheet.written(raw.token_file.as_ref()) else { return Ok(None) };
+    let Some(given) = resolved.written(raw.token_file.as_ref()) else { return Ok(None) };
     if !asks {
-        return Err(given.refused(&key, "no token file: nothing is requested that could carry it"));
+        return Err(given.refused(&key, "no token file: there is neither post nor confirm to send it with"));
     }
     let path = paths::checked(&given.value).map_err(|expected| given.refused(&key, expected))?;
-    sheet.record(key, path.display(), &given.origin);
+    resolved.record(key, path.display(), &given.origin);
     Ok(Some(path))
 }

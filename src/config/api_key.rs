@@ -2,8 +2,8 @@
 //!
 //! In this order: `embedding.api_key_file`, the service manager's credential,
 //! the provider's own variables. A key file that is empty or unreadable is an
-//! error that names the file: going on to the next place would send another
-//! key than the one the operator meant.
+//! error that names the file: the key of the next place might not be the one
+//! that the operator meant.
 
 use std::fmt;
 use std::path::Path;
@@ -18,10 +18,10 @@ use super::{ConfigError, file, process_env};
 /// The name of the credential in the unit's `LoadCredential=`.
 pub const CREDENTIAL: &str = "embedding-api-key";
 
-/// Longer than any key, short enough to notice that the wrong file was named.
+/// Longer than any key, and short enough to show that the wrong file was named.
 const MAX_KEY_BYTES: u64 = 16 * 1024;
 
-/// A secret that opens the provider; prints as `***`.
+/// The secret of a provider or of an announced API; prints as `***`.
 #[derive(Clone)]
 pub struct ApiKey(SecretString);
 
@@ -30,8 +30,8 @@ impl ApiKey {
     ///
     /// # Errors
     ///
-    /// Says what is wrong, and nothing of the content, where the text is empty
-    /// or holds a character that a request header cannot carry.
+    /// A message without the content if the text is empty or holds a character
+    /// that a request header cannot carry.
     pub fn new(text: &str) -> Result<Self, String> {
         let key = text.trim();
         if key.is_empty() {
@@ -39,7 +39,7 @@ impl ApiKey {
         }
         match key.bytes().position(|byte| !byte.is_ascii_graphic()) {
             None => Ok(Self(SecretString::from(key))),
-            Some(at) => Err(format!("holds a character at byte {} that no key has", at + 1)),
+            Some(at) => Err(format!("holds a character at byte {} that is not allowed in a key", at + 1)),
         }
     }
 
@@ -74,8 +74,8 @@ impl fmt::Display for ApiKey {
 ///
 /// # Errors
 ///
-/// [`ConfigError`] that names the file, never its content, where it is missing,
-/// unreadable, empty, or holds what no key holds.
+/// [`ConfigError`] that names the file, never its content, if it is missing,
+/// unreadable, empty, or holds a character that is not allowed in a key.
 pub fn read_secret(path: &Path) -> Result<ApiKey, ConfigError> {
     optional_secret(path)?.ok_or_else(|| unusable(path, "does not exist".to_owned()))
 }
@@ -84,7 +84,7 @@ pub fn read_secret(path: &Path) -> Result<ApiKey, ConfigError> {
 pub(super) fn find(
     provider: Provider,
     key_file: Option<&Path>,
-    sheet: &mut Resolved<'_>,
+    resolved: &mut Resolved<'_>,
 ) -> Result<Option<Sourced<ApiKey>>, ConfigError> {
     let names: &[&'static str] = match provider {
         Provider::Gemini => &[process_env::GOOGLE_API_KEY, process_env::GEMINI_API_KEY],
@@ -92,28 +92,30 @@ pub(super) fn find(
         Provider::Local => return Ok(None),
     };
     if let Some(path) = key_file {
-        let value = read_secret(&sheet.cwd.join(path))?;
+        let value = read_secret(&resolved.cwd.join(path))?;
         return Ok(Some(Sourced { value, origin: ValueOrigin::KeyFile(path.to_path_buf()) }));
     }
-    if let Some(directory) = sheet.variables.environment(process_env::CREDENTIALS_DIRECTORY)?
+    if let Some(directory) = resolved.variables.environment(process_env::CREDENTIALS_DIRECTORY)?
         && let Some(value) = credential(&Path::new(&directory).join(CREDENTIAL))?
     {
         return Ok(Some(Sourced { value, origin: ValueOrigin::Credential }));
     }
     let mut found: Option<Sourced<ApiKey>> = None;
     for &name in names {
-        let Some(given) = sheet.variables.get(name)? else {
+        let Some(given) = resolved.variables.get(name)? else {
             continue;
         };
         match &found {
             None => {
-                let value = ApiKey::new(&given.value)
-                    .map_err(|fault| ConfigError::Variable { name, message: fault })?;
+                let value =
+                    ApiKey::new(&given.value).map_err(|message| ConfigError::Variable { name, message })?;
                 found = Some(Sourced { value, origin: given.origin });
             }
             Some(first) if first.value.expose() != given.value.trim() => {
-                sheet
-                    .note(format!("the key of {} is used, the different one in {name} is not", first.origin));
+                resolved.note(format!(
+                    "the API key of {} is used; the different one in {name} is ignored",
+                    first.origin
+                ));
             }
             Some(_) => {}
         }
@@ -123,13 +125,13 @@ pub(super) fn find(
 
 fn optional_secret(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
     match file::read("key file", path, MAX_KEY_BYTES)? {
-        Some(text) => ApiKey::new(&text).map(Some).map_err(|fault| unusable(path, fault)),
+        Some(text) => ApiKey::new(&text).map(Some).map_err(|message| unusable(path, message)),
         None => Ok(None),
     }
 }
 
 /// The credential; an empty one counts as unset, as an empty variable does: a
-/// unit that has no key to hand over sets it to an empty line.
+/// unit without a key sets it to an empty line.
 fn credential(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
     match file::read("key file", path, MAX_KEY_BYTES)? {
         Some(text) if text.trim().is_empty() => Ok(None),
@@ -137,6 +139,6 @@ fn credential(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
     }
 }
 
-fn unusable(path: &Path, fault: String) -> ConfigError {
-    ConfigError::Unusable { what: "key file", path: path.to_path_buf(), message: fault }
+fn unusable(path: &Path, message: String) -> ConfigError {
+    ConfigError::Unusable { what: "key file", path: path.to_path_buf(), message }
 }

@@ -9,16 +9,16 @@ use super::resolved::Resolved;
 use super::{Config, ConfigError, duration, paths};
 
 /// A window that closes before the database can have been idle for `quiet` would never build.
-pub(super) fn max_wait(trigger: &TriggerSettings, sheet: &Resolved<'_>) -> Result<(), ConfigError> {
+pub(super) fn max_wait(trigger: &TriggerSettings, resolved: &Resolved<'_>) -> Result<(), ConfigError> {
     if trigger.max_wait >= trigger.quiet {
         return Ok(());
     }
     let expected = format!("at least trigger.quiet, which is {}", duration::print(trigger.quiet));
-    Err(sheet.refused(&keys::trigger::max_wait, duration::print(trigger.max_wait), expected))
+    Err(resolved.refused(&keys::trigger::max_wait, duration::print(trigger.max_wait), expected))
 }
 
 /// No two paths name the same file, and none a file of the builds.
-pub(super) fn path_conflicts(config: &Config, sheet: &Resolved<'_>) -> Result<(), ConfigError> {
+pub(super) fn path_conflicts(config: &Config, resolved: &Resolved<'_>) -> Result<(), ConfigError> {
     let all: [(&Key, _); 4] = [
         (&keys::publish::index, config.publish.index.as_path()),
         (&keys::source::database, &config.source.database),
@@ -28,6 +28,6 @@ pub(super) fn path_conflicts(config: &Config, sheet: &Resolved<'_>) -> Result<()
     let named = all.each_ref().map(|(key, path)| (key.path(), *path));
     match paths::conflict(&named, &config.publish.index) {
         None => Ok(()),
-        Some((at, expected)) => Err(sheet.refused(all[at].0, all[at].1, expected)),
+        Some((at, expected)) => Err(resolved.refused(all[at].0, all[at].1, expected)),
     }
 }

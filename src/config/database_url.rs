@@ -1,12 +1,12 @@
 //! Where the source database is, from a `SQLAlchemy` URL or a plain path.
 //!
-//! `ingest.py` handed `DATABASE_URL` to `SQLAlchemy`, so the same forms name
+//! `ingest.py` passed `DATABASE_URL` to `SQLAlchemy`, so the same forms name
 //! the same file here: `sqlite:///relative`, `sqlite:////absolute`, a driver
 //! after `sqlite+`, and `?query` cut off. Databases in memory, URI filenames
-//! and other engines are refused: no other process's rows could be seen there.
+//! and other engines are refused: rows of other processes are not visible there.
 //!
 //! `SQLAlchemy` 1.4 and 2.0 take `%20` in a path literally, 2.1 decodes it. A
-//! [`DatabaseLocation`] holds both readings; the file that exists decides.
+//! [`DatabaseLocation`] holds both readings; the file that exists is taken.
 
 use std::path::{Path, PathBuf};
 
@@ -14,13 +14,13 @@ use percent_encoding::percent_decode_str;
 
 use super::paths;
 
-/// The forms that are understood, for messages.
+/// The accepted forms, for messages.
 const SYNTAX: &str = "sqlite:///relative/path or sqlite:////absolute/path";
 
 /// Drivers for plain files; the encrypted and the remote ones are other engines.
 const DRIVERS: [&str; 3] = ["pysqlite", "pysqlite_numeric", "aiosqlite"];
 
-/// A database file as it was named, before anyone has looked for it.
+/// A database file as it was named; whether it exists is not known yet.
 #[derive(Debug, PartialEq, Eq)]
 pub(super) struct DatabaseLocation {
     literal: PathBuf,
@@ -60,15 +60,15 @@ impl DatabaseLocation {
         Ok(Self { literal: database_file(text)?, decoded: None })
     }
 
-    /// The one file that is meant; `exists` is asked only where the two readings differ.
+    /// The one file that is meant; `exists` is called only if the two readings differ.
     pub(super) fn resolve(self, exists: impl Fn(&Path) -> bool) -> Result<PathBuf, String> {
         let Some(decoded) = self.decoded else {
             return Ok(self.literal);
         };
         match (exists(&self.literal), exists(&decoded)) {
             (true, true) => Err(format!(
-                "a URL with one meaning: {} and {} both exist, and versions of SQLAlchemy differ on which it names; \
-                 write the plain path in source.database",
+                "a URL with one meaning: {} and {} both exist, and versions of SQLAlchemy differ on which of them \
+                 it names; write the plain path in source.database",
                 self.literal.display(),
                 decoded.display()
             )),
@@ -78,7 +78,7 @@ impl DatabaseLocation {
     }
 }
 
-/// The URL as it may stand in a message: whatever could hold a password is left out.
+/// The URL for a message, without the part that could hold a password.
 pub(super) fn printable(text: &str) -> String {
     match text.split_once("://") {
         Some((_, rest)) if rest.is_empty() || rest.starts_with('/') => text.to_owned(),
@@ -93,7 +93,7 @@ fn check_scheme(scheme: &str) -> Result<(), String> {
     if engine == "sqlite" && driver.is_none_or(|driver| DRIVERS.contains(&driver)) {
         return Ok(());
     }
-    Err(format!("a SQLite file, {SYNTAX}: no other database can be watched and read"))
+    Err(format!("a SQLite file, {SYNTAX}: other databases are not supported"))
 }
 
 fn in_memory() -> String {
@@ -106,7 +106,7 @@ fn database_file(path: &str) -> Result<PathBuf, String> {
     }
     if path.starts_with("file:") {
         return Err(format!(
-            "a path without \"file:\" before it, {SYNTAX}: SQLite URI filenames are not followed"
+            "a path without \"file:\" before it, {SYNTAX}: SQLite URI filenames are not supported"
         ));
     }
     paths::checked(path)
@@ -159,7 +159,7 @@ mod tests {
             ("data/experts.db", "sqlite:///relative"),
             ("sqlite:data/experts.db", "sqlite:///relative"),
             ("sqlite:/data/experts.db", "sqlite:///relative"),
-            (" sqlite:///a.db", "no other database"),
+            (" sqlite:///a.db", "other databases are not supported"),
             ("sqlite://data/experts.db", "three slashes"),
             ("sqlite://localhost/a.db", "three slashes"),
             ("sqlite://", "in memory"),
@@ -170,10 +170,10 @@ mod tests {
             ("sqlite+pysqlite:///:memory:?cache=shared", "in memory"),
             ("sqlite:///file::memory:?cache=shared&uri=true", "in memory"),
             ("sqlite:///file:a.db?mode=ro&uri=true", "URI filenames"),
-            ("sqlite+pysqlcipher:///a.db", "no other database"),
-            ("SQLITE:///a.db", "no other database"),
-            ("postgresql://u:secret@host/db", "no other database"),
-            ("mysql+pymysql://host/db", "no other database"),
+            ("sqlite+pysqlcipher:///a.db", "other databases are not supported"),
+            ("SQLITE:///a.db", "other databases are not supported"),
+            ("postgresql://u:secret@host/db", "other databases are not supported"),
+            ("mysql+pymysql://host/db", "other databases are not supported"),
             ("sqlite:///data/", "name of a file"),
             ("sqlite:///a\0b", "NUL"),
             ("sqlite:///a%00b", "NUL"),
@@ -226,7 +226,8 @@ mod tests {
             text in "(sqlite|file|[a-z+]{0,8})?:?/{0,4}[a-z?%0-9:@#.]{0,20}|.{0,20}",
         ) {
             prop_assert_eq!(url(&format!("sqlite:///{path}")), Ok(PathBuf::from(&path)));
-            let setting = DatabaseLocation::from_setting(&path).and_then(|location| location.resolve(|_| false));
+            let setting = DatabaseLocation::from_setting(&path)
+                .and_then(|location| location.resolve(|_| false));
             prop_assert_eq!(setting, Ok(PathBuf::from(&path)));
             url(&text).ok();
             DatabaseLocation::from_setting(&text).ok();

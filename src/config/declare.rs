@@ -127,9 +127,9 @@ macro_rules! settings {
 
         impl $Raw {
             /// Checks and records every value, in the order of the shipped file.
-            pub(super) fn settle(&self, sheet: &mut Resolved<'_>) -> Result<$Settings, ConfigError> {
+            pub(super) fn settle(&self, resolved: &mut Resolved<'_>) -> Result<$Settings, ConfigError> {
                 Ok($Settings {
-                    $($field: sheet.settle::<$kind>(&$section::$field, self.$field.as_ref())?,)+
+                    $($field: resolved.settle::<$kind>(&$section::$field, self.$field.as_ref())?,)+
                 })
             }
         }

@@ -1,13 +1,14 @@
 //! Reads a `.env` file as `python-dotenv` reads it in the usual cases.
 //!
-//! `KEY=VALUE`, `export ` before it, single and double quotes with their
-//! escapes and with line breaks inside, comments, CRLF, a byte order mark; the
-//! last of two equal keys wins. A line that is none of that is passed over and
-//! told, as `python-dotenv` does. `$NAME` is not replaced: it stays as it is.
+//! Written by hand because `ingest.py` read the file with `python-dotenv`, and
+//! `dotenvy` differs from it: in escapes within single and double quotes, in
+//! quoted keys, in a key without `=` (which removes an earlier value), and in a
+//! line that is none of that, which is skipped and reported here but ends its
+//! reading. The last of two equal keys counts. `$NAME` is not replaced.
 
 use std::collections::HashMap;
 
-/// What a `.env` file sets, and the lines that set nothing because nobody can read them.
+/// What a `.env` file sets, and the lines that are not `KEY=VALUE`.
 #[derive(Debug, Default, PartialEq, Eq)]
 pub(super) struct DotEnv {
     pub(super) values: HashMap<String, String>,
@@ -41,7 +42,7 @@ pub(super) fn parse(text: &str) -> DotEnv {
 
 /// One statement from its first character on, and the text after its line; `None` if it is not one.
 ///
-/// A comment binds nothing; a key without `=` takes back what it was bound to.
+/// A comment sets nothing; a key without `=` removes its value.
 fn statement(text: &str) -> Option<(Option<Binding<'_>>, &str)> {
     if text.starts_with('#') {
         return Some((None, &text[line_end(text)..]));
@@ -72,8 +73,8 @@ fn value(after_equals: &str) -> Option<(String, &str)> {
     if let Some(quote) = text.chars().next().filter(|c| matches!(c, '\'' | '"')) {
         return quoted(&text[1..], quote);
     }
-    // Only a `#` with space before it opens a comment: the search begins at the
-    // equals sign, so that the space after it counts too.
+    // Only a `#` after white space begins a comment. The search begins at the
+    // equals sign, so that white space right after it counts.
     let line = &after_equals[..line_end(after_equals)];
     let comment = line
         .char_indices()

@@ -1,7 +1,7 @@
 //! Durations as people write them: `250ms`, `30s`, `10m`, `1h 30m`.
 //!
-//! A bare number is refused, because nobody can see whether it means seconds
-//! or milliseconds. What is printed reads back as the same duration.
+//! A bare number is refused, because it does not say whether it means seconds
+//! or milliseconds. A printed duration parses as the same duration.
 
 use std::time::Duration;
 
@@ -10,7 +10,7 @@ use jiff::SignedDuration;
 /// What a duration looks like, for messages.
 pub(super) const SYNTAX: &str = "a duration in quotes, such as \"30s\", \"10m\" or \"1h 30m\"";
 
-/// Reads a duration; `None` if the text is not one, or is negative.
+/// Parses a duration; `None` if the text is not one, or is negative.
 pub(super) fn parse(text: &str) -> Option<Duration> {
     let signed: SignedDuration = text.trim().parse().ok()?;
     Duration::try_from(signed).ok()

@@ -35,19 +35,19 @@ struct Layers<'a> {
 /// Settles the section. `needs_key`: whether the API key is read.
 pub(super) fn embedding(
     raw: &RawEmbedding,
-    sheet: &mut Resolved<'_>,
+    resolved: &mut Resolved<'_>,
     needs_key: bool,
 ) -> Result<EmbeddingSettings, ConfigError> {
-    let layers = layers(raw, sheet)?;
-    let model = model(&layers, sheet)?;
-    let dimension = dimension(&layers, sheet, &model)?;
-    let task_type = task_type(&layers, sheet, &model)?;
-    let base_url = base_url(&layers, sheet)?;
-    let api_key = api_key(&layers, sheet, needs_key)?;
+    let layers = layers(raw, resolved)?;
+    let model = model(&layers, resolved)?;
+    let dimension = dimension(&layers, resolved, &model)?;
+    let task_type = task_type(&layers, resolved, &model)?;
+    let base_url = base_url(&layers, resolved)?;
+    let api_key = api_key(&layers, resolved, needs_key)?;
     if let (Some(base), true) = (&base_url, api_key.is_some())
         && url::is_open_to_others(base)
     {
-        sheet.note(format!("embedding.base_url is {base}: the API key goes there unencrypted"));
+        resolved.note(format!("embedding.base_url is {base}: the API key is sent there unencrypted"));
     }
     Ok(EmbeddingSettings {
         provider: layers.provider,
@@ -56,25 +56,25 @@ pub(super) fn embedding(
         task_type,
         base_url,
         api_key,
-        batch_size: batch_size(&layers, sheet)?,
-        concurrency: sheet.settle::<WholeNumber<_>>(&keys::concurrency, raw.concurrency.as_ref())?,
-        items_per_minute: sheet
+        batch_size: batch_size(&layers, resolved)?,
+        concurrency: resolved.settle::<WholeNumber<_>>(&keys::concurrency, raw.concurrency.as_ref())?,
+        items_per_minute: resolved
             .settle::<WholeNumber<_>>(&keys::items_per_minute, raw.items_per_minute.as_ref())?,
-        request_timeout: sheet.settle::<Period>(&keys::request_timeout, raw.request_timeout.as_ref())?,
-        retry_budget: sheet.settle::<Period>(&keys::retry_budget, raw.retry_budget.as_ref())?,
+        request_timeout: resolved.settle::<Period>(&keys::request_timeout, raw.request_timeout.as_ref())?,
+        retry_budget: resolved.settle::<Period>(&keys::retry_budget, raw.retry_budget.as_ref())?,
     })
 }
 
 /// Settles the provider, and which layers are for it.
-fn layers<'a>(raw: &'a RawEmbedding, sheet: &mut Resolved<'_>) -> Result<Layers<'a>, ConfigError> {
+fn layers<'a>(raw: &'a RawEmbedding, resolved: &mut Resolved<'_>) -> Result<Layers<'a>, ConfigError> {
     let default = default_of::<String>(&keys::provider);
-    let in_dotenv = sheet.variables.dotenv(process_env::EMBEDDING_PROVIDER).unwrap_or(&default.value);
+    let in_dotenv = resolved.variables.dotenv(process_env::EMBEDDING_PROVIDER).unwrap_or(&default.value);
     let in_dotenv = in_dotenv.to_owned();
-    let written = sheet.written(raw.provider.as_ref()).unwrap_or(default);
-    let given = sheet.variable(&keys::provider)?.unwrap_or_else(|| written.clone());
+    let written = resolved.written(raw.provider.as_ref()).unwrap_or(default);
+    let given = resolved.variable(&keys::provider)?.unwrap_or_else(|| written.clone());
     let name = keys::provider.path();
-    let provider = Choice::<Provider>::check(&keys::provider, &name, &given, sheet.cwd)?;
-    sheet.record(&name, provider, &given.origin);
+    let provider = Choice::<Provider>::check(&keys::provider, &name, &given, resolved.cwd)?;
+    resolved.record(&name, provider, &given.origin);
     if provider == Provider::Local && !cfg!(feature = "local") {
         return Err(given.refused(&name, "gemini or openai: this program was built without the local model"));
     }
@@ -86,9 +86,9 @@ fn layers<'a>(raw: &'a RawEmbedding, sheet: &mut Resolved<'_>) -> Result<Layers<
         || raw.base_url.is_some()
         || raw.api_key.is_some();
     if without_file && has_values_of_a_provider {
-        sheet.note(format!(
+        resolved.note(format!(
             "embedding.provider is {provider} ({}): model, dimension, task_type, base_url and api_key_file of the \
-             settings file are set aside, because they belong to {}",
+             settings file are ignored, because they belong to {}",
             given.origin, written.value
         ));
     }
@@ -99,41 +99,38 @@ impl Layers<'_> {
     /// A variable's text, unless its layer is for another provider.
     fn variable(
         &self,
-        sheet: &mut Resolved<'_>,
+        resolved: &mut Resolved<'_>,
         name: &'static str,
     ) -> Result<Option<Sourced<String>>, ConfigError> {
-        let given = sheet.variables.get(name)?;
+        let given = resolved.variables.get(name)?;
         let (true, Some(Sourced { origin: ValueOrigin::DotEnv(_), .. })) = (self.without_dotenv, &given)
         else {
             return Ok(given);
         };
-        sheet.note(format!(
-            "{name} in .env is set aside: it belongs to another provider than {}",
-            self.provider
-        ));
+        resolved.note(format!("{name} in .env is ignored: it does not belong to provider {}", self.provider));
         Ok(None)
     }
 
     /// A value of the settings file, unless that is for another provider.
-    fn written<T: Clone>(&self, sheet: &Resolved<'_>, raw: Option<&Spanned<T>>) -> Option<Sourced<T>> {
-        sheet.written(raw.filter(|_| !self.without_file))
+    fn written<T: Clone>(&self, resolved: &Resolved<'_>, raw: Option<&Spanned<T>>) -> Option<Sourced<T>> {
+        resolved.written(raw.filter(|_| !self.without_file))
     }
 }
 
-fn model(layers: &Layers<'_>, sheet: &mut Resolved<'_>) -> Result<String, ConfigError> {
+fn model(layers: &Layers<'_>, resolved: &mut Resolved<'_>) -> Result<String, ConfigError> {
     let default = || match layers.provider {
         Provider::Gemini => default_of(&keys::model),
         Provider::OpenAi => Sourced::from_default("text-embedding-3-small".to_owned()),
         Provider::Local => Sourced::from_default(LOCAL_MODEL.to_owned()),
     };
     let given = layers
-        .variable(sheet, process_env::EMBEDDING_MODEL)?
-        .or_else(|| layers.written(sheet, layers.raw.model.as_ref()))
+        .variable(resolved, process_env::EMBEDDING_MODEL)?
+        .or_else(|| layers.written(resolved, layers.raw.model.as_ref()))
         .unwrap_or_else(default);
     let key = keys::model.path();
     let model =
         model_name(layers.provider, &given.value).map_err(|expected| given.refused(&key, expected))?;
-    sheet.record(key, &model, &given.origin);
+    resolved.record(key, &model, &given.origin);
     Ok(model)
 }
 
@@ -159,16 +156,16 @@ fn model_name(provider: Provider, written: &str) -> Result<String, String> {
         }
         Provider::Local => {
             if name != LOCAL_MODEL {
-                return Err(format!("{LOCAL_MODEL}, the only model of provider local; leave it out"));
+                return Err(format!("{LOCAL_MODEL}, the only model of provider local; remove this setting"));
             }
             Ok(name.to_owned())
         }
     }
 }
 
-fn dimension(layers: &Layers<'_>, sheet: &mut Resolved<'_>, model: &str) -> Result<usize, ConfigError> {
+fn dimension(layers: &Layers<'_>, resolved: &mut Resolved<'_>, model: &str) -> Result<usize, ConfigError> {
     let key = keys::dimension.path();
-    let set = layers.variable(sheet, process_env::OUTPUT_DIM)?;
+    let set = layers.variable(resolved, process_env::OUTPUT_DIM)?;
     let set = set.map(|given| from_variable(&keys::dimension, given)).transpose()?;
     let default = match (layers.provider, model) {
         (Provider::Gemini, _) => Some(default_of(&keys::dimension)),
@@ -179,35 +176,35 @@ fn dimension(layers: &Layers<'_>, sheet: &mut Resolved<'_>, model: &str) -> Resu
         (Provider::OpenAi, "text-embedding-3-large") => Some(Sourced::from_default(3072)),
         (Provider::OpenAi, _) => None,
     };
-    let given = set.or_else(|| layers.written(sheet, layers.raw.dimension.as_ref()));
+    let given = set.or_else(|| layers.written(resolved, layers.raw.dimension.as_ref()));
     let Some(given) = given.or(default) else {
         let expected =
-            format!("the number of floats in a vector of model {model:?}, which only its server knows");
+            format!("the number of floats in a vector of model {model:?}; the program does not know it");
         return Err(ConfigError::Absent { key, expected });
     };
     if layers.provider == Provider::Local && given.value != LOCAL_DIMENSION {
-        let expected = format!("{LOCAL_DIMENSION}, which model {model} gives; leave it out");
+        let expected = format!("{LOCAL_DIMENSION}, the dimension of model {model}; remove this setting");
         return Err(given.refused(&key, expected));
     }
     let dimension = within(&key, &given, &allowed(&keys::dimension))?;
-    sheet.record(key, dimension, &given.origin);
+    resolved.record(key, dimension, &given.origin);
     Ok(dimension)
 }
 
 fn task_type(
     layers: &Layers<'_>,
-    sheet: &mut Resolved<'_>,
+    resolved: &mut Resolved<'_>,
     model: &str,
 ) -> Result<Option<String>, ConfigError> {
     let key = keys::task_type.path();
-    // Newer Gemini models have no such field: their task would have to stand in the text.
+    // Newer Gemini models have no such field: their task would be a part of the text.
     let is_taken = layers.provider == Provider::Gemini && !model.starts_with("gemini-embedding-2");
     let default = || {
         if is_taken { default_of(&keys::task_type) } else { Sourced::from_default(String::new()) }
     };
-    let given = layers.written(sheet, layers.raw.task_type.as_ref()).unwrap_or_else(default);
+    let given = layers.written(resolved, layers.raw.task_type.as_ref()).unwrap_or_else(default);
     if given.value.is_empty() {
-        sheet.record(key, "none", &given.origin);
+        resolved.record(key, "none", &given.origin);
         return Ok(None);
     }
     if !is_taken {
@@ -217,71 +214,71 @@ fn task_type(
     if given.value.len() > 64 || !given.value.bytes().all(|byte| byte.is_ascii_uppercase() || byte == b'_') {
         return Err(given.refused(&key, "a name such as RETRIEVAL_DOCUMENT, or \"\" for none"));
     }
-    sheet.record(key, &given.value, &given.origin);
+    resolved.record(key, &given.value, &given.origin);
     Ok(Some(given.value))
 }
 
-fn base_url(layers: &Layers<'_>, sheet: &mut Resolved<'_>) -> Result<Option<String>, ConfigError> {
+fn base_url(layers: &Layers<'_>, resolved: &mut Resolved<'_>) -> Result<Option<String>, ConfigError> {
     let key = keys::base_url.path();
     let set = match layers.provider {
-        Provider::Gemini => layers.variable(sheet, process_env::GOOGLE_GEMINI_BASE_URL)?,
+        Provider::Gemini => layers.variable(resolved, process_env::GOOGLE_GEMINI_BASE_URL)?,
         Provider::OpenAi | Provider::Local => None,
     };
-    let Some(given) = set.or_else(|| layers.written(sheet, layers.raw.base_url.as_ref())) else {
-        sheet.record(key, "none", &ValueOrigin::Default);
+    let Some(given) = set.or_else(|| layers.written(resolved, layers.raw.base_url.as_ref())) else {
+        resolved.record(key, "none", &ValueOrigin::Default);
         return Ok(None);
     };
     if layers.provider == Provider::Local {
-        return Err(url::refused(&key, &given, "no address: provider local asks nobody".to_owned()));
+        return Err(url::refused(&key, &given, "no address: provider local sends no requests".to_owned()));
     }
     let base = url::checked_base(&given.value).map_err(|expected| url::refused(&key, &given, expected))?;
-    sheet.record(key, &base, &given.origin);
+    resolved.record(key, &base, &given.origin);
     Ok(Some(base))
 }
 
 /// Settles two rows: the file that was named, and the key wherever it came from.
 fn api_key(
     layers: &Layers<'_>,
-    sheet: &mut Resolved<'_>,
+    resolved: &mut Resolved<'_>,
     needs_key: bool,
 ) -> Result<Option<ApiKey>, ConfigError> {
     let name = keys::api_key.path();
-    let file = match layers.written(sheet, layers.raw.api_key.as_ref()) {
+    let file = match layers.written(resolved, layers.raw.api_key.as_ref()) {
         Some(given) if is_key_shaped(&given.value) => {
             let expected = "the path of a file that holds the key, never the key itself";
             return Err(given.map(|_| "***").refused(&name, expected));
         }
         Some(given) => {
             let path = paths::checked(&given.value).map_err(|expected| given.refused(&name, expected))?;
-            sheet.record(name, path.display(), &given.origin);
+            resolved.record(name, path.display(), &given.origin);
             Some(path)
         }
         None => {
-            sheet.record(name, "none", &ValueOrigin::Default);
+            resolved.record(name, "none", &ValueOrigin::Default);
             None
         }
     };
     if !needs_key {
         return Ok(None);
     }
-    let found = api_key::find(layers.provider, file.as_deref(), sheet)?;
+    let found = api_key::find(layers.provider, file.as_deref(), resolved)?;
     let (value, origin) =
         found.map_or((None, ValueOrigin::Default), |given| (Some(given.value), given.origin));
     let shown = value.as_ref().map_or("none", |_| "***");
-    sheet.record("embedding.api_key", shown, &origin);
+    resolved.record("embedding.api_key", shown, &origin);
     Ok(value)
 }
 
-/// A key written where its file should be named must not come back in an error message.
+/// A key that is written in place of its file must not be repeated in an error message.
 fn is_key_shaped(text: &str) -> bool {
     !text.contains(['/', '.']) && (text.starts_with("AIza") || text.starts_with("sk-"))
 }
 
-fn batch_size(layers: &Layers<'_>, sheet: &mut Resolved<'_>) -> Result<usize, ConfigError> {
+fn batch_size(layers: &Layers<'_>, resolved: &mut Resolved<'_>) -> Result<usize, ConfigError> {
     let key = keys::batch_size.path();
-    let given = sheet
+    let given = resolved
         .variable(&keys::batch_size)?
-        .or_else(|| sheet.written(layers.raw.batch_size.as_ref()))
+        .or_else(|| resolved.written(layers.raw.batch_size.as_ref()))
         .unwrap_or_else(|| default_of(&keys::batch_size));
     let allowed = allowed(&keys::batch_size);
     let by_gemini = *allowed.start()..=MAX_GEMINI_BATCH;
@@ -290,6 +287,6 @@ fn batch_size(layers: &Layers<'_>, sheet: &mut Resolved<'_>) -> Result<usize, Co
         return Err(given.refused(&key, expected));
     }
     let batch_size = within(&key, &given, &allowed)?;
-    sheet.record(key, batch_size, &given.origin);
+    resolved.record(key, batch_size, &given.origin);
     Ok(batch_size)
 }

@@ -1,9 +1,9 @@
-//! Finds the settings file, and reads small files without ever waiting on one.
+//! Finds the settings file, and reads small files without blocking on one.
 //!
 //! The first of flag, `$REINDEXD_CONFIG`, `./reindexd.toml` and the system's
-//! file is taken. A file named by flag or variable must exist. One that is
-//! there but cannot be read is an error, never a reason to look further: the
-//! program would run with settings that nobody meant.
+//! file is taken. A file named by flag or variable must exist. One that exists
+//! but cannot be read is an error and never skipped: the program would run with
+//! settings that the operator did not mean.
 
 use std::ffi::OsString;
 use std::fs::{File, FileType, OpenOptions};
@@ -19,7 +19,7 @@ use super::{ConfigError, process_env};
 /// The name looked for in the working directory.
 const LOCAL: &str = "reindexd.toml";
 
-/// No settings file is longer than this by intent.
+/// Far more than every key with its comments; a longer file is another kind of file.
 const MAX_SETTINGS_BYTES: u64 = 1024 * 1024;
 
 /// A settings file that was found and read.
@@ -29,7 +29,7 @@ pub(super) struct SettingsFile {
     pub(super) text: String,
 }
 
-/// The settings file in force; `None` where there is none.
+/// The settings file in force, if there is one.
 ///
 /// `flag` is the file named on the command line, `env` the environment; relative
 /// names begin at `cwd`, and `system_file` is the last place.
@@ -57,10 +57,10 @@ pub(super) fn find(
     }
 }
 
-/// What the `.env` in the working directory sets; nothing where there is none.
+/// What the `.env` in the working directory sets; nothing if it does not exist.
 pub(super) fn dotenv(cwd: &Path) -> Result<DotEnv, ConfigError> {
     let path = cwd.join(".env");
-    // Some keep a Python environment in a directory of that name.
+    // Some users keep a Python environment in a directory of that name.
     if path.is_dir() {
         return Ok(DotEnv::default());
     }
@@ -70,7 +70,7 @@ pub(super) fn dotenv(cwd: &Path) -> Result<DotEnv, ConfigError> {
 /// Reads a regular UTF-8 file of at most `largest` bytes; `None` if it does not exist.
 pub(super) fn read(what: &'static str, path: &Path, largest: u64) -> Result<Option<String>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { what, path: path.to_path_buf(), source };
-    let unusable = |fault| ConfigError::Unusable { what, path: path.to_path_buf(), message: fault };
+    let unusable = |message| ConfigError::Unusable { what, path: path.to_path_buf(), message };
     let file = match open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
@@ -102,7 +102,7 @@ fn settings(cwd: &Path, path: &Path) -> Result<Option<SettingsFile>, ConfigError
     Ok(text.map(|text| SettingsFile { path: path.to_path_buf(), text }))
 }
 
-/// Opens without waiting: a fifo with no writer would hold the start for ever.
+/// Opens without blocking: opening a fifo without a writer would never return.
 fn open(path: &Path) -> io::Result<File> {
     OpenOptions::new().read(true).custom_flags(OFlags::NONBLOCK.bits().cast_signed()).open(path)
 }

@@ -4,8 +4,8 @@
 //! docs/settings.md; range and restart are added to them. After a change here
 //! run the tests of generated files with `REINDEXD_WRITE_GENERATED=1`.
 //!
-//! Defaults that depend on the provider stand here for gemini; the others, and
-//! the rules for them, are in `embedding`.
+//! Where a default depends on the provider, the one here is gemini's; the others
+//! and their rules are in `embedding`.
 
 use super::ConfigError;
 use super::api_key::ApiKey;

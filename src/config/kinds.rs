@@ -259,7 +259,7 @@ impl Kind for Share {
     }
 }
 
-/// One of a few words.
+/// One of a closed set of values, each with its name.
 pub struct Choice<T>(PhantomData<T>);
 
 /// The names of a [`Choice`].
@@ -275,16 +275,16 @@ impl<T> Typed for Choice<T> {
 
 impl<T: Named + PartialEq> Kind for Choice<T> {
     fn check(_: &Key, name: &str, given: &Sourced<String>, _: &Path) -> Result<T, ConfigError> {
-        let Some((_, chosen)) = T::NAMES.iter().find(|(word, _)| *word == given.value) else {
-            let names: Vec<_> = T::NAMES.iter().map(|(word, _)| *word).collect();
+        let Some((_, chosen)) = T::NAMES.iter().find(|(known, _)| *known == given.value) else {
+            let names: Vec<_> = T::NAMES.iter().map(|(name, _)| *name).collect();
             return Err(given.refused(name, format!("one of {}", names.join(", "))));
         };
         Ok(*chosen)
     }
 
     fn print(value: &T) -> String {
-        let word = T::NAMES.iter().find(|(_, meaning)| meaning == value);
-        word.map_or_else(String::new, |(word, _)| (*word).to_owned())
+        let named = T::NAMES.iter().find(|(_, known)| known == value);
+        named.map_or_else(String::new, |(name, _)| (*name).to_owned())
     }
 }
 

@@ -53,23 +53,23 @@ pub fn from_inputs(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
         dotenv::DotEnv::default()
     };
     let variables = process_env::Variables::new(inputs.env, dotenv);
-    let mut sheet = Resolved::new(settings.as_ref(), &variables, inputs.cwd);
+    let mut resolved = Resolved::new(settings.as_ref(), &variables, inputs.cwd);
     for line in variables.unreadable_lines() {
-        sheet.note(format!(".env line {line} is no KEY=VALUE and was passed over"));
+        resolved.note(format!(".env line {line} is ignored, expected KEY=VALUE"));
     }
     let config = Config {
-        source: raw.source.settle(&mut sheet)?,
-        trigger: raw.trigger.settle(&mut sheet)?,
-        embedding: embedding::embedding(&raw.embedding, &mut sheet, inputs.key)?,
-        publish: raw.publish.settle(&mut sheet)?,
-        guard: raw.guard.settle(&mut sheet)?,
-        announce: announce::announce(&raw.announce, &mut sheet)?,
-        log: raw.log.settle(&mut sheet)?,
+        source: raw.source.settle(&mut resolved)?,
+        trigger: raw.trigger.settle(&mut resolved)?,
+        embedding: embedding::embedding(&raw.embedding, &mut resolved, inputs.key)?,
+        publish: raw.publish.settle(&mut resolved)?,
+        guard: raw.guard.settle(&mut resolved)?,
+        announce: announce::announce(&raw.announce, &mut resolved)?,
+        log: raw.log.settle(&mut resolved)?,
         file: settings.as_ref().map(|file| file.path.clone()),
     };
-    check::max_wait(&config.trigger, &sheet)?;
-    check::path_conflicts(&config, &sheet)?;
-    let (origins, notes) = sheet.finish();
+    check::max_wait(&config.trigger, &resolved)?;
+    check::path_conflicts(&config, &resolved)?;
+    let (origins, notes) = resolved.finish();
     Ok(Loaded { config, origins, notes })
 }
 

@@ -1,14 +1,15 @@
 //! The nearest known key to an unknown one.
 //!
-//! A slip of the fingers is answered with the key that was meant, a name from
-//! elsewhere with the name it has here, anything else with the known ones.
+//! A typing error is answered with the key that was meant, a name that another
+//! program uses with the name it has here, anything else with the known names.
+//! Distance is that of `strsim`; how near is near enough is decided here.
 
 use super::keys::{SECTIONS, Section};
 
-/// Names that people bring along, and what they are called here.
+/// Names from other programs, and what they are called here.
 const ALIASES: [(&str, &str); 13] = [
-    ("api_key", "embedding.api_key_file; the key itself never stands in the settings"),
-    ("key", "embedding.api_key_file; the key itself never stands in the settings"),
+    ("api_key", "embedding.api_key_file; the API key itself is never in the settings"),
+    ("key", "embedding.api_key_file; the API key itself is never in the settings"),
     ("database_url", "source.database"),
     ("path", "source.database, publish.index or publish.metadata"),
     ("faiss_index_path", "publish.index"),
@@ -19,10 +20,10 @@ const ALIASES: [(&str, &str); 13] = [
     ("ingest_batch_size", "embedding.batch_size"),
     ("debounce", "trigger.quiet"),
     ("url", "embedding.base_url, or post in [[announce]]"),
-    ("token", "token_file in [[announce]]; the token itself never stands in the settings"),
+    ("token", "token_file in [[announce]]; the token itself is never in the settings"),
 ];
 
-/// What to answer for `unknown`, a key with its section or a section.
+/// The hint for `unknown`: a key with its section, or a section.
 pub(super) fn hint(unknown: &str) -> String {
     let (section, key) =
         unknown.split_once('.').map_or((None, unknown), |(section, key)| (Some(section), key));
@@ -40,7 +41,7 @@ fn names(section: &Section) -> Vec<&'static str> {
     section.keys.iter().map(|key| key.name).collect()
 }
 
-/// A key as it may stand in a message: escaped, and cut where it is long.
+/// A key for a message: escaped, and cut if it is long.
 pub(super) fn printable(key: &str) -> String {
     key.chars().take(80).flat_map(char::escape_debug).collect()
 }
@@ -63,7 +64,7 @@ fn elsewhere(key: &str) -> Option<String> {
     Some(format!("it belongs to [{section}]: {section}.{key}"))
 }
 
-/// The nearest of the known names, if it is near enough to be a slip.
+/// The nearest of the known names, if it is near enough to be a typing error.
 fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
     let near = (name.chars().count() / 3).clamp(1, 3);
     let rated = known.iter().map(|candidate| (distance(name, candidate), *candidate));
@@ -89,7 +90,7 @@ mod tests {
             ("trigger.Quiet", "nearest known key is trigger.quiet"),
             ("trigger.poll_intervall", "nearest known key is trigger.poll_interval"),
             ("embedding.dimensions", "nearest known key is embedding.dimension"),
-            ("embedding.api_key", "embedding.api_key_file; the key itself"),
+            ("embedding.api_key", "embedding.api_key_file; the API key itself"),
             ("embedding.OUTPUT_DIM", "here it is embedding.dimension"),
             ("source.path", "here it is source.database"),
             ("source.keep", "it belongs to [publish]: publish.keep"),

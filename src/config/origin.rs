@@ -10,7 +10,7 @@ use serde::Serialize;
 
 use super::ConfigError;
 
-/// One setting in force, as `reindexd config` shows it.
+/// A key in force, as `reindexd config` shows it.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Setting {
     /// The key with its section.
@@ -45,7 +45,7 @@ impl fmt::Display for ValueOrigin {
     }
 }
 
-/// A value that somebody gave, or the default.
+/// A value with its origin.
 #[derive(Clone, Debug)]
 pub(super) struct Sourced<T> {
     pub(super) value: T,
@@ -63,7 +63,7 @@ impl<T> Sourced<T> {
 }
 
 impl<T: fmt::Debug> Sourced<T> {
-    /// The complaint that this value is not what `key` takes.
+    /// The error that `key` does not take this value.
     pub(super) fn refused(&self, key: &str, expected: impl Into<String>) -> ConfigError {
         const MAX_VALUE_CHARS: usize = 120;
         let mut value = format!("{:?}", self.value);
@@ -78,7 +78,7 @@ impl<T: fmt::Debug> Sourced<T> {
     }
 }
 
-/// The line, counted from 1, on which a byte of the text stands.
+/// The line, counted from 1, of a byte of the text.
 pub(super) fn line_of(text: &str, at: usize) -> usize {
     1 + text.as_bytes().iter().take(at).filter(|&&byte| byte == b'\n').count()
 }
@@ -88,7 +88,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_complaint_gives_key_value_place_and_expectation() {
+    fn an_error_names_key_value_place_and_expectation() {
         let given = |origin| Sourced { value: "soon".to_owned(), origin };
         for (origin, place) in [
             (ValueOrigin::Default, "default"),

@@ -89,7 +89,7 @@ struct UnknownKey {
     key: String,
 }
 
-/// The unknown key that stands first in the file.
+/// The first unknown key of the file.
 fn first_unknown(table: &DeTable<'_>) -> Option<UnknownKey> {
     let mut all = Vec::new();
     for (name, value) in table {

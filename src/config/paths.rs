@@ -1,15 +1,15 @@
-//! Paths in the settings: each one names a file, and no two get in each other's way.
+//! Paths in the settings: each one names a file, and no two conflict.
 //!
-//! Paths are kept as they were written, relative to the working directory.
-//! Comparing them is by their words alone; links and mounts are found by
-//! `builds`, which owns the directory.
+//! Paths are kept as they were written, relative to the working directory, and
+//! compared as texts. Links and mounts are found by `builds`, which owns the
+//! directory.
 
 use std::path::{Component, Path, PathBuf};
 
-/// What stands beside the index and belongs to nobody else.
+/// Names beside the index that only the builds may use.
 pub(super) const RESERVED: [&str; 4] = ["builds", "current", "served.json", ".reindexd"];
 
-/// Proves that a text can be the name of a file. The error says what was expected.
+/// Checks that a text can be the name of a file. The error says what was expected.
 pub(super) fn checked(text: &str) -> Result<PathBuf, String> {
     if text.contains('\0') {
         return Err("a path without NUL in it".to_owned());
@@ -24,27 +24,30 @@ pub(super) fn checked(text: &str) -> Result<PathBuf, String> {
     Ok(path.to_path_buf())
 }
 
-/// Finds the first path that stands in the way of another.
+/// Finds the first path that conflicts with another.
 ///
 /// `all` holds keys with their paths; `index` is the one beside which builds
 /// are kept. Gives the place in `all` of the path to change, and what was expected.
 pub(super) fn conflict(all: &[(String, &Path)], index: &Path) -> Option<(usize, String)> {
     let index = plain(index);
-    let home = index.parent().map(Path::to_path_buf).unwrap_or_default();
+    let folder = index.parent().map(Path::to_path_buf).unwrap_or_default();
     for (nth, (_, path)) in all.iter().enumerate() {
         let path = plain(path);
         if let Some((other, _)) = all[..nth].iter().find(|(_, other)| plain(other) == path) {
-            return Some((nth, format!("another path than {other} has")));
+            return Some((nth, format!("a path other than that of {other}")));
         }
-        if let Some(name) = RESERVED.iter().find(|name| path.starts_with(home.join(name))) {
+        if let Some(name) = RESERVED.iter().find(|name| path.starts_with(folder.join(name))) {
             return Some((
                 nth,
-                format!("a path outside {}, which belongs to the builds", home.join(name).display()),
+                format!("a path outside {}, which belongs to the builds", folder.join(name).display()),
             ));
         }
-        // The sweep removes such files beside the index, as ingest.py did.
-        if path.parent() == Some(&home) && path.as_os_str().as_encoded_bytes().ends_with(b".staging") {
-            return Some((nth, "a name that does not end in .staging: the sweep removes those".to_owned()));
+        // The sweep removes such files beside the index.
+        if path.parent() == Some(&folder) && path.as_os_str().as_encoded_bytes().ends_with(b".staging") {
+            return Some((
+                nth,
+                "a name that does not end in .staging: the sweep removes such files".to_owned(),
+            ));
         }
     }
     None
@@ -70,7 +73,7 @@ mod tests {
     }
 
     #[test]
-    fn paths_that_get_in_each_others_way_are_found() {
+    fn conflicting_paths_are_found() {
         let table = [
             ("data/experts.db", "data/metadata.json", None),
             ("data/experts.db", "api/metadata.json", None),

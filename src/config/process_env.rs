@@ -2,7 +2,7 @@
 //!
 //! The only file that reads variables of the process, and the names of all that
 //! it reads. An empty variable counts as unset; what the environment sets, `.env`
-//! does not change. What a value means is for its key to say.
+//! does not change. What a value means is decided where it is used.
 
 use std::ffi::OsString;
 

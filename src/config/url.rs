@@ -1,14 +1,15 @@
 //! Addresses in the settings: `http` or `https`, a host, and no secret in them.
 //!
-//! An address stands in logs and in `reindexd config`, so one that carries a
-//! user name or a password is refused, and is not repeated in the refusal.
+//! Logs and `reindexd config` show addresses, so one with a user name or a
+//! password is refused, and the error does not repeat it. Requests are sent by
+//! the adapters; nothing is opened here.
 
 use url::Url;
 
 use super::ConfigError;
 use super::origin::Sourced;
 
-/// Proves that a text is an address that can be requested. The error says what was expected.
+/// Checks that a text is an address for requests. The error says what was expected.
 pub(super) fn checked(text: &str) -> Result<String, String> {
     let url = parsed(text)?;
     if url.fragment().is_some() {
@@ -26,7 +27,7 @@ pub(super) fn checked_base(text: &str) -> Result<String, String> {
     Ok(text.trim_end_matches('/').to_owned())
 }
 
-/// The complaint about an address, which shows no more of it than is safe.
+/// The error about an address, which shows no more of it than is safe.
 pub(super) fn refused(key: &str, given: &Sourced<String>, expected: String) -> ConfigError {
     let shown = match given.value.split_once('?') {
         _ if given.value.contains('@') => "***".to_owned(),
@@ -36,7 +37,7 @@ pub(super) fn refused(key: &str, given: &Sourced<String>, expected: String) -> C
     given.clone().map(|_| shown).refused(key, expected)
 }
 
-/// True where whoever sits on the way can read along.
+/// Whether others on the network can read what is sent there.
 pub(super) fn is_open_to_others(base: &str) -> bool {
     parsed(base).is_ok_and(|url| {
         let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
@@ -47,7 +48,7 @@ pub(super) fn is_open_to_others(base: &str) -> bool {
 
 fn parsed(text: &str) -> Result<Url, String> {
     const SYNTAX: &str = "an address such as http://127.0.0.1:8000/path";
-    // The parser would quietly drop line breaks and blanks.
+    // The parser would drop line breaks and blanks without an error.
     if text.contains(|c: char| c.is_whitespace() || c.is_control()) {
         return Err(format!("{SYNTAX}, without white space"));
     }
@@ -59,7 +60,7 @@ fn parsed(text: &str) -> Result<Url, String> {
     }
     if !url.username().is_empty() || url.password().is_some() {
         return Err(
-            "an address without user name or password: a secret belongs in a file of its own".to_owned()
+            "an address without user name or password: a secret must be in a file of its own".to_owned()
         );
     }
     Ok(url)

@@ -1,10 +1,10 @@
-//! What is refused, and in which words.
+//! What is refused, and with which message.
 
 use super::*;
 
-/// One row a case: the file, and words of the complaint.
+/// One row a case: the file, and a part of the error.
 #[rustfmt::skip]
-const SLIPS: &[(&str, &str)] = &[
+const MISTAKES: &[(&str, &str)] = &[
     ("[trigger]\n\nquite = '5s'\n", "reindexd.toml line 3: unknown key trigger.quite; the nearest known key is trigger.quiet"),
     ("\n[triger]\n", "line 2: unknown key triger; the nearest known section is [trigger]"),
     ("quiet = '5s'\n", "line 1: unknown key quiet; it belongs to [trigger]"),
@@ -27,15 +27,15 @@ const SLIPS: &[(&str, &str)] = &[
 ];
 
 #[test]
-fn a_slip_in_the_file_is_answered_with_key_line_and_way_out() {
-    for &(text, expected) in SLIPS {
-        let complaint = SettingsFixture::with_settings(text).error_text();
-        assert!(complaint.contains(expected), "{text:?}\n  {complaint}");
-        assert!(!complaint.contains('\n') && !complaint.contains("hunter2"), "{complaint}");
+fn a_mistake_in_the_file_is_answered_with_key_line_and_fix() {
+    for &(text, expected) in MISTAKES {
+        let message = SettingsFixture::with_settings(text).error_text();
+        assert!(message.contains(expected), "{text:?}\n  {message}");
+        assert!(!message.contains('\n') && !message.contains("hunter2"), "{message}");
     }
 }
 
-/// One row a case: the file, and words of the complaint.
+/// One row a case: the file, and a part of the error.
 #[rustfmt::skip]
 const OUT_OF_RANGE: &[(&str, &str)] = &[
     ("[trigger]\nquiet='5 parsecs'", "trigger.quiet is \"5 parsecs\" (reindexd.toml line 2), expected a duration in quotes, such as \"30s\", \"10m\" or \"1h 30m\" from 0s to 1h"),
@@ -74,7 +74,7 @@ const OUT_OF_RANGE: &[(&str, &str)] = &[
     ("[publish]\nkeep=1", "publish.keep is 1 (reindexd.toml line 2), expected a whole number from 2 to 100"),
     ("[publish]\nkeep=101", "from 2 to 100"),
     ("[publish]\nindex='data/'", "ends in the name of a file"),
-    ("[publish]\nmetadata='data/faiss.index'", "publish.metadata is \"data/faiss.index\" (reindexd.toml line 2), expected another path than publish.index has"),
+    ("[publish]\nmetadata='data/faiss.index'", "publish.metadata is \"data/faiss.index\" (reindexd.toml line 2), expected a path other than that of publish.index"),
     ("[publish]\nmetadata='./data/current'", "belongs to the builds"),
     ("[trigger]\nmarker='data/done.staging'", "does not end in .staging"),
     ("[publish]\nindex='experts.index'\n[trigger]\nmarker='served.json'", "belongs to the builds"),
@@ -82,7 +82,7 @@ const OUT_OF_RANGE: &[(&str, &str)] = &[
     ("[guard]\nmax_shrink=nan", "a share from 0 to 1"),
     ("[guard]\nmax_texts=-1", "a whole number, 0 or more"),
     ("[guard]\nquarantine=-1", "a whole number, 0 or more"),
-    ("[[announce]]\ntimeout='1s'", "announce[0].post is not set, expected one of post and command"),
+    ("[[announce]]\ntimeout='1s'", "announce[0].post is not set, expected either post or command"),
     ("[[announce]]\npost='http://h/'\ncommand=['x']", "either post or command, not both"),
     ("[[announce]]\ncommand=[]", "a program and its arguments"),
     ("[[announce]]\ncommand=['']", "a program and its arguments"),
@@ -102,13 +102,13 @@ const OUT_OF_RANGE: &[(&str, &str)] = &[
 #[test]
 fn a_value_out_of_range_is_answered_with_key_value_place_and_range() {
     for &(text, expected) in OUT_OF_RANGE {
-        let complaint = SettingsFixture::with_settings(text).error_text();
-        assert!(complaint.contains(expected), "{text:?}\n  {complaint}");
-        assert!(!complaint.contains('\n') && !complaint.contains("hunter2"), "{complaint}");
+        let message = SettingsFixture::with_settings(text).error_text();
+        assert!(message.contains(expected), "{text:?}\n  {message}");
+        assert!(!message.contains('\n') && !message.contains("hunter2"), "{message}");
     }
 }
 
-/// One row a case: variable, value, and words of the complaint.
+/// One row a case: variable, value, and a part of the error.
 #[rustfmt::skip]
 const BAD_VARIABLES: &[(&str, &str, &str)] = &[
     ("DATABASE_URL", "mysql://u:hunter2@h/d", "source.database is \"mysql://***\" (environment DATABASE_URL), expected a SQLite file"),
@@ -125,9 +125,9 @@ const BAD_VARIABLES: &[(&str, &str, &str)] = &[
 #[test]
 fn a_bad_variable_is_answered_by_its_name() {
     for &(name, value, expected) in BAD_VARIABLES {
-        let complaint = SettingsFixture::new().env(name, value).error_text();
-        assert!(complaint.contains(expected), "{name}={value}\n  {complaint}");
-        assert!(!complaint.contains("hunter2"), "{complaint}");
+        let message = SettingsFixture::new().env(name, value).error_text();
+        assert!(message.contains(expected), "{name}={value}\n  {message}");
+        assert!(!message.contains("hunter2"), "{message}");
     }
 }
 

@@ -1,4 +1,4 @@
-//! Which layer wins, which file is found, and what `.env` adds.
+//! Which layer takes precedence, which file is found, and what `.env` adds.
 
 use super::*;
 
@@ -61,7 +61,7 @@ fn a_settings_file_named_but_missing_is_refused() {
 }
 
 #[test]
-fn a_settings_file_that_cannot_be_read_is_never_passed_over() {
+fn an_unreadable_settings_file_is_an_error_and_not_skipped() {
     let host = SettingsFixture::new().file("etc/reindexd.toml", "");
     fs::create_dir(host.path("reindexd.toml")).unwrap();
     assert!(host.error_text().contains("reindexd.toml is a directory"), "{}", host.error_text());
@@ -123,7 +123,7 @@ fn dotenv_fills_gaps_only_where_there_is_no_settings_file_and_never_for_the_agen
     assert_eq!(loaded.origin("source.database"), ("dot.db", ".env DATABASE_URL"));
     assert_eq!(loaded.origin("embedding.dimension"), ("512", "environment OUTPUT_DIM"));
     assert_eq!(loaded.origin("embedding.api_key"), ("***", ".env GEMINI_API_KEY"));
-    assert_eq!(loaded.notes, [".env line 4 is no KEY=VALUE and was passed over"]);
+    assert_eq!(loaded.notes, [".env line 4 is ignored, expected KEY=VALUE"]);
 
     host.dotenv = false;
     assert_eq!(host.config().source.database, PathBuf::from("data/experts.db"));

@@ -14,7 +14,7 @@ use std::time::Duration;
 
 use super::*;
 
-/// A directory, an environment, and nothing else of the machine.
+/// A directory and an environment of its own; nothing else of the machine is read.
 struct SettingsFixture {
     dir: tempfile::TempDir,
     env: BTreeMap<String, OsString>,
@@ -63,16 +63,16 @@ impl SettingsFixture {
         self.load().unwrap().config
     }
 
-    /// The whole complaint, with its causes.
+    /// The whole error, with its causes.
     fn error_text(&self) -> String {
         let error = self.load().expect_err("these settings should be refused");
-        let mut words = error.to_string();
+        let mut message = error.to_string();
         let mut cause = std::error::Error::source(&error);
         while let Some(error) = cause {
-            words = format!("{words}: {error}");
+            message = format!("{message}: {error}");
             cause = error.source();
         }
-        words
+        message
     }
 }
 

@@ -1,4 +1,4 @@
-//! What each provider brings along and what it cannot do.
+//! The defaults of each provider, and what it refuses.
 
 use super::*;
 
@@ -35,7 +35,7 @@ fn each_provider_brings_its_own_defaults() {
     }
 }
 
-/// One row a case: the section, and words of the complaint.
+/// One row a case: the section, and a part of the error.
 #[rustfmt::skip]
 const IMPOSSIBLE: &[(&str, &str)] = &[
     #[cfg(feature = "local")]
@@ -43,7 +43,7 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
     #[cfg(feature = "local")]
     ("provider='local'\nmodel='gemini-embedding-001'", "expected paraphrase-MiniLM-L3-v2, the only model"),
     #[cfg(feature = "local")]
-    ("provider='local'\nbase_url='http://h'", "provider local asks nobody"),
+    ("provider='local'\nbase_url='http://h'", "provider local sends no requests"),
     #[cfg(feature = "local")]
     ("provider='local'\ntask_type='CLUSTERING'", "takes none"),
     ("provider='openai'\ntask_type='CLUSTERING'", "takes none"),
@@ -54,8 +54,8 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
 #[test]
 fn what_a_provider_cannot_do_is_refused() {
     for &(text, expected) in IMPOSSIBLE {
-        let complaint = SettingsFixture::with_settings(&format!("[embedding]\n{text}\n")).error_text();
-        assert!(complaint.contains(expected), "{text:?}\n  {complaint}");
+        let message = SettingsFixture::with_settings(&format!("[embedding]\n{text}\n")).error_text();
+        assert!(message.contains(expected), "{text:?}\n  {message}");
     }
 }
 
@@ -124,5 +124,5 @@ fn the_built_in_model_can_be_tried_with_the_dotenv_of_ingest_py() {
 #[test]
 fn a_program_built_without_the_model_says_so() {
     let host = SettingsFixture::with_settings("[embedding]\nprovider='local'\n");
-    assert!(host.complaint().contains("built without the local model"), "{}", host.complaint());
+    assert!(host.error_text().contains("built without the local model"), "{}", host.error_text());
 }

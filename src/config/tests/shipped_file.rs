@@ -63,12 +63,12 @@ proptest! {
     #![proptest_config(ProptestConfig::with_cases(200))]
 
     #[test]
-    fn no_slip_of_the_pen_makes_the_reader_panic_or_forget_the_file(
-        slips in prop::collection::vec((any::<prop::sample::Index>(), any::<char>(), 0..3_usize), 1..4),
+    fn no_typing_error_makes_the_reader_panic(
+        edits in prop::collection::vec((any::<prop::sample::Index>(), any::<char>(), 0..3_usize), 1..4),
     ) {
         let without = ["command", "token_file", "confirm", "api_key_file"];
         let mut text: Vec<char> = switched_on(|key| !without.contains(&key)).chars().collect();
-        for (at, char, kind) in slips {
+        for (at, char, kind) in edits {
             let at = at.index(text.len());
             match kind {
                 0 => text[at] = char,
