@@ -5,6 +5,7 @@
 //! Distance is that of `strsim`; how near is near enough is decided here.
 
 use super::keys::{SECTIONS, Section};
+use crate::domain::text;
 
 /// Names from other programs, and what they are called here.
 const ALIASES: [(&str, &str); 13] = [
@@ -43,7 +44,7 @@ fn names(section: &Section) -> Vec<&'static str> {
 
 /// A key for a message: escaped, and cut if it is long.
 pub(super) fn printable(key: &str) -> String {
-    key.chars().take(80).flat_map(char::escape_debug).collect()
+    text::literal(key, 80)
 }
 
 fn section_hint(name: &str) -> String {

@@ -15,6 +15,10 @@ use super::file::SettingsFile;
 use super::keys::{RawAnnounce, RawEmbedding, RawGuard, RawLog, RawPublish, RawSource, RawTrigger, SECTIONS};
 use super::nearest;
 use super::origin::line_of;
+use crate::domain::text::one_line;
+
+/// Longer than any message of the parser, unless it quotes from the file.
+const MAX_MESSAGE_CHARS: usize = 300;
 
 /// The whole file.
 #[derive(Clone, Debug, Default, Deserialize)]
@@ -36,8 +40,8 @@ pub(super) fn parse(file: &SettingsFile) -> Result<RawConfig, ConfigError> {
         line: line_of(&file.text, span.map_or(0, |span| span.start)),
         message,
     };
-    let table =
-        DeTable::parse(&file.text).map_err(|error| syntax(error.span(), one_line(error.message())))?;
+    let table = DeTable::parse(&file.text)
+        .map_err(|error| syntax(error.span(), one_line(error.message(), MAX_MESSAGE_CHARS)))?;
     if let Some(error) = wrong_shape(table.get_ref()) {
         return Err(syntax(Some(error.span), error.message));
     }
@@ -51,7 +55,7 @@ pub(super) fn parse(file: &SettingsFile) -> Result<RawConfig, ConfigError> {
     }
     RawConfig::deserialize(toml::Deserializer::from(table)).map_err(|error| {
         // The parser names types of the program.
-        let message = one_line(error.message())
+        let message = one_line(error.message(), MAX_MESSAGE_CHARS)
             .replace("expected i64", "expected a whole number")
             .replace("expected f64", "expected a number");
         let key = error.span().and_then(|span| key_at(&file.text, span.start));
@@ -140,8 +144,4 @@ fn covers(value: &Spanned<DeValue<'_>>, at: usize) -> bool {
             DeValue::Array(entries) => entries.iter().any(|entry| covers(entry, at)),
             _ => false,
         }
-}
-
-fn one_line(message: &str) -> String {
-    message.split_whitespace().collect::<Vec<_>>().join(" ")
 }

@@ -4,6 +4,8 @@
 //! password is refused, and the error does not repeat it. Requests are sent by
 //! the adapters; nothing is opened here.
 
+use std::net::IpAddr;
+
 use url::Url;
 
 use super::ConfigError;
@@ -39,11 +41,15 @@ pub(super) fn refused(key: &str, given: &Sourced<String>, expected: String) -> C
 
 /// Whether others on the network can read what is sent there.
 pub(super) fn is_open_to_others(base: &str) -> bool {
-    parsed(base).is_ok_and(|url| {
-        let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-        let loopback = host.parse::<std::net::IpAddr>().is_ok_and(|address| address.is_loopback());
-        url.scheme() == "http" && !loopback && host != "localhost" && !host.ends_with(".localhost")
-    })
+    parsed(base).is_ok_and(|url| url.scheme() == "http" && !is_loopback(&url))
+}
+
+/// Whether an address is on this host.
+pub(crate) fn is_loopback(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    host == "localhost"
+        || host.ends_with(".localhost")
+        || host.parse().is_ok_and(|address: IpAddr| address.is_loopback())
 }
 
 fn parsed(text: &str) -> Result<Url, String> {

@@ -11,13 +11,14 @@
 //! a status or a body means is left to the caller.
 
 use std::error::Error;
-use std::net::IpAddr;
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
 use reqwest::{Client, Method, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
+
+use crate::config::is_loopback;
 
 /// A client that keeps its connections alive between requests.
 pub struct Http {
@@ -180,6 +181,7 @@ impl Http {
         let url = address(url)?;
         let origin = url.origin().ascii_serialization();
         let headers = header_map(headers)?;
+        // A proxy's loopback is another host than ours.
         let client = if is_loopback(&url) { &self.loopback } else { &self.outside };
         if let (Some(why), "https") = (&self.no_authorities, url.scheme()) {
             return Err(HttpError::Client(why.clone()));
@@ -238,14 +240,6 @@ fn address(url: &str) -> Result<Url, HttpError> {
         }
         Ok(url) => Ok(url),
     }
-}
-
-/// A proxy's loopback is another host than ours, so a request to ours never goes through one.
-fn is_loopback(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    host == "localhost"
-        || host.ends_with(".localhost")
-        || host.parse().is_ok_and(|ip: IpAddr| ip.is_loopback())
 }
 
 fn header_map(headers: &[HeaderField<'_>]) -> Result<HeaderMap, HttpError> {
