@@ -25,7 +25,7 @@ pub(super) struct BuildArgs {
     /// Make a new build though nothing differs
     #[arg(long)]
     full: bool,
-    /// Buy every vector again
+    /// Embed every text again, although its vector exists
     #[arg(long)]
     rebuy: bool,
 }

@@ -29,7 +29,7 @@ mod load;
 mod nearest;
 mod origin;
 mod parse;
-mod paths;
+pub(crate) mod paths;
 mod process_env;
 mod resolved;
 #[cfg(test)]

@@ -6,8 +6,18 @@
 
 use std::path::{Component, Path, PathBuf};
 
-/// Names beside the index that only the builds may use.
-pub(super) const RESERVED: [&str; 4] = ["builds", "current", "served.json", ".reindexd"];
+/// The names beside the index that only reindexd may use.
+pub(crate) const RESERVED: [&str; 4] = [BUILDS, CURRENT, SERVED, PRIVATE];
+/// The directory of the builds.
+pub(crate) const BUILDS: &str = "builds";
+/// The link to the served build.
+pub(crate) const CURRENT: &str = "current";
+/// The plain file that names the served build.
+pub(crate) const SERVED: &str = "served.json";
+/// The directory of locks, cache and state.
+pub(crate) const PRIVATE: &str = ".reindexd";
+/// The ending of names that the sweep removes.
+pub(crate) const STAGING: &str = ".staging";
 
 /// Checks that a text can be the name of a file. The error says what was expected.
 pub(super) fn checked(text: &str) -> Result<PathBuf, String> {
@@ -30,20 +40,20 @@ pub(super) fn checked(text: &str) -> Result<PathBuf, String> {
 /// are kept. Gives the place in `all` of the path to change, and what was expected.
 pub(super) fn conflict(all: &[(String, &Path)], index: &Path) -> Option<(usize, String)> {
     let index = plain(index);
-    let folder = index.parent().map(Path::to_path_buf).unwrap_or_default();
+    let home = index.parent().map(Path::to_path_buf).unwrap_or_default();
     for (nth, (_, path)) in all.iter().enumerate() {
         let path = plain(path);
         if let Some((other, _)) = all[..nth].iter().find(|(_, other)| plain(other) == path) {
             return Some((nth, format!("a path other than that of {other}")));
         }
-        if let Some(name) = RESERVED.iter().find(|name| path.starts_with(folder.join(name))) {
+        if let Some(name) = RESERVED.iter().find(|name| path.starts_with(home.join(name))) {
             return Some((
                 nth,
-                format!("a path outside {}, which belongs to the builds", folder.join(name).display()),
+                format!("a path outside {}, which belongs to the builds", home.join(name).display()),
             ));
         }
         // The sweep removes such files beside the index.
-        if path.parent() == Some(&folder) && path.as_os_str().as_encoded_bytes().ends_with(b".staging") {
+        if path.parent() == Some(&home) && path.as_os_str().as_encoded_bytes().ends_with(STAGING.as_bytes()) {
             return Some((
                 nth,
                 "a name that does not end in .staging: the sweep removes such files".to_owned(),

@@ -14,7 +14,7 @@ use crate::flows::reconcile::{PassError, PassOptions, Preview, preview};
 /// What `status` can be told.
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
-    /// Exit 1 if the served build, or an API that was to be told of it, is behind for longer than --max-age
+    /// Exit 1 if the served build is behind the table, or a target behind it, for longer than --max-age
     #[arg(long)]
     check: bool,
     /// How long it may be behind, such as 30m or 2h
