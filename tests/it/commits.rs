@@ -16,7 +16,7 @@ const MAX_COLUMNS: usize = 72;
 fn the_newest_commit_has_a_short_subject_and_a_body_that_says_why() {
     if root().join(".git").exists() {
         let log = Command::new("git").args(["log", "-1", "--format=%B"]).current_dir(root()).output();
-        let log = log.expect("git reads the repository that it made");
+        let log = log.expect("git can read the log");
         assert!(log.status.success(), "{}", String::from_utf8_lossy(&log.stderr));
         assert_none(&malformed(&String::from_utf8(log.stdout).unwrap()));
     }
@@ -27,7 +27,7 @@ fn a_commit_of_another_form_is_found() {
     let long = "Refuse a table whose ids are not unique by their text".to_owned();
     let wide = format!("Refuse equal ids\n\n{}", "why ".repeat(20));
     let samples = [
-        ("Refuse equal ids\n\nTwo rows with one id cannot be told apart.\n", None),
+        ("Refuse equal ids\n\nTwo rows with one id cannot be distinguished.\n", None),
         (
             "Refuse equal ids\n\nhttps://example.org/a/very/long/address/that/cannot/be/broken/at/any/place\n",
             None,

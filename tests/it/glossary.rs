@@ -328,7 +328,5 @@ const UNFINISHED: &[(&str, usize)] = &[
     ("tests/it/announce_commands.rs", 10),
     ("tests/it/announce_status.rs", 49),
     ("tests/it/cli_read_only.rs", 2),
-    ("tests/it/commits.rs", 1),
     ("tests/it/guards.rs", 2),
-    ("tests/proof/power_cut/checks.rs", 1),
 ];
