@@ -16,11 +16,11 @@ use std::process::Command;
 use reindexd::adapters::builds::layout::Layout;
 use reindexd::adapters::builds::state::{self, AgentStatus, History, Hold};
 use reindexd::adapters::deliver::state::DeliveryStates;
+use reindexd::adapters::source::ScanDigest;
 use reindexd::domain::manifest::{FileFact, Files, Manifest, QuarantinedRow, SourceFacts};
 use reindexd::domain::pass::{Counts, Outcome, Retry, Stage, Timings, Trigger};
 use reindexd::domain::record::{
-    ContentHash, ContentHasher, IdHash, RawValue, RecordHash, ScanHash, ScanHasher, Space, TextHash,
-    raw_row_hash,
+    ContentHash, ContentHasher, IdHash, RawValue, RecordHash, ScanHash, Space, TextHash, raw_row_hash,
 };
 use rusqlite::Connection;
 use serde::{Serialize, de::DeserializeOwned};
@@ -314,19 +314,12 @@ fn digests_of_rows_texts_and_scans_are_those_of_0_1_0() {
         RawValue::Null,
     ];
     let [gemini, openai] = spaces();
-    let mut long = vec![b'x'; ScanHasher::CHUNK];
+    let mut long = vec![b'x'; ScanDigest::CHUNK];
     long.extend_from_slice(b"end");
     let scan = |space: &Space| {
-        let (mut hasher, mut gathered) = (ScanHasher::new(space), Vec::new());
-        let values = row.iter().copied().chain([RawValue::Text(&long)]);
-        for value in values {
-            ScanHasher::gather(value, &mut gathered, &mut |full| {
-                hasher.hash_chunk(full);
-                full.clear();
-            });
-        }
-        hasher.hash_chunk(&gathered);
-        hasher.finish().to_string()
+        let mut digest = ScanDigest::new(space);
+        digest.row(&[row.as_slice(), &[RawValue::Text(&long)]].concat());
+        digest.finish().to_string()
     };
     let content = |space: &Space| {
         let mut hasher = ContentHasher::new(space);

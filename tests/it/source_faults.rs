@@ -82,7 +82,7 @@ fn a_state_that_a_writer_may_end_is_reported_after_a_bounded_wait() {
     let begun = Instant::now();
 
     let waiting = [
-        ("stayed locked by a writer", locked.command(&["build", "--json"])),
+        ("locked by a writer for 10 s; will retry", locked.command(&["build", "--json"])),
         ("has a hot journal", hot.command(&["build", "--json"])),
         ("-shm is missing", without_index.command(&["build", "--json"])),
         ("-wal is not readable", closed_log.command(&["build", "--json"])),

@@ -298,7 +298,7 @@ const LONG_FILES: &[(&str, usize)] = &[
     ("src/adapters/builds/disk.rs", 543),
     ("src/adapters/builds/staging.rs", 432),
     ("src/adapters/builds/state.rs", 465),
-    ("src/adapters/source/mod.rs", 634),
+    ("src/flows/reconcile/mod.rs", 411),
 ];
 
 /// Files with lines above the limit, and how many: this list may only shrink.
@@ -308,8 +308,6 @@ const WIDE_FILES: &[(&str, usize)] = &[
     ("src/adapters/builds/index.rs", 1),
     ("src/adapters/builds/records.rs", 1),
     ("src/adapters/embed/error.rs", 1),
-    ("src/adapters/source/header.rs", 1),
-    ("src/adapters/source/quiescence.rs", 1),
     ("src/daemon/deliveries.rs", 1),
     ("src/decide/agent_state/attempt.rs", 1),
     ("src/domain/python_json/tests.rs", 1),

@@ -1,20 +1,27 @@
-//! What a database file says of itself before SQLite is asked: whose it is, how it keeps its journal, what state it is in.
+//! What the file itself shows before SQLite opens it: owner, kind of journal, state.
 //!
-//! The file is opened and closed here by plain means, which drops every lock
-//! that this process has on it: never while a connection with locks is open.
+//! Reading the header opens and closes the file, which drops every lock that
+//! this process has on it: never while a connection with locks is open.
+//! `scan` holds to that; whether a file counts as at rest is `quiescence`'s.
 
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, SystemTime};
 
-use super::{SourceError, quiescence, sibling};
+use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+
+use super::error::SourceError;
 
 /// A file changed more recently than this may change again within the same time stamp.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
 
-/// What tells one state of an unlocked file from another.
+/// Where SQLite's locks lie in the file: one byte for a writer that waits, one for a
+/// writer that has begun, and those of all readers.
+const LOCKS: (u64, u64) = (0x4000_0000, 512);
+
+/// What distinguishes one state of an unlocked file from another.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) struct FileIdentity {
     device: u64,
@@ -34,8 +41,8 @@ impl FileIdentity {
         Ok(DatabaseHeader::read(path)?.identity)
     }
 
-    /// Whether a file that had settled still is what it was, by `stat` alone: beside a connection that
-    /// holds locks the file must not be opened.
+    /// Whether a file that had settled is still the same, by `stat` alone: while a connection holds
+    /// locks the file must not be opened.
     pub(super) fn is_unchanged(&self, path: &Path) -> bool {
         let same = |meta: std::fs::Metadata| {
             (meta.dev(), meta.ino(), meta.len()) == (self.device, self.inode, self.bytes)
@@ -50,18 +57,18 @@ impl FileIdentity {
         let since = |(seconds, nanos): (i64, i64)| {
             let at = SystemTime::UNIX_EPOCH
                 + Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0));
-            // A time stamp in the future says nothing of the past: the clock was set back.
+            // A time stamp in the future proves nothing: the clock was set back.
             SystemTime::now().duration_since(at).ok()
         };
         [self.modified, self.changed].into_iter().all(|at| since(at).is_none_or(|age| age > SETTLE_TIME))
     }
 }
 
-/// The first hundred bytes of the file, and whose it is.
+/// The first hundred bytes of the file, and what `stat` says of it.
 pub(super) struct DatabaseHeader {
     pub(super) wal: bool,
     pub(super) identity: FileIdentity,
-    /// Another process writes it, or is about to.
+    /// Whether another process writes it, or is about to.
     pub(super) has_writer: bool,
 }
 
@@ -80,11 +87,11 @@ impl DatabaseHeader {
         }
         let mut head = Vec::with_capacity(Self::BYTES);
         let file = File::open(path).map_err(io("open"))?;
-        let is_writing = quiescence::has_writer(&file);
+        let has_writer = has_writer(&file);
         file.take(Self::BYTES as u64).read_to_end(&mut head).map_err(io("read"))?;
         let wrong = |found: String| SourceError::NotADatabase { path: path.to_owned(), found };
         for path in ["-wal", "-shm", "-journal"].map(|suffix| sibling(path, suffix)) {
-            // SQLite would follow a link elsewhere, and wait at a fifo for ever.
+            // SQLite would follow a link elsewhere, and wait at a fifo without end.
             if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
                 let found = if path.is_symlink() { "a link" } else { "a directory, device, fifo or socket" };
                 return Err(SourceError::NotAFile { path, found });
@@ -110,6 +117,22 @@ impl DatabaseHeader {
             counter: [head[24], head[25], head[26], head[27]],
             wal_bytes,
         };
-        Ok(Self { wal: head[18] == 2 || head[19] == 2, identity, has_writer: is_writing })
+        Ok(Self { wal: head[18] == 2 || head[19] == 2, identity, has_writer })
     }
+}
+
+/// Whether another process has a lock on the file that only writers take.
+fn has_writer(file: &File) -> bool {
+    let (start, length) = LOCKS;
+    let asked =
+        Flock { start, length, pid: None, typ: FlockType::ReadLock, offset_type: FlockOffsetType::Set };
+    // Where the system cannot say, there may be one.
+    !matches!(fcntl_getlk(file, &asked), Ok(None))
+}
+
+/// The file of that suffix next to a database.
+pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
+    let mut name = path.as_os_str().to_owned();
+    name.push(suffix);
+    PathBuf::from(name)
 }

@@ -1,27 +1,21 @@
-//! Whether a file with a rollback journal is at rest: nobody writes it, and if somebody began to, it would show.
+//! Whether a file with a rollback journal is at rest: no process writes it, and a write would show.
 //!
 //! A write changes the time of last change before it changes a byte, so a file
-//! whose times are older than the clock's grain cannot be written unnoticed.
-//! That holds for file systems of this machine; where another machine may write
-//! too, locks alone can tell.
+//! whose times are older than the clock's resolution cannot be written
+//! unnoticed. That holds for file systems of this machine; where another
+//! machine may write too, only locks are proof.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
+use super::header::{DatabaseHeader, sibling};
 
-use super::header::DatabaseHeader;
-use super::sibling;
-
-/// Where SQLite's locks lie in the file: one byte for a writer who waits, one for a
-/// writer who has begun, and those of all readers.
-const LOCKS: (u64, u64) = (0x4000_0000, 512);
 /// ext2 to ext4, XFS, btrfs, tmpfs, F2FS, ZFS, overlayfs.
 const LOCAL: [i64; 7] =
     [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x2FC1_2FC1, 0x794C_7630];
 
-/// Whether the file may be read without locks, if it is the same afterwards.
+/// Whether the file may be read without locks, provided that it is the same afterwards.
 pub(super) fn is_quiescent(path: &Path, header: &DatabaseHeader) -> bool {
     !header.wal
         && !header.has_writer
@@ -31,16 +25,7 @@ pub(super) fn is_quiescent(path: &Path, header: &DatabaseHeader) -> bool {
         && is_local(path)
 }
 
-/// Whether another process has a lock on the file that only writers take.
-pub(super) fn has_writer(file: &File) -> bool {
-    let (start, length) = LOCKS;
-    let asked =
-        Flock { start, length, pid: None, typ: FlockType::ReadLock, offset_type: FlockOffsetType::Set };
-    // Where nobody can say, somebody may.
-    !matches!(fcntl_getlk(file, &asked), Ok(None))
-}
-
-/// Whether the journal is missing, empty, or was crossed out by a writer who keeps it for the next time.
+/// Whether the journal is missing, empty, or was zeroed by a writer that keeps it for the next time.
 fn is_journal_inactive(journal: &Path) -> bool {
     match std::fs::metadata(journal) {
         Ok(meta) if meta.len() == 0 => meta.is_file(),
@@ -69,9 +54,10 @@ mod tests {
         let folder = tempfile::tempdir().unwrap();
         let journal = folder.path().join("experts.db-journal");
         assert!(is_journal_inactive(&journal), "missing");
-        for (bytes, dead) in [(&b""[..], true), (&[0; 512], true), (&[0xd9, 0xd5, 0x05, 0xf9], false)] {
+        for (bytes, is_inactive) in [(&b""[..], true), (&[0; 512], true), (&[0xd9, 0xd5, 0x05, 0xf9], false)]
+        {
             std::fs::write(&journal, bytes).unwrap();
-            assert_eq!(is_journal_inactive(&journal), dead, "{bytes:?}");
+            assert_eq!(is_journal_inactive(&journal), is_inactive, "{bytes:?}");
         }
         assert!(!is_journal_inactive(folder.path()), "a directory");
     }

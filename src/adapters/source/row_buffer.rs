@@ -1,12 +1,12 @@
 //! Rows copied out of the database, so that they outlive the step of SQLite that gave them.
 //!
-//! Raw values one after the other: a letter for the class, then the value.
-//! Of a table only so much is copied as may be held in memory; a larger one is
-//! read where it lies.
+//! Raw values one after the other: a letter for the class, then the value. A
+//! [`RowCopier`] copies rows up to a limit of memory; beyond it a table is read
+//! from the database again, which `scan` decides.
 
-use crate::domain::record::RawValue;
+use crate::domain::record::{RawValue, Row};
 
-/// Some eighty thousand people.
+/// Some eighty thousand rows of people.
 pub(super) const MAX_BUFFER_BYTES: usize = 32 << 20;
 
 const NULL: u8 = b'n';
@@ -15,27 +15,29 @@ const REAL: u8 = b'r';
 const TEXT: u8 = b't';
 const BLOB: u8 = b'b';
 
-/// Rows on their way out of the database.
+/// Copies rows until they are too many.
 pub(super) struct RowCopier {
-    /// `None` once they have become too many.
+    /// `None` once they are too many.
     rows: Option<RowBuffer>,
     max_bytes: usize,
 }
 
-/// Rows as one transaction saw them.
+/// Rows as one transaction saw them, all of one width.
 #[derive(Debug, Default)]
 pub struct RowBuffer {
     bytes: Vec<u8>,
+    /// Values of a row.
+    width: usize,
 }
 
 impl RowCopier {
-    pub(super) fn up_to(most: usize) -> Self {
-        Self { rows: Some(RowBuffer::default()), max_bytes: most }
+    pub(super) fn up_to(max_bytes: usize) -> Self {
+        Self { rows: Some(RowBuffer::default()), max_bytes }
     }
 
-    pub(super) fn row(&mut self, raw: &[RawValue<'_>; 14]) {
+    pub(super) fn push(&mut self, row: Row<'_>) {
         let Some(rows) = &mut self.rows else { return };
-        rows.push(raw);
+        rows.push(row);
         if rows.bytes() > self.max_bytes {
             self.rows = None;
         }
@@ -59,9 +61,15 @@ fn string(bytes: &mut Vec<u8>, class: u8, string: &[u8]) {
 
 impl RowBuffer {
     /// Adds a copy of a row.
-    pub fn push(&mut self, raw: &[RawValue<'_>; 14]) {
+    ///
+    /// # Panics
+    ///
+    /// If its width is not that of the rows before: our own bug.
+    pub fn push(&mut self, row: Row<'_>) {
+        assert!(self.bytes.is_empty() || self.width == row.len(), "rows of one table have one width");
+        self.width = row.len();
         let bytes = &mut self.bytes;
-        for &value in raw {
+        for &value in row {
             match value {
                 RawValue::Null => bytes.push(NULL),
                 RawValue::Integer(n) => number(bytes, INTEGER, n.to_le_bytes()),
@@ -72,31 +80,32 @@ impl RowBuffer {
         }
     }
 
-    /// The bytes that they take.
+    /// How many bytes the rows take.
     #[must_use]
     pub fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
-    /// Lets go of the rows, and keeps their room for others.
+    /// Removes the rows and keeps their memory for others.
     pub fn clear(&mut self) {
         self.bytes.clear();
     }
 
-    /// Hands every row to `each`, in the order in which they came.
+    /// Gives every row to `each`, in the order in which they were added.
     ///
     /// # Errors
     ///
     /// The first error of `each`.
-    pub fn rows<'r, E>(
+    pub fn for_each<'r, E>(
         &'r self,
-        each: &mut dyn FnMut(&[RawValue<'r>; 14]) -> Result<(), E>,
+        mut each: impl FnMut(&[RawValue<'r>]) -> Result<(), E>,
     ) -> Result<(), E> {
         let mut rest = self.bytes.as_slice();
+        let mut row = Vec::with_capacity(self.width);
         while !rest.is_empty() {
-            let mut raw = [RawValue::Null; 14];
-            raw.fill_with(|| value(&mut rest));
-            each(&raw)?;
+            row.clear();
+            row.extend((0..self.width).map(|_| value(&mut rest)));
+            each(&row)?;
         }
         Ok(())
     }
@@ -108,7 +117,8 @@ fn value<'b>(rest: &mut &'b [u8]) -> RawValue<'b> {
         INTEGER => RawValue::Integer(i64::from_le_bytes(eight(rest))),
         REAL => RawValue::Real(f64::from_le_bytes(eight(rest))),
         class => {
-            let length = usize::try_from(u64::from_le_bytes(eight(rest))).expect("it was in memory once");
+            let length =
+                usize::try_from(u64::from_le_bytes(eight(rest))).expect("it was the length of a slice");
             let string = take(rest, length);
             if class == TEXT { RawValue::Text(string) } else { RawValue::Blob(string) }
         }
@@ -129,8 +139,8 @@ fn take<'b>(rest: &mut &'b [u8], bytes: usize) -> &'b [u8] {
 mod tests {
     use super::*;
 
-    fn row(first: RawValue<'_>) -> [RawValue<'_>; 14] {
-        let mut row = [RawValue::Null; 14];
+    fn row(first: RawValue<'_>) -> Vec<RawValue<'_>> {
+        let mut row = vec![RawValue::Null; 14];
         row[0] = first;
         row[13] = RawValue::Text(b"last");
         row
@@ -146,29 +156,29 @@ mod tests {
             row(RawValue::Text(b"n\xff\0i")),
             row(RawValue::Blob(b"blob")),
         ];
-        let mut copying = RowCopier::up_to(MAX_BUFFER_BYTES);
+        let mut copier = RowCopier::up_to(MAX_BUFFER_BYTES);
         for row in &rows {
-            copying.row(row);
+            copier.push(row);
         }
 
-        let copied = copying.finish().unwrap();
+        let copied = copier.finish().unwrap();
 
         let mut nth = 0;
-        let mut check = |raw: &[RawValue<'_>; 14]| -> Result<(), ()> {
-            assert_eq!(*raw, rows[nth]);
+        let all: Result<(), ()> = copied.for_each(|row| {
+            assert_eq!(row, rows[nth]);
             nth += 1;
             Ok(())
-        };
-        copied.rows(&mut check).unwrap();
+        });
+        all.unwrap();
         assert_eq!(nth, rows.len());
     }
 
     #[test]
-    fn more_than_may_be_held_is_not() {
-        let mut copying = RowCopier::up_to(30);
-        copying.row(&row(RawValue::Null));
-        copying.row(&row(RawValue::Null));
+    fn more_rows_than_the_limit_allows_are_not_kept() {
+        let mut copier = RowCopier::up_to(30);
+        copier.push(&row(RawValue::Null));
+        copier.push(&row(RawValue::Null));
 
-        assert!(copying.finish().is_none());
+        assert!(copier.finish().is_none());
     }
 }

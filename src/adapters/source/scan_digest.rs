@@ -1,28 +1,33 @@
-//! The digest of a scan, made beside the scan where that is worth a thread.
+//! The digest of a scan, hashed on a second thread if the scan is large enough.
+//!
+//! Values are gathered into chunks large enough for the digest's wide lanes:
+//! hashing value by value costs several times as much. A full chunk goes to a
+//! thread that hashes while the scan goes on; without a thread it is hashed
+//! inline. What is hashed, and in which bytes, is `record`'s.
 
 use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
 use std::thread::JoinHandle;
 
-use crate::domain::record::{RawValue, ScanHash, ScanHasher, Space};
+use crate::domain::record::{RawValue, Row, ScanHash, ScanHasher, Space, feed};
 
-/// Pieces after which a thread is worth its beginning: four mebibytes.
+/// Chunks after which a thread is worth its start: four mebibytes.
 const MIN_CHUNKS_FOR_THREAD: u32 = 8;
-/// Pieces that wait for the thread at most.
+/// Chunks that wait for the thread at most.
 const QUEUE_LENGTH: usize = 4;
 
-/// The digest of the values that came so far.
-pub(super) struct ScanDigest {
+/// The digest of the rows of one scan, so far.
+pub struct ScanDigest {
     gathered: Vec<u8>,
     hashing: Hashing,
 }
 
 enum Hashing {
-    /// On the thread that scans, for so many pieces so far.
-    Here(Box<ScanHasher>, u32),
+    /// On the thread that scans, with the number of chunks so far.
+    Inline(Box<ScanHasher>, u32),
     Thread(DigestThread),
 }
 
-/// A thread that hashes full pieces and gives them back empty.
+/// A thread that hashes full chunks and gives them back empty.
 struct DigestThread {
     full: SyncSender<Vec<u8>>,
     empty: Receiver<Vec<u8>>,
@@ -30,25 +35,62 @@ struct DigestThread {
 }
 
 impl ScanDigest {
-    pub(super) fn new(space: &Space) -> Self {
+    /// Bytes in a chunk.
+    pub const CHUNK: usize = 512 * 1024;
+
+    #[must_use]
+    pub fn new(space: &Space) -> Self {
         Self {
-            gathered: Vec::with_capacity(ScanHasher::CHUNK),
-            hashing: Hashing::Here(Box::new(ScanHasher::new(space)), 0),
+            gathered: Vec::with_capacity(Self::CHUNK),
+            hashing: Hashing::Inline(Box::new(ScanHasher::new(space)), 0),
         }
     }
 
-    /// Adds one column's value.
-    pub(super) fn value(&mut self, value: RawValue<'_>) {
-        let Self { gathered, hashing } = self;
-        ScanHasher::gather(value, gathered, &mut |piece| hashing.hash_chunk(piece));
+    /// Adds the values of one row. Every row must have the same number of values.
+    #[inline]
+    pub fn row(&mut self, row: Row<'_>) {
+        for &value in row {
+            self.value(value);
+        }
     }
 
-    pub(super) fn finish(self) -> ScanHash {
+    #[inline]
+    fn value(&mut self, value: RawValue<'_>) {
+        const HEAD: usize = 9;
+        let length = match value {
+            RawValue::Null | RawValue::Integer(_) | RawValue::Real(_) => 0,
+            RawValue::Text(bytes) | RawValue::Blob(bytes) => bytes.len(),
+        };
+        // Nearly always all of it fits, and no byte needs a check of its own.
+        if self.gathered.len() + HEAD + length < Self::CHUNK {
+            feed(&mut |bytes| self.gathered.extend_from_slice(bytes), value);
+        } else {
+            self.value_across_chunks(value);
+        }
+    }
+
+    #[cold]
+    fn value_across_chunks(&mut self, value: RawValue<'_>) {
+        let Self { gathered, hashing } = self;
+        let mut gather = |mut bytes: &[u8]| {
+            while gathered.len() + bytes.len() >= Self::CHUNK {
+                let (fits, rest) = bytes.split_at(Self::CHUNK - gathered.len());
+                gathered.extend_from_slice(fits);
+                hashing.hash_chunk(gathered);
+                bytes = rest;
+            }
+            gathered.extend_from_slice(bytes);
+        };
+        feed(&mut gather, value);
+    }
+
+    #[must_use]
+    pub fn finish(self) -> ScanHash {
         let mut hasher = match self.hashing {
-            Hashing::Here(hasher, _) => *hasher,
+            Hashing::Inline(hasher, _) => *hasher,
             Hashing::Thread(DigestThread { full, empty, thread }) => {
                 drop((full, empty));
-                // A panic in there is our own bug and goes on here.
+                // A panic in the thread is our own bug and goes on here.
                 thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
             }
         };
@@ -58,23 +100,24 @@ impl ScanDigest {
 }
 
 impl Hashing {
-    fn hash_chunk(&mut self, piece: &mut Vec<u8>) {
+    /// Hashes a full chunk, or has it hashed, and leaves it empty.
+    fn hash_chunk(&mut self, chunk: &mut Vec<u8>) {
         match self {
-            Self::Here(hasher, pieces) => {
-                hasher.hash_chunk(piece);
-                piece.clear();
-                *pieces += 1;
-                // Asked once: where no thread can be had, all of it is done here.
-                if *pieces == MIN_CHUNKS_FOR_THREAD
-                    && let Some(beside) = DigestThread::start(hasher)
+            Self::Inline(hasher, chunks) => {
+                hasher.hash_chunk(chunk);
+                chunk.clear();
+                *chunks += 1;
+                // Tried once: if no thread is available, all of it is hashed inline.
+                if *chunks == MIN_CHUNKS_FOR_THREAD
+                    && let Some(thread) = DigestThread::start(hasher)
                 {
-                    *self = Self::Thread(beside);
+                    *self = Self::Thread(thread);
                 }
             }
-            Self::Thread(beside) => {
-                let next = beside.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(ScanHasher::CHUNK));
-                let full = std::mem::replace(piece, next);
-                beside.full.send(full).expect("the thread ends when nothing more can come");
+            Self::Thread(thread) => {
+                let next = thread.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(ScanDigest::CHUNK));
+                let full = std::mem::replace(chunk, next);
+                thread.full.send(full).expect("the thread ends only after this sender is dropped");
             }
         }
     }
@@ -83,14 +126,14 @@ impl Hashing {
 impl DigestThread {
     fn start(hasher: &ScanHasher) -> Option<Self> {
         let mut hasher = hasher.clone();
-        let (full, pieces) = sync_channel::<Vec<u8>>(QUEUE_LENGTH);
+        let (full, chunks) = sync_channel::<Vec<u8>>(QUEUE_LENGTH);
         let (emptied, empty) = sync_channel(QUEUE_LENGTH);
         let hash = move || {
-            for mut piece in pieces {
-                hasher.hash_chunk(&piece);
-                piece.clear();
-                // One too many is let go of.
-                emptied.try_send(piece).ok();
+            for mut chunk in chunks {
+                hasher.hash_chunk(&chunk);
+                chunk.clear();
+                // One chunk too many is dropped.
+                emptied.try_send(chunk).ok();
             }
             hasher
         };
@@ -107,7 +150,7 @@ mod tests {
     fn a_digest_from_its_own_thread_equals_one_made_during_the_scan() {
         let space =
             Space { provider: "p".into(), model: "m".into(), dimension: 8, task_type: None, text_format: 1 };
-        let long = vec![b'x'; 3 * ScanHasher::CHUNK + 5];
+        let long = vec![b'x'; 3 * ScanDigest::CHUNK + 5];
         for values in [0, 1, 7, 500, 20_000] {
             let mut digest = ScanDigest::new(&space);
             let (mut alone, mut all) = (ScanHasher::new(&space), Vec::new());
@@ -118,11 +161,8 @@ mod tests {
                     rest if rest % 2 == 0 => RawValue::Integer(n),
                     _ => RawValue::Text(text.as_bytes()),
                 };
-                digest.value(value);
-                ScanHasher::gather(value, &mut all, &mut |piece| {
-                    alone.hash_chunk(piece);
-                    piece.clear();
-                });
+                digest.row(&[value]);
+                feed(&mut |bytes| all.extend_from_slice(bytes), value);
             }
             alone.hash_chunk(&all);
 

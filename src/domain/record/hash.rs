@@ -9,7 +9,7 @@ use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::RawValue;
+use super::{RawValue, Row};
 
 macro_rules! digest {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
@@ -137,9 +137,9 @@ fn head(class: u8, number: u64) -> [u8; 9] {
     head
 }
 
-/// Feeds one value, told apart from every other by its class and length.
+/// Feeds one value; its class and length distinguish it from every other.
 #[inline]
-fn feed(to: &mut impl FnMut(&[u8]), value: RawValue<'_>) {
+pub fn feed(to: &mut impl FnMut(&[u8]), value: RawValue<'_>) {
     let mut sized = |class: u8, bytes: &[u8]| {
         to(&head(class, bytes.len() as u64));
         to(bytes);
@@ -195,18 +195,11 @@ impl fmt::Display for Space {
     }
 }
 
-/// Makes a [`ScanHash`] of raw values as they come.
-///
-/// Values are gathered into pieces large enough for the digest's wide lanes:
-/// hashing field by field costs several times as much. Pieces are handed out,
-/// so that whoever scans may have them hashed beside the scan.
+/// Makes a [`ScanHash`] of the bytes of raw values, see [`feed`].
 #[derive(Clone)]
 pub struct ScanHasher(blake3::Hasher);
 
 impl ScanHasher {
-    /// Bytes in a piece.
-    pub const CHUNK: usize = 512 * 1024;
-
     /// Begins a scan in one space.
     #[must_use]
     pub fn new(space: &Space) -> Self {
@@ -216,40 +209,9 @@ impl ScanHasher {
         Self(hasher)
     }
 
-    /// Gathers one column's value; `full` is given each full piece and must empty it. Every row must
-    /// give the same number of values.
-    #[inline]
-    pub fn gather(value: RawValue<'_>, gathered: &mut Vec<u8>, full: &mut impl FnMut(&mut Vec<u8>)) {
-        const HEAD: usize = 9;
-        let length = match value {
-            RawValue::Null | RawValue::Integer(_) | RawValue::Real(_) => 0,
-            RawValue::Text(bytes) | RawValue::Blob(bytes) => bytes.len(),
-        };
-        // Nearly always there is room for all of it, and nothing to be asked at each byte.
-        if gathered.len() + HEAD + length < Self::CHUNK {
-            feed(&mut |bytes| gathered.extend_from_slice(bytes), value);
-        } else {
-            Self::gather_from(value, gathered, full);
-        }
-    }
-
-    #[cold]
-    fn gather_from(value: RawValue<'_>, gathered: &mut Vec<u8>, full: &mut impl FnMut(&mut Vec<u8>)) {
-        let mut to = |mut bytes: &[u8]| {
-            while gathered.len() + bytes.len() >= Self::CHUNK {
-                let (fits, left) = bytes.split_at(Self::CHUNK - gathered.len());
-                gathered.extend_from_slice(fits);
-                full(gathered);
-                bytes = left;
-            }
-            gathered.extend_from_slice(bytes);
-        };
-        feed(&mut to, value);
-    }
-
-    /// Hashes a piece, full or the last.
-    pub fn hash_chunk(&mut self, gathered: &[u8]) {
-        self.0.update(gathered);
+    /// Adds bytes of values; where one chunk ends and the next begins does not matter.
+    pub fn hash_chunk(&mut self, bytes: &[u8]) {
+        self.0.update(bytes);
     }
 
     /// Ends the scan.
@@ -296,7 +258,7 @@ impl ContentHasher {
 
 /// Digest of a row's raw values, for a row that makes no record.
 #[must_use]
-pub fn raw_row_hash(raw: &[RawValue<'_>; 14]) -> RecordHash {
+pub fn raw_row_hash(raw: Row<'_>) -> RecordHash {
     let mut hasher = blake3::Hasher::new();
     for &value in raw {
         feed(

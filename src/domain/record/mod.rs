@@ -18,7 +18,7 @@ use crate::domain::python_json;
 mod hash;
 
 pub use hash::{
-    ContentHash, ContentHasher, IdHash, RecordHash, ScanHash, ScanHasher, Space, TextHash, raw_row_hash,
+    ContentHash, ContentHasher, IdHash, RecordHash, ScanHash, ScanHasher, Space, TextHash, feed, raw_row_hash,
 };
 
 /// The columns of a row, in the order of the SELECT and of `metadata.json`.
@@ -95,6 +95,9 @@ pub enum RawValue<'a> {
     Blob(&'a [u8]),
 }
 
+/// The raw values of one row, in the order of the SELECT.
+pub type Row<'a> = &'a [RawValue<'a>];
+
 /// One column's value that `metadata.json` can hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Value<'a> {
@@ -143,7 +146,7 @@ impl<'a> Record<'a> {
     /// not UTF-8, an infinite number, a BLOB, tags that are not a JSON list of
     /// strings or `null`, or a lone surrogate in them. A row without document
     /// text is found by [`document::text`].
-    pub fn from_raw(raw: &[RawValue<'a>; 14]) -> Result<Self, RowError> {
+    pub fn from_raw(raw: &[RawValue<'a>]) -> Result<Self, RowError> {
         let at = |column: usize, fault: String| RowError {
             id: printable_id(raw[column::ID]),
             column: COLUMNS[column],

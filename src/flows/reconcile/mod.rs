@@ -32,12 +32,12 @@ use crate::adapters::builds::state::{EquivalentScan, History, Hold};
 use crate::adapters::builds::verify::Verified;
 use crate::adapters::builds::{Builds, index, promote, sweep};
 use crate::adapters::embed::{self, Embedder};
-use crate::adapters::source::{Look, Scan};
+use crate::adapters::source::{Scan, Source};
 use crate::config::Config;
 use crate::decide::guard;
 use crate::domain::manifest::{MANIFEST_FORMAT, Manifest, SourceFacts};
 use crate::domain::pass::{Counts, Outcome, PassReport, PromotedBy, Stage, Trigger};
-use crate::domain::record::{ContentHash, Space, TextHash};
+use crate::domain::record::{ContentHash, ScanHash, Space, TextHash};
 use embed_missing::CachedTexts;
 use prepare::{Prepared, VectorSources};
 use read_table::{TableSummary, read_table};
@@ -173,28 +173,28 @@ impl<'w> Pass<'w> {
     fn run(&mut self) -> Result<PassReport, PassError> {
         loop {
             self.enter(Stage::Scan);
-            let mut look = Look::open(&self.context.config.source.database, &self.context.stop)?;
-            let scan = look.scan(&self.context.space)?;
-            if self.is_known(&scan) {
-                look.finish()?;
-                self.stopwatch.lap();
-                // What was set aside is gone from the table, though there is nothing to build.
-                let content = self.prepared.intact().and_then(|served| served.manifest.content_hash);
-                if content.is_some_and(|content| !self.is_held(&content)) {
-                    self.release()?;
-                }
-                return Ok(self.report(Outcome::Unchanged));
+            let source = Source::open(&self.context.config.source.database, &self.context.stop)?;
+            let scanned = source.scan(&self.context.space)?;
+            if self.is_known(scanned.hash()) {
+                scanned.finish()?;
+                return self.unchanged();
             }
-            let scan = look.hold(scan, &self.context.space)?;
+            let rows = scanned.into_rows(&self.context.space)?;
+            let scan = rows.scan();
+            // The rows may be those of a newer scan.
+            if self.is_known(scan.hash) {
+                rows.finish()?;
+                return self.unchanged();
+            }
             self.prepared.read_rows(self.context)?;
             let (world, bought) = (self.context, &self.embedded);
             let mut held =
                 VectorSources::find(world, &self.builds, &self.prepared, self.options.embed_again, bought)?;
             if self.hold.is_some() {
                 let survey =
-                    read_table(&look, self.context, held.planner(self.prepared.rows()), None, &self.refused)?;
+                    read_table(&rows, self.context, held.planner(self.prepared.rows()), None, &self.refused)?;
                 if self.is_held(&survey.content_hash) {
-                    look.finish()?;
+                    rows.finish()?;
                     return Ok(self.report(Outcome::Held));
                 }
                 self.release()?;
@@ -203,13 +203,13 @@ impl<'w> Pass<'w> {
             let mut draft = Staging::begin(&self.builds, id)?.draft()?;
             let proof = held.start_index_check(self.context);
             let survey = read_table(
-                &look,
+                &rows,
                 self.context,
                 held.planner(self.prepared.rows()),
                 Some(&mut draft),
                 &self.refused,
             )?;
-            look.finish()?;
+            rows.finish()?;
             let drafted = draft.finish()?;
             self.stopwatch.lap();
 
@@ -243,6 +243,17 @@ impl<'w> Pass<'w> {
             }
             return self.publish(drafted, &survey, scan, held, &bought);
         }
+    }
+
+    /// Ends a pass whose scan is one of the content that is served.
+    fn unchanged(&mut self) -> Result<PassReport, PassError> {
+        self.stopwatch.lap();
+        // The content that a hold forbids has gone from the table, though there is nothing to build.
+        let content = self.prepared.intact().and_then(|served| served.manifest.content_hash);
+        if content.is_some_and(|content| !self.is_held(&content)) {
+            self.release()?;
+        }
+        Ok(self.report(Outcome::Unchanged))
     }
 
     /// From here on everything is at hand: index, verify, promote.
@@ -309,7 +320,7 @@ impl<'w> Pass<'w> {
     }
 
     /// Whether this scan is one whose content is served.
-    fn is_known(&self, scan: &Scan) -> bool {
+    fn is_known(&self, scan: ScanHash) -> bool {
         if self.is_forced() {
             return false;
         }
@@ -318,8 +329,8 @@ impl<'w> Pass<'w> {
             .history
             .equivalent_scan
             .as_ref()
-            .is_some_and(|same| same.build == served.manifest.id && same.scan_hash == scan.hash);
-        remembered || served.manifest.scan_hash == Some(scan.hash)
+            .is_some_and(|same| same.build == served.manifest.id && same.scan_hash == scan);
+        remembered || served.manifest.scan_hash == Some(scan)
     }
 
     fn is_same_content(&self, survey: &TableSummary) -> bool {

@@ -15,10 +15,10 @@ use super::{PassContext, PassError, PassOptions};
 use crate::adapters::builds::state::{History, Hold};
 use crate::adapters::builds::{Builds, Served};
 use crate::adapters::cache::Cache;
-use crate::adapters::source::Look;
+use crate::adapters::source::Source;
 use crate::decide::guard;
 use crate::domain::pass::Counts;
-use crate::domain::record::ContentHash;
+use crate::domain::record::{ContentHash, ScanHash};
 
 /// Bytes of text to a token, for an estimate: English runs at about four.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -62,21 +62,22 @@ pub struct Preview {
 pub fn preview(world: &PassContext<'_>, job: &PassOptions) -> Result<Preview, PassError> {
     let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
     let served = builds.served();
-    let mut look = Look::open(&world.config.source.database, &world.stop)?;
-    let scan = look.scan(&world.space)?;
+    let scanned = Source::open(&world.config.source.database, &world.stop)?.scan(&world.space)?;
     let (state, _) = History::load(&builds.layout)?;
     let (hold, _) = Hold::load(&builds.layout)?;
     let forced = job.full || job.embed_again;
     let astray = served.build().map(|_| builds.dangling_links()).unwrap_or_default();
-    if let Some(build) = served.build().filter(|_| !forced && hold.is_none() && astray.is_empty()) {
+    let unchanged_since = |scan: ScanHash| {
+        let build = served.build().filter(|_| !forced && hold.is_none() && astray.is_empty())?;
         let manifest = &build.manifest;
-        let same = state
-            .equivalent_scan
-            .is_some_and(|same| same.build == manifest.id && same.scan_hash == scan.hash);
-        if same || manifest.scan_hash == Some(scan.hash) {
-            look.finish()?;
-            return Ok(unchanged(manifest.ntotal, manifest.quarantined.len() as u64));
-        }
+        let same = state.equivalent_scan.as_ref();
+        let same = same.is_some_and(|same| same.build == manifest.id && same.scan_hash == scan);
+        (same || manifest.scan_hash == Some(scan))
+            .then(|| unchanged(manifest.ntotal, manifest.quarantined.len() as u64))
+    };
+    if let Some(unchanged) = unchanged_since(scanned.hash()) {
+        scanned.finish()?;
+        return Ok(unchanged);
     }
     let id = served.build().map(|build| build.manifest.id.as_str());
     let served_rows = Arc::new(served.build().and_then(|build| build.rows().ok()).unwrap_or_default());
@@ -93,9 +94,14 @@ pub fn preview(world: &PassContext<'_>, job: &PassOptions) -> Result<Preview, Pa
     let bought = HashSet::new();
     let planner = planner(&served_rows, &kept, &cached, &bought);
     let refused = super::prepare::refused_texts(&builds, &world.space)?;
-    look.hold(scan, &world.space)?;
-    let survey = read_table(&look, world, planner, None, &refused)?;
-    look.finish()?;
+    let rows = scanned.into_rows(&world.space)?;
+    // The rows may be those of a newer scan.
+    if let Some(unchanged) = unchanged_since(rows.scan().hash) {
+        rows.finish()?;
+        return Ok(unchanged);
+    }
+    let survey = read_table(&rows, world, planner, None, &refused)?;
+    rows.finish()?;
     let forbidden = hold.is_some_and(|hold| hold.forbids(id, &survey.content_hash));
     let records_before = super::prepare::previous_record_count(&builds, &served)?;
     Ok(assess(world, job, &served, records_before, &astray, &survey, forbidden))

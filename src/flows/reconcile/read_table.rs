@@ -9,13 +9,13 @@ use std::collections::HashMap;
 use super::record_workers::{EncodedRow, RecordWorkers};
 use super::{PassContext, PassError};
 use crate::adapters::builds::staging::Draft;
-use crate::adapters::source::Look;
+use crate::adapters::source::Rows;
 use crate::decide::guard::{MAX_NAMED_FAULTS, UnfitRows};
 use crate::decide::plan::{Need, Plan, Planner};
 use crate::domain::manifest::QuarantinedRow;
 use crate::domain::pass::REFUSED_PREFIX;
 use crate::domain::record::{
-    ContentHash, ContentHasher, IdHash, RawValue, RowError, TextHash, column, raw_row_hash,
+    ContentHash, ContentHasher, IdHash, Row, RowError, TextHash, column, raw_row_hash,
 };
 use crate::domain::row_hashes::RowHashes;
 
@@ -48,7 +48,7 @@ pub(super) struct TableSummary {
 ///
 /// [`PassError`] where reading the source or writing the draft fails.
 pub(super) fn read_table(
-    look: &Look<'_>,
+    rows: &Rows,
     world: &PassContext<'_>,
     planner: Planner<'_>,
     draft: Option<&mut Draft>,
@@ -69,7 +69,7 @@ pub(super) fn read_table(
     let tagged = std::thread::scope(|scope| {
         let mut making = RecordWorkers::new(scope);
         let tagged =
-            look.rows(&mut |raw| making.push(raw, &mut |raw, id, made| surveyor.row(raw, id, made)))?;
+            rows.for_each(&mut |raw| making.push(raw, &mut |raw, id, made| surveyor.row(raw, id, made)))?;
         making.finish(&mut |raw, id, made| surveyor.row(raw, id, made))?;
         Ok::<_, PassError>(tagged)
     })?;
@@ -101,7 +101,7 @@ struct TableReader<'a> {
 impl TableReader<'_> {
     fn row(
         &mut self,
-        raw: &[RawValue<'_>; 14],
+        raw: Row<'_>,
         id: IdHash,
         made: Result<EncodedRow<'_>, RowError>,
     ) -> Result<(), PassError> {
@@ -119,12 +119,7 @@ impl TableReader<'_> {
         Ok(())
     }
 
-    fn accept(
-        &mut self,
-        id: IdHash,
-        made: &EncodedRow<'_>,
-        raw: &[RawValue<'_>; 14],
-    ) -> Result<(), PassError> {
+    fn accept(&mut self, id: IdHash, made: &EncodedRow<'_>, raw: Row<'_>) -> Result<(), PassError> {
         let text = made.text_hash;
         if let Some(words) = self.refused.get(&text).filter(|_| self.unfit.allowed > 0) {
             let fault = RowError {
@@ -151,7 +146,7 @@ impl TableReader<'_> {
         Ok(())
     }
 
-    fn quarantine(&mut self, raw: &[RawValue<'_>; 14], fault: RowError, refused_text: Option<TextHash>) {
+    fn quarantine(&mut self, raw: Row<'_>, fault: RowError, refused_text: Option<TextHash>) {
         let hash = raw_row_hash(raw);
         self.content.quarantined(hash);
         self.unfit.count += 1;

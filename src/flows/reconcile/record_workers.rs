@@ -10,7 +10,7 @@ use std::thread::Scope;
 
 use crate::adapters::source::RowBuffer;
 use crate::domain::python_json;
-use crate::domain::record::{IdHash, RawValue, Record, RecordHash, RowError, TextHash, column};
+use crate::domain::record::{IdHash, RawValue, Record, RecordHash, Row, RowError, TextHash, column};
 
 /// Bytes of raw values in a batch: some hundreds of rows, a millisecond or two of work.
 const BATCH_BYTES: usize = 256 << 10;
@@ -53,13 +53,13 @@ pub(super) struct EncodedRow<'b> {
 
 /// What is done with each row: its raw values, the digest of its id, and what it came to.
 pub(super) type RowSink<'t, E> =
-    dyn FnMut(&[RawValue<'_>; 14], IdHash, Result<EncodedRow<'_>, RowError>) -> Result<(), E> + 't;
+    dyn FnMut(Row<'_>, IdHash, Result<EncodedRow<'_>, RowError>) -> Result<(), E> + 't;
 
 impl RowBatch {
     fn encode(&mut self) {
         let Self { raw, encoded: made, json, texts } = self;
         let mut text = String::new();
-        let make = |raw: &[RawValue<'_>; 14]| {
+        let make = |raw: &[RawValue<'_>]| {
             let record = Record::from_raw(raw).and_then(|record| {
                 record.document(&mut text)?;
                 Ok(record)
@@ -78,14 +78,14 @@ impl RowBatch {
             made.push((IdHash::of(raw[column::ID]), ends));
             Ok::<_, std::convert::Infallible>(())
         };
-        let Ok(()) = raw.rows(&mut { make });
+        let Ok(()) = raw.for_each(make);
     }
 
     fn emit<E>(&mut self, take: &mut RowSink<'_, E>) -> Result<(), E> {
         let (mut json_begin, mut text_begin) = (0, 0);
         let mut made = self.encoded.drain(..);
         let (json, texts) = (&self.json, &self.texts);
-        self.raw.rows(&mut |raw| {
+        self.raw.for_each(|raw| {
             let (id, ends) = made.next().expect("something was made of every row");
             let row = ends.map(|ends| {
                 let row = EncodedRow {
@@ -137,7 +137,7 @@ impl<'s, 'e> RecordWorkers<'s, 'e> {
     }
 
     /// Adds a row; rows that are ready meanwhile go to `take`.
-    pub(super) fn push<E>(&mut self, raw: &[RawValue<'_>; 14], take: &mut RowSink<'_, E>) -> Result<(), E> {
+    pub(super) fn push<E>(&mut self, raw: Row<'_>, take: &mut RowSink<'_, E>) -> Result<(), E> {
         self.filling.raw.push(raw);
         if self.filling.raw.bytes() < BATCH_BYTES { Ok(()) } else { self.send(take) }
     }
@@ -218,21 +218,20 @@ mod tests {
 
     fn ids_after(rows: i64, bio: &str) -> Vec<String> {
         let mut taken = Vec::new();
-        let mut take =
-            |raw: &[RawValue<'_>; 14], id, made: Result<EncodedRow<'_>, RowError>| -> Result<(), ()> {
-                assert_eq!(id, IdHash::of(raw[column::ID]));
-                taken.push(match made {
-                    Ok(made) => {
-                        assert_eq!(made.text_hash, TextHash::of(made.text));
-                        assert_eq!(made.record_hash, RecordHash::of(made.json));
-                        let record: serde_json::Value = serde_json::from_slice(made.json).unwrap();
-                        assert_eq!(record["Bio"].as_str(), Some(made.text));
-                        record["id"].to_string()
-                    }
-                    Err(fault) => format!("fault {}", fault.id),
-                });
-                Ok(())
-            };
+        let mut take = |raw: Row<'_>, id, made: Result<EncodedRow<'_>, RowError>| -> Result<(), ()> {
+            assert_eq!(id, IdHash::of(raw[column::ID]));
+            taken.push(match made {
+                Ok(made) => {
+                    assert_eq!(made.text_hash, TextHash::of(made.text));
+                    assert_eq!(made.record_hash, RecordHash::of(made.json));
+                    let record: serde_json::Value = serde_json::from_slice(made.json).unwrap();
+                    assert_eq!(record["Bio"].as_str(), Some(made.text));
+                    record["id"].to_string()
+                }
+                Err(fault) => format!("fault {}", fault.id),
+            });
+            Ok(())
+        };
         std::thread::scope(|scope| {
             let mut making = RecordWorkers::new(scope);
             for id in 0..rows {
@@ -266,7 +265,7 @@ mod tests {
         let mut raw = [RawValue::Null; 14];
         raw[column::BIO] = RawValue::Text(&bio);
         let mut left = 100;
-        let mut take = |_: &[RawValue<'_>; 14], _, _: Result<EncodedRow<'_>, RowError>| {
+        let mut take = |_: Row<'_>, _, _: Result<EncodedRow<'_>, RowError>| {
             left -= 1;
             if left == 0 { Err("enough") } else { Ok(()) }
         };

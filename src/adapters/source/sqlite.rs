@@ -1,0 +1,230 @@
+//! A read transaction in SQLite: begins it, steps through the rows, explains its errors.
+//!
+//! A lock that another process holds is waited for, up to [`LOCK_TIMEOUT`]; a
+//! stop request ends the wait, and a step of SQLite too. This file alone uses
+//! the SQLite library to read the source. Whether locks are taken is decided
+//! in `access`.
+
+use std::path::Path;
+use std::time::{Duration, Instant};
+
+use rusqlite::types::ValueRef;
+use rusqlite::{Connection, ErrorCode, OpenFlags};
+
+use super::access::{AccessMode, LockPolicy};
+use super::error::SourceError;
+use super::header::{DatabaseHeader, FileIdentity, sibling};
+use crate::domain::record::{COLUMNS, RawValue, Row, column};
+use crate::domain::sqlite_uri::uri;
+use crate::domain::stop::Stop;
+
+/// How long a read waits for a writer's lock.
+const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+/// How long a read waits for an open write transaction, whose commit would meet our lock. Longer ones
+/// do not keep us from what is committed.
+const OPEN_WRITER_WAIT: Duration = Duration::from_millis(500);
+/// How long SQLite waits in one attempt: a stop request is noticed between two.
+const LOCK_POLL: Duration = Duration::from_millis(200);
+const ATTEMPT_INTERVAL: Duration = Duration::from_millis(20);
+/// SQLite's own instructions between two checks for a stop request: some milliseconds.
+const STEPS_PER_CHECK: i32 = 100_000;
+
+/// A connection within a read transaction. Dropping it closes the connection.
+pub(super) struct Transaction {
+    connection: Connection,
+    lock_free: Option<LockFreeRead>,
+}
+
+/// A file that is read without locks.
+struct LockFreeRead {
+    /// What it was before.
+    before: FileIdentity,
+    /// Whether it has a rollback journal, so that it could be read with locks.
+    is_quiescent: bool,
+}
+
+/// Begins a read transaction; waits for a writer, within limits.
+#[allow(
+    clippy::disallowed_methods,
+    reason = "bounded by LOCK_TIMEOUT, and a stop request is noticed between two attempts"
+)]
+pub(super) fn begin(path: &Path, locks: LockPolicy, stop: &Stop) -> Result<Transaction, SourceError> {
+    let started = Instant::now();
+    loop {
+        match open(path, locks, started.elapsed() < OPEN_WRITER_WAIT) {
+            Ok(mut transaction) => {
+                transaction.interrupt_on(stop).map_err(|error| SourceError::Sqlite {
+                    path: path.to_owned(),
+                    found: error.to_string(),
+                })?;
+                return Ok(transaction);
+            }
+            Err(SqliteFailure::Wait(last)) if started.elapsed() >= LOCK_TIMEOUT => return Err(last),
+            Err(SqliteFailure::Wait(_)) if stop.check().is_err() => return Err(SourceError::Stopped),
+            Err(SqliteFailure::Wait(_)) => std::thread::sleep(ATTEMPT_INTERVAL),
+            Err(SqliteFailure::Final(error)) => return Err(error),
+        }
+    }
+}
+
+/// Opens a connection and begins a read transaction.
+fn open(path: &Path, locks: LockPolicy, waits_for_writer: bool) -> Result<Transaction, SqliteFailure> {
+    let header = DatabaseHeader::read(path).map_err(SqliteFailure::Final)?;
+    if waits_for_writer && header.has_writer && !header.wal {
+        return Err(SqliteFailure::Wait(locked(path)));
+    }
+    let access = AccessMode::choose(path, &header, locks).map_err(SqliteFailure::Wait)?;
+    let (flags, parameters) = match access {
+        AccessMode::Owner => (OpenFlags::SQLITE_OPEN_READ_WRITE, "mode=rw"),
+        AccessMode::Reader => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&readonly_shm=1"),
+        AccessMode::Immutable(_) => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&immutable=1"),
+    };
+    let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
+    let failed = |error: rusqlite::Error| match (&access, classify(path, &error)) {
+        (AccessMode::Immutable(before), _) if FileIdentity::of(path).is_ok_and(|now| now != *before) => {
+            SqliteFailure::Wait(SourceError::Changed { path: path.to_owned() })
+        }
+        (_, failure) => failure,
+    };
+    let connection = Connection::open_with_flags(uri(path, parameters), flags).map_err(failed)?;
+    connection.busy_timeout(LOCK_POLL).map_err(failed)?;
+    connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; BEGIN").map_err(failed)?;
+    // BEGIN takes no lock; the first read does, and fails on whatever prevents reading.
+    connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed)?;
+    let lock_free = match access {
+        AccessMode::Immutable(before) => Some(LockFreeRead { before, is_quiescent: !header.wal }),
+        AccessMode::Owner | AccessMode::Reader => None,
+    };
+    Ok(Transaction { connection, lock_free })
+}
+
+impl Transaction {
+    /// Lets a stop request end a step of SQLite.
+    fn interrupt_on(&mut self, stop: &Stop) -> rusqlite::Result<()> {
+        let stop = stop.clone();
+        self.connection.progress_handler(STEPS_PER_CHECK, Some(move || stop.check().is_err()))
+    }
+
+    /// What the file was, if it is read without locks though it could be read with them.
+    pub(super) fn quiescent_identity(&self) -> Option<FileIdentity> {
+        self.lock_free.as_ref().filter(|read| read.is_quiescent).map(|read| read.before)
+    }
+
+    /// Gives every indexed row to `each`, in id order.
+    pub(super) fn for_each<E: From<SourceError>>(
+        &self,
+        path: &Path,
+        each: &mut dyn FnMut(Row<'_>) -> Result<(), E>,
+    ) -> Result<(), E> {
+        let explain = |error| explain(path, &error);
+        let mut statement = self.connection.prepare(&select()).map_err(explain)?;
+        let mut rows = statement.query([]).map_err(explain)?;
+        let mut buffer = Vec::new();
+        while let Some(row) = rows.next().map_err(explain)? {
+            let mut values = buffer;
+            for at in 0..COLUMNS.len() {
+                values.push(raw_value(row.get_ref(at).map_err(explain)?));
+            }
+            each(&values)?;
+            buffer = emptied(values);
+        }
+        Ok(())
+    }
+
+    /// What an error means where no lock keeps a writer from changing what is read.
+    pub(super) fn or_changed(&self, path: &Path, error: SourceError) -> SourceError {
+        let Some(read) = &self.lock_free else { return error };
+        if matches!(error, SourceError::Stopped) || FileIdentity::of(path).is_ok_and(|now| now == read.before)
+        {
+            return error;
+        }
+        SourceError::Changed { path: path.to_owned() }
+    }
+
+    /// Closes the connection.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Changed`] if it was read without locks and the file has changed since.
+    pub(super) fn close(self, path: &Path) -> Result<(), SourceError> {
+        // Closing after reading cannot lose anything, so its result says nothing.
+        drop(self.connection);
+        match self.lock_free {
+            Some(read) if FileIdentity::of(path)? != read.before => {
+                Err(SourceError::Changed { path: path.to_owned() })
+            }
+            _ => Ok(()),
+        }
+    }
+}
+
+/// The one query. Plain names: SQLite reads a quoted name that it does not know as a text.
+fn select() -> String {
+    let columns = COLUMNS.join(", ");
+    let (id, tags) = (COLUMNS[column::ID], COLUMNS[column::TAGS]);
+    format!("SELECT {columns} FROM experts WHERE {tags} IS NOT NULL ORDER BY {id}")
+}
+
+fn raw_value(value: ValueRef<'_>) -> RawValue<'_> {
+    match value {
+        ValueRef::Null => RawValue::Null,
+        ValueRef::Integer(n) => RawValue::Integer(n),
+        ValueRef::Real(x) => RawValue::Real(x),
+        ValueRef::Text(bytes) => RawValue::Text(bytes),
+        ValueRef::Blob(bytes) => RawValue::Blob(bytes),
+    }
+}
+
+/// An empty buffer for the values of another row, which the compiler holds for another type. A `Vec` is
+/// collected in place, so no row costs an allocation.
+fn emptied<'b>(mut values: Vec<RawValue<'_>>) -> Vec<RawValue<'b>> {
+    values.clear();
+    values.into_iter().map(|_| RawValue::Null).collect()
+}
+
+enum SqliteFailure {
+    /// Another attempt a moment later may succeed.
+    Wait(SourceError),
+    Final(SourceError),
+}
+
+fn explain(path: &Path, error: &rusqlite::Error) -> SourceError {
+    match classify(path, error) {
+        SqliteFailure::Wait(error) | SqliteFailure::Final(error) => error,
+    }
+}
+
+fn locked(path: &Path) -> SourceError {
+    SourceError::Locked { path: path.to_owned(), waited: LOCK_TIMEOUT }
+}
+
+fn classify(path: &Path, error: &rusqlite::Error) -> SqliteFailure {
+    use SqliteFailure::{Final, Wait};
+    let (owned, found) = (path.to_owned(), error.to_string());
+    let rusqlite::Error::SqliteFailure(failure, _) = error else {
+        return Final(match error {
+            rusqlite::Error::SqlInputError { msg, .. } => {
+                SourceError::Schema { path: owned, found: msg.clone() }
+            }
+            _ => SourceError::Sqlite { path: owned, found },
+        });
+    };
+    match (failure.code, failure.extended_code) {
+        (ErrorCode::OperationInterrupted, _) => Final(SourceError::Stopped),
+        (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Wait(locked(path)),
+        (_, rusqlite::ffi::SQLITE_READONLY_ROLLBACK) => Wait(SourceError::HotJournal { path: owned }),
+        (ErrorCode::ReadOnly, _) if sibling(path, "-journal").exists() => {
+            Wait(SourceError::HotJournal { path: owned })
+        }
+        (ErrorCode::ReadOnly | ErrorCode::FileLockingProtocolFailed | ErrorCode::CannotOpen, _)
+            if sibling(path, "-wal").exists() =>
+        {
+            Wait(SourceError::WalUnreadable { path: owned, found })
+        }
+        (ErrorCode::NotADatabase, _) => Final(SourceError::NotADatabase { path: owned, found }),
+        (ErrorCode::Unknown, _) if found.starts_with("no such") => {
+            Final(SourceError::Schema { path: owned, found })
+        }
+        _ => Final(SourceError::Sqlite { path: owned, found }),
+    }
+}

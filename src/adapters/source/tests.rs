@@ -1,0 +1,195 @@
+//! When the database is read, copied and closed, and what a writer notices of each step.
+
+use std::path::{Path, PathBuf};
+use std::time::{Duration, Instant};
+
+use rusqlite::Connection;
+
+use super::header::sibling;
+use super::row_buffer::MAX_BUFFER_BYTES;
+use super::*;
+
+/// A table of so many tagged people in a database with a rollback journal, and a writer that never waits.
+fn tagged_rows(folder: &Path, count: u32) -> (PathBuf, Connection) {
+    let path = folder.join("experts.db");
+    let writer = Connection::open(&path).unwrap();
+    writer.busy_timeout(Duration::ZERO).unwrap();
+    writer.execute_batch(include_str!("../../../data/schema.sql")).unwrap();
+    let tagged = "INSERT INTO experts (username, tags)
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < ?1) SELECT i, '[]' FROM n";
+    writer.execute(tagged, [count]).unwrap();
+    (path, writer)
+}
+
+/// Makes the rows too large to buffer.
+fn add_large_row(writer: &Connection) {
+    let large = "INSERT INTO experts (username, tags, bio) VALUES ('large', '[]', zeroblob(?1))";
+    writer.execute(large, [MAX_BUFFER_BYTES]).unwrap();
+}
+
+fn space() -> Space {
+    Space { provider: "p".into(), model: "m".into(), dimension: 8, task_type: None, text_format: 1 }
+}
+
+fn open(path: &Path) -> Source {
+    Source::open(path, &Stop::new()).unwrap()
+}
+
+fn delete(writer: &Connection, which: &str) -> rusqlite::Result<usize> {
+    writer.execute(&format!("DELETE FROM experts WHERE {which}"), [])
+}
+
+fn count(rows: &Rows) -> Result<u64, SourceError> {
+    rows.for_each(&mut |_| Ok(()))
+}
+
+/// A source that has been at rest for long enough.
+fn open_quiescent(path: &Path) -> Source {
+    let deadline = Instant::now() + Duration::from_secs(10);
+    loop {
+        let source = open(path);
+        if source.table.quiescent_identity().is_some() {
+            return source;
+        }
+        assert!(Instant::now() < deadline, "a second after the last write it is at rest");
+        drop(source);
+        std::thread::sleep(Duration::from_millis(50));
+    }
+}
+
+#[test]
+fn a_commit_waits_for_the_copy_of_the_rows_and_not_for_what_is_made_of_them() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, writer) = tagged_rows(folder.path(), 1000);
+    let source = open(&path);
+    assert!(delete(&writer, "id = 1").is_err(), "the source holds a lock");
+
+    let scanned = source.scan(&space()).unwrap();
+    delete(&writer, "id > 7").unwrap();
+
+    let scan = Scan { hash: scanned.hash(), rows: scanned.rows() };
+    let rows = scanned.into_rows(&space()).unwrap();
+    assert_eq!((rows.scan(), scan.rows), (scan, 1000));
+    assert_eq!(count(&rows).unwrap(), 1000, "as they were");
+    rows.finish().unwrap();
+}
+
+#[test]
+fn a_commit_meets_no_lock_of_a_scan_of_a_quiescent_file_and_the_scan_sees_it() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, writer) = tagged_rows(folder.path(), 1000);
+    let source = open_quiescent(&path);
+
+    delete(&writer, "id > 7").unwrap();
+
+    let scanned = source.scan(&space()).unwrap();
+    let scan = Scan { hash: scanned.hash(), rows: scanned.rows() };
+    let rows = scanned.into_rows(&space()).unwrap();
+    assert_eq!((rows.scan(), scan.rows), (scan, 7));
+    assert_eq!(count(&rows).unwrap(), 7);
+    rows.finish().unwrap();
+}
+
+#[test]
+fn rows_of_a_quiescent_file_are_those_of_the_scan_or_of_a_newer_one() {
+    for (changed, large) in [(false, false), (true, false), (false, true), (true, true)] {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, writer) = tagged_rows(folder.path(), 1000);
+        if large {
+            writer.execute_batch("CREATE TABLE other (blob)").unwrap();
+            writer.execute("INSERT INTO other VALUES (zeroblob(?1))", [MAX_BUFFER_BYTES]).unwrap();
+        }
+        let scanned = open_quiescent(&path).scan(&space()).unwrap();
+        assert!(matches!(scanned.left, Left::Closed(_)), "nothing is kept of a scan at rest");
+        let scan = Scan { hash: scanned.hash(), rows: scanned.rows() };
+        if changed {
+            delete(&writer, "id > 7").unwrap();
+        }
+
+        let rows = scanned.into_rows(&space()).unwrap();
+
+        assert_eq!((scan.rows, rows.scan() == scan), (1000, !changed), "large: {large}");
+        let is_locked = matches!(rows.table, Table::Open(_)) && rows.table.quiescent_identity().is_none();
+        assert_eq!(is_locked, large && !changed);
+        assert_eq!(count(&rows).unwrap(), rows.scan().rows);
+        rows.finish().unwrap();
+    }
+}
+
+#[test]
+fn dropping_a_scan_or_its_rows_ends_the_transaction_and_lets_the_next_one_begin() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, writer) = tagged_rows(folder.path(), 10);
+    add_large_row(&writer);
+    let steps: [(&str, fn(Source) -> Box<dyn std::any::Any>); 3] = [
+        ("source", |source| Box::new(source)),
+        ("scanned", |source| Box::new(source.scan(&space()).unwrap())),
+        ("rows", |source| Box::new(source.scan(&space()).unwrap().into_rows(&space()).unwrap())),
+    ];
+    for (nth, (step, advance)) in steps.into_iter().enumerate() {
+        let held = advance(open(&path));
+        assert!(delete(&writer, "id = 9").is_err(), "{step} holds a lock");
+
+        drop(held);
+
+        let next = format!("id = {}", nth + 1);
+        assert_eq!(delete(&writer, &next).unwrap(), 1, "dropping {step} released the lock");
+    }
+    // It would wait without end if the scan lock were still held.
+    assert_eq!(open(&path).scan(&space()).unwrap().rows(), 10 + 1 - 3);
+}
+
+#[test]
+fn rows_too_large_to_buffer_can_be_read_twice_and_are_those_of_the_scan() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, writer) = tagged_rows(folder.path(), 10);
+    add_large_row(&writer);
+
+    let rows = open(&path).scan(&space()).unwrap().into_rows(&space()).unwrap();
+
+    assert!(matches!(rows.table, Table::Open(_)));
+    assert_eq!([count(&rows).unwrap(), count(&rows).unwrap()], [11, 11]);
+    rows.finish().unwrap();
+}
+
+#[test]
+fn a_step_that_reads_many_rows_to_find_none_can_be_stopped() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("experts.db");
+    let database = Connection::open(&path).unwrap();
+    database.execute_batch(include_str!("../../../data/schema.sql")).unwrap();
+    let untagged = "INSERT INTO experts (username)
+         WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n WHERE i < 200000) SELECT i FROM n";
+    database.execute(untagged, []).unwrap();
+    drop(database);
+    let rows = |is_stopped: bool| {
+        let stop = Stop::new();
+        if is_stopped {
+            stop.request();
+        }
+        let source = Source::open(&path, &stop).unwrap();
+        source.scan(&space()).map(|scanned| scanned.rows())
+    };
+
+    assert_eq!(rows(false).unwrap(), 0);
+    assert!(matches!(rows(true), Err(SourceError::Stopped)));
+}
+
+#[test]
+fn what_stands_in_place_of_sqlites_own_files_is_refused_and_not_waited_for() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("experts.db");
+    Connection::open(&path).unwrap().execute_batch(include_str!("../../../data/schema.sql")).unwrap();
+    let result = || Source::open(&path, &Stop::new()).map(drop);
+    for suffix in ["-wal", "-shm", "-journal"] {
+        let other = sibling(&path, suffix);
+        let mode = rustix::fs::Mode::from_raw_mode(0o600);
+        rustix::fs::mknodat(rustix::fs::CWD, &other, rustix::fs::FileType::Fifo, mode, 0).unwrap();
+        assert!(matches!(result(), Err(SourceError::NotAFile { .. })), "a fifo as {suffix}");
+        std::fs::remove_file(&other).unwrap();
+        std::os::unix::fs::symlink("/dev/zero", &other).unwrap();
+        assert!(matches!(result(), Err(SourceError::NotAFile { .. })), "a link as {suffix}");
+        std::fs::remove_file(&other).unwrap();
+    }
+    result().unwrap();
+}
