@@ -10,7 +10,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::{Duration, Instant};
 
-use reindexd::domain::record::{COLUMNS, column};
+use reindexd::domain::record::Schema;
 use rusqlite::Connection;
 
 use crate::server::read_request;
@@ -19,12 +19,11 @@ use crate::server::read_request;
 pub fn stepping(database: &Path) -> Duration {
     let began = Instant::now();
     let connection = Connection::open(database).unwrap();
-    let (columns, id, tags) = (COLUMNS.join(", "), COLUMNS[column::ID], COLUMNS[column::TAGS]);
-    let select = format!("SELECT {columns} FROM experts WHERE {tags} IS NOT NULL ORDER BY {id}");
-    let mut statement = connection.prepare(&select).unwrap();
+    let schema = Schema::experts();
+    let mut statement = connection.prepare(&schema.select()).unwrap();
     let mut rows = statement.query([]).unwrap();
     while let Some(row) = rows.next().unwrap() {
-        for at in 0..COLUMNS.len() {
+        for at in 0..schema.width() {
             std::hint::black_box(row.get_ref(at).unwrap());
         }
     }

@@ -10,7 +10,7 @@ use std::path::Path;
 
 use fastrand::Rng;
 
-/// One row, in the order of `reindexd::domain::record::COLUMNS` after the id.
+/// One row, in the order of `reindexd::domain::record::Schema::experts` after the id.
 pub struct Person {
     pub username: String,
     pub first_name: String,

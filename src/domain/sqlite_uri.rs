@@ -1,4 +1,7 @@
-//! SQLite's `file:` addresses, by which a connection is told how to open.
+//! SQLite's `file:` addresses, which name a database and how to open it.
+//!
+//! The bytes of the path come back from the address unchanged, whatever they
+//! are. Which parameters are used is the caller's choice.
 
 use std::ffi::OsString;
 use std::os::unix::ffi::{OsStrExt, OsStringExt};

@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
-use crate::domain::record::COLUMNS;
+use crate::domain::record::Schema;
 
 /// Why the source could not be read.
 #[derive(Debug, Error)]
@@ -24,7 +24,7 @@ pub enum SourceError {
     #[error("{path} is not a SQLite database: {found}")]
     NotADatabase { path: PathBuf, found: String },
     /// The table or a column is missing.
-    #[error("database {path}: {found}; expected table experts with the columns {}", COLUMNS.join(", "))]
+    #[error("database {path}: {found}; expected table {} with the columns {}", Schema::experts().table, Schema::experts().column_names())]
     Schema { path: PathBuf, found: String },
     #[error("database {path}: locked by a writer for {} s; will retry", waited.as_secs())]
     Locked { path: PathBuf, waited: Duration },

@@ -11,6 +11,7 @@
 
 mod access;
 mod error;
+mod failure;
 mod header;
 mod quiescence;
 mod row_buffer;

@@ -1,25 +1,23 @@
-//! A read transaction in SQLite: begins it, steps through the rows, explains its errors.
+//! A read transaction in SQLite: begins it, and steps through the rows.
 //!
 //! A lock that another process holds is waited for, up to [`LOCK_TIMEOUT`]; a
-//! stop request ends the wait, and a step of SQLite too. This file alone uses
-//! the SQLite library to read the source. Whether locks are taken is decided
-//! in `access`.
+//! stop request ends the wait, and a long step of SQLite too. Whether locks are
+//! taken is decided in `access`, what an error means in `failure`.
 
 use std::path::Path;
 use std::time::{Duration, Instant};
 
 use rusqlite::types::ValueRef;
-use rusqlite::{Connection, ErrorCode, OpenFlags};
+use rusqlite::{Connection, OpenFlags};
 
 use super::access::{AccessMode, LockPolicy};
 use super::error::SourceError;
-use super::header::{DatabaseHeader, FileIdentity, sibling};
-use crate::domain::record::{COLUMNS, RawValue, Row, column};
+use super::failure::{LOCK_TIMEOUT, SqliteFailure, changed, classify, locked};
+use super::header::{DatabaseHeader, FileIdentity};
+use crate::domain::record::{RawValue, Row, Schema};
 use crate::domain::sqlite_uri::uri;
 use crate::domain::stop::Stop;
 
-/// How long a read waits for a writer's lock.
-const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 /// How long a read waits for an open write transaction, whose commit would meet our lock. Longer ones
 /// do not keep us from what is committed.
 const OPEN_WRITER_WAIT: Duration = Duration::from_millis(500);
@@ -71,7 +69,7 @@ pub(super) fn begin(path: &Path, locks: LockPolicy, stop: &Stop) -> Result<Trans
 fn open(path: &Path, locks: LockPolicy, waits_for_writer: bool) -> Result<Transaction, SqliteFailure> {
     let header = DatabaseHeader::read(path).map_err(SqliteFailure::Final)?;
     if waits_for_writer && header.has_writer && !header.wal {
-        return Err(SqliteFailure::Wait(locked(path)));
+        return Err(locked(path));
     }
     let access = AccessMode::choose(path, &header, locks).map_err(SqliteFailure::Wait)?;
     let (flags, parameters) = match access {
@@ -82,7 +80,7 @@ fn open(path: &Path, locks: LockPolicy, waits_for_writer: bool) -> Result<Transa
     let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
     let failed = |error: rusqlite::Error| match (&access, classify(path, &error)) {
         (AccessMode::Immutable(before), _) if FileIdentity::of(path).is_ok_and(|now| now != *before) => {
-            SqliteFailure::Wait(SourceError::Changed { path: path.to_owned() })
+            changed(path)
         }
         (_, failure) => failure,
     };
@@ -116,13 +114,14 @@ impl Transaction {
         path: &Path,
         each: &mut dyn FnMut(Row<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let explain = |error| explain(path, &error);
-        let mut statement = self.connection.prepare(&select()).map_err(explain)?;
+        let explain = |error| classify(path, &error).into_error();
+        let schema = Schema::experts();
+        let mut statement = self.connection.prepare(&schema.select()).map_err(explain)?;
         let mut rows = statement.query([]).map_err(explain)?;
         let mut buffer = Vec::new();
         while let Some(row) = rows.next().map_err(explain)? {
             let mut values = buffer;
-            for at in 0..COLUMNS.len() {
+            for at in 0..schema.width() {
                 values.push(raw_value(row.get_ref(at).map_err(explain)?));
             }
             each(&values)?;
@@ -158,13 +157,6 @@ impl Transaction {
     }
 }
 
-/// The one query. Plain names: SQLite reads a quoted name that it does not know as a text.
-fn select() -> String {
-    let columns = COLUMNS.join(", ");
-    let (id, tags) = (COLUMNS[column::ID], COLUMNS[column::TAGS]);
-    format!("SELECT {columns} FROM experts WHERE {tags} IS NOT NULL ORDER BY {id}")
-}
-
 fn raw_value(value: ValueRef<'_>) -> RawValue<'_> {
     match value {
         ValueRef::Null => RawValue::Null,
@@ -180,51 +172,4 @@ fn raw_value(value: ValueRef<'_>) -> RawValue<'_> {
 fn emptied<'b>(mut values: Vec<RawValue<'_>>) -> Vec<RawValue<'b>> {
     values.clear();
     values.into_iter().map(|_| RawValue::Null).collect()
-}
-
-enum SqliteFailure {
-    /// Another attempt a moment later may succeed.
-    Wait(SourceError),
-    Final(SourceError),
-}
-
-fn explain(path: &Path, error: &rusqlite::Error) -> SourceError {
-    match classify(path, error) {
-        SqliteFailure::Wait(error) | SqliteFailure::Final(error) => error,
-    }
-}
-
-fn locked(path: &Path) -> SourceError {
-    SourceError::Locked { path: path.to_owned(), waited: LOCK_TIMEOUT }
-}
-
-fn classify(path: &Path, error: &rusqlite::Error) -> SqliteFailure {
-    use SqliteFailure::{Final, Wait};
-    let (owned, found) = (path.to_owned(), error.to_string());
-    let rusqlite::Error::SqliteFailure(failure, _) = error else {
-        return Final(match error {
-            rusqlite::Error::SqlInputError { msg, .. } => {
-                SourceError::Schema { path: owned, found: msg.clone() }
-            }
-            _ => SourceError::Sqlite { path: owned, found },
-        });
-    };
-    match (failure.code, failure.extended_code) {
-        (ErrorCode::OperationInterrupted, _) => Final(SourceError::Stopped),
-        (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => Wait(locked(path)),
-        (_, rusqlite::ffi::SQLITE_READONLY_ROLLBACK) => Wait(SourceError::HotJournal { path: owned }),
-        (ErrorCode::ReadOnly, _) if sibling(path, "-journal").exists() => {
-            Wait(SourceError::HotJournal { path: owned })
-        }
-        (ErrorCode::ReadOnly | ErrorCode::FileLockingProtocolFailed | ErrorCode::CannotOpen, _)
-            if sibling(path, "-wal").exists() =>
-        {
-            Wait(SourceError::WalUnreadable { path: owned, found })
-        }
-        (ErrorCode::NotADatabase, _) => Final(SourceError::NotADatabase { path: owned, found }),
-        (ErrorCode::Unknown, _) if found.starts_with("no such") => {
-            Final(SourceError::Schema { path: owned, found })
-        }
-        _ => Final(SourceError::Sqlite { path: owned, found }),
-    }
 }

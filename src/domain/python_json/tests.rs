@@ -3,10 +3,19 @@
 use proptest::prelude::*;
 
 use super::*;
+use crate::domain::record::{Schema, expert};
+
+fn columns() -> &'static [Column] {
+    &Schema::experts().columns
+}
+
+fn nulls() -> Vec<Value<'static>> {
+    vec![Value::Null; columns().len()]
+}
 
 fn written(record: &Record<'_>) -> String {
     let mut out = Vec::new();
-    write_record(record, &mut out);
+    write_record(columns(), record, &mut out);
     String::from_utf8(out).unwrap()
 }
 
@@ -18,14 +27,14 @@ fn written_text(text: &str) -> String {
 
 #[test]
 fn a_record_is_written_as_json_dump_writes_it() {
-    let mut values = [Value::Null; 14];
-    values[column::ID] = Value::Integer(7);
-    values[column::USERNAME] = Value::Text("zoë");
-    values[column::BIO] = Value::Text("says \"hi\"\n");
+    let mut values = nulls();
+    values[expert::ID] = Value::Integer(7);
+    values[expert::USERNAME] = Value::Text("zoë");
+    values[expert::BIO] = Value::Text("says \"hi\"\n");
     values[7] = Value::Real(100.0);
 
     let tags = Some(vec!["machine learning".to_owned(), "a, b".to_owned()]);
-    let json = written(&Record { values, tags });
+    let json = written(&Record { values: &values, tags });
 
     assert_eq!(
         json,
@@ -41,7 +50,7 @@ fn a_record_is_written_as_json_dump_writes_it() {
 fn tags_are_written_as_a_list_or_null() {
     let cases = [(None, "null"), (Some(vec![]), "[]"), (Some(vec![String::new()]), r#"[""]"#)];
     for (tags, expected) in cases {
-        let json = written(&Record { values: [Value::Null; 14], tags });
+        let json = written(&Record { values: &nulls(), tags });
         assert!(json.contains(&format!(r#""tags": {expected}, "#)), "{json}");
     }
 }
@@ -49,7 +58,7 @@ fn tags_are_written_as_a_list_or_null() {
 #[test]
 fn a_record_is_appended_to_what_is_already_there() {
     let mut out = b"[".to_vec();
-    write_record(&Record { values: [Value::Null; 14], tags: None }, &mut out);
+    write_record(columns(), &Record { values: &nulls(), tags: None }, &mut out);
     assert!(out.starts_with(br#"[{"id": null, "#));
 }
 
@@ -165,9 +174,9 @@ fn everything_else_in_tags_is_refused_by_name() {
         (r#"["\ud83d\ud83d\ude00"]"#, r"the lone surrogate \ud83d,"),
     ];
     for (text, expected) in cases {
-        let fault = parse_tags(text).unwrap_err();
-        assert!(fault.starts_with(expected), "{text:?} gave {fault:?}");
-        assert!(fault.ends_with(", expected a JSON list of strings"), "{fault:?}");
+        let message = parse_tags(text).unwrap_err();
+        assert!(message.starts_with(expected), "{text:?} gave {message:?}");
+        assert!(message.ends_with(", expected a JSON list of strings"), "{message:?}");
     }
 }
 
@@ -188,15 +197,18 @@ fn a_very_long_tag_is_read_whole() {
 
 proptest! {
     #[test]
-    fn a_written_record_reads_back_as_the_same_strings(text in any::<String>(), tags in any::<Option<Vec<String>>>()) {
-        let mut values = [Value::Text(&text); 14];
-        values[column::TAGS] = Value::Null;
-        let record = Record { values, tags };
+    fn a_written_record_reads_back_as_the_same_strings(
+        text in any::<String>(),
+        tags in any::<Option<Vec<String>>>(),
+    ) {
+        let mut values = vec![Value::Text(&text); columns().len()];
+        values[expert::TAGS] = Value::Null;
+        let record = Record { values: &values, tags };
 
         let read: serde_json::Value = serde_json::from_str(&written(&record)).unwrap();
 
-        for (at, key) in KEYS.into_iter().enumerate() {
-            if at == column::TAGS {
+        for (at, key) in columns().iter().map(|column| column.key.as_str()).enumerate() {
+            if at == expert::TAGS {
                 prop_assert_eq!(&read[key], &serde_json::json!(record.tags));
             } else {
                 prop_assert_eq!(read[key].as_str(), Some(text.as_str()));
@@ -220,8 +232,8 @@ proptest! {
 
     #[test]
     fn no_text_makes_the_reader_of_tags_panic(text in r#"[\[\]{}",:\\udc8 0-9nul\n😀]{0,40}"#) {
-        if let Err(fault) = parse_tags(&text) {
-            prop_assert!(fault.contains("expected a JSON list of strings"));
+        if let Err(message) = parse_tags(&text) {
+            prop_assert!(message.contains("expected a JSON list of strings"));
         }
     }
 }

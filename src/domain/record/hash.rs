@@ -1,15 +1,18 @@
-//! When two rows, texts or spaces are the same: by digest.
+//! Digests of ids, texts, records, scans and contents: equal digests mean equal things.
 //!
 //! Values are fed with their class and length, so that no two different rows
-//! give the same bytes. The scan's digest takes values as they come; the
-//! others take what was made of them. All are blake3, cut to what a table of
-//! rows needs: eight bytes for an id, sixteen for a text or a record.
+//! give the same bytes. All digests are blake3, cut to what a table of rows
+//! needs: eight bytes for an id, sixteen for a text or a record. They are
+//! stored in builds, so what is fed, in which order, never changes.
+//!
+//! How a scan is cut into chunks and hashed fast is `source`'s.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-use super::{RawValue, Row};
+use super::space::Space;
+use super::value::{RawValue, Row};
 
 macro_rules! digest {
     ($(#[$doc:meta])* $name:ident, $bytes:literal) => {
@@ -65,7 +68,7 @@ digest!(
     RecordHash, 16
 );
 digest!(
-    /// Digest of the space and of all records in order, left-out rows included.
+    /// Digest of the space and of all records in order, quarantined rows included.
     ContentHash, 32
 );
 digest!(
@@ -108,7 +111,6 @@ impl IdHash {
 }
 
 impl TextHash {
-    /// Digest of one document text.
     #[must_use]
     pub fn of(text: &str) -> Self {
         Self(first_bytes(&blake3::hash(text.as_bytes())))
@@ -116,7 +118,6 @@ impl TextHash {
 }
 
 impl RecordHash {
-    /// Digest of one record as `metadata.json` holds it.
     #[must_use]
     pub fn of(json: &[u8]) -> Self {
         Self(first_bytes(&blake3::hash(json)))
@@ -153,54 +154,11 @@ pub fn feed(to: &mut impl FnMut(&[u8]), value: RawValue<'_>) {
     }
 }
 
-/// Provider, model, dimension, task type and text format: vectors of two spaces never meet in one index.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
-pub struct Space {
-    /// `gemini`, `openai` or `local`.
-    pub provider: String,
-    /// The model as the provider names it; for `local`, with the digest of its weights.
-    pub model: String,
-    /// Floats in a vector.
-    pub dimension: usize,
-    /// What the vectors are for, where the model takes it.
-    pub task_type: Option<String>,
-    /// The rules that made the texts: [`FORMAT_VERSION`](super::FORMAT_VERSION).
-    pub text_format: u32,
-}
-
-impl Space {
-    /// Sixteen hexadecimal digits that name this space in the cache.
-    #[must_use]
-    pub fn key(&self) -> String {
-        let mut hasher = blake3::Hasher::new();
-        self.feed(&mut hasher);
-        hasher.finalize().to_hex()[..16].to_owned()
-    }
-
-    fn feed(&self, hasher: &mut blake3::Hasher) {
-        let numbers = [self.dimension as u64, u64::from(self.text_format)];
-        for text in [self.provider.as_str(), &self.model, self.task_type.as_deref().unwrap_or("")] {
-            hasher.update(&(text.len() as u64).to_le_bytes());
-            hasher.update(text.as_bytes());
-        }
-        for number in numbers {
-            hasher.update(&number.to_le_bytes());
-        }
-    }
-}
-
-impl fmt::Display for Space {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} of {} dimensions", self.provider, self.model, self.dimension)
-    }
-}
-
 /// Makes a [`ScanHash`] of the bytes of raw values, see [`feed`].
 #[derive(Clone)]
 pub struct ScanHasher(blake3::Hasher);
 
 impl ScanHasher {
-    /// Begins a scan in one space.
     #[must_use]
     pub fn new(space: &Space) -> Self {
         let mut hasher = blake3::Hasher::new();
@@ -214,18 +172,16 @@ impl ScanHasher {
         self.0.update(bytes);
     }
 
-    /// Ends the scan.
     #[must_use]
     pub fn finish(self) -> ScanHash {
         ScanHash(*self.0.finalize().as_bytes())
     }
 }
 
-/// Makes a [`ContentHash`] of records and left-out rows as they come.
+/// Makes a [`ContentHash`] of the records and quarantined rows, in the order of the table.
 pub struct ContentHasher(blake3::Hasher);
 
 impl ContentHasher {
-    /// Begins the content of one space.
     #[must_use]
     pub fn new(space: &Space) -> Self {
         let mut hasher = blake3::Hasher::new();
@@ -243,13 +199,12 @@ impl ContentHasher {
         self.0.update(&all);
     }
 
-    /// Adds a row that is left out of it, by its raw values.
+    /// Adds a row that is excluded from the index, by the digest of its raw values.
     pub fn quarantined(&mut self, row: RecordHash) {
         self.0.update(&[0]);
         self.0.update(&row.0);
     }
 
-    /// Ends the content.
     #[must_use]
     pub fn finish(&self) -> ContentHash {
         ContentHash(*self.0.finalize().as_bytes())

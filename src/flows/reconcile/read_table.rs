@@ -1,8 +1,9 @@
-//! The second scan of a look: rows become records, hashes, metadata and a plan.
+//! Reads all rows of a scan into records, hashes, metadata and a plan.
 //!
-//! Forty bytes a row are held. Records go into the draft as they come, and so
-//! do the texts that must be bought; without a draft nothing is written, which
-//! is what `plan` and `status` ask for.
+//! A digest of each row is held in memory, and no text. Records and the texts
+//! to embed go into the draft as they come; without a draft nothing is written,
+//! which is what `plan` and `status` need. Rows that cannot be indexed are
+//! collected; whether there may be any is the caller's decision.
 
 use std::collections::HashMap;
 
@@ -15,51 +16,53 @@ use crate::decide::plan::{Need, Plan, Planner};
 use crate::domain::manifest::QuarantinedRow;
 use crate::domain::pass::REFUSED_PREFIX;
 use crate::domain::record::{
-    ContentHash, ContentHasher, IdHash, Row, RowError, TextHash, column, raw_row_hash,
+    ContentHash, ContentHasher, IdHash, Row, RowError, Schema, TextHash, printable_id, raw_row_hash,
 };
 use crate::domain::row_hashes::RowHashes;
 
-/// Rows left out that the manifest lists; any further ones are left out too, and only counted.
+/// Quarantined rows that the manifest lists; any further ones are excluded too, and only counted.
 const MAX_LISTED_ROWS: usize = 10_000;
 
 /// What a look found, row by row.
 pub(super) struct TableSummary {
-    /// Rows with tags.
+    /// Rows that are indexed or excluded.
     pub tagged: u64,
     /// Rows that are indexed, in index order.
     pub rows: Vec<RowHashes>,
-    /// What must be bought and what can be kept.
+    /// What must be embedded and what can be reused.
     pub plan: Plan,
-    /// What "differs from the last build" means.
+    /// Equal to that of another build: nothing differs from it.
     pub content_hash: ContentHash,
     /// Rows that cannot be indexed.
     pub unfit: UnfitRows,
     /// The same, for the manifest.
     pub quarantined: Vec<QuarantinedRow>,
-    /// Bytes of the texts to be bought.
+    /// Bytes of the texts to embed.
     pub text_bytes: u64,
     /// Texts that the provider may still refuse.
     pub refusals_allowed: usize,
 }
 
-/// Reads all rows of a look.
+/// Reads all rows.
 ///
 /// # Errors
 ///
-/// [`PassError`] where reading the source or writing the draft fails.
+/// [`PassError`] if reading the source or writing the draft fails.
 pub(super) fn read_table(
     rows: &Rows,
-    world: &PassContext<'_>,
+    context: &PassContext<'_>,
     planner: Planner<'_>,
     draft: Option<&mut Draft>,
     refused: &HashMap<TextHash, String>,
 ) -> Result<TableSummary, PassError> {
-    let allowed = world.config.guard.quarantine;
-    let mut surveyor = TableReader {
+    let allowed = context.config.guard.quarantine;
+    let schema = Schema::experts();
+    let mut reader = TableReader {
+        schema,
         planner,
         draft,
         refused,
-        content: ContentHasher::new(&world.space),
+        content: ContentHasher::new(&context.space),
         rows: Vec::new(),
         unfit: UnfitRows { count: 0, allowed, named: Vec::new() },
         quarantined: Vec::new(),
@@ -67,28 +70,30 @@ pub(super) fn read_table(
         last_id: None,
     };
     let tagged = std::thread::scope(|scope| {
-        let mut making = RecordWorkers::new(scope);
-        let tagged =
-            rows.for_each(&mut |raw| making.push(raw, &mut |raw, id, made| surveyor.row(raw, id, made)))?;
-        making.finish(&mut |raw, id, made| surveyor.row(raw, id, made))?;
+        let mut workers = RecordWorkers::new(scope, schema);
+        let mut sink = |row: Row<'_>, id, encoded: Result<EncodedRow<'_>, _>| reader.row(row, id, encoded);
+        let tagged = rows.for_each(&mut |row| workers.push(row, &mut sink))?;
+        workers.finish(&mut sink)?;
         Ok::<_, PassError>(tagged)
     })?;
-    let unfit = surveyor.unfit;
+    let unfit = reader.unfit;
     Ok(TableSummary {
         tagged,
-        rows: surveyor.rows,
-        plan: surveyor.planner.finish(),
-        content_hash: surveyor.content.finish(),
+        rows: reader.rows,
+        plan: reader.planner.finish(),
+        content_hash: reader.content.finish(),
         refusals_allowed: usize::try_from(allowed.saturating_sub(unfit.count)).unwrap_or(usize::MAX),
         unfit,
-        quarantined: surveyor.quarantined,
-        text_bytes: surveyor.text_bytes,
+        quarantined: reader.quarantined,
+        text_bytes: reader.text_bytes,
     })
 }
 
 struct TableReader<'a> {
+    schema: &'a Schema,
     planner: Planner<'a>,
     draft: Option<&'a mut Draft>,
+    /// Texts that the provider refused before, with its message.
     refused: &'a HashMap<TextHash, String>,
     content: ContentHasher,
     rows: Vec<RowHashes>,
@@ -101,67 +106,63 @@ struct TableReader<'a> {
 impl TableReader<'_> {
     fn row(
         &mut self,
-        raw: Row<'_>,
+        row: Row<'_>,
         id: IdHash,
-        made: Result<EncodedRow<'_>, RowError>,
+        encoded: Result<EncodedRow<'_>, RowError>,
     ) -> Result<(), PassError> {
-        let again = self.last_id.replace(id) == Some(id);
-        match made {
-            Ok(_) if again => {
-                let fault = "the row before has the same id, expected every id once".to_owned();
-                let column = crate::domain::record::COLUMNS[column::ID];
-                let id = crate::domain::record::printable_id(raw[column::ID]);
-                self.quarantine(raw, RowError { id, column, message: fault }, None);
+        let is_repeated = self.last_id.replace(id) == Some(id);
+        match encoded {
+            Ok(_) if is_repeated => {
+                let column = &self.schema.columns[self.schema.id].name;
+                let message = "the row before has the same id, expected every id once";
+                self.quarantine(row, self.error(row, column, message.to_owned()), None);
+                Ok(())
             }
-            Ok(made) => return self.accept(id, &made, raw),
-            Err(fault) => self.quarantine(raw, fault, None),
+            Ok(encoded) => self.accept(row, id, &encoded),
+            Err(error) => {
+                self.quarantine(row, error, None);
+                Ok(())
+            }
         }
-        Ok(())
     }
 
-    fn accept(&mut self, id: IdHash, made: &EncodedRow<'_>, raw: Row<'_>) -> Result<(), PassError> {
-        let text = made.text_hash;
-        if let Some(words) = self.refused.get(&text).filter(|_| self.unfit.allowed > 0) {
-            let fault = RowError {
-                id: crate::domain::record::printable_id(raw[column::ID]),
-                column: "document text",
-                message: format!("{REFUSED_PREFIX}{words}"),
-            };
-            self.quarantine(raw, fault, Some(text));
+    fn accept(&mut self, row: Row<'_>, id: IdHash, encoded: &EncodedRow<'_>) -> Result<(), PassError> {
+        let text = encoded.text_hash;
+        if let Some(message) = self.refused.get(&text).filter(|_| self.unfit.allowed > 0) {
+            let error = self.error(row, "document text", format!("{REFUSED_PREFIX}{message}"));
+            self.quarantine(row, error, Some(text));
             return Ok(());
         }
-        let row = RowHashes { id, text, record: made.record_hash };
-        self.content.record(id, text, row.record);
-        let verdict = self.planner.row(&row);
-        self.rows.push(row);
-        if verdict == Need::Embed {
-            self.text_bytes += made.text.len() as u64;
+        let hashes = RowHashes { id, text, record: encoded.record_hash };
+        self.content.record(id, text, hashes.record);
+        let need = self.planner.row(&hashes);
+        self.rows.push(hashes);
+        if need == Need::Embed {
+            self.text_bytes += encoded.text.len() as u64;
         }
         if let Some(draft) = self.draft.as_deref_mut() {
-            draft.record(made.json)?;
-            if verdict == Need::Embed {
-                draft.text(text, &crate::domain::record::printable_id(raw[column::ID]), made.text)?;
+            draft.record(encoded.json)?;
+            if need == Need::Embed {
+                draft.text(text, &printable_id(row[self.schema.id]), encoded.text)?;
             }
         }
         Ok(())
     }
 
-    fn quarantine(&mut self, raw: Row<'_>, fault: RowError, refused_text: Option<TextHash>) {
-        let hash = raw_row_hash(raw);
+    fn quarantine(&mut self, row: Row<'_>, error: RowError, refused_text: Option<TextHash>) {
+        let hash = raw_row_hash(row);
         self.content.quarantined(hash);
         self.unfit.count += 1;
         if self.quarantined.len() < MAX_LISTED_ROWS {
-            let RowError { id, column, message: fault } = fault.clone();
-            self.quarantined.push(QuarantinedRow {
-                id,
-                hash,
-                column: column.to_owned(),
-                reason: fault,
-                refused_text,
-            });
+            let RowError { id, column, message: reason } = error.clone();
+            self.quarantined.push(QuarantinedRow { id, hash, column, reason, refused_text });
         }
         if self.unfit.named.len() < MAX_NAMED_FAULTS {
-            self.unfit.named.push(fault);
+            self.unfit.named.push(error);
         }
+    }
+
+    fn error(&self, row: Row<'_>, column: &str, message: String) -> RowError {
+        RowError { id: printable_id(row[self.schema.id]), column: column.to_owned(), message }
     }
 }

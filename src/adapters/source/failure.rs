@@ -1,0 +1,68 @@
+//! What an error of SQLite means: which state the file is in, and whether a moment later may differ.
+//!
+//! Decided by SQLite's codes and by the files next to the database. How long an
+//! attempt is repeated is `sqlite`'s.
+
+use std::path::Path;
+use std::time::Duration;
+
+use rusqlite::ErrorCode;
+
+use super::error::SourceError;
+use super::header::sibling;
+
+/// How long a read waits for a writer's lock.
+pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
+
+pub(super) enum SqliteFailure {
+    /// Another attempt a moment later may succeed.
+    Wait(SourceError),
+    Final(SourceError),
+}
+
+impl SqliteFailure {
+    pub(super) fn into_error(self) -> SourceError {
+        match self {
+            Self::Wait(error) | Self::Final(error) => error,
+        }
+    }
+}
+
+pub(super) fn locked(path: &Path) -> SqliteFailure {
+    SqliteFailure::Wait(SourceError::Locked { path: path.to_owned(), waited: LOCK_TIMEOUT })
+}
+
+pub(super) fn changed(path: &Path) -> SqliteFailure {
+    SqliteFailure::Wait(SourceError::Changed { path: path.to_owned() })
+}
+
+pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> SqliteFailure {
+    use SqliteFailure::{Final, Wait};
+    let (owned, found) = (path.to_owned(), error.to_string());
+    let rusqlite::Error::SqliteFailure(failure, _) = error else {
+        return Final(match error {
+            rusqlite::Error::SqlInputError { msg, .. } => {
+                SourceError::Schema { path: owned, found: msg.clone() }
+            }
+            _ => SourceError::Sqlite { path: owned, found },
+        });
+    };
+    match (failure.code, failure.extended_code) {
+        (ErrorCode::OperationInterrupted, _) => Final(SourceError::Stopped),
+        (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => locked(path),
+        (_, rusqlite::ffi::SQLITE_READONLY_ROLLBACK) => Wait(SourceError::HotJournal { path: owned }),
+        (ErrorCode::ReadOnly, _) if sibling(path, "-journal").exists() => {
+            Wait(SourceError::HotJournal { path: owned })
+        }
+        (ErrorCode::ReadOnly | ErrorCode::FileLockingProtocolFailed | ErrorCode::CannotOpen, _)
+            if sibling(path, "-wal").exists() =>
+        {
+            Wait(SourceError::WalUnreadable { path: owned, found })
+        }
+        (ErrorCode::NotADatabase, _) => Final(SourceError::NotADatabase { path: owned, found }),
+        (ErrorCode::Unknown, _) if found.starts_with("no such") => {
+            Final(SourceError::Schema { path: owned, found })
+        }
+        _ => Final(SourceError::Sqlite { path: owned, found }),
+    }
+}

@@ -1,0 +1,105 @@
+//! The values of a row, raw as they were read and checked for `metadata.json`, and why a row is unfit.
+//!
+//! Text is UTF-8 and numbers are finite, or the value cannot stand in a record.
+//! What the columns mean is `schema`'s, what a whole row needs is `Record`'s.
+
+use std::fmt;
+
+/// One column's value in SQLite's storage class, as it was read, without any check.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum RawValue<'a> {
+    Null,
+    Integer(i64),
+    /// SQLite stores NaN as NULL, but infinities as they are.
+    Real(f64),
+    /// Bytes that the database calls text, of any encoding.
+    Text(&'a [u8]),
+    Blob(&'a [u8]),
+}
+
+/// The raw values of one row, in the order of the schema's columns.
+pub type Row<'a> = &'a [RawValue<'a>];
+
+/// One column's value that `metadata.json` can hold.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum Value<'a> {
+    Null,
+    Integer(i64),
+    /// Always finite.
+    Real(f64),
+    Text(&'a str),
+}
+
+/// Why a row cannot be indexed.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct RowError {
+    /// The row's id, as far as it can be printed.
+    pub id: String,
+    /// The column with the error, or another part of the row that has it.
+    pub column: String,
+    /// What was found, and what was expected. Stored in the manifest of a build that excludes the row.
+    pub message: String,
+}
+
+impl fmt::Display for RowError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "row id={} column {}: {}", self.id, self.column, self.message)
+    }
+}
+
+/// A raw value as `metadata.json` can hold it.
+///
+/// # Errors
+///
+/// A message about the value: text that is not UTF-8, an infinite number, a BLOB.
+pub(super) fn checked(value: RawValue<'_>) -> Result<Value<'_>, String> {
+    match value {
+        RawValue::Null => Ok(Value::Null),
+        RawValue::Integer(n) => Ok(Value::Integer(n)),
+        RawValue::Real(x) if x.is_finite() => Ok(Value::Real(x)),
+        RawValue::Real(x) => Err(format!("{x} is a number that JSON cannot hold")),
+        RawValue::Text(bytes) => std::str::from_utf8(bytes)
+            .map(Value::Text)
+            .map_err(|error| format!("text that is not UTF-8, from byte {} on", error.valid_up_to())),
+        RawValue::Blob(bytes) => {
+            Err(format!("a BLOB of {} bytes, which JSON cannot hold; expected text or a number", bytes.len()))
+        }
+    }
+}
+
+/// An id for messages: a long or unprintable one is cut and escaped, so that a
+/// hostile value cannot forge a log line.
+#[must_use]
+pub fn printable_id(id: RawValue<'_>) -> String {
+    const MAX_PRINTED_ID: usize = 80;
+    match id {
+        RawValue::Null => "NULL".to_owned(),
+        RawValue::Integer(n) => n.to_string(),
+        RawValue::Real(x) => x.to_string(),
+        RawValue::Text(bytes) | RawValue::Blob(bytes) => {
+            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MAX_PRINTED_ID)]);
+            text.chars().take(MAX_PRINTED_ID).flat_map(char::escape_debug).collect()
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn an_id_is_printed_on_one_short_line_of_plain_characters() {
+        let long = "é".repeat(1000);
+        let cases: [(RawValue<'_>, &str); 6] = [
+            (RawValue::Null, "NULL"),
+            (RawValue::Integer(-7), "-7"),
+            (RawValue::Real(1.5), "1.5"),
+            (RawValue::Text(b"ada\n\x1b[2J"), r"ada\n\u{1b}[2J"),
+            (RawValue::Blob(b"\xff"), "\u{fffd}"),
+            (RawValue::Text(long.as_bytes()), &"é".repeat(80)),
+        ];
+        for (id, expected) in cases {
+            assert_eq!(printable_id(id), expected);
+        }
+    }
+}
