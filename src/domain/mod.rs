@@ -5,17 +5,17 @@
 //! environment, clock or log.
 
 pub(crate) mod build_summary;
-pub mod document;
+pub(crate) mod document;
 pub mod file_stamp;
 pub mod manifest;
 // Not all of it has a caller yet: the scan and the pass take their part next.
 #[allow(dead_code, reason = "offered to the scan and the pass")]
 pub(crate) mod parallel;
 pub mod pass;
-pub mod python_json;
+pub(crate) mod python_json;
 pub mod record;
 pub mod row_hashes;
 pub mod sibling_path;
-pub mod sqlite_uri;
+pub(crate) mod sqlite_uri;
 pub mod stop;
 pub mod text;

@@ -13,8 +13,7 @@ use percent_encoding::percent_encode_byte;
 ///
 /// SQLite reads `?`, `#` and `%` in an address as its own, so that they are
 /// written as escapes; every other byte stands for itself.
-#[must_use]
-pub fn uri(path: &Path, parameters: &str) -> OsString {
+pub(crate) fn uri(path: &Path, parameters: &str) -> OsString {
     let mut out = b"file:".to_vec();
     for &byte in path.as_os_str().as_bytes() {
         match byte {

@@ -97,10 +97,7 @@ const OWNERS: [(&str, &[&str]); 6] = [
             "src/app/threads.rs",
             // Not yet through domain/parallel: these may only become fewer.
             "src/adapters/builds/disk.rs",
-            "src/adapters/source/scan_digest.rs",
             "src/flows/reconcile/prepare.rs",
-            "src/flows/reconcile/read_table.rs",
-            "src/flows/reconcile/record_workers/mod.rs",
         ],
     ),
 ];

@@ -2,19 +2,18 @@
 //!
 //! The owner opens it as any client does, so that closing leaves the directory
 //! as any client would. Every other user only reads, never makes a file next to
-//! the database, and reads an idle WAL database without locks. So does anyone
-//! a file with a rollback journal that is at rest, see `quiescence`. Reading
-//! without locks is safe only while nothing writes: `sqlite` compares
-//! the file's identity before and after.
-//!
-//! Which flags each way means is in `sqlite` too.
+//! the database, and reads an idle WAL database without locks. A file with a
+//! rollback journal that is at rest needs no locks for any user: `quiescence`.
+//! Reading without locks is safe only while nothing writes, so `sqlite`
+//! compares the file's identity before and after.
 
 use std::fs::File;
 use std::path::Path;
 
 use super::error::SourceError;
-use super::header::{DatabaseHeader, FileIdentity, sibling};
+use super::header::{DatabaseHeader, FileIdentity};
 use super::quiescence::is_quiescent;
+use crate::domain::sibling_path::sibling_path;
 
 /// When to take locks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -77,10 +76,10 @@ impl AccessMode {
 
 /// What keeps a reader from using a log that is not empty.
 fn wal_obstacle(path: &Path) -> Option<&'static str> {
-    let shm = sibling(path, "-shm");
+    let shm = sibling_path(path, "-shm");
     if !shm.exists() {
         Some("-shm is missing")
-    } else if File::open(sibling(path, "-wal")).is_err() {
+    } else if File::open(sibling_path(path, "-wal")).is_err() {
         Some("-wal is not readable")
     } else if File::open(&shm).is_err() {
         Some("-shm is not readable")

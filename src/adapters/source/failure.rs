@@ -9,7 +9,7 @@ use std::time::Duration;
 use rusqlite::ErrorCode;
 
 use super::error::SourceError;
-use super::header::sibling;
+use crate::domain::sibling_path::sibling_path;
 
 /// How long a read waits for a writer's lock.
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
@@ -51,11 +51,11 @@ pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> SqliteFailure {
         (ErrorCode::OperationInterrupted, _) => Final(SourceError::Stopped),
         (ErrorCode::DatabaseBusy | ErrorCode::DatabaseLocked, _) => locked(path),
         (_, rusqlite::ffi::SQLITE_READONLY_ROLLBACK) => Wait(SourceError::HotJournal { path: owned }),
-        (ErrorCode::ReadOnly, _) if sibling(path, "-journal").exists() => {
+        (ErrorCode::ReadOnly, _) if sibling_path(path, "-journal").exists() => {
             Wait(SourceError::HotJournal { path: owned })
         }
         (ErrorCode::ReadOnly | ErrorCode::FileLockingProtocolFailed | ErrorCode::CannotOpen, _)
-            if sibling(path, "-wal").exists() =>
+            if sibling_path(path, "-wal").exists() =>
         {
             Wait(SourceError::WalUnreadable { path: owned, found })
         }

@@ -7,12 +7,13 @@
 use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
-use std::path::{Path, PathBuf};
+use std::path::Path;
 use std::time::{Duration, SystemTime};
 
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::error::SourceError;
+use crate::domain::sibling_path::sibling_path;
 
 /// A file changed more recently than this may change again within the same time stamp.
 const SETTLE_TIME: Duration = Duration::from_secs(1);
@@ -90,7 +91,7 @@ impl DatabaseHeader {
         let has_writer = has_writer(&file);
         file.take(Self::BYTES as u64).read_to_end(&mut head).map_err(io("read"))?;
         let wrong = |found: String| SourceError::NotADatabase { path: path.to_owned(), found };
-        for path in ["-wal", "-shm", "-journal"].map(|suffix| sibling(path, suffix)) {
+        for path in ["-wal", "-shm", "-journal"].map(|suffix| sibling_path(path, suffix)) {
             // SQLite would follow a link elsewhere, and wait at a fifo without end.
             if path.symlink_metadata().is_ok_and(|meta| !meta.is_file()) {
                 let found = if path.is_symlink() { "a link" } else { "a directory, device, fifo or socket" };
@@ -106,7 +107,7 @@ impl DatabaseHeader {
                 String::from_utf8_lossy(&head[..head.len().min(16)])
             )));
         }
-        let wal_bytes = std::fs::metadata(sibling(path, "-wal")).map_or(0, |meta| meta.len());
+        let wal_bytes = std::fs::metadata(sibling_path(path, "-wal")).map_or(0, |meta| meta.len());
         let identity = FileIdentity {
             device: meta.dev(),
             inode: meta.ino(),
@@ -128,11 +129,4 @@ fn has_writer(file: &File) -> bool {
         Flock { start, length, pid: None, typ: FlockType::ReadLock, offset_type: FlockOffsetType::Set };
     // Where the system cannot say, there may be one.
     !matches!(fcntl_getlk(file, &asked), Ok(None))
-}
-
-/// The file of that suffix next to a database.
-pub(super) fn sibling(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
 }

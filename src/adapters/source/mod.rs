@@ -26,27 +26,27 @@ use crate::domain::stop::Stop;
 use access::LockPolicy;
 pub use error::SourceError;
 use header::FileIdentity;
-pub use row_buffer::RowBuffer;
-pub use scan::Scan;
+pub(crate) use row_buffer::RowBuffer;
+pub(crate) use scan::Scan;
 use scan::{SourceReader, Table};
 pub use scan_digest::ScanDigest;
 
 /// An open database, within a read transaction, before its scan.
-pub struct Source {
+pub(crate) struct Source {
     // Fields drop in their order: the connection is closed before the scan lock is released.
     table: Table,
     reader: SourceReader,
 }
 
 /// A scan, whose rows can be asked for. Dropping it ends the transaction.
-pub struct Scanned {
+pub(crate) struct Scanned {
     scan: Scan,
     left: Left,
     reader: SourceReader,
 }
 
 /// The rows of a scan. Dropping them ends the transaction.
-pub struct Rows {
+pub(crate) struct Rows {
     scan: Scan,
     table: Table,
     reader: SourceReader,
@@ -68,7 +68,7 @@ impl Source {
     /// # Errors
     ///
     /// [`SourceError`]: each state of the file has its own.
-    pub fn open(database: &Path, stop: &Stop) -> Result<Self, SourceError> {
+    pub(crate) fn open(database: &Path, stop: &Stop) -> Result<Self, SourceError> {
         let reader = SourceReader::of(database, stop)?;
         Ok(Self { table: reader.begin(LockPolicy::IfNeeded)?, reader })
     }
@@ -78,7 +78,7 @@ impl Source {
     /// # Errors
     ///
     /// [`SourceError`] if reading fails.
-    pub fn scan(self, space: &Space) -> Result<Scanned, SourceError> {
+    pub(crate) fn scan(self, space: &Space) -> Result<Scanned, SourceError> {
         let Self { reader, mut table } = self;
         if let Some(before) = table.quiescent_identity() {
             match reader.scan_and_close(table, space) {
@@ -94,15 +94,8 @@ impl Source {
 
 impl Scanned {
     /// Digest of the raw values.
-    #[must_use]
-    pub fn hash(&self) -> ScanHash {
+    pub(crate) fn hash(&self) -> ScanHash {
         self.scan.hash
-    }
-
-    /// How many rows are indexed.
-    #[must_use]
-    pub fn rows(&self) -> u64 {
-        self.scan.rows
     }
 
     /// The rows of this scan, or of a newer one if they had to be scanned again: [`Rows::scan`] is the
@@ -111,7 +104,7 @@ impl Scanned {
     /// # Errors
     ///
     /// [`SourceError`] if the rows must be scanned again and reading fails.
-    pub fn into_rows(self, space: &Space) -> Result<Rows, SourceError> {
+    pub(crate) fn into_rows(self, space: &Space) -> Result<Rows, SourceError> {
         let Self { reader, scan, left } = self;
         let (scan, table) = match left {
             Left::Table(table) => (scan, table),
@@ -125,7 +118,7 @@ impl Scanned {
     /// # Errors
     ///
     /// [`SourceError::Changed`] if it was read without locks and the file has changed since.
-    pub fn finish(self) -> Result<(), SourceError> {
+    pub(crate) fn finish(self) -> Result<(), SourceError> {
         let Self { reader, left, .. } = self;
         match left {
             Left::Table(table) => reader.close(table),
@@ -136,8 +129,7 @@ impl Scanned {
 
 impl Rows {
     /// The scan that these rows belong to.
-    #[must_use]
-    pub fn scan(&self) -> Scan {
+    pub(crate) fn scan(&self) -> Scan {
         self.scan
     }
 
@@ -146,7 +138,7 @@ impl Rows {
     /// # Errors
     ///
     /// [`SourceError`] if reading fails, or the first error of `each`.
-    pub fn for_each<E: From<SourceError>>(
+    pub(crate) fn for_each<E: From<SourceError>>(
         &self,
         each: &mut dyn FnMut(Row<'_>) -> Result<(), E>,
     ) -> Result<u64, E> {
@@ -158,7 +150,7 @@ impl Rows {
     /// # Errors
     ///
     /// [`SourceError::Changed`] if it was read without locks and the file has changed since.
-    pub fn finish(self) -> Result<(), SourceError> {
+    pub(crate) fn finish(self) -> Result<(), SourceError> {
         let Self { reader, table, .. } = self;
         reader.close(table)
     }

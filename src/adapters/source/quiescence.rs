@@ -9,7 +9,8 @@ use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
-use super::header::{DatabaseHeader, sibling};
+use super::header::DatabaseHeader;
+use crate::domain::sibling_path::sibling_path;
 
 /// ext2 to ext4, XFS, btrfs, tmpfs, F2FS, ZFS, overlayfs.
 const LOCAL: [i64; 7] =
@@ -21,7 +22,7 @@ pub(super) fn is_quiescent(path: &Path, header: &DatabaseHeader) -> bool {
         && !header.has_writer
         && header.identity.wal_bytes == 0
         && header.identity.is_settled()
-        && is_journal_inactive(&sibling(path, "-journal"))
+        && is_journal_inactive(&sibling_path(path, "-journal"))
         && is_local(path)
 }
 

@@ -24,7 +24,7 @@ pub(super) struct RowCopier {
 
 /// Rows as one transaction saw them, all of one width.
 #[derive(Debug, Default)]
-pub struct RowBuffer {
+pub(crate) struct RowBuffer {
     bytes: Vec<u8>,
     /// Values of a row.
     width: usize,
@@ -65,7 +65,7 @@ impl RowBuffer {
     /// # Panics
     ///
     /// If its width is not that of the rows before: our own bug.
-    pub fn push(&mut self, row: Row<'_>) {
+    pub(crate) fn push(&mut self, row: Row<'_>) {
         assert!(self.bytes.is_empty() || self.width == row.len(), "rows of one table have one width");
         self.width = row.len();
         let bytes = &mut self.bytes;
@@ -81,13 +81,12 @@ impl RowBuffer {
     }
 
     /// How many bytes the rows take.
-    #[must_use]
-    pub fn bytes(&self) -> usize {
+    pub(crate) fn bytes(&self) -> usize {
         self.bytes.len()
     }
 
     /// Removes the rows and keeps their memory for others.
-    pub fn clear(&mut self) {
+    pub(crate) fn clear(&mut self) {
         self.bytes.clear();
     }
 
@@ -96,7 +95,7 @@ impl RowBuffer {
     /// # Errors
     ///
     /// The first error of `each`.
-    pub fn for_each<'r, E>(
+    pub(crate) fn for_each<'r, E>(
         &'r self,
         mut each: impl FnMut(&[RawValue<'r>]) -> Result<(), E>,
     ) -> Result<(), E> {

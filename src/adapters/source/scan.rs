@@ -31,7 +31,7 @@ static SCAN_LOCK: Mutex<()> = Mutex::new(());
 
 /// What one scan found.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub struct Scan {
+pub(crate) struct Scan {
     /// Digest of the raw values.
     pub hash: ScanHash,
     /// Indexed rows.

@@ -5,9 +5,9 @@
 //! thread that hashes while the scan goes on; without a thread it is hashed
 //! inline. What is hashed, and in which bytes, is `record`'s.
 
-use std::sync::mpsc::{Receiver, SyncSender, sync_channel};
-use std::thread::JoinHandle;
+use std::sync::mpsc::{Receiver, sync_channel};
 
+use crate::domain::parallel::Background;
 use crate::domain::record::{RawValue, Row, ScanHash, ScanHasher, Space, feed};
 
 /// Chunks after which a thread is worth its start: four mebibytes.
@@ -29,9 +29,8 @@ enum Hashing {
 
 /// A thread that hashes full chunks and gives them back empty.
 struct DigestThread {
-    full: SyncSender<Vec<u8>>,
+    full: Background<Vec<u8>, ScanHasher>,
     empty: Receiver<Vec<u8>>,
-    thread: JoinHandle<ScanHasher>,
 }
 
 impl ScanDigest {
@@ -88,11 +87,7 @@ impl ScanDigest {
     pub fn finish(self) -> ScanHash {
         let mut hasher = match self.hashing {
             Hashing::Inline(hasher, _) => *hasher,
-            Hashing::Thread(DigestThread { full, empty, thread }) => {
-                drop((full, empty));
-                // A panic in the thread is our own bug and goes on here.
-                thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-            }
+            Hashing::Thread(thread) => thread.full.finish(),
         };
         hasher.hash_chunk(&self.gathered);
         hasher.finish()
@@ -116,19 +111,18 @@ impl Hashing {
             }
             Self::Thread(thread) => {
                 let next = thread.empty.try_recv().unwrap_or_else(|_| Vec::with_capacity(ScanDigest::CHUNK));
-                let full = std::mem::replace(chunk, next);
-                thread.full.send(full).expect("the thread ends only after this sender is dropped");
+                thread.full.send(std::mem::replace(chunk, next));
             }
         }
     }
 }
 
 impl DigestThread {
+    /// Goes on with what `hasher` has hashed so far.
     fn start(hasher: &ScanHasher) -> Option<Self> {
         let mut hasher = hasher.clone();
-        let (full, chunks) = sync_channel::<Vec<u8>>(QUEUE_LENGTH);
         let (emptied, empty) = sync_channel(QUEUE_LENGTH);
-        let hash = move || {
+        let hash = move |chunks: Receiver<Vec<u8>>| {
             for mut chunk in chunks {
                 hasher.hash_chunk(&chunk);
                 chunk.clear();
@@ -137,8 +131,7 @@ impl DigestThread {
             }
             hasher
         };
-        let thread = std::thread::Builder::new().name("digest".to_owned()).spawn(hash).ok()?;
-        Some(Self { full, empty, thread })
+        Some(Self { full: Background::start("digest", QUEUE_LENGTH, hash)?, empty })
     }
 }
 

@@ -5,9 +5,9 @@ use std::time::{Duration, Instant};
 
 use rusqlite::Connection;
 
-use super::header::sibling;
 use super::row_buffer::MAX_BUFFER_BYTES;
 use super::*;
+use crate::domain::sibling_path::sibling_path;
 
 /// A table of so many tagged people in a database with a rollback journal, and a writer that never waits.
 fn tagged_rows(folder: &Path, count: u32) -> (PathBuf, Connection) {
@@ -67,7 +67,7 @@ fn a_commit_waits_for_the_copy_of_the_rows_and_not_for_what_is_made_of_them() {
     let scanned = source.scan(&space()).unwrap();
     delete(&writer, "id > 7").unwrap();
 
-    let scan = Scan { hash: scanned.hash(), rows: scanned.rows() };
+    let scan = scanned.scan;
     let rows = scanned.into_rows(&space()).unwrap();
     assert_eq!((rows.scan(), scan.rows), (scan, 1000));
     assert_eq!(count(&rows).unwrap(), 1000, "as they were");
@@ -83,7 +83,7 @@ fn a_commit_meets_no_lock_of_a_scan_of_a_quiescent_file_and_the_scan_sees_it() {
     delete(&writer, "id > 7").unwrap();
 
     let scanned = source.scan(&space()).unwrap();
-    let scan = Scan { hash: scanned.hash(), rows: scanned.rows() };
+    let scan = scanned.scan;
     let rows = scanned.into_rows(&space()).unwrap();
     assert_eq!((rows.scan(), scan.rows), (scan, 7));
     assert_eq!(count(&rows).unwrap(), 7);
@@ -101,7 +101,7 @@ fn rows_of_a_quiescent_file_are_those_of_the_scan_or_of_a_newer_one() {
         }
         let scanned = open_quiescent(&path).scan(&space()).unwrap();
         assert!(matches!(scanned.left, Left::Closed(_)), "nothing is kept of a scan at rest");
-        let scan = Scan { hash: scanned.hash(), rows: scanned.rows() };
+        let scan = scanned.scan;
         if changed {
             delete(&writer, "id > 7").unwrap();
         }
@@ -136,7 +136,7 @@ fn dropping_a_scan_or_its_rows_ends_the_transaction_and_lets_the_next_one_begin(
         assert_eq!(delete(&writer, &next).unwrap(), 1, "dropping {step} released the lock");
     }
     // It would wait without end if the scan lock were still held.
-    assert_eq!(open(&path).scan(&space()).unwrap().rows(), 10 + 1 - 3);
+    assert_eq!(open(&path).scan(&space()).unwrap().scan.rows, 10 + 1 - 3);
 }
 
 #[test]
@@ -168,7 +168,7 @@ fn a_step_that_reads_many_rows_to_find_none_can_be_stopped() {
             stop.request();
         }
         let source = Source::open(&path, &stop).unwrap();
-        source.scan(&space()).map(|scanned| scanned.rows())
+        source.scan(&space()).map(|scanned| scanned.scan.rows)
     };
 
     assert_eq!(rows(false).unwrap(), 0);
@@ -182,7 +182,7 @@ fn what_stands_in_place_of_sqlites_own_files_is_refused_and_not_waited_for() {
     Connection::open(&path).unwrap().execute_batch(include_str!("../../../data/schema.sql")).unwrap();
     let result = || Source::open(&path, &Stop::new()).map(drop);
     for suffix in ["-wal", "-shm", "-journal"] {
-        let other = sibling(&path, suffix);
+        let other = sibling_path(&path, suffix);
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
         rustix::fs::mknodat(rustix::fs::CWD, &other, rustix::fs::FileType::Fifo, mode, 0).unwrap();
         assert!(matches!(result(), Err(SourceError::NotAFile { .. })), "a fifo as {suffix}");

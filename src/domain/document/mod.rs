@@ -19,7 +19,7 @@ use crate::domain::record::{Record, RowError, Schema, TextRules, Value, expert};
 /// # Errors
 ///
 /// A [`RowError`] if every part of the text is empty.
-pub fn write(schema: &Schema, record: &Record<'_>, out: &mut String) -> Result<(), RowError> {
+pub(crate) fn write(schema: &Schema, record: &Record<'_>, out: &mut String) -> Result<(), RowError> {
     out.clear();
     match schema.text {
         TextRules::Experts => text_of_expert(record, out),
@@ -74,8 +74,7 @@ fn text_of_expert(record: &Record<'_>, out: &mut String) {
 
 /// Whether Python's `str.strip` removes `c`: Unicode's `White_Space` and the
 /// four information separators, which Rust's `trim` leaves.
-#[must_use]
-pub fn is_python_space(c: char) -> bool {
+fn is_python_space(c: char) -> bool {
     c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 

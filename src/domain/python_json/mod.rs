@@ -16,11 +16,11 @@ use std::fmt::{self, Display};
 use std::io::Write as _;
 
 use crate::domain::record::{Column, Kind, Record, Value};
-pub use tags::parse_tags;
+pub(crate) use tags::parse_tags;
 
 /// A finite float, displayed as Python's `repr` and `json` print it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct PyFloat(pub f64);
+pub(crate) struct PyFloat(pub f64);
 
 impl Display for PyFloat {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
@@ -43,7 +43,7 @@ impl Display for PyFloat {
 }
 
 /// Appends `record` as one JSON object with the keys of `columns`, in their order.
-pub fn write_record(columns: &[Column], record: &Record<'_>, out: &mut Vec<u8>) {
+pub(crate) fn write_record(columns: &[Column], record: &Record<'_>, out: &mut Vec<u8>) {
     for (at, (column, value)) in columns.iter().zip(record.values).enumerate() {
         out.extend_from_slice(if at == 0 { b"{\"" } else { b", \"" });
         // Keys are our own and have nothing to escape.

@@ -18,7 +18,7 @@ use serde::de::{Deserialize, Deserializer, IgnoredAny, MapAccess, SeqAccess, Vis
 /// # Errors
 ///
 /// A sentence about everything that is not a JSON list of strings or `null`.
-pub fn parse_tags(text: &str) -> Result<Option<Vec<String>>, String> {
+pub(crate) fn parse_tags(text: &str) -> Result<Option<Vec<String>>, String> {
     if text.is_empty() {
         return Ok(Some(Vec::new()));
     }

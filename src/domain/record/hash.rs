@@ -140,7 +140,7 @@ fn head(class: u8, number: u64) -> [u8; 9] {
 
 /// Feeds one value; its class and length distinguish it from every other.
 #[inline]
-pub fn feed(to: &mut impl FnMut(&[u8]), value: RawValue<'_>) {
+pub(crate) fn feed(to: &mut impl FnMut(&[u8]), value: RawValue<'_>) {
     let mut sized = |class: u8, bytes: &[u8]| {
         to(&head(class, bytes.len() as u64));
         to(bytes);
@@ -156,11 +156,10 @@ pub fn feed(to: &mut impl FnMut(&[u8]), value: RawValue<'_>) {
 
 /// Makes a [`ScanHash`] of the bytes of raw values, see [`feed`].
 #[derive(Clone)]
-pub struct ScanHasher(blake3::Hasher);
+pub(crate) struct ScanHasher(blake3::Hasher);
 
 impl ScanHasher {
-    #[must_use]
-    pub fn new(space: &Space) -> Self {
+    pub(crate) fn new(space: &Space) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"scan");
         space.feed(&mut hasher);
@@ -168,12 +167,11 @@ impl ScanHasher {
     }
 
     /// Adds bytes of values; where one chunk ends and the next begins does not matter.
-    pub fn hash_chunk(&mut self, bytes: &[u8]) {
+    pub(crate) fn hash_chunk(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
     }
 
-    #[must_use]
-    pub fn finish(self) -> ScanHash {
+    pub(crate) fn finish(self) -> ScanHash {
         ScanHash(*self.0.finalize().as_bytes())
     }
 }

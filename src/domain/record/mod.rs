@@ -17,18 +17,19 @@ mod schema;
 mod space;
 mod value;
 
-pub use hash::{
-    ContentHash, ContentHasher, IdHash, RecordHash, ScanHash, ScanHasher, TextHash, feed, raw_row_hash,
-};
-pub use schema::{Column, Kind, Schema, TextRules, expert};
+pub use hash::{ContentHash, ContentHasher, IdHash, RecordHash, ScanHash, TextHash, raw_row_hash};
+pub(crate) use hash::{ScanHasher, feed};
+pub(crate) use schema::expert;
+pub use schema::{Column, Kind, Schema, TextRules};
 pub use space::{FORMAT_VERSION, Space};
-pub use value::{RawValue, Row, RowError, Value, printable_id};
+pub use value::{RawValue, Row, RowError};
+pub(crate) use value::{Value, printable_id};
 
 use value::checked;
 
 /// An indexed row that can stand in index and metadata.
 #[derive(Debug)]
-pub struct Record<'a> {
+pub(crate) struct Record<'a> {
     /// Every column but the tags, whose place holds [`Value::Null`].
     pub values: &'a [Value<'a>],
     /// `None` if the column holds the JSON word `null`.
@@ -36,7 +37,7 @@ pub struct Record<'a> {
 }
 
 /// Reads the text of a tags column, or says what is wrong with it.
-pub type TagParser = fn(&str) -> Result<Option<Vec<String>>, String>;
+pub(crate) type TagParser = fn(&str) -> Result<Option<Vec<String>>, String>;
 
 impl<'a> Record<'a> {
     /// Checks a row for index and metadata. `values` is a buffer for the record, reused from row to row.
@@ -46,7 +47,7 @@ impl<'a> Record<'a> {
     /// The first [`RowError`] found, in column order: text that is not UTF-8,
     /// an infinite number, a BLOB; then an id that is missing; then tags that
     /// the parser refuses.
-    pub fn check<'r: 'a>(
+    pub(crate) fn check<'r: 'a>(
         row: &[RawValue<'r>],
         schema: &Schema,
         parse_tags: TagParser,
@@ -83,8 +84,7 @@ impl<'a> Record<'a> {
     }
 
     /// The id as a person would write it.
-    #[must_use]
-    pub fn id(&self, schema: &Schema) -> String {
+    pub(crate) fn id(&self, schema: &Schema) -> String {
         match self.values[schema.id] {
             Value::Null => "NULL".to_owned(),
             Value::Integer(n) => n.to_string(),

@@ -45,16 +45,16 @@ pub enum TextRules {
 }
 
 /// Where the columns that the rules for experts use stand in [`Schema::experts`].
-pub mod expert {
-    pub const ID: usize = 0;
+pub(crate) mod expert {
+    pub(crate) const ID: usize = 0;
     /// Stands in for a row that has no other text.
-    pub const USERNAME: usize = 1;
-    pub const FIRST_NAME: usize = 2;
-    pub const LAST_NAME: usize = 3;
-    pub const JOB_TITLE: usize = 4;
-    pub const COMPANY: usize = 5;
-    pub const BIO: usize = 6;
-    pub const TAGS: usize = 11;
+    pub(crate) const USERNAME: usize = 1;
+    pub(crate) const FIRST_NAME: usize = 2;
+    pub(crate) const LAST_NAME: usize = 3;
+    pub(crate) const JOB_TITLE: usize = 4;
+    pub(crate) const COMPANY: usize = 5;
+    pub(crate) const BIO: usize = 6;
+    pub(crate) const TAGS: usize = 11;
 }
 
 impl Schema {

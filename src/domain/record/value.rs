@@ -22,7 +22,7 @@ pub type Row<'a> = &'a [RawValue<'a>];
 
 /// One column's value that `metadata.json` can hold.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Value<'a> {
+pub(crate) enum Value<'a> {
     Null,
     Integer(i64),
     /// Always finite.
@@ -69,8 +69,7 @@ pub(super) fn checked(value: RawValue<'_>) -> Result<Value<'_>, String> {
 
 /// An id for messages: a long or unprintable one is cut and escaped, so that a
 /// hostile value cannot forge a log line.
-#[must_use]
-pub fn printable_id(id: RawValue<'_>) -> String {
+pub(crate) fn printable_id(id: RawValue<'_>) -> String {
     const MAX_PRINTED_ID: usize = 80;
     match id {
         RawValue::Null => "NULL".to_owned(),

@@ -69,13 +69,10 @@ pub(super) fn read_table(
         text_bytes: 0,
         last_id: None,
     };
-    let tagged = std::thread::scope(|scope| {
-        let mut workers = RecordWorkers::new(scope, schema);
-        let mut sink = |row: Row<'_>, id, encoded: Result<EncodedRow<'_>, _>| reader.row(row, id, encoded);
-        let tagged = rows.for_each(&mut |row| workers.push(row, &mut sink))?;
-        workers.finish(&mut sink)?;
-        Ok::<_, PassError>(tagged)
-    })?;
+    let mut workers = RecordWorkers::new(schema);
+    let mut sink = |row: Row<'_>, id, encoded: Result<EncodedRow<'_>, _>| reader.row(row, id, encoded);
+    let tagged = rows.for_each(&mut |row| workers.push(row, &mut sink))?;
+    workers.finish(&mut sink)?;
     let unfit = reader.unfit;
     Ok(TableSummary {
         tagged,

@@ -1,15 +1,12 @@
 //! Makes records, texts and digests of raw rows, with worker threads.
 //!
-//! Rows come back in the order in which they were given, a batch at a time.
-//! Memory has a bound: only so many batches are in work at once. Without a
-//! thread a batch is made inline. What a row becomes is decided by `record`
-//! and `document`, what is done with it by the caller.
-
-use std::num::NonZeroUsize;
-use std::sync::mpsc::{Receiver, Sender, channel};
-use std::thread::Scope;
+//! Rows come back in the order in which they were given, a batch at a time, and
+//! only so many batches are held at once: `parallel` sees to both. What a row
+//! becomes is decided by `record` and `document`, what is done with it by the
+//! caller.
 
 use crate::adapters::source::RowBuffer;
+use crate::domain::parallel::Workers;
 use crate::domain::record::{IdHash, Record, RecordHash, Row, RowError, Schema, TextHash};
 use crate::domain::{document, python_json};
 
@@ -35,24 +32,13 @@ pub(super) type RowSink<'t, E> =
     dyn FnMut(Row<'_>, IdHash, Result<EncodedRow<'_>, RowError>) -> Result<(), E> + 't;
 
 /// Makes records of rows as they are added, and gives them to a [`RowSink`] in their order.
-pub(super) struct RecordWorkers<'s, 'e> {
-    scope: &'s Scope<'s, 'e>,
-    schema: &'s Schema,
-    /// Started with the first full batch: a small table needs none.
-    workers: Option<Vec<RecordWorker>>,
+pub(super) struct RecordWorkers {
+    schema: &'static Schema,
+    workers: Workers<RowBatch, RowBatch>,
     /// Rows since the last full batch.
     filling: RowBatch,
     /// Batches that can be used again.
     spare: Vec<RowBatch>,
-    /// Batches sent to the threads, and how many of them were received.
-    sent: usize,
-    received: usize,
-}
-
-/// A thread that makes one batch after the other.
-struct RecordWorker {
-    input: Sender<RowBatch>,
-    output: Receiver<RowBatch>,
 }
 
 /// Rows, and what was made of them.
@@ -75,93 +61,44 @@ struct Offsets {
     text_end: usize,
 }
 
-impl<'s, 'e> RecordWorkers<'s, 'e> {
-    /// Threads start in `scope` once there is enough for them to do.
-    pub(super) fn new(scope: &'s Scope<'s, 'e>, schema: &'s Schema) -> Self {
+impl RecordWorkers {
+    pub(super) fn new(schema: &'static Schema) -> Self {
+        let encode = |mut batch: RowBatch| {
+            batch.encode(schema);
+            batch
+        };
         Self {
-            scope,
             schema,
-            workers: None,
+            workers: Workers::new("records", MAX_THREADS, BATCHES_PER_THREAD, encode),
             filling: RowBatch::default(),
             spare: Vec::new(),
-            sent: 0,
-            received: 0,
         }
     }
 
     /// Adds a row; rows that are ready go to `sink`.
     pub(super) fn push<E>(&mut self, row: Row<'_>, sink: &mut RowSink<'_, E>) -> Result<(), E> {
         self.filling.raw.push(row);
-        if self.filling.raw.bytes() < BATCH_BYTES { Ok(()) } else { self.send(sink) }
+        if self.filling.raw.bytes() < BATCH_BYTES {
+            return Ok(());
+        }
+        let next = self.spare.pop().unwrap_or_default();
+        let full = std::mem::replace(&mut self.filling, next);
+        if let Some(mut ready) = self.workers.push(full) {
+            ready.emit(sink)?;
+            ready.clear();
+            self.spare.push(ready);
+        }
+        Ok(())
     }
 
     /// Gives all remaining rows to `sink`.
     pub(super) fn finish<E>(mut self, sink: &mut RowSink<'_, E>) -> Result<(), E> {
-        while self.received < self.sent {
-            self.receive(sink)?;
+        while let Some(mut ready) = self.workers.take() {
+            ready.emit(sink)?;
         }
+        // A small table is one batch that is not full, and needs no thread.
         self.filling.encode(self.schema);
         self.filling.emit(sink)
-    }
-
-    fn send<E>(&mut self, sink: &mut RowSink<'_, E>) -> Result<(), E> {
-        let (scope, schema) = (self.scope, self.schema);
-        let threads = self.workers.get_or_insert_with(|| start_workers(scope, schema)).len();
-        if threads == 0 {
-            self.filling.encode(schema);
-            self.filling.emit(sink)?;
-            self.filling.clear();
-            return Ok(());
-        }
-        if self.sent - self.received == threads * BATCHES_PER_THREAD {
-            self.receive(sink)?;
-        }
-        let next = self.spare.pop().unwrap_or_default();
-        let full = std::mem::replace(&mut self.filling, next);
-        self.worker(self.sent).input.send(full).expect("the thread ends only after this sender is dropped");
-        self.sent += 1;
-        Ok(())
-    }
-
-    /// Waits for the batch that is next in order.
-    fn receive<E>(&mut self, sink: &mut RowSink<'_, E>) -> Result<(), E> {
-        let mut batch = self.worker(self.received).output.recv().expect("making a row does not panic");
-        self.received += 1;
-        batch.emit(sink)?;
-        batch.clear();
-        self.spare.push(batch);
-        Ok(())
-    }
-
-    /// Batches go to the threads in turn, so that their order is known.
-    fn worker(&self, nth: usize) -> &RecordWorker {
-        let threads = self.workers.as_deref().expect("started before the first batch was sent");
-        &threads[nth % threads.len()]
-    }
-}
-
-/// As many threads as are useful and available; with a single processor none is.
-fn start_workers<'s>(scope: &'s Scope<'s, '_>, schema: &'s Schema) -> Vec<RecordWorker> {
-    let processors = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let wanted = if processors == 1 { 0 } else { processors.min(MAX_THREADS) };
-    (0..wanted).map_while(|_| RecordWorker::start(scope, schema)).collect()
-}
-
-impl RecordWorker {
-    fn start<'s>(scope: &'s Scope<'s, '_>, schema: &'s Schema) -> Option<Self> {
-        let (input, batches) = channel::<RowBatch>();
-        let (done, output) = channel();
-        let work = move || {
-            for mut batch in batches {
-                batch.encode(schema);
-                if done.send(batch).is_err() {
-                    // The thread that reads the rows has failed.
-                    return;
-                }
-            }
-        };
-        std::thread::Builder::new().name("records".to_owned()).spawn_scoped(scope, work).ok()?;
-        Some(Self { input, output })
     }
 }
 

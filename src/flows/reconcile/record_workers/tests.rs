@@ -23,19 +23,17 @@ fn ids_after(rows: i64, bio: &str) -> Vec<String> {
         });
         Ok(())
     };
-    std::thread::scope(|scope| {
-        let mut workers = RecordWorkers::new(scope, Schema::experts());
-        for id in 0..rows {
-            let mut row = nulls();
-            row[expert::ID] = RawValue::Integer(id);
-            let text = format!("{id} {bio}");
-            if id % 7 != 3 {
-                row[expert::BIO] = RawValue::Text(text.as_bytes());
-            }
-            workers.push(&row, &mut sink).unwrap();
+    let mut workers = RecordWorkers::new(Schema::experts());
+    for id in 0..rows {
+        let mut row = nulls();
+        row[expert::ID] = RawValue::Integer(id);
+        let text = format!("{id} {bio}");
+        if id % 7 != 3 {
+            row[expert::BIO] = RawValue::Text(text.as_bytes());
         }
-        workers.finish(&mut sink).unwrap();
-    });
+        workers.push(&row, &mut sink).unwrap();
+    }
+    workers.finish(&mut sink).unwrap();
     taken
 }
 
@@ -59,12 +57,11 @@ fn the_first_refusal_ends_it_whatever_is_still_under_way() {
         left -= 1;
         if left == 0 { Err("enough") } else { Ok(()) }
     };
-    let ended = std::thread::scope(|scope| {
-        let mut workers = RecordWorkers::new(scope, Schema::experts());
-        (0..10_000).try_for_each(|id| {
-            row[expert::ID] = RawValue::Integer(id);
-            workers.push(&row, &mut sink)
-        })
+    let mut workers = RecordWorkers::new(Schema::experts());
+    let ended = (0..10_000).try_for_each(|id| {
+        row[expert::ID] = RawValue::Integer(id);
+        workers.push(&row, &mut sink)
     });
+    drop(workers);
     assert_eq!((ended, left), (Err("enough"), 0));
 }
