@@ -160,10 +160,10 @@ mod tests {
             copier.push(row);
         }
 
-        let copied = copier.finish().unwrap();
+        let buffer = copier.finish().unwrap();
 
         let mut nth = 0;
-        let all: Result<(), ()> = copied.for_each(|row| {
+        let all: Result<(), ()> = buffer.for_each(|row| {
             assert_eq!(row, rows[nth]);
             nth += 1;
             Ok(())

@@ -85,12 +85,12 @@ impl SourceReader {
 
     /// Scans and copies the rows; closes the database unless they are too many.
     pub(super) fn scan_and_keep(&self, table: Table, space: &Space) -> Result<(Scan, Table), SourceError> {
-        let mut copier = RowCopier::up_to(MAX_BUFFER_BYTES);
-        let scan = self.digest(&table, space, &mut |row| copier.push(row))?;
-        match copier.finish() {
-            Some(copied) => {
+        let mut copy = RowCopier::up_to(MAX_BUFFER_BYTES);
+        let scan = self.digest(&table, space, &mut |row| copy.push(row))?;
+        match copy.finish() {
+            Some(rows) => {
                 self.close(table)?;
-                Ok((scan, Table::Copied(copied)))
+                Ok((scan, Table::Copied(rows)))
             }
             // It may not stay at rest for as long as it stays open.
             None if table.quiescent_identity().is_some() => Err(self.changed()),

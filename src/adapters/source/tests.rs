@@ -116,12 +116,15 @@ fn rows_of_a_quiescent_file_are_those_of_the_scan_or_of_a_newer_one() {
     }
 }
 
+/// Goes on to a later step of a read.
+type Advance = fn(Source) -> Box<dyn std::any::Any>;
+
 #[test]
 fn dropping_a_scan_or_its_rows_ends_the_transaction_and_lets_the_next_one_begin() {
     let folder = tempfile::tempdir().unwrap();
     let (path, writer) = tagged_rows(folder.path(), 10);
     add_large_row(&writer);
-    let steps: [(&str, fn(Source) -> Box<dyn std::any::Any>); 3] = [
+    let steps: [(&str, Advance); 3] = [
         ("source", |source| Box::new(source)),
         ("scanned", |source| Box::new(source.scan(&space()).unwrap())),
         ("rows", |source| Box::new(source.scan(&space()).unwrap().into_rows(&space()).unwrap())),

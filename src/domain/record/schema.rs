@@ -58,7 +58,7 @@ pub(crate) mod expert {
 }
 
 impl Schema {
-    /// The table of people that tag_experts.py fills. Rows without tags are not indexed.
+    /// The table of people that `tag_experts.py` fills. Rows without tags are not indexed.
     #[must_use]
     pub fn experts() -> &'static Self {
         static EXPERTS: LazyLock<Schema> = LazyLock::new(|| Schema {
