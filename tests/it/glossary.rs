@@ -305,7 +305,6 @@ const UNFINISHED: &[(&str, usize)] = &[
     ("src/flows/reconcile/mod.rs", 23),
     ("src/flows/reconcile/prepare.rs", 28),
     ("src/flows/reconcile/preview.rs", 16),
-    ("src/flows/reconcile/read_table.rs", 1),
     ("src/flows/reconcile/rollback.rs", 2),
     ("src/logging/journal.rs", 3),
     ("src/logging/mod.rs", 2),

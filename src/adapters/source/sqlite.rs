@@ -118,14 +118,14 @@ impl Transaction {
         let schema = Schema::experts();
         let mut statement = self.connection.prepare(&schema.select()).map_err(explain)?;
         let mut rows = statement.query([]).map_err(explain)?;
-        let mut buffer = Vec::new();
+        let mut buffer = vec![RawValue::Null; schema.width()];
         while let Some(row) = rows.next().map_err(explain)? {
             let mut values = buffer;
-            for at in 0..schema.width() {
-                values.push(raw_value(row.get_ref(at).map_err(explain)?));
+            for (at, value) in values.iter_mut().enumerate() {
+                *value = raw_value(row.get_ref(at).map_err(explain)?);
             }
             each(&values)?;
-            buffer = emptied(values);
+            buffer = nulls(values);
         }
         Ok(())
     }
@@ -167,9 +167,24 @@ fn raw_value(value: ValueRef<'_>) -> RawValue<'_> {
     }
 }
 
-/// An empty buffer for the values of another row, which the compiler holds for another type. A `Vec` is
+/// A buffer for the values of another row, which the compiler holds for another type. A `Vec` is
 /// collected in place, so no row costs an allocation.
-fn emptied<'b>(mut values: Vec<RawValue<'_>>) -> Vec<RawValue<'b>> {
-    values.clear();
+fn nulls<'b>(values: Vec<RawValue<'_>>) -> Vec<RawValue<'b>> {
     values.into_iter().map(|_| RawValue::Null).collect()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn the_buffer_of_a_row_is_used_again_for_the_next() {
+        let text = "text".to_owned();
+        let values = vec![RawValue::Text(text.as_bytes()); 3];
+        let place = values.as_ptr();
+
+        let next = nulls(values);
+
+        assert_eq!((next.as_ptr().addr(), next), (place.addr(), vec![RawValue::Null; 3]));
+    }
 }

@@ -60,9 +60,10 @@ impl<'a> Record<'a> {
             message,
         };
         values.clear();
+        values.resize(schema.width(), Value::Null);
         let mut tags_at = None;
-        for (at, (&raw, column)) in row.iter().zip(&schema.columns).enumerate() {
-            values.push(checked(raw).map_err(|message| error(at, message))?);
+        for (at, ((&raw, column), value)) in row.iter().zip(&schema.columns).zip(&mut *values).enumerate() {
+            *value = checked(raw).map_err(|message| error(at, message))?;
             if column.kind == Kind::Tags {
                 tags_at = Some(at);
             }

@@ -23,7 +23,7 @@ use crate::domain::row_hashes::RowHashes;
 /// Quarantined rows that the manifest lists; any further ones are excluded too, and only counted.
 const MAX_LISTED_ROWS: usize = 10_000;
 
-/// What a look found, row by row.
+/// What the rows of one scan came to.
 pub(super) struct TableSummary {
     /// Rows that are indexed or excluded.
     pub tagged: u64,
