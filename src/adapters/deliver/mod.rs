@@ -19,7 +19,7 @@ use std::time::{Duration, Instant};
 use secrecy::SecretString;
 use serde_json::Value;
 
-use crate::adapters::http::{HeaderField, HeaderText, Http, HttpError, Reply};
+use crate::adapters::http::{HeaderField, HeaderText, Http, HttpError, HttpMethod, HttpRequest, Reply};
 use crate::config::{self, AnnounceMethod, AnnounceSettings, ConfigError};
 use crate::domain::stop::Stop;
 pub use command::{KILL_GRACE, PASSED_VARIABLES};
@@ -201,8 +201,10 @@ async fn post(
     let mut headers = vec![("content-type", HeaderText::Plain("application/json"))];
     headers.extend(authorization(token.as_ref()));
     let body = news.summary.to_string().into_bytes();
+    let method = HttpMethod::Post(body);
+    let (max_bytes, timeout) = (MAX_ANSWER_BYTES, target.timeout);
     let reply = http
-        .post(url, &headers, body, MAX_ANSWER_BYTES, target.timeout)
+        .send(HttpRequest { method, url, headers: &headers, max_bytes, timeout })
         .await
         .map_err(|source| AnnounceError::Request { target: shown(url), source })?;
     if is_success(&reply) {
@@ -234,7 +236,9 @@ async fn confirm(
     let mut pause = FIRST_PAUSE;
     loop {
         let left = limit.saturating_sub(begun.elapsed());
-        let found = match http.get(url, &headers, MAX_ANSWER_BYTES, left.min(MAX_CONFIRM_REQUEST)).await {
+        let (max_bytes, timeout) = (MAX_ANSWER_BYTES, left.min(MAX_CONFIRM_REQUEST));
+        let request = HttpRequest { method: HttpMethod::Get, url, headers: &headers, max_bytes, timeout };
+        let found = match http.send(request).await {
             Ok(reply) if !is_success(&reply) => format!("status {}", reply.status),
             Ok(reply) if contains_build(&reply.body, build) => return Ok(()),
             Ok(reply) => format!("status {} without the id", reply.status),

@@ -14,7 +14,7 @@ use std::error::Error;
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
-use reqwest::{Client, Method, Url};
+use reqwest::{Client, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
@@ -39,6 +39,22 @@ pub enum HeaderText<'a> {
 
 /// A header's name, in lower case, and its text.
 pub type HeaderField<'a> = (&'static str, HeaderText<'a>);
+
+pub enum HttpMethod {
+    Get,
+    Post(Vec<u8>),
+}
+
+/// One request and the limits of its answer.
+pub struct HttpRequest<'a> {
+    pub method: HttpMethod,
+    pub url: &'a str,
+    pub headers: &'a [HeaderField<'a>],
+    /// The most bytes that the body of the answer may have, decompressed.
+    pub max_bytes: usize,
+    /// From the connection to the last byte of the answer.
+    pub timeout: Duration,
+}
 
 /// An answer, whatever its status.
 #[derive(Debug)]
@@ -138,46 +154,13 @@ impl Http {
         Ok(Self { outside, loopback: near.build().map_err(failed)?, no_authorities })
     }
 
-    /// Sends `body` and reads the whole answer, at most `most_bytes` of it, within `timeout`.
+    /// Sends a request and reads its whole answer.
     ///
     /// # Errors
     ///
     /// An [`HttpError`] if there is no whole answer. Any status is an answer.
-    pub async fn post(
-        &self,
-        url: &str,
-        headers: &[HeaderField<'_>],
-        body: Vec<u8>,
-        most_bytes: usize,
-        timeout: Duration,
-    ) -> Result<Reply, HttpError> {
-        self.send(Method::POST, url, headers, body, most_bytes, timeout).await
-    }
-
-    /// Asks for `url` and reads the whole answer, at most `most_bytes` of it, within `timeout`.
-    ///
-    /// # Errors
-    ///
-    /// An [`HttpError`] if there is no whole answer. Any status is an answer.
-    pub async fn get(
-        &self,
-        url: &str,
-        headers: &[HeaderField<'_>],
-        most_bytes: usize,
-        timeout: Duration,
-    ) -> Result<Reply, HttpError> {
-        self.send(Method::GET, url, headers, Vec::new(), most_bytes, timeout).await
-    }
-
-    async fn send(
-        &self,
-        method: Method,
-        url: &str,
-        headers: &[HeaderField<'_>],
-        body: Vec<u8>,
-        most_bytes: usize,
-        timeout: Duration,
-    ) -> Result<Reply, HttpError> {
+    pub async fn send(&self, request: HttpRequest<'_>) -> Result<Reply, HttpError> {
+        let HttpRequest { method, url, headers, max_bytes, timeout } = request;
         let url = address(url)?;
         let origin = url.origin().ascii_serialization();
         let headers = header_map(headers)?;
@@ -186,13 +169,15 @@ impl Http {
         if let (Some(why), "https") = (&self.no_authorities, url.scheme()) {
             return Err(HttpError::Client(why.clone()));
         }
-        let mut request = client.request(method, url).headers(headers);
-        if !body.is_empty() {
-            request = request.body(body);
-        }
+        let request = match method {
+            HttpMethod::Get => client.get(url),
+            HttpMethod::Post(body) if body.is_empty() => client.post(url),
+            HttpMethod::Post(body) => client.post(url).body(body),
+        };
+        let request = request.headers(headers);
         let whole = async {
             let response = request.send().await.map_err(|error| broken(&origin, error))?;
-            read(response, &origin, most_bytes).await
+            read(response, &origin, max_bytes).await
         };
         let mut whole = std::pin::pin!(whole);
         let deadline = Instant::now() + timeout;

@@ -50,9 +50,10 @@ fn respond(to: &mut TcpStream, head: &str, body: &[u8]) {
     to.write_all(body).unwrap();
 }
 
-async fn get(address: SocketAddr, most_bytes: usize, timeout: Duration) -> Result<Reply, HttpError> {
+async fn get(address: SocketAddr, max_bytes: usize, timeout: Duration) -> Result<Reply, HttpError> {
     let url = format!("http://{address}/path?token=hidden");
-    Http::new().unwrap().get(&url, &[], most_bytes, timeout).await
+    let request = HttpRequest { method: HttpMethod::Get, url: &url, headers: &[], max_bytes, timeout };
+    Http::new().unwrap().send(request).await
 }
 
 #[tokio::test]
@@ -73,7 +74,9 @@ async fn requests_carry_their_headers_and_share_one_connection() {
 
     for _ in 0..2 {
         let url = format!("http://{address}/v1");
-        let reply = http.post(&url, &headers, b"{}".to_vec(), 100, SOON).await.unwrap();
+        let method = HttpMethod::Post(b"{}".to_vec());
+        let request = HttpRequest { method, url: &url, headers: &headers, max_bytes: 100, timeout: SOON };
+        let reply = http.send(request).await.unwrap();
         assert_eq!((reply.status, reply.retry_after), (429, Some(Duration::from_secs(7))));
         assert_eq!(reply.body, b"later");
     }
@@ -164,13 +167,16 @@ async fn a_broken_connection_is_reported_by_its_origin_alone() {
 #[tokio::test]
 async fn what_cannot_be_sent_is_reported_without_being_shown() {
     let http = Http::new().unwrap();
+    let get = |url, headers| {
+        http.send(HttpRequest { method: HttpMethod::Get, url, headers, max_bytes: 1, timeout: SOON })
+    };
     for url in ["", "localhost:80", "/data/x", "ftp://host/x", "unix:/run/x"] {
-        let error = http.get(url, &[], 1, SOON).await.unwrap_err();
+        let error = get(url, &[]).await.unwrap_err();
         assert!(matches!(error, HttpError::Address(_)) && !error.retry(), "{url}: {error}");
     }
     let key = SecretString::from("secret\n");
     let headers = [("authorization", HeaderText::Secret(&key))];
-    let error = http.get("http://127.0.0.1:1/", &headers, 1, SOON).await.unwrap_err();
+    let error = get("http://127.0.0.1:1/", &headers).await.unwrap_err();
     assert!(matches!(error, HttpError::Header("authorization")));
     assert!(!format!("{error} {error:?}").contains("secret"));
 }

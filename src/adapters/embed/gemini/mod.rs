@@ -17,7 +17,7 @@ use super::error::EmbedError;
 use super::float_list::{self, Numbers};
 use super::types::{Embedder, Failure, Task};
 use super::wire;
-use crate::adapters::http::{HeaderText, Http, Reply};
+use crate::adapters::http::{HeaderText, Http, HttpMethod, HttpRequest, Reply};
 use crate::config::EmbeddingSettings;
 
 const BASE: &str = "https://generativelanguage.googleapis.com";
@@ -70,9 +70,14 @@ impl Embedder for Gemini {
                 ("content-type", HeaderText::Plain("application/json")),
                 ("x-goog-api-key", HeaderText::Secret(&self.key)),
             ];
-            let body = self.template.body(texts, task);
-            let max_bytes = wire::max_answer_bytes(texts.len(), self.template.dimension);
-            let reply = self.http.post(&self.url, &headers, body, max_bytes, self.timeout).await?;
+            let request = HttpRequest {
+                method: HttpMethod::Post(self.template.body(texts, task)),
+                url: &self.url,
+                headers: &headers,
+                max_bytes: wire::max_answer_bytes(texts.len(), self.template.dimension),
+                timeout: self.timeout,
+            };
+            let reply = self.http.send(request).await?;
             vectors(&reply, &self.key, texts)
         }
         .boxed()

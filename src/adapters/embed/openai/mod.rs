@@ -25,7 +25,7 @@ use super::error::EmbedError;
 use super::float_list::{self, FloatLists, Numbers};
 use super::types::{Embedder, Failure, Task};
 use super::wire;
-use crate::adapters::http::{HeaderText, Http, Reply};
+use crate::adapters::http::{HeaderText, Http, HttpMethod, HttpRequest, Reply};
 use crate::config::EmbeddingSettings;
 
 const BASE: &str = "https://api.openai.com/v1";
@@ -109,9 +109,14 @@ impl Embedder for OpenAi {
             if let Some(key) = &self.key {
                 headers.push(("authorization", HeaderText::Secret(&key.bearer)));
             }
-            let max_bytes = wire::max_answer_bytes(texts.len(), self.dimension);
-            let reply =
-                self.http.post(&self.url, &headers, self.body(texts), max_bytes, self.timeout).await?;
+            let request = HttpRequest {
+                method: HttpMethod::Post(self.body(texts)),
+                url: &self.url,
+                headers: &headers,
+                max_bytes: wire::max_answer_bytes(texts.len(), self.dimension),
+                timeout: self.timeout,
+            };
+            let reply = self.http.send(request).await?;
             let vectors = vectors(&reply, self.key.as_ref().map(|key| &key.secret), texts)?;
             self.check_length(&vectors)?;
             Ok(vectors)
