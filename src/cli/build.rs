@@ -5,7 +5,7 @@ use std::time::{Duration, Instant};
 use clap::Args;
 use serde_json::{Value, json};
 
-use super::{Context, DONE, announcing, print, print_error, print_json, progress, table};
+use super::{Context, DONE, print, print_error, print_json, progress, table};
 use crate::adapters::builds::{Builds, Served};
 use crate::domain::pass::{Outcome, PassReport, Trigger};
 use crate::flows::reconcile::{PassError, PassOptions, reconcile};
@@ -59,7 +59,7 @@ pub(super) fn run(context: &Context, options: &BuildArgs) -> u8 {
     shown.end();
     match result {
         Ok(done) => {
-            announcing::deliver_once(context);
+            context.deliver_once();
             succeeded(context, &done);
             DONE
         }

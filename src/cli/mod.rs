@@ -4,7 +4,6 @@
 //! pass works in, how signals stop it, and how an answer is printed. Nothing
 //! is decided here.
 
-pub(crate) mod announcing;
 mod build;
 mod config;
 mod history;
@@ -26,7 +25,7 @@ use jiff::Timestamp;
 use serde::Serialize;
 use serde_json::json;
 
-use crate::adapters::builds::error_chain;
+use crate::adapters::builds::{Builds, error_chain};
 use crate::adapters::embed::{self, EmbedError, Embedder};
 use crate::adapters::signals::{Handlers, Signal};
 use crate::app::threads;
@@ -34,6 +33,7 @@ use crate::config::{self as settings, Config, Loaded};
 use crate::domain::pass::{ErrorClass, Outcome};
 use crate::domain::record::Space;
 use crate::domain::stop::Stop;
+use crate::flows::deliver;
 use crate::flows::reconcile::{PassContext, PassError, PassProgress};
 use crate::logging;
 
@@ -248,6 +248,14 @@ impl Context {
             progress,
             clock,
         })
+    }
+
+    /// Delivers the served build once to each target that has not received it.
+    fn deliver_once(&self) {
+        let publish = &self.config.publish;
+        let Ok(builds) = Builds::at(&publish.index, &publish.metadata) else { return };
+        let targets = deliver::targets(&self.config.announce);
+        self.runtime.block_on(deliver::deliver_once(&targets, &builds, &self.stop, clock));
     }
 
     /// The exit code of a failure.

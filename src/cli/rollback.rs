@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-use super::{Context, DONE, announcing, log_warnings, print, print_json};
+use super::{Context, DONE, log_warnings, print, print_json};
 use crate::flows::reconcile::{Rollback, release, rollback};
 
 pub(super) fn run(context: &Context, to: Option<String>, ends: bool) -> u8 {
@@ -26,7 +26,7 @@ pub(super) fn run(context: &Context, to: Option<String>, ends: bool) -> u8 {
     let asked = Rollback { to, by: requester() };
     match context.with_pass(&log_warnings, |world| rollback(world, &asked)) {
         Ok(done) => {
-            announcing::deliver_once(context);
+            context.deliver_once();
             if context.json {
                 print_json(&json!({ "outcome": "rolled back", "from": done.from, "build": done.to }));
             } else {

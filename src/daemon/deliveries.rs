@@ -1,33 +1,37 @@
-//! Keeps the API told of what is served for as long as the agent runs.
+//! Delivers what is served to every target for as long as the agent runs.
 //!
 //! Each target has a loop of its own: one that does not answer delays neither
-//! a build nor any other target, and one that was away hears of the newest
-//! build when it is back. What is due, and what was told, `announcing` knows.
+//! a build nor any other target, and one that was away receives the newest
+//! build when it is back. Other targets in the settings take effect at once.
+//! When a target is due and how long to wait is `decide::delivery`'s decision.
 
 use std::future;
 
 use futures_util::future::join_all;
+use jiff::Timestamp;
 use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{LiveConfig, current};
 use crate::adapters::builds::{Build, Builds};
-use crate::adapters::deliver;
-use crate::cli::announcing;
+use crate::adapters::deliver::{Delivery, Target};
 use crate::config::AnnounceSettings;
+use crate::decide::delivery::wait_after;
+use crate::domain::pass::Retry;
 use crate::domain::stop::Stop;
+use crate::flows::deliver::{deliver_if_due, retain_targets, targets};
 
-/// Says that a pass has ended, after which another build may be served or other settings in force.
+/// Notifies that a pass has ended, or that other settings are in force: another
+/// build may be served, or another target be named.
 #[derive(Clone, Debug)]
 pub(super) struct PassNotifier(watch::Sender<()>);
 
-/// Hears it.
 pub(super) type PassNotices = watch::Receiver<()>;
 
 impl PassNotifier {
     pub(super) fn new() -> (Self, PassNotices) {
-        let (news, heard) = watch::channel(());
-        (Self(news), heard)
+        let (notifier, notices) = watch::channel(());
+        (Self(notifier), notices)
     }
 
     pub(super) fn notify(&self) {
@@ -35,66 +39,104 @@ impl PassNotifier {
     }
 }
 
-/// Tells every target that the settings in force name, until `stop`.
-pub(super) async fn run_deliveries(in_force: LiveConfig, builds: Builds, heard: PassNotices, stop: Stop) {
+/// Serves every target that the settings in force name, until `stop`.
+pub(super) async fn run_deliveries(
+    in_force: LiveConfig,
+    builds: Builds,
+    notices: PassNotices,
+    stop: Stop,
+    clock: fn() -> Timestamp,
+) {
     while !stop.is_requested() {
-        let targets = current(&in_force).announce.clone();
-        announcing::retain_targets(&targets, &builds);
-        let tell_all = async {
-            join_all(targets.iter().map(|target| run_target(target, &builds, heard.clone(), &stop))).await;
+        let settings = current(&in_force).announce.clone();
+        let targets = targets(&settings);
+        retain_targets(&targets, &builds.layout);
+        let run_all = async {
+            let run = |target| run_target(target, &builds, notices.clone(), &stop, clock);
+            join_all(targets.iter().map(|target| run(&**target))).await;
             stop.requested().await;
         };
         tokio::select! {
-            () = tell_all => {}
-            // What is being told to the old ones is given up.
-            () = targets_changed(&in_force, &targets, heard.clone()) => {}
+            () = run_all => {}
+            // Deliveries to the old targets are dropped.
+            () = targets_changed(&in_force, &settings, notices.clone()) => {}
         }
     }
 }
 
-/// Waits until the settings in force name others than these.
-async fn targets_changed(in_force: &LiveConfig, targets: &[AnnounceSettings], mut heard: PassNotices) {
+/// Waits until the settings in force name other targets than these.
+async fn targets_changed(in_force: &LiveConfig, targets: &[AnnounceSettings], mut notices: PassNotices) {
     while current(in_force).announce == targets {
-        next(&mut heard).await;
+        next(&mut notices).await;
     }
 }
 
-/// Tells one target, again and again until it knows or a newer build takes the place of the one it was told of.
-async fn run_target(target: &AnnounceSettings, builds: &Builds, mut heard: PassNotices, stop: &Stop) {
+/// Delivers each served build to one target: again after a failure, until the
+/// target has received it or a newer build takes its place.
+async fn run_target(
+    target: &dyn Target,
+    builds: &Builds,
+    mut notices: PassNotices,
+    stop: &Stop,
+    clock: fn() -> Timestamp,
+) {
     let mut failures = 0;
     while !stop.is_requested() {
-        heard.mark_unchanged();
+        notices.mark_unchanged();
         let served = builds.served();
-        let build = served.build();
-        let told = match build {
-            Some(build) => {
-                let replaced = another_build(builds, Some(build), heard.clone());
-                announcing::deliver_if_due(target, builds, build, stop, replaced).await
-            }
-            None => true,
+        let served = served.build();
+        let result = match served {
+            Some(build) => deliver(target, builds, build, notices.clone(), stop, clock).await,
+            None => Ok(()),
         };
-        if told {
+        let Err(retry) = result else {
             failures = 0;
             tokio::select! {
                 () = stop.requested() => {}
-                () = next(&mut heard) => {}
+                () = next(&mut notices) => {}
             }
             continue;
-        }
+        };
         failures += 1;
         tokio::select! {
             () = stop.requested() => {}
-            () = another_build(builds, build, heard.clone()) => failures = 0,
-            () = sleep(deliver::wait_after(failures)) => {}
+            () = another_build(builds, served, notices.clone()) => failures = 0,
+            () = wait(retry, failures) => {}
         }
     }
 }
 
-/// Waits until another build than this is served. A pass that changes nothing cuts no wait short.
-async fn another_build(builds: &Builds, than: Option<&Build>, mut heard: PassNotices) {
+/// Delivers one build, and says so once another is served in the course of it.
+async fn deliver(
+    target: &dyn Target,
+    builds: &Builds,
+    build: &Build,
+    notices: PassNotices,
+    stop: &Stop,
+    clock: fn() -> Timestamp,
+) -> Result<(), Retry> {
+    let delivery = Delivery { served: build, replaced: Stop::new() };
+    let delivering = deliver_if_due(target, &delivery, &builds.layout, stop, clock);
+    let mut delivering = std::pin::pin!(delivering);
+    tokio::select! {
+        result = &mut delivering => return result,
+        () = another_build(builds, Some(build), notices) => delivery.replaced.request(),
+    }
+    delivering.await
+}
+
+async fn wait(retry: Retry, failures: u32) {
+    match wait_after(retry, failures) {
+        Some(time) => sleep(time).await,
+        None => future::pending().await,
+    }
+}
+
+/// Waits until another build than this is served. A pass that changes nothing ends no wait.
+async fn another_build(builds: &Builds, than: Option<&Build>, mut notices: PassNotices) {
     let id = |build: Option<&Build>| build.map(|build| build.manifest.id.clone());
     loop {
-        next(&mut heard).await;
+        next(&mut notices).await;
         if id(builds.served().build()) != id(than) {
             return;
         }
@@ -102,9 +144,9 @@ async fn another_build(builds: &Builds, than: Option<&Build>, mut heard: PassNot
 }
 
 /// Waits for the end of a pass, or for other settings.
-async fn next(heard: &mut PassNotices) {
-    if heard.changed().await.is_err() {
-        // The agent is at its end.
+async fn next(notices: &mut PassNotices) {
+    if notices.changed().await.is_err() {
+        // The agent is ending.
         future::pending::<()>().await;
     }
 }

@@ -84,7 +84,13 @@ async fn run_agent(
     let config = current(in_force);
     let (watch, hints) = Watch::start(WatchSpec::new(&config.source.database, &config.trigger))?;
     let (news, heard) = PassNotifier::new();
-    tokio::spawn(deliveries::run_deliveries(Arc::clone(in_force), builds.clone(), heard, stop.clone()));
+    tokio::spawn(deliveries::run_deliveries(
+        Arc::clone(in_force),
+        builds.clone(),
+        heard,
+        stop.clone(),
+        clock,
+    ));
     let vitals = Arc::new(Liveness::default());
     let layout = &builds.layout;
     let ledger = StatusFile::open(layout, watch.backend(), stop.clone());

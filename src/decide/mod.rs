@@ -4,6 +4,8 @@
 //! decision is tested as a table of cases.
 
 pub mod agent_state;
+pub(crate) mod backoff;
 pub mod debounce;
+pub(crate) mod delivery;
 pub mod guard;
 pub mod plan;

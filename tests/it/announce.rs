@@ -1,4 +1,4 @@
-//! The API is told of each new build, once, and until it has heard.
+//! Each new build is announced to the API once, and again after a failure until it was received.
 
 use std::time::{Duration, Instant};
 
@@ -14,8 +14,8 @@ fn webhook_settings(api: &Api) -> String {
     format!("[[announce]]\npost = \"{}\"\n", api.url())
 }
 
-/// Waits until an agent that has just been started has nothing more to say, adds a person, and
-/// gives the build that is told next: if another had been told again, it would stand before it.
+/// Waits until an agent that was just started has nothing more to do, adds a person, and gives the
+/// build that is delivered next: if another had been delivered again, it would stand before this one.
 #[track_caller]
 fn next_delivered_build(world: &World, agent: &Agent, api: &Api, person: u32) -> String {
     agent.wait_for_log("outcome=unchanged");
@@ -23,7 +23,7 @@ fn next_delivered_build(world: &World, agent: &Agent, api: &Api, person: u32) ->
     world.add_people([person]);
     agent.wait_for("a newer build is served", || world.served() != before);
     let next = world.served().unwrap();
-    agent.wait_for("it is told", || api.received().contains(&next));
+    agent.wait_for("it is delivered", || api.received().contains(&next));
     next
 }
 
@@ -32,11 +32,11 @@ fn the_agent_delivers_each_new_build_once_by_webhook_and_by_command() {
     let (world, api) = (World::with_people(2), Api::start());
     let targets = format!("{}{}", webhook_settings(&api), world.command_log_settings(""));
     let agent = world.agent_with(&format!("{TRIGGERS}{targets}"));
-    agent.wait_for("the first build is told of twice", || agent.logged("INFO announced") == 2);
+    agent.wait_for("the first build is delivered twice", || agent.logged("INFO announced") == 2);
     let first = world.served().unwrap();
 
     world.add_people([3]);
-    agent.wait_for("the second build is told of twice", || agent.logged("INFO announced") == 4);
+    agent.wait_for("the second build is delivered twice", || agent.logged("INFO announced") == 4);
     let second = world.served().unwrap();
     agent.stop();
     let agent = world.agent_with(&format!("{TRIGGERS}{targets}"));
@@ -74,32 +74,36 @@ fn failed_announcement_is_retried_and_never_blocks_serving() {
     assert_eq!((ran.text("outcome").as_str(), api.received().len()), ("promoted", 1), "once: {ran:?}");
     assert!(ran.stderr.contains("503"), "{ran:?}");
     let agent = Agent::start(&mut world.command(&["run"]));
-    agent.wait_for("the agent tells it twice", || api.received().len() >= 3);
+    agent.wait_for("the agent delivers it twice", || api.received().len() >= 3);
     api.refuse(false);
-    agent.wait_for("it is heard", || agent.logged("INFO announced") == 1);
+    agent.wait_for("it is received", || agent.logged("INFO announced") == 1);
     let times = api.received().len();
     agent.stop();
     world.build();
 
-    assert_eq!(api.received(), vec![ran.text("build"); times], "nothing is told that was heard");
+    assert_eq!(
+        api.received(),
+        vec![ran.text("build"); times],
+        "nothing is delivered again that was received"
+    );
 }
 
 #[test]
 fn an_api_that_does_not_answer_delays_no_build_and_no_other_target() {
     let (world, api) = (World::with_people(2), Api::start());
-    // Taken and never answered: connections wait in the queue of a socket that nobody accepts from.
-    let deaf = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    // Connections wait in the queue of a socket that never accepts one.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
     let targets = format!(
         "[[announce]]\npost = \"http://{}/\"\ntimeout = \"10m\"\n{}",
-        deaf.local_addr().unwrap(),
+        silent.local_addr().unwrap(),
         webhook_settings(&api)
     );
     let agent = world.agent_with(&format!("{TRIGGERS}{targets}"));
-    agent.wait_for("the other target is told", || api.received().len() == 1);
+    agent.wait_for("the other target receives it", || api.received().len() == 1);
     let first = world.served().unwrap();
 
     world.add_people([3]);
-    agent.wait_for("the other target is told again", || api.received().len() == 2);
+    agent.wait_for("the other target receives the next", || api.received().len() == 2);
 
     assert_eq!(api.received(), [first, world.served().unwrap()]);
     agent.stop();
@@ -113,7 +117,7 @@ fn a_target_added_while_the_agent_runs_receives_the_served_build() {
 
     world.settings(&format!("[trigger]\n{TRIGGERS}{}", webhook_settings(&api)));
     agent.signal(Signal::HUP);
-    agent.wait_for("it is told", || api.received().len() == 1);
+    agent.wait_for("it is delivered", || api.received().len() == 1);
 
     assert_eq!(api.received(), [world.served().unwrap()]);
     agent.stop();
@@ -129,7 +133,7 @@ fn a_target_is_notified_as_soon_as_it_is_added_without_a_pass() {
 
     world.settings(&format!("[trigger]\n{by_marker}{}", webhook_settings(&api)));
     agent.signal(Signal::HUP);
-    agent.wait_for("it is told", || api.received().len() == 1);
+    agent.wait_for("it is delivered", || api.received().len() == 1);
 
     assert_eq!(agent.passes(), passes, "{}", agent.log());
     agent.stop();
@@ -140,13 +144,13 @@ fn an_undelivered_build_is_superseded_by_a_newer_one() {
     let (world, api) = (World::with_people(2), Api::start());
     api.refuse(true);
     let agent = world.agent_with(&format!("{TRIGGERS}{}", webhook_settings(&api)));
-    agent.wait_for("the first build is told of in vain", || api.received().len() == 1);
+    agent.wait_for("the first build is refused", || api.received().len() == 1);
     let first = world.served().unwrap();
 
     world.add_people([3]);
-    agent.wait_for("the second build is told of", || api.received().iter().any(|build| *build != first));
+    agent.wait_for("the second build is delivered", || api.received().iter().any(|build| *build != first));
     api.refuse(false);
-    agent.wait_for("it is heard", || agent.logged("INFO announced") == 1);
+    agent.wait_for("it is received", || agent.logged("INFO announced") == 1);
 
     assert_eq!(api.accepted(), [world.served().unwrap()]);
     agent.stop();
@@ -157,7 +161,7 @@ fn passes_that_change_nothing_deliver_nothing_sooner() {
     let (world, api) = (World::with_people(2), Api::start());
     api.refuse(true);
     let agent = world.agent_with(&format!("{TRIGGERS}{}", webhook_settings(&api)));
-    agent.wait_for("it is told in vain", || api.received().len() == 1);
+    agent.wait_for("it is refused", || api.received().len() == 1);
     let began = Instant::now();
 
     for nth in 1..=10 {
@@ -168,8 +172,8 @@ fn passes_that_change_nothing_deliver_nothing_sooner() {
     // At once, and then after waits of 1, 2, 4, 8 and 16 seconds.
     let due =
         [1, 3, 7, 15, 31].iter().filter(|&&second| began.elapsed() >= Duration::from_secs(second)).count();
-    let told = api.received().len();
-    assert!(told <= 1 + due, "told {told} times in {:?}", began.elapsed());
+    let tries = api.received().len();
+    assert!(tries <= 1 + due, "delivered {tries} times in {:?}", began.elapsed());
     agent.stop();
 }
 
@@ -178,7 +182,7 @@ fn a_command_with_other_settings_makes_the_agent_deliver_nothing_again() {
     let (world, api) = (World::with_people(2), Api::start());
     let targets = format!("{TRIGGERS}{}", webhook_settings(&api));
     let agent = world.agent_with(&targets);
-    agent.wait_for("it is told", || agent.logged("INFO announced") == 1);
+    agent.wait_for("it is delivered", || agent.logged("INFO announced") == 1);
     let first = world.served().unwrap();
     std::fs::write(world.path("none.toml"), "").unwrap();
 
@@ -198,13 +202,13 @@ fn a_delivery_that_failed_in_a_command_is_made_by_the_agent() {
     let first = world.build().text("build");
     world.add_people([3]);
     let agent = world.agent_with(&format!("{}{}", TRIGGERS.replace("1h", "500ms"), webhook_settings(&api)));
-    agent.wait_for("the second build is told of", || agent.logged("INFO announced") == 1);
+    agent.wait_for("the second build is delivered", || agent.logged("INFO announced") == 1);
     api.refuse(true);
 
     agent.wait_for("a rollback between two passes", || world.run(&["rollback"]).code != 75);
     assert_eq!(world.served().as_ref(), Some(&first));
     api.refuse(false);
-    agent.wait_for("the agent tells what is served", || api.accepted().last() == Some(&first));
+    agent.wait_for("the agent delivers what is served", || api.accepted().last() == Some(&first));
 
     agent.stop();
 }
@@ -223,7 +227,7 @@ fn addresses_that_differ_in_their_query_are_each_notified() {
     world.build();
 
     let paths: Vec<_> =
-        api.requests().into_iter().filter(|told| told.accepted).map(|told| told.path).collect();
+        api.requests().into_iter().filter(|request| request.accepted).map(|request| request.path).collect();
     assert_eq!(paths, ["/admin/reload?worker=1", "/admin/reload?worker=2"]);
     assert!(refused.stderr.contains("/admin/reload: expected a status"), "{refused:?}");
     assert!(!refused.stderr.contains("worker="), "a query may hold a secret: {refused:?}");
@@ -236,13 +240,13 @@ fn a_token_is_read_again_for_each_request_and_shown_nowhere() {
     std::fs::write(world.path("token"), "first-secret\n").unwrap();
     let target = format!("{}token_file = \"token\"\n", webhook_settings(&api));
     let agent = world.agent_with(&format!("{TRIGGERS}{target}[log]\nlevel = \"trace\"\n"));
-    agent.wait_for("it is told in vain", || api.received().len() == 1);
+    agent.wait_for("it is refused", || api.received().len() == 1);
 
     std::fs::write(world.path("token"), "second-secret\n").unwrap();
     api.refuse(false);
-    agent.wait_for("it is heard", || agent.logged("announced build=") == 1);
+    agent.wait_for("it is received", || agent.logged("announced build=") == 1);
 
-    let given: Vec<_> = api.requests().into_iter().filter_map(|told| told.authorization).collect();
+    let given: Vec<_> = api.requests().into_iter().filter_map(|request| request.authorization).collect();
     assert_eq!(given.first().unwrap(), "Bearer first-secret");
     assert_eq!(given.last().unwrap(), "Bearer second-secret");
     assert!(!agent.log().contains("-secret"), "{}", agent.log());

@@ -1,4 +1,4 @@
-//! Agent and API together: an API that reloads when it is told drops no request and mixes no builds.
+//! Agent and API together: an API that reloads when it is notified drops no request and mixes no builds.
 
 use std::collections::{HashMap, HashSet};
 use std::path::Path;
@@ -95,7 +95,7 @@ fn a_reload_that_fails_leaves_the_api_on_the_old_pair_and_is_announced_again() {
     agent.stop();
 }
 
-/// An agent that acts at once, tells the API and wants to see the build there.
+/// An agent that acts at once, announces each build to the API and has it confirmed.
 fn agent(world: &World, api: &SearchApi, token: &Path) -> Agent {
     world.agent_with(&format!(
         "quiet = \"20ms\"\nmax_wait = \"1s\"\nresync = \"1h\"\n\
@@ -113,7 +113,7 @@ fn status(world: &World) -> Value {
     world.run(&["status", "--json"]).json()["announced"][0].clone()
 }
 
-/// The vectors of those who are asked for, by the texts that were bought for them.
+/// The vectors of those who are asked for, by the texts that were embedded for them.
 fn questions(world: &World) -> Vec<Question> {
     let texts = world.provider.texts_seen();
     ASKED
@@ -145,7 +145,7 @@ fn assert_whole(world: &World, answer: &Answer, served: &mut HashMap<String, Vec
     assert!(answer.score > 0.9999, "{answer:?}");
 }
 
-/// Whoever has seen a build never sees an older one.
+/// A client that has seen a build never sees an older one.
 #[track_caller]
 fn assert_forward(world: &World, answers: &[Answer]) {
     let history = world.run(&["history", "--json"]).json();

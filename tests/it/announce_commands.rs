@@ -1,4 +1,4 @@
-//! A command that is told of a build: what it gets, how long it has, where its words go.
+//! A command that receives builds: what it is given, how long it may run, where its output goes.
 
 use std::os::unix::fs::PermissionsExt;
 use std::time::Duration;
@@ -10,7 +10,7 @@ use crate::support::agent::Agent;
 
 const TRIGGERS: &str = "quiet = \"200ms\"\nmax_wait = \"2s\"\nresync = \"1h\"\n";
 
-/// Whether a process is there and not merely waited for.
+/// Whether a process runs: one that was killed and not yet waited for does not.
 fn is_alive(pid: &str) -> bool {
     std::fs::read(format!("/proc/{pid}/cmdline")).is_ok_and(|line| !line.is_empty())
 }
@@ -25,7 +25,7 @@ fn a_command_sees_the_build_and_a_clean_environment() {
     command.envs(secrets.map(|name| (name, "/nowhere")));
 
     let agent = Agent::start(&mut command);
-    agent.wait_for("it is told", || agent.logged("INFO announced") == 1);
+    agent.wait_for("it is delivered", || agent.logged("INFO announced") == 1);
     agent.stop();
 
     let build = world.served().unwrap();
@@ -45,15 +45,15 @@ fn a_command_sees_the_build_and_a_clean_environment() {
 #[test]
 fn no_shell_stands_between_the_settings_and_a_command() {
     let world = World::with_people(2);
-    let program = world.path("tell api");
-    std::fs::write(&program, "#!/bin/sh\nprintf '%s\\n' \"$@\" > words\n").unwrap();
+    let program = world.path("notify api");
+    std::fs::write(&program, "#!/bin/sh\nprintf '%s\\n' \"$@\" > arguments\n").unwrap();
     std::fs::set_permissions(&program, std::fs::Permissions::from_mode(0o755)).unwrap();
-    let words = r#"["./tell api", "two words", "$HOME", "*; touch gone-wrong", ""]"#;
-    world.settings(&format!("[[announce]]\ncommand = {words}\n"));
+    let argv = r#"["./notify api", "two words", "$HOME", "*; touch gone-wrong", ""]"#;
+    world.settings(&format!("[[announce]]\ncommand = {argv}\n"));
 
     world.build();
 
-    assert_eq!(world.lines("words"), ["two words", "$HOME", "*; touch gone-wrong", ""]);
+    assert_eq!(world.lines("arguments"), ["two words", "$HOME", "*; touch gone-wrong", ""]);
     assert!(!world.path("gone-wrong").exists());
 }
 
@@ -62,14 +62,18 @@ fn what_a_command_prints_is_in_the_log_and_one_that_fails_is_run_again() {
     let world = World::with_people(2);
     let script = "test -f ready || { echo loading; echo busy >&2; exit 3; }; echo reloaded";
     let agent = world.agent_with(&format!("{TRIGGERS}{}", world.command_log_settings(script)));
-    agent.wait_for_log(r"expected exit status 0, found exit status: 3; it said: loading\nbusy");
+    agent.wait_for_log(r"expected exit status 0, found exit status: 3; output: loading\nbusy");
 
     std::fs::write(world.path("ready"), "").unwrap();
-    agent.wait_for("it is told", || agent.logged("INFO announced") == 1);
+    agent.wait_for("it is delivered", || agent.logged("INFO announced") == 1);
 
-    assert_eq!(agent.logged("said=\"reloaded\""), 1, "{}", agent.log());
-    let told = world.lines("received");
-    assert!(told.len() >= 2 && told.iter().all(|build| Some(build) == world.served().as_ref()), "{told:?}");
+    assert_eq!(agent.logged("output=\"reloaded\""), 1, "{}", agent.log());
+    let received = world.lines("received");
+    let served = world.served();
+    assert!(
+        received.len() >= 2 && received.iter().all(|build| Some(build) == served.as_ref()),
+        "{received:?}"
+    );
     agent.stop();
 }
 
@@ -79,12 +83,14 @@ fn a_command_that_overruns_is_killed_with_all_it_started_and_delays_no_build() {
     let script = "sleep 600 & echo $! >> sleepers; echo begun; wait";
     let target = format!("{}timeout = \"300ms\"\n", world.command_log_settings(script));
     let agent = world.agent_with(&format!("{TRIGGERS}{target}"));
-    agent.wait_for_log("expected to end within 300ms, found it running and killed it; it said: begun");
+    agent.wait_for_log(
+        "expected to end within 300ms, found it running; killed it and all that it started; output: begun",
+    );
 
     world.add_people([3]);
     agent.wait_for_promotions(2);
     let newest = world.served();
-    agent.wait_for("the newer build is told of", || world.lines("received").last() == newest.as_ref());
+    agent.wait_for("the newer build is delivered", || world.lines("received").last() == newest.as_ref());
 
     agent.wait_for("none of its processes is left", || {
         !world.lines("sleepers").iter().any(|pid| is_alive(pid))
@@ -95,13 +101,13 @@ fn a_command_that_overruns_is_killed_with_all_it_started_and_delays_no_build() {
 #[test]
 fn a_program_that_is_not_there_is_named_and_fails_no_build() {
     let world = World::with_people(2);
-    world.settings("[[announce]]\ncommand = [\"/nowhere/tell-api\"]\n");
+    world.settings("[[announce]]\ncommand = [\"/nowhere/notify-api\"]\n");
 
     let ran = world.build();
 
     assert_eq!(ran.text("outcome"), "promoted");
     assert!(
-        ran.stderr.contains("announce command /nowhere/tell-api: cannot be run: No such file"),
+        ran.stderr.contains("announce command /nowhere/notify-api: cannot be run: No such file"),
         "{ran:?}"
     );
 }

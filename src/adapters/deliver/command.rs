@@ -1,29 +1,35 @@
-//! A command that is told of a build: its environment, its time, what it prints.
+//! A target that is a command: its environment, its time limit, what it prints.
 //!
-//! It runs in a process group of its own, which is killed as a whole where it
-//! overruns, where we are asked to stop, and where the announcement is dropped
-//! half way. Only the end of what it prints is kept. No key of ours reaches it:
-//! its environment is made of the few names in [`PASSED_VARIABLES`] and of the build's
-//! own two.
+//! It runs without a shell, in a process group of its own. The whole group is
+//! killed if the command exceeds its time, if a stop is requested and if the
+//! delivery is dropped before its end. Only the end of what it prints is kept.
+//! None of our keys reaches it: its environment has the few names in
+//! [`PASSED_VARIABLES`] and the two of the build.
 
-use crate::domain::stop::Stop;
 use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
+use std::path;
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
+use futures_util::future::{BoxFuture, FutureExt};
 use rustix::process::{Pid, Signal};
 use tokio::io::AsyncReadExt;
 use tokio::net::unix::pipe;
-use tokio::process::Command;
+use tokio::process::{Child, Command};
 
-use super::{AnnounceError, BuildNotice, MAX_OUTPUT_BYTES, tail};
+use super::confirm::{Confirmation, client};
+use super::{DeliverError, Delivered, Delivery, MAX_OUTPUT_BYTES, Receipt, Target, quoted};
+use crate::config::AnnounceSettings;
+use crate::domain::stop::Stop;
+use crate::domain::text::tail;
 
-/// What a command inherits, beside all that begins with `LC_`: enough to find
-/// programs, print in the operator's language and reach the user's own service
-/// manager. Everything else stays here, API keys and the notify socket first.
-pub const PASSED_VARIABLES: [&str; 9] = [
+/// What a command inherits, and everything that begins with `LC_`: enough to
+/// find programs, print in the operator's language and reach the user's own
+/// service manager. Nothing else is passed on, API keys and the notify socket
+/// least of all.
+pub(crate) const PASSED_VARIABLES: [&str; 9] = [
     "PATH",
     "HOME",
     "USER",
@@ -35,50 +41,96 @@ pub const PASSED_VARIABLES: [&str; 9] = [
     "DBUS_SESSION_BUS_ADDRESS",
 ];
 
-/// How long a killed command may take to be gone before it is left to the system.
-pub const KILL_GRACE: Duration = Duration::from_secs(1);
+/// How long a killed command may take to end before it is left to the system.
+pub(crate) const KILL_GRACE: Duration = Duration::from_secs(1);
 
-pub(super) async fn run(
-    argv: &[String],
+pub(crate) struct CommandTarget {
+    name: String,
+    argv: Vec<String>,
     limit: Duration,
-    news: &BuildNotice<'_>,
-    stop: &Stop,
-) -> Result<String, AnnounceError> {
-    let program = argv.first().map_or("", String::as_str).to_owned();
-    if stop.is_requested() {
-        return Err(AnnounceError::Stopped { target: program });
-    }
-    let (mut child, group, mut output) =
-        start(argv, news).map_err(|source| AnnounceError::Start { program: program.clone(), source })?;
+    confirmation: Option<Confirmation>,
+}
 
-    let ended = tokio::select! {
-        biased;
-        status = output.read_until_exit(&mut child) => CommandEnd::Exited(status),
-        () = stop.requested() => CommandEnd::Stopped,
-        () = tokio::time::sleep(limit) => CommandEnd::Overran,
-    };
-    match ended {
-        CommandEnd::Exited(status) => {
-            // Once it is waited for, its number may be another's: never kill by it again.
-            group.disarm();
-            output.drain();
-            let said = tail(&output.tail);
-            match status {
-                Ok(status) if status.success() => Ok(said),
-                Ok(found) => Err(AnnounceError::Failed { program, found, said }),
-                Err(source) => Err(AnnounceError::Start { program, source }),
+impl CommandTarget {
+    pub(crate) fn new(argv: &[String], settings: &AnnounceSettings) -> Self {
+        Self {
+            name: format!("command {}", argv.join(" ")),
+            argv: argv.to_owned(),
+            limit: settings.timeout,
+            confirmation: Confirmation::new(settings),
+        }
+    }
+
+    async fn run(&self, delivery: &Delivery<'_>, stop: &Stop) -> Result<Delivered, DeliverError> {
+        let program = self.argv.first().map_or("", String::as_str).to_owned();
+        if stop.is_requested() {
+            return Err(DeliverError::Stopped { target: program });
+        }
+        let (mut child, group, mut output) = match start(&self.argv, delivery) {
+            Ok(started) => started,
+            Err(source) => return Err(DeliverError::Start { program, source }),
+        };
+        let end = tokio::select! {
+            biased;
+            status = output.read_until_exit(&mut child) => CommandEnd::Exited(status),
+            () = stop.requested() => CommandEnd::Stopped,
+            () = tokio::time::sleep(self.limit) => CommandEnd::Overran,
+        };
+        match end {
+            CommandEnd::Exited(status) => {
+                // Once it was waited for, its number may belong to another group: never kill by it again.
+                group.disarm();
+                output.drain();
+                match status {
+                    Ok(status) => Ok(exited(&program, status, output.tail())),
+                    Err(source) => Err(DeliverError::Start { program, source }),
+                }
+            }
+            CommandEnd::Stopped => {
+                kill_and_reap(child, group).await;
+                Err(DeliverError::Stopped { target: program })
+            }
+            CommandEnd::Overran => {
+                output.drain();
+                kill_and_reap(child, group).await;
+                Err(DeliverError::Overran { program, limit: self.limit, output: output.tail() })
             }
         }
-        CommandEnd::Stopped => {
-            kill_and_reap(child, group).await;
-            Err(AnnounceError::Stopped { target: program })
-        }
-        CommandEnd::Overran => {
-            output.drain();
-            kill_and_reap(child, group).await;
-            Err(AnnounceError::Overran { program, limit, said: tail(&output.tail) })
-        }
     }
+}
+
+impl Target for CommandTarget {
+    fn name(&self) -> &str {
+        &self.name
+    }
+
+    fn deliver<'a>(
+        &'a self,
+        delivery: &'a Delivery<'_>,
+        stop: &'a Stop,
+    ) -> BoxFuture<'a, Result<Delivered, DeliverError>> {
+        async move {
+            let http = self.confirmation.as_ref().map(|_| client()).transpose()?;
+            let delivered = self.run(delivery, stop).await?;
+            if let (Delivered::Received(_), Some(confirmation), Some(http)) =
+                (&delivered, &self.confirmation, &http)
+            {
+                confirmation.wait(delivery, http, stop).await?;
+            }
+            Ok(delivered)
+        }
+        .boxed()
+    }
+}
+
+fn exited(program: &str, status: ExitStatus, output: String) -> Delivered {
+    if status.success() {
+        return Delivered::Received(Receipt { output });
+    }
+    Delivered::Refused(format!(
+        "announce command {program}: expected exit status 0, found {status}{}",
+        quoted("output", &output)
+    ))
 }
 
 enum CommandEnd {
@@ -91,10 +143,7 @@ enum CommandEnd {
     clippy::disallowed_methods,
     reason = "what a child inherits is chosen from the environment here, by name"
 )]
-fn start(
-    argv: &[String],
-    news: &BuildNotice<'_>,
-) -> io::Result<(tokio::process::Child, ProcessGroup, CapturedOutput)> {
+fn start(argv: &[String], delivery: &Delivery<'_>) -> io::Result<(Child, ProcessGroup, CapturedOutput)> {
     let [program, arguments @ ..] = argv else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -104,13 +153,16 @@ fn start(
     // One pipe for both streams keeps their lines in order.
     let (reader, writer) = io::pipe()?;
     let output = CapturedOutput::new(reader)?;
+    // Absolute, for a command that changes its directory; and not the link, which will lead to another build.
+    let directory = &delivery.served.directory;
+    let directory = path::absolute(directory).unwrap_or_else(|_| directory.clone());
     let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()
         .envs(passed_variables(std::env::vars_os()))
-        .env("REINDEXD_BUILD", news.build)
-        .env("REINDEXD_BUILD_DIR", news.directory)
+        .env("REINDEXD_BUILD", delivery.build())
+        .env("REINDEXD_BUILD_DIR", directory)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)
         .stderr(writer)
@@ -130,21 +182,21 @@ pub(super) fn passed_variables(
     })
 }
 
-/// Kills the whole group and waits for its leader, but not for ever: a process
-/// in an uninterruptible wait must not hold up our own end.
-async fn kill_and_reap(mut child: tokio::process::Child, group: ProcessGroup) {
+/// Kills the whole group and waits for its leader, but not without limit: a
+/// process in an uninterruptible wait must not delay our own end.
+async fn kill_and_reap(mut child: Child, group: ProcessGroup) {
     drop(group);
     if let Ok(Err(error)) = tokio::time::timeout(KILL_GRACE, child.wait()).await {
-        tracing::debug!(%error, "a killed announce command could not be waited for");
+        tracing::debug!(%error, "announce command: killed, but cannot be waited for");
     }
 }
 
 /// A command's process group, killed when this is dropped: also when the whole
-/// announcement is dropped half way.
+/// delivery is dropped before its end.
 struct ProcessGroup(Option<Pid>);
 
 impl ProcessGroup {
-    fn of(child: &tokio::process::Child) -> Self {
+    fn of(child: &Child) -> Self {
         Self(child.id().and_then(|id| Pid::from_raw(id.cast_signed())))
     }
 
@@ -159,7 +211,7 @@ impl Drop for ProcessGroup {
             && let Err(error) = rustix::process::kill_process_group(leader, Signal::KILL)
             && error != rustix::io::Errno::SRCH
         {
-            tracing::warn!(%error, "an announce command could not be killed");
+            tracing::warn!(%error, "announce command: cannot be killed");
         }
     }
 }
@@ -167,16 +219,16 @@ impl Drop for ProcessGroup {
 /// The end of what a command prints.
 struct CapturedOutput {
     pipe: pipe::Receiver,
-    tail: Vec<u8>,
+    end: Vec<u8>,
 }
 
 impl CapturedOutput {
     fn new(reader: PipeReader) -> io::Result<Self> {
-        Ok(Self { pipe: pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?, tail: Vec::new() })
+        Ok(Self { pipe: pipe::Receiver::from_owned_fd(OwnedFd::from(reader))?, end: Vec::new() })
     }
 
-    /// Reads along, so that a full pipe never blocks the command.
-    async fn read_until_exit(&mut self, child: &mut tokio::process::Child) -> io::Result<ExitStatus> {
+    /// Reads while the command runs, so that a full pipe never blocks it.
+    async fn read_until_exit(&mut self, child: &mut Child) -> io::Result<ExitStatus> {
         let mut piece = [0; 4096];
         let mut open = true;
         loop {
@@ -191,8 +243,8 @@ impl CapturedOutput {
         }
     }
 
-    /// Reads what is in the pipe now, without waiting: something that the command
-    /// left in the background may hold the other end open for ever.
+    /// Reads what is in the pipe now, without waiting: a process that the command
+    /// left in the background may keep the other end open without end.
     fn drain(&mut self) {
         /// No pipe of an unprivileged user holds more than a mebibyte.
         const MAX_READS: usize = 256;
@@ -206,8 +258,12 @@ impl CapturedOutput {
     }
 
     fn keep(&mut self, piece: &[u8]) {
-        self.tail.extend_from_slice(piece);
-        let surplus = self.tail.len().saturating_sub(MAX_OUTPUT_BYTES);
-        self.tail.drain(..surplus);
+        self.end.extend_from_slice(piece);
+        let surplus = self.end.len().saturating_sub(MAX_OUTPUT_BYTES);
+        self.end.drain(..surplus);
+    }
+
+    fn tail(&self) -> String {
+        tail(&self.end, MAX_OUTPUT_BYTES)
     }
 }

@@ -1,307 +1,129 @@
-//! Tells the API that a build is served, once, and says how that went.
+//! Delivers a promoted build to its targets: webhooks and commands that announce it.
 //!
-//! A target is an HTTP address that takes the manifest's summary, or a command
-//! run without a shell. Either has `timeout` to take the news, and the optional
-//! confirmation has the same time again to show the build's id.
+//! Every kind of target is a file here and keeps one contract: a delivery that
+//! has begun is made to its end, but no target is waited for to confirm a build
+//! that was replaced; after a stop request nothing keeps running. No delivery
+//! undoes or delays a promotion.
 //!
-//! Nothing here undoes or delays a promotion. Whether a build is still to be
-//! announced, and when to try again, is decided by [`due`] and [`wait_after`];
-//! remembering what was announced, and the log, are the callers' part.
+//! [`state`] records what each target received. When a target is due is
+//! `decide::delivery`'s decision, the order of the steps is `flows::deliver`'s.
 
-mod command;
+pub(crate) mod command;
+mod confirm;
 pub mod state;
+pub(crate) mod webhook;
 
 use std::io;
-use std::path::Path;
-use std::process::ExitStatus;
-use std::time::{Duration, Instant};
+use std::time::Duration;
 
-use secrecy::SecretString;
-use serde_json::Value;
+use futures_util::future::BoxFuture;
 
-use crate::adapters::http::{HeaderField, HeaderText, Http, HttpError, HttpMethod, HttpRequest, Reply};
-use crate::config::{self, AnnounceMethod, AnnounceSettings, ConfigError};
+use crate::adapters::builds::Build;
+use crate::adapters::http::HttpError;
+use crate::config::ConfigError;
+use crate::domain::pass::Retry;
 use crate::domain::stop::Stop;
-pub use command::{KILL_GRACE, PASSED_VARIABLES};
 
-/// The news: which build is served now.
-#[derive(Clone, Copy, Debug)]
-pub struct BuildNotice<'a> {
-    /// The build's id.
-    pub build: &'a str,
-    /// The build's own directory, not the link that will point elsewhere one day.
-    pub directory: &'a Path,
-    /// The manifest's summary, sent as it is.
-    pub summary: &'a Value,
-}
-
-/// Why a target could not be told, or did not show that it had heard.
-#[derive(Debug, thiserror::Error)]
-pub enum AnnounceError {
-    /// The token for a request cannot be had.
-    #[error("announce to {target}: no token to send")]
-    Token {
-        /// The address, without its query.
-        target: String,
-        /// The file, and what is wrong with it; never its content.
-        source: ConfigError,
-    },
-    /// No whole answer came.
-    #[error("announce to {target}: expected an answer, found none")]
-    Request {
-        /// The address, without its query.
-        target: String,
-        /// What the request came to.
-        source: HttpError,
-    },
-    /// An answer came, and it was no.
-    #[error("announce to {target}: expected a status of 200 to 299, found {status}{}", quoted(said))]
-    Refused {
-        /// The address, without its query.
-        target: String,
-        /// The answer's status.
-        status: u16,
-        /// The end of the answer's body, escaped.
-        said: String,
-    },
-    /// The command could not be started.
-    #[error("announce command {program}: cannot be run")]
-    Start {
-        /// The first word of the command.
-        program: String,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// The command ended, and not well.
-    #[error("announce command {program}: expected exit status 0, found {found}{}", quoted(said))]
-    Failed {
-        /// The first word of the command.
-        program: String,
-        /// How it ended.
-        found: ExitStatus,
-        /// The end of what it printed, escaped.
-        said: String,
-    },
-    /// The command did not end in time, and was killed with all it had started.
-    #[error(
-        "announce command {program}: expected to end within {limit:?}, found it running and killed it{}",
-        quoted(said)
-    )]
-    Overran {
-        /// The first word of the command.
-        program: String,
-        /// The time it had.
-        limit: Duration,
-        /// The end of what it printed, escaped.
-        said: String,
-    },
-    /// The target was told, but never showed the build's id.
-    #[error(
-        "announce was taken, but {target} did not show build {build} within {limit:?}; last found {found}"
-    )]
-    Unconfirmed {
-        /// The address asked, without its query.
-        target: String,
-        /// The id looked for.
-        build: String,
-        /// The time it had.
-        limit: Duration,
-        /// What the last answer was.
-        found: String,
-    },
-    /// Another build was served before the target showed this one, and will be announced instead.
-    #[error("announce was taken, but build {build} was replaced before {target} showed it")]
-    Replaced {
-        /// The address asked, without its query.
-        target: String,
-        /// The id looked for.
-        build: String,
-    },
-    /// We were asked to stop; whether the target has heard is not known.
-    #[error("announce to {target}: stopped before it was done")]
-    Stopped {
-        /// The address or the first word of the command.
-        target: String,
-    },
-}
-
-/// Whether the served build is still to be announced.
-#[must_use]
-pub fn due(last_announced: Option<&str>, served: Option<&str>) -> bool {
-    served.is_some() && served != last_announced
-}
-
-/// How long to wait after so many failures in a row: one second, doubling to five minutes.
-#[must_use]
-pub fn wait_after(failures: u32) -> Duration {
-    const MAX_WAIT: Duration = Duration::from_secs(5 * 60);
-    let doublings = failures.saturating_sub(1).min(16);
-    Duration::from_secs(1 << doublings).min(MAX_WAIT)
-}
-
-/// Tells one target, and waits until it confirms where that is asked for.
-///
-/// What has begun to be told is told to its end, but no target is waited for
-/// to confirm a build once `replaced` says that another one is served.
-///
-/// The text returned is the end of what a command printed, with control
-/// characters escaped, for the log; a request that went well leaves it empty.
-///
-/// # Errors
-///
-/// An [`AnnounceError`] names the target, what was expected of it and what was
-/// found. Once `stop` is cancelled it is [`AnnounceError::Stopped`], within
-/// [`KILL_GRACE`] and with no command left running.
-pub async fn announce(
-    target: &AnnounceSettings,
-    news: &BuildNotice<'_>,
-    http: &Http,
-    stop: &Stop,
-    replaced: impl Future<Output = ()>,
-) -> Result<String, AnnounceError> {
-    let said = match &target.method {
-        AnnounceMethod::Post(url) => {
-            unless_stopped(stop, url, post(url, target, news, http)).await?;
-            String::new()
-        }
-        AnnounceMethod::Command(argv) => command::run(argv, target.timeout, news, stop).await?,
-    };
-    if let Some(url) = &target.confirm {
-        tokio::select! {
-            confirmed = unless_stopped(stop, url, confirm(url, target, news.build, http)) => confirmed?,
-            () = replaced => {
-                return Err(AnnounceError::Replaced { target: shown(url), build: news.build.to_owned() });
-            }
-        }
-    }
-    Ok(said)
-}
-
-async fn unless_stopped(
-    stop: &Stop,
-    url: &str,
-    work: impl Future<Output = Result<(), AnnounceError>>,
-) -> Result<(), AnnounceError> {
-    let stopped = || Err(AnnounceError::Stopped { target: shown(url) });
-    stop.run_until_requested(work).await.unwrap_or_else(stopped)
-}
-
-// --- requests ---------------------------------------------------------------
-
-/// As much of an answer as is read: a health page is small, and a long one is a mistake.
-const MAX_ANSWER_BYTES: usize = 1024 * 1024;
-
-async fn post(
-    url: &str,
-    target: &AnnounceSettings,
-    news: &BuildNotice<'_>,
-    http: &Http,
-) -> Result<(), AnnounceError> {
-    let token = token(url, target)?;
-    let mut headers = vec![("content-type", HeaderText::Plain("application/json"))];
-    headers.extend(authorization(token.as_ref()));
-    let body = news.summary.to_string().into_bytes();
-    let method = HttpMethod::Post(body);
-    let (max_bytes, timeout) = (MAX_ANSWER_BYTES, target.timeout);
-    let reply = http
-        .send(HttpRequest { method, url, headers: &headers, max_bytes, timeout })
-        .await
-        .map_err(|source| AnnounceError::Request { target: shown(url), source })?;
-    if is_success(&reply) {
-        return Ok(());
-    }
-    let said = match &reply.location {
-        Some(location) => tail(format!("go to {location}").as_bytes()),
-        None => tail(&reply.body),
-    };
-    Err(AnnounceError::Refused { target: shown(url), status: reply.status, said })
-}
-
-/// Asks again and again until an answer holds the build's id, or the time is up.
-async fn confirm(
-    url: &str,
-    target: &AnnounceSettings,
-    build: &str,
-    http: &Http,
-) -> Result<(), AnnounceError> {
-    /// An API that is being replaced may take a connection and never answer it.
-    const MAX_CONFIRM_REQUEST: Duration = Duration::from_secs(5);
-    const FIRST_PAUSE: Duration = Duration::from_millis(250);
-    const MAX_PAUSE: Duration = Duration::from_secs(2);
-
-    let limit = target.timeout;
-    let token = token(url, target)?;
-    let headers = Vec::from_iter(authorization(token.as_ref()));
-    let begun = Instant::now();
-    let mut pause = FIRST_PAUSE;
-    loop {
-        let left = limit.saturating_sub(begun.elapsed());
-        let (max_bytes, timeout) = (MAX_ANSWER_BYTES, left.min(MAX_CONFIRM_REQUEST));
-        let request = HttpRequest { method: HttpMethod::Get, url, headers: &headers, max_bytes, timeout };
-        let found = match http.send(request).await {
-            Ok(reply) if !is_success(&reply) => format!("status {}", reply.status),
-            Ok(reply) if contains_build(&reply.body, build) => return Ok(()),
-            Ok(reply) => format!("status {} without the id", reply.status),
-            Err(error) => error.to_string(),
-        };
-        // The last question, too, is left enough time for its answer.
-        let spare = limit.saturating_sub(begun.elapsed()).saturating_sub(FIRST_PAUSE);
-        if spare.is_zero() {
-            let build = build.to_owned();
-            return Err(AnnounceError::Unconfirmed { target: shown(url), build, limit, found });
-        }
-        tokio::time::sleep(pause.min(spare)).await;
-        pause = (2 * pause).min(MAX_PAUSE);
-    }
-}
-
-fn authorization(token: Option<&SecretString>) -> Option<HeaderField<'_>> {
-    token.map(|token| ("authorization", HeaderText::Secret(token)))
-}
-
-fn is_success(reply: &Reply) -> bool {
-    (200..300).contains(&reply.status)
-}
-
-fn contains_build(body: &[u8], build: &str) -> bool {
-    body.windows(build.len().max(1)).any(|window| window == build.as_bytes())
-}
-
-/// The token's file is read for each announcement, so that it can be changed without a restart.
-fn token(url: &str, target: &AnnounceSettings) -> Result<Option<SecretString>, AnnounceError> {
-    let Some(path) = &target.token_file else { return Ok(None) };
-    let token =
-        config::read_secret(path).map_err(|source| AnnounceError::Token { target: shown(url), source })?;
-    Ok(Some(SecretString::from(format!("Bearer {}", token.expose()))))
-}
-
-/// An address fit for a log: without its query, where people put secrets.
-fn shown(url: &str) -> String {
-    url.split('?').next().unwrap_or_default().to_owned()
-}
-
-// --- what strangers said ----------------------------------------------------
-
-/// As much of it as is kept, from its end.
+/// The most bytes of a target's answer or output that are recorded, from its end.
 const MAX_OUTPUT_BYTES: usize = 4 * 1024;
 
-/// The end of a stranger's text on one line, so that it cannot forge a log line or move a cursor.
-fn tail(bytes: &[u8]) -> String {
-    let end = &bytes[bytes.len().saturating_sub(MAX_OUTPUT_BYTES)..];
-    let text = String::from_utf8_lossy(end);
-    let mut line = String::with_capacity(text.len());
-    for c in text.trim().chars() {
-        match c {
-            '"' | '\'' => line.push(c),
-            _ => line.extend(c.escape_debug()),
-        }
-    }
-    line
+/// Something that receives each promoted build.
+pub(crate) trait Target: Send + Sync {
+    /// Its key in `announced.json`, exactly as 0.1.0 wrote it.
+    fn name(&self) -> &str;
+
+    /// Delivers a build, and waits for its confirmation if the settings ask for one.
+    ///
+    /// # Errors
+    ///
+    /// A [`DeliverError`] if the target may not have received the build. Once
+    /// `stop` is requested it is [`DeliverError::Stopped`], in little more than
+    /// [`command::KILL_GRACE`].
+    fn deliver<'a>(
+        &'a self,
+        delivery: &'a Delivery<'_>,
+        stop: &'a Stop,
+    ) -> BoxFuture<'a, Result<Delivered, DeliverError>>;
 }
 
-fn quoted(said: &str) -> String {
-    if said.is_empty() { String::new() } else { format!("; it said: {said}") }
+/// A build on its way to one target.
+pub(crate) struct Delivery<'a> {
+    pub(crate) served: &'a Build,
+    /// Requested once another build is served: then this one is not waited for to be confirmed.
+    pub(crate) replaced: Stop,
+}
+
+impl Delivery<'_> {
+    fn build(&self) -> &str {
+        &self.served.manifest.id
+    }
+}
+
+/// How a target answered.
+#[derive(Debug)]
+pub(crate) enum Delivered {
+    Received(Receipt),
+    /// The target declined the build; the message says how.
+    Refused(String),
+}
+
+/// What a target returned when it received a build.
+#[derive(Debug)]
+pub(crate) struct Receipt {
+    /// The end of what a command printed, on one line; empty for a request.
+    pub(crate) output: String,
+}
+
+/// Why it is not known that a target received a build.
+#[derive(Debug, thiserror::Error)]
+pub(crate) enum DeliverError {
+    #[error("announce: cannot set up requests")]
+    Client { source: HttpError },
+    /// The source names the file and what is wrong with it, never its content.
+    #[error("announce to {target}: cannot use the token")]
+    Token { target: String, source: ConfigError },
+    #[error("announce to {target}: expected an answer, found none")]
+    Request { target: String, source: HttpError },
+    #[error("announce command {program}: cannot be run")]
+    Start { program: String, source: io::Error },
+    #[error(
+        "announce command {program}: expected to end within {limit:?}, found it running; \
+         killed it and all that it started{}",
+        quoted("output", output)
+    )]
+    Overran { program: String, limit: Duration, output: String },
+    #[error(
+        "announce accepted, but not confirmed: expected build {build} at {target} within {limit:?}, found {found}"
+    )]
+    Unconfirmed { target: String, build: String, limit: Duration, found: String },
+    #[error("announce accepted, but build {build} was replaced before {target} confirmed it")]
+    Replaced { target: String, build: String },
+    /// Whether the target received the build is not known.
+    #[error("announce to {target}: stopped before it was complete")]
+    Stopped { target: String },
+}
+
+impl DeliverError {
+    /// When another attempt is worth it. A target may come back at any time, so
+    /// none of these waits for other settings.
+    pub(crate) fn retry(&self) -> Retry {
+        match self {
+            Self::Client { .. }
+            | Self::Token { .. }
+            | Self::Request { .. }
+            | Self::Start { .. }
+            | Self::Overran { .. }
+            | Self::Unconfirmed { .. }
+            | Self::Replaced { .. }
+            | Self::Stopped { .. } => Retry::Soon { wait: None },
+        }
+    }
+}
+
+/// What a target returned, as the end of a message; nothing if it returned nothing.
+fn quoted(what: &str, text: &str) -> String {
+    if text.is_empty() { String::new() } else { format!("; {what}: {text}") }
 }
 
 #[cfg(test)]
-mod tests;
+pub(crate) mod tests;

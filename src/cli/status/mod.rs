@@ -1,14 +1,16 @@
 //! `reindexd status`: served build, drift, last attempt, agent.
 
 mod advice;
+mod targets;
 
 use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
-use super::{Context, DONE, FAILED, announcing, log_warnings, print, print_json, table};
+use super::{Context, DONE, FAILED, log_warnings, print, print_json, table};
 use crate::adapters::builds::state::{self, AgentStatus, History, Hold};
 use crate::adapters::builds::{Builds, Served, error_chain, lock};
-use crate::adapters::deliver;
+use crate::adapters::deliver::state as delivery_state;
+use crate::flows::deliver::{TargetStatus, target_states, targets};
 use crate::flows::reconcile::{PassError, PassOptions, Preview, preview};
 
 /// What `status` can be told.
@@ -38,13 +40,13 @@ pub(super) fn run(context: &Context, options: &StatusArgs) -> u8 {
     let (note, _): (AgentStatus, _) = state::load(&state::path(&builds.layout, "agent"));
     let agent_runs = lock::is_agent_running(&builds.layout);
     let promoted = served.build().and_then(|build| promoted_at(&state, &build.manifest.id));
-    let told = announcing::target_states(
-        &context.config.announce,
-        &deliver::state::load(&builds.layout),
+    let told = target_states(
+        &targets(&context.config.announce),
+        &delivery_state::load(&builds.layout),
         served.build().map(|build| build.manifest.id.as_str()),
         &state,
     );
-    let stale_since = told.iter().filter_map(announcing::TargetStatus::stale_since).min();
+    let stale_since = told.iter().filter_map(|target| target.stale_since).min();
     let found =
         advice::Status { served: &served, drift: &drift, agent_runs, note: &note, promoted, stale_since };
     let behind = advice::behind_for(&found, super::clock());
@@ -87,7 +89,7 @@ fn describe(
     drift: &Result<Preview, PassError>,
     state: &History,
     hold: Option<&Hold>,
-    told: &[announcing::TargetStatus],
+    told: &[TargetStatus],
     agent: &Value,
 ) -> String {
     let now = super::clock();
@@ -119,7 +121,7 @@ fn describe(
         let error = last.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
         rows.push(("last attempt", format!("{} {}{error}", last.outcome, table::ago(last.at, now))));
     }
-    rows.extend(told.iter().map(|target| ("announced", target.to_line(now))));
+    rows.extend(told.iter().map(|target| ("announced", targets::describe_target(target, now))));
     rows.push(("agent", agent.get("words").and_then(Value::as_str).unwrap_or("not running").to_owned()));
     table::pairs(&rows)
 }

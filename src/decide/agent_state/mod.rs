@@ -16,6 +16,7 @@
 use std::fmt;
 use std::time::{Duration, Instant};
 
+use crate::decide::backoff::doubling;
 use crate::decide::debounce::{Timing, Window, after};
 use crate::domain::pass::{Outcome, PassRequest, Retry, Trigger};
 
@@ -366,12 +367,12 @@ fn resynced(window: Window, now: Instant) -> Window {
 /// The wait after so many failures: doubling, less up to a quarter, so that hosts
 /// that failed together do not come back together.
 fn retry_wait(failures: u32, jitter: f64) -> Duration {
-    let whole = FIRST_RETRY.saturating_mul(2_u32.pow(failures.saturating_sub(1).min(16))).min(MAX_RETRY_WAIT);
+    let whole = doubling(FIRST_RETRY, failures, MAX_RETRY_WAIT);
     whole.saturating_sub(whole.mul_f64(jitter.clamp(0.0, 1.0) / 4.0))
 }
 
 fn lock_wait(tries: u32) -> Duration {
-    FIRST_LOCK_WAIT.saturating_mul(2_u32.pow(tries.saturating_sub(1).min(8))).min(MAX_LOCK_WAIT)
+    doubling(FIRST_LOCK_WAIT, tries, MAX_LOCK_WAIT)
 }
 
 fn earlier(at: Instant, other: Option<Instant>) -> Instant {
