@@ -248,7 +248,7 @@ fn without_escapes(quoted: &str) -> String {
 const UNFINISHED: &[(&str, usize)] = &[
     ("CHANGELOG.md", 1),
     ("Makefile", 3),
-    ("docs/errors.md", 3),
+    ("docs/errors.md", 2),
     ("docs/operations.md", 1),
     ("src/adapters/builds/adopt.rs", 5),
     ("src/adapters/builds/collect.rs", 3),
@@ -263,9 +263,6 @@ const UNFINISHED: &[(&str, usize)] = &[
     ("src/adapters/builds/verify/counters.rs", 1),
     ("src/adapters/builds/verify/mod.rs", 10),
     ("src/adapters/builds/verify/tree_digest.rs", 3),
-    ("src/adapters/cache/file.rs", 14),
-    ("src/adapters/cache/mod.rs", 11),
-    ("src/adapters/cache/tests.rs", 1),
     ("src/adapters/http/mod.rs", 11),
     ("src/app/threads.rs", 1),
     ("src/cli/build.rs", 11),

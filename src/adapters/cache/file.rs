@@ -1,9 +1,9 @@
-//! The cache's file: made private, proven before use, set aside when damaged.
+//! The cache's file: made private, checked before use, moved away when damaged.
 //!
-//! What the file system may hold in its place is taken as hostile: links, pipes
-//! and directories are refused, other programs' databases and damaged ones are
-//! moved away, and one made to be read for ever runs into a limit. What stands
-//! in the tables is left to the parent module.
+//! What the file system may hold under its name is taken as hostile: links,
+//! pipes and directories are refused, other programs' databases and damaged
+//! ones are moved away, and reading one that has no end reaches a limit. What
+//! is in the tables is left to the parent module.
 
 use std::fs;
 use std::io;
@@ -15,9 +15,11 @@ use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
 use super::{CacheError, Warning};
+use crate::domain::sibling_path::sibling_path;
 use crate::domain::sqlite_uri;
+use crate::domain::text::literal;
 
-/// Each table as SQLite remembers it, word for word: another layout is another version's.
+/// Each table exactly as SQLite records it: any other text is another layout.
 const TABLES: [&str; 2] = [
     "CREATE TABLE entry(place INTEGER PRIMARY KEY, space INTEGER NOT NULL, \
      text BLOB NOT NULL CHECK(length(text) = 16), stored_at INTEGER NOT NULL) STRICT",
@@ -27,16 +29,16 @@ const TABLES: [&str; 2] = [
 /// Marks the file as ours: "rixc".
 const APPLICATION: i64 = 0x7269_7863;
 
-/// Which layout the file has. A new one begins with an empty cache.
+/// A new layout begins with an empty cache.
 pub(super) const LAYOUT: i64 = 3;
 
 /// Why a file could not be opened as a cache.
 pub(super) enum CacheFileError {
-    /// Its content is at fault, and another file in its place would do.
+    /// The content is wrong: a new file in its place would work.
     Damaged(String),
-    /// Another file would do no better.
+    /// A new file would not help.
     Failed(CacheError),
-    /// SQLite failed for a reason that is not the content's.
+    /// SQLite failed for a reason other than the content.
     Sqlite(rusqlite::Error),
 }
 
@@ -45,14 +47,14 @@ impl From<rusqlite::Error> for CacheFileError {
         match &error {
             rusqlite::Error::SqliteFailure(cause, _) => match cause.code {
                 // Our statements are right, so a file that they do not fit (`Unknown`) is not ours;
-                // and the only thing that interrupts is the limit on proving a file.
+                // and the only interruption is the limit on checking a file.
                 ErrorCode::DatabaseCorrupt
                 | ErrorCode::NotADatabase
                 | ErrorCode::Unknown
                 | ErrorCode::TypeMismatch
                 | ErrorCode::TooBig
                 | ErrorCode::OperationInterrupted => Self::Damaged(error.to_string()),
-                // The system lets us write, so it is the file's own header that forbids it.
+                // The system allows the write, so the file's own header forbids it.
                 ErrorCode::ReadOnly if cause.extended_code == rusqlite::ffi::SQLITE_READONLY => {
                     Self::Damaged(error.to_string())
                 }
@@ -76,31 +78,31 @@ impl CacheFileError {
     }
 }
 
-/// Opens the cache for its one user; a damaged one is set aside and begun anew, with a warning.
+/// Opens the cache for its one user; a damaged file is moved away and an empty one created, with a warning.
 pub(super) fn open(path: &Path, now: i64) -> Result<(Connection, PathBuf, Option<Warning>), CacheError> {
     let path = resolved(path)?;
-    let proven = match open_checked(&path) {
-        // A page that could not be read once looks like damage to SQLite: only what is found twice is.
+    let checked = match open_checked(&path) {
+        // SQLite takes a page that could not be read once for damage: only what is found twice is damage.
         Err(CacheFileError::Damaged(_)) => open_checked(&path),
         other => other,
     };
-    match proven {
+    match checked {
         Ok(connection) => Ok((connection, path, None)),
         Err(CacheFileError::Damaged(why)) => {
-            let aside = move_damaged(&path, now)?;
-            let connection = open_checked(&path).map_err(|fault| fault.at(&path))?;
-            let warning = damage_warning(&path, &aside, &why);
+            let moved_to = move_damaged(&path, now)?;
+            let connection = open_checked(&path).map_err(|error| error.at(&path))?;
+            let warning = damage_warning(&path, &moved_to, &why);
             Ok((connection, path, Some(warning)))
         }
-        Err(fault) => Err(fault.at(&path)),
+        Err(error) => Err(error.at(&path)),
     }
 }
 
-/// Opens the cache for a look that takes no lock and makes no file.
+/// Opens the cache for reading without taking a lock or making a file.
 ///
-/// An idle file is read as one that nobody changes, because reading a WAL file in
-/// the usual way leaves files beside it; the log of a killed or running pass is
-/// read with an index in memory. The close must not tidy up: the log may be in use.
+/// An idle file is read as one that does not change, because reading a WAL file
+/// in the usual way leaves files beside it; the log of a killed or running pass is
+/// read with an index in memory. Closing must not clean up: the log may be in use.
 pub(super) fn open_read_only(path: &Path) -> Result<Connection, CacheFileError> {
     let path = resolved(path).map_err(CacheFileError::Failed)?;
     only_regular_files(&path).map_err(CacheFileError::Failed)?;
@@ -117,8 +119,8 @@ pub(super) fn open_read_only(path: &Path) -> Result<Connection, CacheFileError> 
     Ok(connection)
 }
 
-/// The cache's path with the links of its directory followed. SQLite, told to
-/// follow none, would refuse a state directory that itself is reached by one.
+/// The cache's path with the links of its directory followed. With `NOFOLLOW`
+/// SQLite would refuse a state directory that is itself reached by a link.
 fn resolved(path: &Path) -> Result<PathBuf, CacheError> {
     let failed = |source| CacheError::Io { act: "find the directory of", path: path.to_owned(), source };
     let name = path.file_name().ok_or_else(|| failed(io::ErrorKind::InvalidInput.into()))?;
@@ -129,23 +131,17 @@ fn resolved(path: &Path) -> Result<PathBuf, CacheError> {
     Ok(directory.canonicalize().map_err(failed)?.join(name))
 }
 
-/// The cache and the files that SQLite keeps beside it, by what is added to its name.
+/// The suffixes of the cache itself and of the files that SQLite keeps beside it.
 pub(super) const SIDE_FILES: [&str; 4] = ["", "-wal", "-shm", "-journal"];
 
-pub(super) fn sibling_path(path: &Path, suffix: &str) -> PathBuf {
-    let mut name = path.as_os_str().to_owned();
-    name.push(suffix);
-    PathBuf::from(name)
-}
-
-/// Refuses links, pipes and directories, which SQLite might follow, wait for or trip over.
+/// Refuses links, pipes and directories, which SQLite might follow, wait for or fail on.
 fn only_regular_files(path: &Path) -> Result<(), CacheError> {
     for path in SIDE_FILES.map(|suffix| sibling_path(path, suffix)) {
         let found = match fs::symlink_metadata(&path) {
             Ok(about) if about.is_file() => continue,
             Err(error) if error.kind() == io::ErrorKind::NotFound => continue,
             Err(source) => {
-                return Err(CacheError::Io { act: "look at", path, source });
+                return Err(CacheError::Io { act: "examine", path, source });
             }
             Ok(about) if about.is_symlink() => "a symbolic link",
             Ok(about) if about.is_dir() => "a directory",
@@ -189,8 +185,8 @@ fn open_checked(path: &Path) -> Result<Connection, CacheFileError> {
     Ok(connection)
 }
 
-/// Makes the file if there is none: texts can be guessed from vectors, so it is the owner's alone.
-/// A file that is there is not touched, since closing it would drop the locks of a process that has it open.
+/// Makes the file if it does not exist, readable by its owner alone, since texts can be guessed from
+/// vectors. An existing file is not opened: closing it would drop the locks of a process that uses it.
 fn make_private(path: &Path) -> Result<(), CacheError> {
     match fs::OpenOptions::new().write(true).create_new(true).mode(0o600).open(path) {
         Err(error) if error.kind() != io::ErrorKind::AlreadyExists => {
@@ -200,8 +196,8 @@ fn make_private(path: &Path) -> Result<(), CacheError> {
     }
 }
 
-/// A file can be made so that reading it takes for ever. An honest one needs at
-/// most about a step for every byte it has; the limit is well above that.
+/// A file can be made so that reading it never ends. An honest one needs at most
+/// about a step for every byte it has; the limit is well above that.
 fn limit_steps(connection: &mut Connection, path: &Path) -> rusqlite::Result<()> {
     const STEPS_PER_CALL: i32 = 1000;
     let length = |suffix| fs::symlink_metadata(sibling_path(path, suffix)).map_or(0, |about| about.len());
@@ -225,7 +221,7 @@ fn begin_if_empty(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
     transaction.pragma_update(None, "user_version", LAYOUT)
 }
 
-/// Proves that the file has our layout and that its trees are sound. Vectors are proven when they are read.
+/// Checks that the file has our layout and that its trees are sound. Vectors are checked when they are read.
 fn check_format(transaction: &Transaction<'_>) -> Result<(), CacheFileError> {
     let found = marks(transaction)?;
     if found != (APPLICATION, LAYOUT) {
@@ -260,31 +256,31 @@ fn tables(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<String>> {
     tables.collect()
 }
 
-// --- setting aside ----------------------------------------------------------
+// --- damage -----------------------------------------------------------------
 
-/// Moves a damaged cache and its companions out of the way, for a person to look
-/// at, and removes those set aside before: one is enough, and they are large.
-#[allow(clippy::disallowed_methods, reason = "a file that nobody is served from goes aside")]
+/// Moves a damaged cache and its side files away, for a person to examine, and
+/// removes those that were moved before: one is enough, and they are large.
+#[allow(clippy::disallowed_methods, reason = "a file that no reader is served from is moved away")]
 fn move_damaged(path: &Path, now: i64) -> Result<PathBuf, CacheError> {
     let prefix = sibling_path(path, ".damaged-");
-    let aside = sibling_path(&prefix, &now.to_string());
+    let moved_to = sibling_path(&prefix, &now.to_string());
     remove_others(path, &prefix)?;
     for suffix in SIDE_FILES {
         let from = sibling_path(path, suffix);
-        match fs::rename(&from, sibling_path(&aside, suffix)) {
+        match fs::rename(&from, sibling_path(&moved_to, suffix)) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => {
-                return Err(CacheError::Io { act: "set aside", path: from, source: error });
+                return Err(CacheError::Io { act: "move a damaged file", path: from, source: error });
             }
             _ => {}
         }
     }
-    Ok(aside)
+    Ok(moved_to)
 }
 
-#[allow(clippy::disallowed_methods, reason = "what was set aside earlier goes")]
+#[allow(clippy::disallowed_methods, reason = "files that were moved away before are removed")]
 fn remove_others(path: &Path, prefix: &Path) -> Result<(), CacheError> {
     let failed =
-        |source| CacheError::Io { act: "remove what was set aside before", path: path.to_owned(), source };
+        |source| CacheError::Io { act: "remove an older damaged file", path: path.to_owned(), source };
     let (Some(directory), Some(prefix)) = (path.parent(), prefix.file_name()) else {
         return Ok(());
     };
@@ -298,12 +294,13 @@ fn remove_others(path: &Path, prefix: &Path) -> Result<(), CacheError> {
     Ok(())
 }
 
-fn damage_warning(path: &Path, aside: &Path, why: &str) -> Warning {
-    let why: String = why.chars().take(200).flat_map(char::escape_debug).collect();
+fn damage_warning(path: &Path, moved_to: &Path, why: &str) -> Warning {
+    const MAX_REASON_CHARS: usize = 200;
     format!(
-        "embedding cache {} was damaged ({why}); it is set aside as {} and an empty one begun, \
-         so vectors that no kept build holds are bought again",
+        "embedding cache {} was damaged ({}); moved to {}, an empty one is used: \
+         texts whose vectors no kept build holds are embedded again",
         path.display(),
-        aside.display()
+        literal(why, MAX_REASON_CHARS),
+        moved_to.display()
     )
 }

@@ -1,20 +1,14 @@
 //! Vectors that were paid for and that no kept build holds yet.
 //!
-//! One SQLite file, opened by the holder of the pass lock and by nobody else.
-//! When [`Cache::store`] returns, its vectors survive a killed process and a
-//! power cut: a commit costs a few milliseconds and the request that filled it
-//! some hundred, so synchronous is FULL and nothing is ever paid for twice.
+//! One SQLite file, opened by the holder of the pass lock alone. When
+//! [`Cache::store`] returns, its vectors survive a killed process and a power
+//! cut, so nothing is paid for twice: a commit costs a few milliseconds and the
+//! request that filled it some hundred, so synchronous is FULL.
 //!
-//! A damaged file is moved aside and an empty one begun, with words for the
-//! log. A vector is proven against its own digest whenever it is read; one that
-//! fails counts as not held. Whether a build holds a vector, and what to buy,
-//! is left to the caller, and so is the clock.
-//!
-//! The layout is for appending: vectors and their entries stand in the order
-//! they came, and 16 KiB pages hold five vectors of 768 floats without waste. A
-//! tree ordered by text would have each batch write a page for every text in
-//! it; so where each text's vector stands is held in memory, and the entries are
-//! a table of their own, so that listing them reads no vector.
+//! A damaged file is moved away and an empty one created, with a warning. Every
+//! vector is checked against its own checksum when it is read; one that fails
+//! counts as missing. Whether a build holds a vector, and what to embed, is left
+//! to the caller, and so is the clock.
 
 use std::collections::{HashMap, HashSet};
 use std::io;
@@ -27,7 +21,13 @@ use crate::domain::record::{Space, TextHash};
 
 mod file;
 
-/// The vectors of one space; those of others lie beside them untouched.
+/// The vectors of one space; those of other spaces in the same file are not touched.
+///
+/// The tables are made for appending: vectors and their entries are in the order
+/// they came, and 16 KiB pages hold five vectors of 768 floats without waste. A
+/// tree ordered by text would have each batch write a page for every text in it;
+/// so the place of each text's vector is held in memory, and the entries are a
+/// table of their own, so that listing them reads no vector.
 #[derive(Debug)]
 pub struct Cache {
     connection: Connection,
@@ -35,76 +35,47 @@ pub struct Cache {
     space: i64,
     dimension: usize,
     opened_at: i64,
-    /// Where the vector of each text of this space stands.
+    /// The place of the vector of each text of this space.
     rowids: HashMap<TextHash, i64>,
 }
 
-/// Words for the log about something that was put right.
+/// A line for the log about damage that was repaired.
 pub type Warning = String;
 
-/// What went wrong with the cache. Unless it says otherwise, nothing more may be bought.
+/// Unless a variant says otherwise, nothing more may be embedded.
 #[derive(Debug, thiserror::Error)]
 pub enum CacheError {
-    /// Something else stands where the cache or one of its companions belongs.
+    /// Something else has the name of the cache or of one of its side files.
     #[error("embedding cache {}: expected a regular file, found {found}", path.display())]
-    NotAFile {
-        /// What stands in the way.
-        path: PathBuf,
-        /// Its kind.
-        found: &'static str,
-    },
-    /// The file may be read but not written.
+    NotAFile { path: PathBuf, found: &'static str },
     #[error("embedding cache {}: expected a file that can be written, found it read-only", path.display())]
-    ReadOnly {
-        /// The cache.
-        path: PathBuf,
-    },
-    /// The file system refused.
+    ReadOnly { path: PathBuf },
     #[error("embedding cache {}: cannot {act}", path.display())]
-    Io {
-        /// What was to be done.
-        act: &'static str,
-        /// The file it was to be done to.
-        path: PathBuf,
-        /// What the system said.
-        source: io::Error,
-    },
-    /// SQLite refused. A damaged file is found and set aside at the next [`Cache::open`].
+    Io { act: &'static str, path: PathBuf, source: io::Error },
+    /// A damaged file is found and moved away at the next [`Cache::open`].
     #[error("embedding cache {}: cannot {act}", path.display())]
-    Sqlite {
-        /// What was to be done.
-        act: &'static str,
-        /// The cache.
-        path: PathBuf,
-        /// What SQLite said.
-        source: rusqlite::Error,
-    },
-    /// The one vector asked for is not there or not as it was stored. It is no
-    /// longer listed, so it may be bought again, and the rest of the cache is good.
+    Sqlite { act: &'static str, path: PathBuf, source: rusqlite::Error },
+    /// One vector is missing or not as it was stored. It is no longer listed, so
+    /// its text may be embedded again; the rest of the cache is good.
     #[error("embedding cache holds no vector of text {text}: {message}")]
-    Missing {
-        /// The text whose vector it is.
-        text: TextHash,
-        /// What was expected and found.
-        message: String,
-    },
+    Missing { text: TextHash, message: String },
 }
 
 impl Cache {
-    /// How long a vector is kept that no build takes up.
+    /// How long a vector is kept that no build uses.
     const MAX_AGE_SECONDS: i64 = 30 * 24 * 60 * 60;
 
     /// Opens the cache at `path`, whose directory must exist, and drops what was
     /// stored more than 30 days before `now`, in seconds since 1970.
     ///
-    /// A write is made and lasting before this returns: nothing is bought for a
-    /// cache that cannot hold it. A vector with a time yet to come is kept,
+    /// A write is made and durable before this returns: nothing is embedded for a
+    /// cache that cannot store it. A vector with a time in the future is kept,
     /// because the clock may be as wrong now as it was then.
     ///
     /// # Errors
     ///
-    /// A [`CacheError`] if the cache cannot be read and written, or if somebody
-    /// else has it open. Damage is no error: it gives the warning.
+    /// A [`CacheError`] if the cache cannot be read and written, or if another
+    /// process has it open. Damage is not an error: it gives the warning.
     pub fn open(path: &Path, space: &Space, now: i64) -> Result<(Self, Option<Warning>), CacheError> {
         let (connection, path, warning) = file::open(path, now)?;
         let mut cache = Self {
@@ -115,28 +86,27 @@ impl Cache {
             opened_at: now,
             rowids: HashMap::new(),
         };
-        cache.expire().map_err(cache.failed("drop vectors past their time"))?;
-        cache.rowids =
-            rowids(&cache.connection, cache.space).map_err(cache.failed("list the vectors held"))?;
+        cache.expire().map_err(cache.failed("remove expired vectors"))?;
+        cache.rowids = rowids(&cache.connection, cache.space).map_err(cache.failed("list the vectors"))?;
         Ok((cache, warning))
     }
 
-    /// The texts of this space in the cache at `path`, by a look that takes no lock and changes nothing.
+    /// The texts of this space in the cache at `path`, read without a lock and without any change.
     ///
-    /// An estimate: beside a running pass the latest batch may be missing. None
-    /// where there is no cache or it cannot be read: they would be bought again.
+    /// An estimate: while a pass runs the latest batch may be missing. Empty if
+    /// there is no cache or it cannot be read: then the texts would be embedded again.
     #[must_use]
     pub fn stored_hashes(path: &Path, space: &Space) -> HashSet<TextHash> {
         let list = |connection: Connection| rowids(&connection, key(space)).ok();
         file::open_read_only(path).ok().and_then(list).unwrap_or_default().into_keys().collect()
     }
 
-    /// Keeps one arrived batch, in one transaction: `vectors` holds the floats of
-    /// each text in turn. A text that is there already gets the new vector.
+    /// Stores one batch in one transaction: `vectors` holds the floats of each
+    /// text in turn. A text that is stored already gets the new vector.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Sqlite`]; then none of the batch is held.
+    /// [`CacheError::Sqlite`]; then none of the batch is stored.
     ///
     /// # Panics
     ///
@@ -146,7 +116,7 @@ impl Cache {
         self.store_all(texts, vectors).map_err(self.failed("store a batch of vectors"))
     }
 
-    /// The texts of this space whose vectors are held.
+    /// The texts of this space whose vectors are stored.
     #[must_use]
     pub fn hashes(&self) -> HashSet<TextHash> {
         self.rowids.keys().copied().collect()
@@ -165,29 +135,29 @@ impl Cache {
     pub fn vector(&mut self, text: &TextHash, out: &mut [f32]) -> Result<(), CacheError> {
         assert_eq!(out.len(), self.dimension, "a vector has as many floats as its space has dimensions");
         let read = self.read(text, out).map_err(self.failed("read a vector"))?;
-        let Err(fault) = read else { return Ok(()) };
+        let Err(message) = read else { return Ok(()) };
         if let Some(place) = self.rowids.remove(text) {
             self.connection
                 .execute("DELETE FROM entry WHERE place = ?1", [place])
-                .map_err(self.failed("drop a damaged vector"))?;
+                .map_err(self.failed("remove a damaged vector"))?;
         }
-        Err(CacheError::Missing { text: *text, message: fault })
+        Err(CacheError::Missing { text: *text, message })
     }
 
-    /// Drops the vectors of this space that a kept build now holds, gives their
-    /// room on the disk back, and says how many they were.
+    /// Removes the vectors of this space that a kept build now holds, frees their
+    /// disk space, and returns how many they were.
     ///
     /// # Errors
     ///
-    /// [`CacheError::Sqlite`]; at worst the vectors stay and take up room.
-    pub fn remove(&mut self, held: &dyn Fn(&TextHash) -> bool) -> Result<u64, CacheError> {
-        // What is dropped may come back after a power cut, and is then dropped again: no commit of
-        // this is worth a flush. Those that order log and file stay.
+    /// [`CacheError::Sqlite`]; at worst the vectors stay and take disk space.
+    pub fn remove(&mut self, indexed: &dyn Fn(&TextHash) -> bool) -> Result<u64, CacheError> {
+        // What is removed may come back after a power cut, and is then removed again: no commit of
+        // this is worth a flush. Flushes that order log and file stay.
         let dropped = self
             .synchronous("NORMAL")
-            .and_then(|()| self.drop_indexed(held))
+            .and_then(|()| self.drop_indexed(indexed))
             .and_then(|dropped| self.synchronous("FULL").map(|()| dropped));
-        dropped.map_err(self.failed("drop vectors that a build holds"))
+        dropped.map_err(self.failed("remove vectors that a build holds"))
     }
 
     fn synchronous(&self, how: &str) -> rusqlite::Result<()> {
@@ -251,9 +221,9 @@ impl Cache {
         Ok(Ok(()))
     }
 
-    fn drop_indexed(&mut self, held: &dyn Fn(&TextHash) -> bool) -> rusqlite::Result<u64> {
+    fn drop_indexed(&mut self, indexed: &dyn Fn(&TextHash) -> bool) -> rusqlite::Result<u64> {
         let mut gone: Vec<i64> =
-            self.rowids.iter().filter(|(text, _)| held(text)).map(|(_, place)| *place).collect();
+            self.rowids.iter().filter(|(text, _)| indexed(text)).map(|(_, place)| *place).collect();
         if gone.is_empty() {
             return Ok(0);
         }
@@ -274,7 +244,7 @@ impl Cache {
             }
         }
         transaction.commit()?;
-        self.rowids.retain(|text, _| !held(text));
+        self.rowids.retain(|text, _| !indexed(text));
         self.shrink()?;
         Ok(dropped)
     }
@@ -287,15 +257,15 @@ impl Cache {
             [oldest],
         )?;
         let dropped = transaction.execute("DELETE FROM entry WHERE stored_at < ?1", [oldest])?;
-        // Written even where nothing has changed: the proof that writing works.
+        // Written even if nothing has changed: the proof that writing works.
         transaction.pragma_update(None, "user_version", file::LAYOUT)?;
         transaction.commit()?;
         if dropped > 0 { self.shrink() } else { Ok(()) }
     }
 
-    /// Gives free room back to the file system. An emptied cache, the usual case,
-    /// is written anew, which costs nothing; otherwise the pages that are left
-    /// move to the front, which costs by the pages freed.
+    /// Gives free disk space back to the file system. An emptied cache, the usual
+    /// case, is rewritten, which costs nothing; otherwise the remaining pages move
+    /// to the front, which costs by the pages freed.
     fn shrink(&mut self) -> rusqlite::Result<()> {
         let occupied: bool =
             self.connection.query_row("SELECT EXISTS (SELECT 1 FROM entry)", [], |row| row.get(0))?;
@@ -311,23 +281,23 @@ impl Cache {
     }
 }
 
-/// Where the vector of each text of a space stands.
+/// The place of the vector of each text of a space.
 fn rowids(connection: &Connection, space: i64) -> rusqlite::Result<HashMap<TextHash, i64>> {
     let mut select = connection.prepare_cached("SELECT text, place FROM entry WHERE space = ?1")?;
     let places = select.query_map([space], |row| Ok((row.get(0).map(TextHash)?, row.get(1)?)))?;
     places.collect()
 }
 
-/// The space's name in the cache. Eight bytes as SQLite counts best.
+/// The key of a space in the cache, as the integer that SQLite compares fastest.
 fn key(space: &Space) -> i64 {
     let digits = space.key();
     u64::from_str_radix(&digits, 16).expect("a space's key is sixteen hexadecimal digits").cast_signed()
 }
 
-/// Ties a vector to its text and space, so that neither a flipped bit nor an
-/// entry that points to another's vector goes unseen. Eight bytes are enough
-/// against accident, and no digest that lies beside its data is one against
-/// malice: so it is a fast one, since it is made twice of every vector bought.
+/// Binds a vector to its text and space: it detects a flipped bit and an entry
+/// that points to another text's vector. Eight bytes are enough against accident,
+/// and nothing that is stored beside its data protects it against malice: so it is
+/// a fast checksum, since it is computed twice for every embedded vector.
 fn checksum(space: i64, text: &TextHash, floats: &[u8]) -> [u8; 8] {
     let mut hasher = Xxh3::new();
     hasher.update(&space.to_le_bytes());

@@ -9,8 +9,9 @@ use std::path::{Path, PathBuf};
 use rusqlite::Connection;
 use tempfile::TempDir;
 
-use super::file::{SIDE_FILES, sibling_path};
+use super::file::SIDE_FILES;
 use super::*;
+use crate::domain::sibling_path::sibling_path;
 
 const NOW: i64 = 1_795_000_000;
 const DAY: i64 = 24 * 60 * 60;
@@ -380,7 +381,7 @@ fn another_programs_file_is_moved_with_a_warning() {
 
         let warning = warning.unwrap_or_else(|| panic!("{case}: no warning"));
         assert!(
-            warning.contains("damaged-1795000000") && warning.contains("bought again"),
+            warning.contains("damaged-1795000000") && warning.contains("embedded again"),
             "{case}: {warning}"
         );
         assert_eq!(cache.hashes().len(), 0, "{case}");
