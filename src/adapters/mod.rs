@@ -8,7 +8,7 @@ pub mod builds;
 pub mod cache;
 pub mod deliver;
 pub mod embed;
-pub mod http;
+pub(crate) mod http;
 pub mod signals;
 pub mod source;
 pub mod watch;

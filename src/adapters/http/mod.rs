@@ -1,16 +1,15 @@
 //! The only outgoing sockets.
 //!
-//! One request, one bounded answer: every request has a timeout that covers
-//! its body too, every body a limit that is held while it is read, and a
-//! redirect is an answer like any other, because following it would carry the
-//! key to a host that nobody configured. Secret headers are marked sensitive,
-//! and no error names more of a URL than its origin.
+//! One request, one bounded answer: every request has a timeout that covers the
+//! body of its answer, and a limit on that body. A redirect is an answer like
+//! any other: to follow it could carry the key to a host that is not in the
+//! settings. Secret headers are marked sensitive, and no error shows more of an
+//! address than its origin.
 //!
-//! `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` are honoured as other programs
-//! honour them, save that a loopback address is always reached directly. What
-//! a status or a body means is left to the caller.
+//! `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` have their usual meaning, but a
+//! loopback address is always reached directly. What a status or a body means
+//! is left to the caller.
 
-use std::error::Error;
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -19,98 +18,78 @@ use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
 use crate::config::is_loopback;
+use crate::domain::text::network_error_chain;
 
 /// A client that keeps its connections alive between requests.
-pub struct Http {
+pub(crate) struct Http {
     outside: Client,
     loopback: Client,
-    /// Why no certificate authority is known here; plain HTTP works all the same.
+    /// Set if this host has no certificate authority: then only plain HTTP works.
     no_authorities: Option<String>,
 }
 
-/// What stands in a header of a request.
+/// The text of a header.
 #[derive(Clone, Copy)]
-pub enum HeaderText<'a> {
-    /// Anyone may see it.
+pub(crate) enum HeaderText<'a> {
     Plain(&'a str),
     /// Kept out of every debug print.
     Secret(&'a SecretString),
 }
 
 /// A header's name, in lower case, and its text.
-pub type HeaderField<'a> = (&'static str, HeaderText<'a>);
+pub(crate) type HeaderField<'a> = (&'static str, HeaderText<'a>);
 
-pub enum HttpMethod {
+pub(crate) enum HttpMethod {
     Get,
     Post(Vec<u8>),
 }
 
 /// One request and the limits of its answer.
-pub struct HttpRequest<'a> {
-    pub method: HttpMethod,
-    pub url: &'a str,
-    pub headers: &'a [HeaderField<'a>],
+pub(crate) struct HttpRequest<'a> {
+    pub(crate) method: HttpMethod,
+    pub(crate) url: &'a str,
+    pub(crate) headers: &'a [HeaderField<'a>],
     /// The most bytes that the body of the answer may have, decompressed.
-    pub max_bytes: usize,
+    pub(crate) max_bytes: usize,
     /// From the connection to the last byte of the answer.
-    pub timeout: Duration,
+    pub(crate) timeout: Duration,
 }
 
 /// An answer, whatever its status.
 #[derive(Debug)]
-pub struct Reply {
-    /// The HTTP status.
-    pub status: u16,
-    /// How long the server asks us to wait; zero counts as asked.
-    pub retry_after: Option<Duration>,
+pub(crate) struct Reply {
+    pub(crate) status: u16,
+    /// How long the server asks us to wait; zero is a request too.
+    pub(crate) retry_after: Option<Duration>,
     /// Where a redirect points; it was not followed.
-    pub location: Option<String>,
+    pub(crate) location: Option<String>,
     /// The body, decompressed.
-    pub body: Vec<u8>,
+    pub(crate) body: Vec<u8>,
 }
 
 /// Why there is no answer.
 #[derive(Debug, thiserror::Error)]
-pub enum HttpError {
-    /// TLS or the resolver cannot be set up on this host.
+pub(crate) enum HttpError {
+    /// TLS or the resolver cannot be used on this host.
     #[error("the HTTP client cannot be set up: {0}")]
     Client(String),
-    /// Not an address that a request can go to.
     #[error("expected an http or https address, found one that {0}")]
     Address(String),
-    /// A header's text cannot be sent; it is not printed, since it may be a key.
+    /// The text of the header is not shown: it may be a key.
     #[error("header {0} has characters that cannot be sent: expected visible ASCII without line breaks")]
     Header(&'static str),
-    /// No whole answer within the time allowed.
     #[error("no answer from {origin} within {limit:?}")]
-    Timeout {
-        /// Scheme, host and port.
-        origin: String,
-        /// The time allowed.
-        limit: Duration,
-    },
-    /// The connection could not be made, or broke.
+    Timeout { origin: String, limit: Duration },
     #[error("no answer from {origin}: {message}")]
-    Broken {
-        /// Scheme, host and port.
-        origin: String,
-        /// What the network said, with its causes.
-        message: String,
-    },
-    /// The body is larger than any answer we asked for.
+    Broken { origin: String, message: String },
     #[error("answer from {origin} is larger than {max_bytes} bytes")]
-    TooLarge {
-        /// Scheme, host and port.
-        origin: String,
-        /// The limit.
-        max_bytes: usize,
-    },
+    TooLarge { origin: String, max_bytes: usize },
 }
 
 impl HttpError {
     /// Whether the same request could succeed later.
     #[must_use]
-    pub fn retry(&self) -> bool {
+    pub(crate) fn retry(&self) -> bool {
         match self {
             Self::Client(_) | Self::Address(_) | Self::Header(_) => false,
             Self::Timeout { .. } | Self::Broken { .. } | Self::TooLarge { .. } => true,
@@ -121,20 +100,20 @@ impl HttpError {
 impl Http {
     /// How long one connection attempt may take before the next address is tried.
     const CONNECT_TIMEOUT: Duration = Duration::from_secs(10);
-    /// A timeout that is told so late was slept through: the process was stopped, or the machine suspended.
+    /// A timer that fires this late means that the process was suspended; the answer may already be here.
     const SUSPEND_THRESHOLD: Duration = Duration::from_secs(1);
-    /// How long an answer that came meanwhile may take to be read.
+    /// How long reading that answer may take.
     const RESUME_GRACE: Duration = Duration::from_secs(2);
 
-    /// Sets up TLS and the two clients; opens no connection.
+    /// Opens no connection.
     ///
     /// # Errors
     ///
-    /// [`HttpError::Client`] where TLS cannot be had at all. A host without a
-    /// single certificate authority is no such case: only https fails there.
-    pub fn new() -> Result<Self, HttpError> {
-        // The first provider installed serves the whole process. Losing the
-        // race to another thread is as good as winning it.
+    /// [`HttpError::Client`] if TLS cannot be used at all. Without a single
+    /// certificate authority only https fails, and only when it is used.
+    pub(crate) fn new() -> Result<Self, HttpError> {
+        // The first provider installed serves the whole process, so it does not
+        // matter if another thread was faster.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
             rustls::crypto::ring::default_provider().install_default().ok();
         }
@@ -144,14 +123,16 @@ impl Http {
                 .redirect(reqwest::redirect::Policy::none())
                 .connect_timeout(Self::CONNECT_TIMEOUT)
         };
-        let failed = |error: reqwest::Error| HttpError::Client(error_chain(&error));
+        let failed = |error: reqwest::Error| HttpError::Client(network_error_chain(&error));
         let (outside, no_authorities) = match builder().build() {
             Ok(client) => (client, None),
-            Err(error) => (builder().tls_certs_only([]).build().map_err(failed)?, Some(error_chain(&error))),
+            Err(error) => {
+                (builder().tls_certs_only([]).build().map_err(failed)?, Some(network_error_chain(&error)))
+            }
         };
-        let near = builder().no_proxy();
-        let near = if no_authorities.is_some() { near.tls_certs_only([]) } else { near };
-        Ok(Self { outside, loopback: near.build().map_err(failed)?, no_authorities })
+        let direct = builder().no_proxy();
+        let direct = if no_authorities.is_some() { direct.tls_certs_only([]) } else { direct };
+        Ok(Self { outside, loopback: direct.build().map_err(failed)?, no_authorities })
     }
 
     /// Sends a request and reads its whole answer.
@@ -159,12 +140,12 @@ impl Http {
     /// # Errors
     ///
     /// An [`HttpError`] if there is no whole answer. Any status is an answer.
-    pub async fn send(&self, request: HttpRequest<'_>) -> Result<Reply, HttpError> {
+    pub(crate) async fn send(&self, request: HttpRequest<'_>) -> Result<Reply, HttpError> {
         let HttpRequest { method, url, headers, max_bytes, timeout } = request;
         let url = address(url)?;
         let origin = url.origin().ascii_serialization();
         let headers = header_map(headers)?;
-        // A proxy's loopback is another host than ours.
+        // The loopback address of a proxy is not ours.
         let client = if is_loopback(&url) { &self.loopback } else { &self.outside };
         if let (Some(why), "https") = (&self.no_authorities, url.scheme()) {
             return Err(HttpError::Client(why.clone()));
@@ -183,41 +164,41 @@ impl Http {
         let deadline = Instant::now() + timeout;
         let mut reply = tokio::time::timeout_at(deadline, &mut whole).await;
         if reply.is_err() && deadline.elapsed() >= Self::SUSPEND_THRESHOLD {
-            // The answer may have come meanwhile, and have been paid for.
+            // The answer may be here by now, and have been paid for.
             reply = tokio::time::timeout(Self::RESUME_GRACE, whole).await;
         }
         reply.unwrap_or_else(|_elapsed| Err(HttpError::Timeout { origin: origin.clone(), limit: timeout }))
     }
 }
 
-async fn read(mut response: reqwest::Response, origin: &str, most: usize) -> Result<Reply, HttpError> {
+async fn read(mut response: reqwest::Response, origin: &str, max_bytes: usize) -> Result<Reply, HttpError> {
     let text = |name: HeaderName| response.headers().get(name).and_then(|value| value.to_str().ok());
     let retry_after = retry_after(text(header::RETRY_AFTER), text(header::DATE));
     let location = text(header::LOCATION).map(str::to_owned);
     let status = response.status().as_u16();
-    // Its length, where it is told, is the sender's word: only as much room as an answer may take.
-    let told = response.content_length().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
-    let mut body = Vec::with_capacity(told.min(most));
+    // The length is only a claim of the sender: never reserve more than the limit.
+    let length = response.content_length().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
+    let mut body = Vec::with_capacity(length.min(max_bytes));
     while let Some(piece) = response.chunk().await.map_err(|error| broken(origin, error))? {
-        if body.len() + piece.len() > most {
-            return Err(HttpError::TooLarge { origin: origin.to_owned(), max_bytes: most });
+        if body.len() + piece.len() > max_bytes {
+            return Err(HttpError::TooLarge { origin: origin.to_owned(), max_bytes });
         }
         body.extend_from_slice(&piece);
     }
     Ok(Reply { status, retry_after, location, body })
 }
 
-/// Checks that a request could go to this address.
+/// Checks that a request could be sent to this address.
 ///
 /// # Errors
 ///
-/// [`HttpError::Address`] with what is wrong with it.
-pub fn check_address(url: &str) -> Result<(), HttpError> {
+/// [`HttpError::Address`].
+pub(crate) fn check_address(url: &str) -> Result<(), HttpError> {
     address(url).map(drop)
 }
 
 fn address(url: &str) -> Result<Url, HttpError> {
-    let wrong = |fault: String| Err(HttpError::Address(fault));
+    let wrong = |why: String| Err(HttpError::Address(why));
     match Url::parse(url) {
         Err(error) => wrong(format!("cannot be read: {error}")),
         Ok(url) if !matches!(url.scheme(), "http" | "https") => {
@@ -242,28 +223,13 @@ fn header_map(headers: &[HeaderField<'_>]) -> Result<HeaderMap, HttpError> {
 }
 
 fn broken(origin: &str, error: reqwest::Error) -> HttpError {
-    HttpError::Broken { origin: origin.to_owned(), message: error_chain(&error.without_url()) }
-}
-
-/// An error and its causes in one line.
-fn error_chain(error: &dyn Error) -> String {
-    let mut line = error.to_string();
-    let mut cause = error.source();
-    while let Some(error) = cause {
-        let words = error.to_string();
-        // Some layers print their cause themselves.
-        if !line.contains(&words) {
-            line = format!("{line}: {words}");
-        }
-        cause = error.source();
-    }
-    line
+    HttpError::Broken { origin: origin.to_owned(), message: network_error_chain(&error.without_url()) }
 }
 
 /// Reads a `Retry-After` header: seconds, or a date, which is measured by the
-/// server's own clock where it tells us. Gateways send nonsense such as `-1`,
-/// which names no wait.
-#[allow(clippy::disallowed_methods, reason = "a server that gives a date without saying what time it has")]
+/// server's own clock if it sends its time. Gateways send nonsense such as
+/// `-1`, which asks for no wait.
+#[allow(clippy::disallowed_methods, reason = "for a server that sends a date without its own time")]
 fn retry_after(asked: Option<&str>, date: Option<&str>) -> Option<Duration> {
     let asked = asked?.trim();
     if let Ok(seconds) = asked.parse::<f64>() {

@@ -431,5 +431,6 @@ fn only_targets_that_the_settings_name_are_remembered() {
 
     retain_targets(&targets(&settings[..1]), &world.layout);
 
-    assert_eq!(Vec::from_iter(state::load(&world.layout).into_keys()), ["command /bin/a"]);
+    let recorded: Vec<String> = state::load(&world.layout).into_keys().collect();
+    assert_eq!(recorded, ["command /bin/a"]);
 }
