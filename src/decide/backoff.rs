@@ -1,4 +1,7 @@
 //! Waits that double with each failure in a row.
+//!
+//! Never longer than their limit, whatever the number of failures. Jitter, and
+//! what counts as a failure, are left to the caller.
 
 use std::time::Duration;
 

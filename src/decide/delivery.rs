@@ -1,7 +1,7 @@
 //! Decides when a target is due, and how long to wait after a failed delivery.
 //!
 //! A target is due while the build that it certainly received last is not the
-//! served one, whoever asks and however that came about. A failed delivery is
+//! served one, whatever the reason and the caller. A failed delivery is
 //! retried with growing waits, without end: only the newest build counts.
 //!
 //! Pure. `deliver` records what was received; the daemon waits.

@@ -314,7 +314,6 @@ const WIDE_FILES: &[(&str, usize)] = &[
     ("src/adapters/source/quiescence.rs", 1),
     ("src/decide/agent_state/attempt.rs", 1),
     ("src/domain/python_json/tests.rs", 1),
-    ("src/flows/deliver/tests.rs", 1),
 ];
 
 /// Names that several types have, and how many: this list may only shrink.

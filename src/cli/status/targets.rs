@@ -1,4 +1,7 @@
-//! One line for each target: whether it has received the served build.
+//! One line of `status` for each target: whether it has received the served build.
+//!
+//! Names and errors may hold foreign text; they are shortened and made safe for
+//! a terminal. What is true of a target is `flows::deliver`'s answer.
 
 use jiff::Timestamp;
 

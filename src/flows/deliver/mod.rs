@@ -1,9 +1,10 @@
 //! Delivers the served build to the targets of the settings, and records the result.
 //!
 //! Which target is due follows from what is served and from what is recorded,
-//! whoever asks: a command once, the agent until each target has received the
-//! build. All targets are served at the same time, so one that does not answer
-//! delays no other. A failure is logged and recorded; the build stays served.
+//! whatever the caller: a command delivers once, the agent until each target
+//! has received the build. All targets are served at the same time, so one that
+//! does not answer delays no other. A failure is logged and recorded; the build
+//! stays served.
 //!
 //! How a target is reached is left to `adapters::deliver`, waiting after a
 //! failure to the daemon.

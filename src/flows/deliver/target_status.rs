@@ -1,4 +1,7 @@
 //! Whether each target has received the served build, and if not since when and why.
+//!
+//! Follows from the record of deliveries and the history of promotions; no
+//! target is asked. `cli` prints it, `status --json` serialises it.
 
 use jiff::Timestamp;
 use serde::Serialize;

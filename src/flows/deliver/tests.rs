@@ -32,7 +32,7 @@ enum Behaviour {
 /// What a target's peer does and has seen.
 struct Peer {
     behaviour: Behaviour,
-    /// The build that the peer shows to whoever asks for a confirmation.
+    /// The build that the peer shows when it is asked for a confirmation.
     shown: String,
     /// How often it was asked for a confirmation.
     asked: u32,
@@ -201,7 +201,9 @@ impl Fake {
         };
         tokio::select! {
             () = shown => Ok(()),
-            () = delivery.replaced.requested() => Err(DeliverError::Replaced { target, build: build.clone() }),
+            () = delivery.replaced.requested() => {
+                Err(DeliverError::Replaced { target, build: build.clone() })
+            }
             () = tokio::time::sleep(self.timeout) => {
                 let (limit, found) = (self.timeout, "another build".to_owned());
                 Err(DeliverError::Unconfirmed { target, build: build.clone(), limit, found })
@@ -262,7 +264,8 @@ impl Fixture {
 
     #[track_caller]
     fn assert_received(&self, kind: &Kind) {
-        assert_eq!(self.recorded(kind), (Some(BUILD.to_owned()), 0, String::new()), "{}", kind.target.name());
+        let expected = (Some(BUILD.to_owned()), 0, String::new());
+        assert_eq!(self.recorded(kind), expected, "{}", kind.target.name());
     }
 
     /// Nothing was received for certain, and the last of so many failures says why.
