@@ -3,7 +3,7 @@
 use serde_json::json;
 
 use super::{Context, DONE, FAILED, USAGE, fail, print, print_json, table};
-use crate::adapters::builds::state::History;
+use crate::adapters::builds::history::History;
 use crate::adapters::builds::{Builds, error_chain};
 
 pub(super) fn run(context: &Context) -> u8 {

@@ -2,7 +2,7 @@
 
 use jiff::Timestamp;
 
-use crate::adapters::builds::state::History;
+use crate::adapters::builds::history::History;
 pub(crate) use crate::domain::build_summary::summary;
 use crate::domain::manifest::Manifest;
 use crate::domain::pass::{Stage, Timings};

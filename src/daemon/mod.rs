@@ -14,7 +14,7 @@ use std::path::{Path, PathBuf};
 use std::sync::{Arc, RwLock};
 use std::time::Duration;
 
-use crate::adapters::builds::state;
+use crate::adapters::builds::json_file;
 use crate::adapters::builds::{Builds, Layout, Served, error_chain, lock, promote, sweep};
 use crate::adapters::embed::SentLog;
 use crate::adapters::signals::Handlers;
@@ -231,7 +231,7 @@ struct MarkerFile {
 
 impl MarkerFile {
     fn open(layout: &Layout) -> Self {
-        let (acted_on, damaged) = state::load(&state::path(layout, "marker"));
+        let (acted_on, damaged) = json_file::load(&json_file::path(layout, "marker"));
         if let Some(words) = damaged {
             tracing::warn!("{words}");
         }
@@ -246,7 +246,7 @@ impl MarkerStore for MarkerFile {
 
     fn save(&mut self, stamp: FileStamp) -> io::Result<()> {
         if self.last_handled != Some(stamp) {
-            state::save_note(&self.layout, "marker", &Some(stamp)).map_err(io::Error::other)?;
+            json_file::save_note(&self.layout, "marker", &Some(stamp)).map_err(io::Error::other)?;
             self.last_handled = Some(stamp);
         }
         Ok(())

@@ -10,8 +10,8 @@ use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
 use super::clock;
-use crate::adapters::builds::state::{self, AgentStatus, LastPass};
-use crate::adapters::builds::{Layout, error_chain};
+use crate::adapters::builds::json_file;
+use crate::adapters::builds::{AgentStatus, LastPass, Layout, error_chain};
 use crate::adapters::watch::CurrentBackend;
 use crate::decide::agent_state::AgentState;
 use crate::domain::pass::{Outcome, StoredOutcome};
@@ -28,7 +28,7 @@ pub(super) struct StatusFile {
 impl StatusFile {
     /// Begins with what the agent before left: a failure is one until a pass has ended better.
     pub(super) fn open(layout: &Layout, way: CurrentBackend, stop: Stop) -> Self {
-        let (mut note, damaged): (AgentStatus, _) = state::load(&state::path(layout, "agent"));
+        let (mut note, damaged): (AgentStatus, _) = json_file::load(&json_file::path(layout, "agent"));
         if let Some(words) = damaged {
             tracing::warn!("{words}");
         }
@@ -43,7 +43,7 @@ impl StatusFile {
             while stop.run_until_requested(newest.changed()).await.is_some_and(|changed| changed.is_ok()) {
                 let note = newest.borrow_and_update().clone();
                 let layout = layout.clone();
-                let save = move || state::save_note(&layout, "agent", &note);
+                let save = move || json_file::save_note(&layout, "agent", &note);
                 let saved = tokio::task::spawn_blocking(save).await;
                 let trouble = saved.ok().and_then(Result::err).map(|error| error_chain(&error));
                 if let Some(words) = trouble.as_ref().filter(|_| trouble != said) {

@@ -1,4 +1,4 @@
-//! The names of files that stand beside another file and are called after it.
+//! Names derived from a path: the files beside it that are called after it, and its directory.
 
 use std::ffi::OsString;
 use std::path::{Path, PathBuf};
@@ -11,6 +11,16 @@ pub fn sibling_path(path: &Path, suffix: &str) -> PathBuf {
     PathBuf::from(name)
 }
 
+/// The directory that holds a name; `.` if the path is a bare name.
+#[must_use]
+pub fn parent(path: &Path) -> &Path {
+    match path.parent() {
+        Some(parent) if parent.as_os_str().is_empty() => Path::new("."),
+        Some(parent) => parent,
+        None => Path::new("/"),
+    }
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -20,6 +30,14 @@ mod tests {
         let cases = [("a.db", "a.db-wal"), ("data/a", "data/a-wal"), ("/d.x/.a", "/d.x/.a-wal")];
         for (path, expected) in cases {
             assert_eq!(sibling_path(Path::new(path), "-wal"), Path::new(expected));
+        }
+    }
+
+    #[test]
+    fn every_path_has_a_directory() {
+        let cases = [("a", "."), ("./a", "."), ("data/a", "data"), ("/a", "/"), ("/", "/")];
+        for (path, expected) in cases {
+            assert_eq!(parent(Path::new(path)), Path::new(expected), "{path}");
         }
     }
 }

@@ -174,7 +174,7 @@ fn status_distinguishes_broken_link_damaged_manifest_and_missing_database() {
             std::fs::remove_file(current(world)).unwrap();
             std::os::unix::fs::symlink("elsewhere", current(world)).unwrap();
         }),
-        ("is no link", &|world| {
+        ("is not a link", &|world| {
             std::fs::remove_file(current(world)).unwrap();
             std::fs::create_dir(current(world)).unwrap();
         }),

@@ -13,8 +13,9 @@ use std::os::unix::fs::{PermissionsExt, symlink};
 use std::path::{Path, PathBuf};
 use std::process::Command;
 
+use reindexd::adapters::builds::history::History;
 use reindexd::adapters::builds::layout::Layout;
-use reindexd::adapters::builds::state::{self, AgentStatus, History, Hold};
+use reindexd::adapters::builds::{AgentStatus, Hold, json_file};
 use reindexd::adapters::deliver::state::DeliveryStates;
 use reindexd::adapters::source::ScanDigest;
 use reindexd::domain::manifest::{FileFact, Files, Manifest, QuarantinedRow, SourceFacts};
@@ -460,11 +461,11 @@ fn state_files_of_0_1_0_are_written_as_they_were_read() {
     fn assert_same<T: DeserializeOwned + Default + Serialize>(folder: &str, name: &str) {
         let world = copy_of(folder);
         let layout = Layout::new(&world.path("data/faiss.index"), &world.path("data/metadata.json")).unwrap();
-        let path = state::path(&layout, name);
+        let path = json_file::path(&layout, name);
         let before = fs::read_to_string(&path).unwrap();
-        let (value, damaged) = state::load::<T>(&path);
+        let (value, damaged) = json_file::load::<T>(&path);
         assert_eq!(damaged, None, "{name}");
-        state::save_note(&layout, name, &value).unwrap();
+        json_file::save_note(&layout, name, &value).unwrap();
         assert_eq!(fs::read_to_string(&path).unwrap(), before, "{name}");
     }
     for folder in ["served", "held", "adopted", "local"] {

@@ -160,7 +160,7 @@ fn a_long_name_of_a_test_is_found() {
 
 #[test]
 fn the_version_of_faiss_in_manifests_is_the_one_that_is_built_in() {
-    assert_none(&wrong_faiss(&file("Cargo.lock"), &file("src/adapters/builds/index.rs")));
+    assert_none(&wrong_faiss(&file("Cargo.lock"), &file("src/adapters/builds/index/mod.rs")));
 }
 
 #[test]
@@ -294,26 +294,13 @@ fn wrong_faiss(lock: &SourceFile, index: &SourceFile) -> Vec<String> {
 }
 
 /// Whole files above the limit, with their lines: this list may only shrink.
-const LONG_FILES: &[(&str, usize)] = &[
-    ("src/adapters/builds/disk.rs", 543),
-    ("src/adapters/builds/staging.rs", 432),
-    ("src/adapters/builds/state.rs", 465),
-    ("src/flows/reconcile/mod.rs", 411),
-];
+const LONG_FILES: &[(&str, usize)] = &[("src/flows/reconcile/mod.rs", 411)];
 
 /// Files with lines above the limit, and how many: this list may only shrink.
 const WIDE_FILES: &[(&str, usize)] = &[
     ("src/adapters/builds/collect.rs", 1),
-    ("src/adapters/builds/disk.rs", 2),
-    ("src/adapters/builds/index.rs", 1),
-    ("src/adapters/builds/records.rs", 1),
     ("src/adapters/embed/error.rs", 1),
-    ("src/daemon/deliveries.rs", 1),
     ("src/decide/agent_state/attempt.rs", 1),
-    ("src/adapters/source/header.rs", 1),
-    ("src/adapters/source/quiescence.rs", 1),
-    ("src/decide/agent_state/attempt.rs", 1),
-    ("src/domain/python_json/tests.rs", 1),
 ];
 
 /// Names that several types have, and how many: this list may only shrink.

@@ -1,13 +1,13 @@
-//! Takes over the files of a host that ran ingest.py.
+//! Adopts the files of a host that ran ingest.py.
 //!
 //! Two plain files under the public names become a build, so that the switch
 //! to links changes nothing that a reader sees: the index gets a second name,
-//! the metadata (which ingest.py writes in place) are copied, `current` is made
-//! to lead to them, and only then a link is renamed over each name. No name is
-//! ever missing, and the pair is never more mixed than it was found.
+//! the metadata (which ingest.py writes in place) are copied, `current` leads
+//! to them, and only then a link is renamed over each name. No name is ever
+//! missing, and the pair is never more mixed than it was found.
 //!
-//! Nothing proves that the rows of such a build match the table, so it gives
-//! no vectors: the first reconcile buys them.
+//! Nothing shows that the rows of such a build match the table, so no vector
+//! of it is reused: the first pass embeds every text.
 
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
@@ -15,16 +15,20 @@ use std::path::{Path, PathBuf};
 use jiff::Timestamp;
 use thiserror::Error;
 
-use super::disk::{self, DiskError, Mode, Writer};
-use super::index;
-use super::layout::{HASHES, INDEX, MANIFEST, METADATA};
-use super::promote::{self, PromoteError, leads_to, link_public_names};
-use super::staging::{self, Staging};
-use super::{Build, Builds, BuildsError, Served, error_chain};
+use super::build::{ADOPTED, new_id};
+use super::disk::{self, is_link_to};
+use super::disk_error::DiskError;
+use super::index::{self, IndexHeader};
+use super::layout::{HASHES, INDEX, Layout, METADATA};
+use super::mode::Mode;
+use super::promote::{self, PromoteError, link_public_names};
+use super::staging::{Staging, write_hashes};
+use super::verify::{ReadError, RecordCounter, read_to_end};
+use super::{Build, Builds, BuildsError, Served};
 use crate::domain::manifest::{FileFact, Files, MANIFEST_FORMAT, Manifest, SourceFacts};
 use crate::domain::pass::{Counts, PromotedBy, Timings};
-use crate::domain::row_hashes::hashes_header;
-use crate::domain::stop::Stop;
+use crate::domain::stop::{Stop, Stopped};
+use crate::domain::text::error_chain;
 
 /// What stood under the public names.
 #[derive(Debug)]
@@ -33,14 +37,13 @@ pub enum Adoption {
     Nothing,
     /// Two plain files, now served as a build.
     Adopted {
-        /// The build.
         build: Box<Build>,
-        /// Where index and metadata do not belong together: what Faiss and JSON say.
+        /// Why index and metadata do not belong together, if they do not.
         mismatch: Option<String>,
     },
     /// Plain files with the bytes of the served build: only their links were missing.
     Relinked,
-    /// One plain file beside a link: ingest.py was run again. The pair must be built anew.
+    /// One plain file beside a link: ingest.py was run again. The pair must be built again.
     Mixed {
         /// The names that are plain files.
         plain: Vec<PathBuf>,
@@ -50,12 +53,18 @@ pub enum Adoption {
 /// Why nothing was adopted.
 #[derive(Debug, Error)]
 pub enum AdoptError {
-    /// A stop was asked for; the names are as they were found.
-    #[error("stopped while the files of ingest.py were taken over")]
+    /// The names are as they were found.
+    #[error("stopped while the files of ingest.py were adopted")]
     Stopped,
-    /// Which says what is served.
+    /// Says what is served.
     #[error(transparent)]
     Promote(#[from] PromoteError),
+}
+
+impl From<Stopped> for AdoptError {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
 impl From<BuildsError> for AdoptError {
@@ -70,10 +79,19 @@ impl From<DiskError> for AdoptError {
     }
 }
 
-/// Asked between pieces of a long copy or digest: an error ends it.
-type GoOn<'a> = &'a dyn Fn() -> Result<(), AdoptError>;
+impl From<ReadError> for AdoptError {
+    fn from(error: ReadError) -> Self {
+        match error {
+            ReadError::Stopped => Self::Stopped,
+            ReadError::Shortage(error) | ReadError::Disk(error) => error.into(),
+        }
+    }
+}
 
-/// Looks at the public names and adopts what ingest.py left there. The caller holds the lock.
+/// A public name under which a plain file stands, and the file in a build that it stands for.
+type PlainFile = (PathBuf, &'static str);
+
+/// Adopts what ingest.py left under the public names. The caller holds the pass lock.
 ///
 /// # Errors
 ///
@@ -85,41 +103,45 @@ pub fn adopt(
     now: Timestamp,
     stop: &Stop,
 ) -> Result<Adoption, AdoptError> {
-    let go_on = || if stop.check().is_err() { Err(AdoptError::Stopped) } else { Ok(()) };
     let names = builds.layout.public();
+    let plain = plain_files(&builds.layout)?;
+    if plain.is_empty() {
+        return Ok(Adoption::Nothing);
+    }
+    if let Some(build) = served.build()
+        && are_of(build, &plain, stop)?
+    {
+        // Not noted as unfinished if it is cut short: the same bytes under plain names are found again.
+        link_public_names(builds)?;
+        return Ok(Adoption::Relinked);
+    }
+    if plain.len() < names.len() {
+        let is_linked = names.iter().any(|(link, target, _)| is_link_to(link, target));
+        let plain = plain.into_iter().map(|(path, _)| path).collect();
+        return Ok(if is_linked { Adoption::Mixed { plain } } else { Adoption::Nothing });
+    }
+    let (build, mismatch) = take_over(builds, sequence, now, stop)?;
+    promote::serve(builds, &build.manifest.id, builds.mode(), now)?;
+    Ok(Adoption::Adopted { build: Box::new(build), mismatch })
+}
+
+fn plain_files(layout: &Layout) -> Result<Vec<PlainFile>, BuildsError> {
     let mut plain = Vec::new();
-    for (link, target, name) in &names {
-        if leads_to(link, target) {
+    for (link, target, name) in layout.public() {
+        if is_link_to(&link, &target) {
             continue;
         }
         match link.metadata() {
-            Ok(meta) if meta.is_file() => plain.push((link.clone(), *name)),
+            Ok(meta) if meta.is_file() => plain.push((link, name)),
             Ok(meta) => {
                 let found = if meta.is_dir() { "a directory" } else { "a device, fifo or socket" };
-                return Err(BuildsError::NotFileOrLink { path: link.clone(), found }.into());
+                return Err(BuildsError::NotFileOrLink { path: link, found });
             }
             // Missing, or a link that leads nowhere: a promotion puts ours there.
             Err(_) => {}
         }
     }
-    if plain.is_empty() {
-        return Ok(Adoption::Nothing);
-    }
-    if let Some(build) = served.build()
-        && are_of(build, &plain, &go_on)?
-    {
-        // Not noted as undone if it is cut short: the same bytes under plain names are found again.
-        link_public_names(builds)?;
-        return Ok(Adoption::Relinked);
-    }
-    if plain.len() < names.len() {
-        let linked = names.iter().any(|(link, target, _)| leads_to(link, target));
-        let plain = plain.into_iter().map(|(path, _)| path).collect();
-        return Ok(if linked { Adoption::Mixed { plain } } else { Adoption::Nothing });
-    }
-    let (build, mismatch) = take_over(builds, sequence, now, &go_on)?;
-    promote::serve(builds, &build.manifest.id, builds.mode(), now)?;
-    Ok(Adoption::Adopted { build: Box::new(build), mismatch })
+    Ok(plain)
 }
 
 /// Makes a sealed build of the two plain files.
@@ -127,60 +149,49 @@ fn take_over(
     builds: &Builds,
     sequence: u64,
     now: Timestamp,
-    go_on: GoOn<'_>,
+    stop: &Stop,
 ) -> Result<(Build, Option<String>), AdoptError> {
     let layout = &builds.layout;
     let stat = layout.index.metadata().map_err(DiskError::at("stat", &layout.index))?;
     let mode = Mode::like(stat.mode(), stat.gid());
-    let id = format!("{}{}", staging::new_id(now), staging::ADOPTED);
-    let staging = Staging { mode, ..Staging::begin(builds, id)? };
-    // A link's target is taken, not the link: the build must stand by itself.
+    let staging = Staging::begin(builds, format!("{}{ADOPTED}", new_id(now)))?;
+    let staging = Staging { mode, ..staging };
+    let check = || stop.check().map_err(AdoptError::from);
+    // A link's target is adopted, not the link: the build must stand by itself.
     let index = layout.index.canonicalize().map_err(DiskError::at("find", &layout.index))?;
-    disk::link_or_copy(&index, &staging.path(INDEX), go_on)?;
-    disk::copy(&layout.metadata, &staging.path(METADATA), go_on)?;
-    let mut hashes = Writer::create(&staging.path(HASHES))?;
-    hashes.write(&hashes_header(&[]))?;
-    let hashes = hashes.finish(mode)?;
-    for name in [INDEX, METADATA] {
-        // Their modes stay as they were found: the index shares them with the old name.
-        let bits = if name == INDEX { stat.mode() & 0o777 } else { metadata_bits(layout)? };
-        disk::seal_file(&staging.path(name), Mode { file: bits, ..mode })?;
-    }
-    let (index, metadata) =
-        (file_fact(&staging.path(INDEX), go_on)?, file_fact(&staging.path(METADATA), go_on)?);
-    let (header, mismatch) = classify(&staging, go_on)?;
-    let files = Files { index, metadata, hashes };
-    let manifest = manifest_of(&staging.id, sequence, now, files, header);
-    let mut writer = Writer::create(&staging.path(MANIFEST))?;
-    writer.write(&manifest.print())?;
-    writer.finish(mode)?;
-    disk::sync_directory(&staging.directory)?;
-    let directory = layout.build(&staging.id);
-    disk::rename(&staging.directory, &directory)?;
-    disk::sync_directory(&layout.builds)?;
-    Ok((Build { directory, manifest }, mismatch))
+    disk::link_or_copy(&index, &staging.path(INDEX), &check)?;
+    disk::copy(&layout.metadata, &staging.path(METADATA), &check)?;
+    let hashes = write_hashes(&staging.path(HASHES), mode, &[])?;
+    // Their modes stay as they were found: the index shares its own with the old name.
+    disk::seal_file(&staging.path(INDEX), Mode { file: stat.mode() & 0o777, ..mode })?;
+    disk::seal_file(&staging.path(METADATA), Mode { file: metadata_bits(layout)?, ..mode })?;
+    let index = file_fact(&staging.path(INDEX), stop)?;
+    let metadata = file_fact(&staging.path(METADATA), stop)?;
+    let (header, mismatch) = classify(&staging, stop)?;
+    let manifest = manifest_of(&staging.id, sequence, now, Files { index, metadata, hashes }, header);
+    Ok((staging.take_name(layout, &manifest)?, mismatch))
 }
 
-fn metadata_bits(layout: &super::Layout) -> Result<u32, DiskError> {
+fn metadata_bits(layout: &Layout) -> Result<u32, DiskError> {
     let meta = layout.metadata.metadata().map_err(DiskError::at("stat", &layout.metadata))?;
     Ok(meta.mode() & 0o777)
 }
 
-/// Whether the pair belongs together, as far as the two files can tell.
-fn classify(
-    staging: &Staging,
-    go_on: GoOn<'_>,
-) -> Result<(Option<index::IndexHeader>, Option<String>), AdoptError> {
+/// Whether the pair belongs together, as far as the two files show.
+fn classify(staging: &Staging, stop: &Stop) -> Result<(Option<IndexHeader>, Option<String>), AdoptError> {
     let header = match index::header(&staging.path(INDEX)) {
         Ok(header) => header,
         Err(error) => return Ok((None, Some(error_chain(&error)))),
     };
-    let mut counter = super::verify::RecordCounter::default();
-    read_through(&staging.path(METADATA), &mut |piece| counter.bytes(piece), go_on)?;
-    let records = counter.finish();
-    let same = records == header.ntotal.to_string();
-    let words = format!("the index has {} vectors, the metadata: {records}", header.ntotal);
-    Ok((Some(header), (!same).then_some(words)))
+    let mut counter = RecordCounter::default();
+    read_to_end(&staging.path(METADATA), stop, &mut |chunk| counter.bytes(chunk))?;
+    let records = match counter.finish() {
+        Ok(records) if records == header.ntotal => return Ok((Some(header), None)),
+        Ok(records) => records.to_string(),
+        Err(error) => error.to_string(),
+    };
+    let mismatch = format!("the index has {} vectors, the metadata: {records}", header.ntotal);
+    Ok((Some(header), Some(mismatch)))
 }
 
 fn manifest_of(
@@ -188,7 +199,7 @@ fn manifest_of(
     sequence: u64,
     now: Timestamp,
     files: Files,
-    header: Option<index::IndexHeader>,
+    header: Option<IndexHeader>,
 ) -> Manifest {
     let ntotal = header.map_or(0, |header| header.ntotal);
     Manifest {
@@ -218,47 +229,27 @@ fn manifest_of(
 }
 
 /// Whether these plain files have the bytes of a build's.
-fn are_of(build: &Build, plain: &[(PathBuf, &str)], go_on: GoOn<'_>) -> Result<bool, AdoptError> {
+fn are_of(build: &Build, plain: &[PlainFile], stop: &Stop) -> Result<bool, AdoptError> {
     for (path, name) in plain {
-        if !same_bytes(path, &build.path(name), go_on)? {
+        if !have_same_bytes(path, &build.path(name), stop)? {
             return Ok(false);
         }
     }
     Ok(true)
 }
 
-fn same_bytes(one: &Path, other: &Path, go_on: GoOn<'_>) -> Result<bool, AdoptError> {
-    let inode = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino(), meta.len()));
-    let (Some(a), Some(b)) = (inode(one), inode(other)) else { return Ok(false) };
-    Ok(a == b || (a.2 == b.2 && file_fact(one, go_on)? == file_fact(other, go_on)?))
+fn have_same_bytes(one: &Path, other: &Path, stop: &Stop) -> Result<bool, AdoptError> {
+    let stat = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino(), meta.len()));
+    let (Some(a), Some(b)) = (stat(one), stat(other)) else { return Ok(false) };
+    Ok(a == b || (a.2 == b.2 && file_fact(one, stop)? == file_fact(other, stop)?))
 }
 
-fn file_fact(path: &Path, go_on: GoOn<'_>) -> Result<FileFact, AdoptError> {
+fn file_fact(path: &Path, stop: &Stop) -> Result<FileFact, AdoptError> {
     let mut hasher = blake3::Hasher::new();
-    let mut digest = |piece: &[u8]| {
-        hasher.update(piece);
-    };
-    let bytes = read_through(path, &mut digest, go_on)?;
+    let bytes = read_to_end(path, stop, &mut |chunk| {
+        hasher.update(chunk);
+    })?;
     Ok(FileFact { bytes, blake3: hasher.finalize().to_string() })
-}
-
-fn read_through(path: &Path, each: &mut dyn FnMut(&[u8]), go_on: GoOn<'_>) -> Result<u64, AdoptError> {
-    use std::io::Read;
-    let mut file = disk::open_file(path)?;
-    let mut buffer = vec![0; 1 << 20];
-    let mut bytes = 0;
-    loop {
-        go_on()?;
-        match file.read(&mut buffer) {
-            Ok(0) => return Ok(bytes),
-            Ok(read) => {
-                bytes += read as u64;
-                each(&buffer[..read]);
-            }
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(DiskError::at("read", path)(error).into()),
-        }
-    }
 }
 
 #[cfg(test)]

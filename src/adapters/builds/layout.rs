@@ -1,14 +1,28 @@
-//! Where everything lies: the paths of DESIGN's drawing, made from two settings.
+//! Where everything is: all paths of one published pair, made from two settings.
+//!
+//! ```text
+//! data/
+//! ├── faiss.index    -> current/faiss.index
+//! ├── metadata.json  -> current/metadata.json
+//! ├── current        -> builds/ID
+//! ├── served.json
+//! ├── builds/ID/       faiss.index, metadata.json, hashes.bin, manifest.json
+//! ├── builds/ID.staging/
+//! └── .reindexd/       lock, embeddings.sqlite, state.json, hold.json, …
+//! ```
 //!
 //! All state stands beside the index. Links are relative, so that the whole
-//! directory can be moved or mounted elsewhere.
+//! directory can be moved or mounted elsewhere. Names beside the index that
+//! are reserved are declared by the settings, which refuse them too.
 
 use std::path::{Component, Path, PathBuf};
 
 use thiserror::Error;
 
-/// The ending of whatever is not yet proven.
-pub const STAGING: &str = ".staging";
+pub(crate) use crate::config::paths::STAGING;
+use crate::config::paths::{BUILDS, CURRENT, PRIVATE, RESERVED, SERVED};
+use crate::domain::sibling_path::parent;
+
 /// The index inside a build.
 pub const INDEX: &str = "faiss.index";
 /// The metadata inside a build.
@@ -18,27 +32,14 @@ pub const MANIFEST: &str = "manifest.json";
 /// The row hashes inside a build.
 pub const HASHES: &str = "hashes.bin";
 
-/// Settings that cannot be laid out on disk.
+/// Settings whose paths cannot be published under.
 #[derive(Debug, Error)]
 pub enum LayoutError {
     /// Faiss opens files by names that are text.
     #[error("{key} = {path:?} is not UTF-8, which Faiss needs; move the data to another path")]
-    NotUtf8 {
-        /// The setting.
-        key: &'static str,
-        /// Its value.
-        path: PathBuf,
-    },
-    /// A name that cannot be published under.
-    #[error("{key} = {path:?} {why}")]
-    BadName {
-        /// The setting.
-        key: &'static str,
-        /// Its value.
-        path: PathBuf,
-        /// What is wrong with it.
-        why: &'static str,
-    },
+    NotUtf8 { key: &'static str, path: PathBuf },
+    #[error("{key} = {path:?} {reason}")]
+    BadName { key: &'static str, path: PathBuf, reason: &'static str },
 }
 
 /// The paths of one published pair.
@@ -56,19 +57,19 @@ pub struct Layout {
     pub current: PathBuf,
     /// The served build's id, in a plain file that is replaced after each promotion.
     pub served: PathBuf,
-    /// `.reindexd/`: lock, cache, state.
+    /// `.reindexd/`: locks, cache, state.
     pub private: PathBuf,
 }
 
 impl Layout {
-    /// Lays out the two settings `publish.index` and `publish.metadata`.
+    /// All paths that follow from the settings `publish.index` and `publish.metadata`.
     ///
     /// # Errors
     ///
-    /// [`LayoutError`] for names that cannot be.
+    /// [`LayoutError`] for names that cannot be published under.
     pub fn new(index: &Path, metadata: &Path) -> Result<Self, LayoutError> {
         for (key, path) in [("publish.index", index), ("publish.metadata", metadata)] {
-            let bad = |why| Err(LayoutError::BadName { key, path: path.to_owned(), why });
+            let bad = |reason| Err(LayoutError::BadName { key, path: path.to_owned(), reason });
             if path.to_str().is_none() {
                 return Err(LayoutError::NotUtf8 { key, path: path.to_owned() });
             }
@@ -81,23 +82,23 @@ impl Layout {
             if name.ends_with(STAGING) {
                 return bad("ends with .staging, which the sweep removes");
             }
-            if ["builds", "current", "served.json", ".reindexd"].contains(&name) {
+            if RESERVED.contains(&name) {
                 return bad("is a name that reindexd keeps for itself");
             }
         }
         if normal(index) == normal(metadata) {
-            let why = "is the same file as publish.index";
-            return Err(LayoutError::BadName { key: "publish.metadata", path: metadata.to_owned(), why });
+            let reason = "is the same file as publish.index";
+            return Err(LayoutError::BadName { key: "publish.metadata", path: metadata.to_owned(), reason });
         }
-        let root = super::disk::parent(index).to_owned();
+        let root = parent(index).to_owned();
         let within = |name: &str| if root == Path::new(".") { PathBuf::from(name) } else { root.join(name) };
         Ok(Self {
             index: index.to_owned(),
             metadata: metadata.to_owned(),
-            builds: within("builds"),
-            current: within("current"),
-            served: within("served.json"),
-            private: within(".reindexd"),
+            builds: within(BUILDS),
+            current: within(CURRENT),
+            served: within(SERVED),
+            private: within(PRIVATE),
             root,
         })
     }
@@ -108,7 +109,7 @@ impl Layout {
         self.private.join("lock")
     }
 
-    /// The cache of vectors paid for.
+    /// The cache of vectors.
     #[must_use]
     pub fn cache(&self) -> PathBuf {
         self.private.join("embeddings.sqlite")
@@ -123,15 +124,15 @@ impl Layout {
     /// What the link at `current` says for a build.
     #[must_use]
     pub fn current_target(id: &str) -> PathBuf {
-        Path::new("builds").join(id)
+        Path::new(BUILDS).join(id)
     }
 
     /// The two public names, each with what its link says and the file in a build that it leads to.
     #[must_use]
     pub fn public(&self) -> [(PathBuf, PathBuf, &'static str); 2] {
         let target = |link: &Path, name: &str| {
-            let from = super::disk::parent(link);
-            relative(from, &self.root).join("current").join(name)
+            let from = parent(link);
+            relative(from, &self.root).join(CURRENT).join(name)
         };
         [
             (self.index.clone(), target(&self.index, INDEX), INDEX),
@@ -140,11 +141,10 @@ impl Layout {
     }
 }
 
-/// The way from one directory to another, by `..` where it must be.
+/// The relative path from one directory to another, with `..` where needed.
 ///
-/// Both are taken as written where they are of one kind; a relative and an
-/// absolute path are first made absolute, and so are paths whose `..` only the
-/// file system can resolve.
+/// Both are resolved first, since only the file system knows what `..` after a
+/// link means; a directory that does not exist is made absolute as written.
 fn relative(from: &Path, to: &Path) -> PathBuf {
     let real = |path: &Path| {
         path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())

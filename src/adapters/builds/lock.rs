@@ -1,12 +1,12 @@
-//! One pass at a time, one configuration to a directory.
+//! Locks: one pass at a time, one agent and one configuration for a directory.
 //!
-//! The lock is an open file description's: the kernel lets go of it when the
+//! A lock belongs to an open file description: the kernel releases it when the
 //! process ends, however it ends, so no lock is ever stale. The claim is a
 //! small file that names the two published paths; a second configuration that
 //! would publish from the same directory finds it and is refused.
 //!
-//! Notes that are written beside a pass, such as what was announced, have a
-//! lock of their own, held for one note.
+//! Notes that are written during a pass, such as which build was announced,
+//! have a lock of their own, held while one note is written.
 
 use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
@@ -16,61 +16,53 @@ use std::time::{Duration, Instant};
 
 use serde::{Deserialize, Serialize};
 
-use super::{BuildsError, DiskError, Layout, Mode, disk};
+use super::disk;
+use super::disk_error::DiskError;
+use super::error::BuildsError;
+use super::layout::Layout;
+use super::mode::Mode;
 
-/// How a lock is opened: what a link leads to is no lock of ours, and a fifo is not waited for.
+/// How a lock is opened: what a link leads to is not our lock, and a fifo is not waited for.
 const LOCK_OPEN_FLAGS: i32 =
     rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
 
-/// The right to change what is published. Dropping it lets the next one in.
+/// The right to change what is published, until it is dropped.
 #[derive(Debug)]
 pub struct PassLock {
     _file: File,
 }
 
-/// Takes the lock, or says that another process has it by `None`.
-///
-/// # Errors
-///
-/// [`DiskError`] where the lock file cannot be opened.
-pub fn try_lock(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
+/// Takes the lock of a pass; `None` if another process has it.
+pub(super) fn try_lock(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
     try_lock_file(layout.lock())
 }
 
-/// Takes the lock of the one agent that may serve this directory, or `None`.
+/// Takes the lock of the one agent that may serve this directory; `None` if another agent has it.
 ///
 /// # Errors
 ///
-/// [`DiskError`] where the lock file cannot be opened.
+/// [`DiskError`] if the lock file cannot be opened.
 pub fn try_lock_agent(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
     try_lock_file(layout.private.join("agent.lock"))
 }
 
-/// How long a note waits for another one, which takes milliseconds.
+/// How long a note waits for another to be written, which takes milliseconds.
 const NOTES_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
 /// The right to replace a note, or to sweep where notes are made.
 #[derive(Debug)]
-pub struct NotesLock {
+pub(super) struct NotesLock {
     _lock: PassLock,
 }
 
-/// Takes the lock of the notes, or `None` while one is being written.
-///
-/// # Errors
-///
-/// [`DiskError`] where the lock file cannot be opened.
-pub fn try_lock_notes(layout: &Layout) -> Result<Option<NotesLock>, DiskError> {
+/// Takes the lock of the notes; `None` while one is being written.
+pub(super) fn try_lock_notes(layout: &Layout) -> Result<Option<NotesLock>, DiskError> {
     Ok(try_lock_file(layout.private.join("notes.lock"))?.map(|lock| NotesLock { _lock: lock }))
 }
 
-/// Takes the lock of the notes, and waits for it.
-///
-/// # Errors
-///
-/// [`DiskError`] where the lock file cannot be opened, or somebody keeps the lock.
-#[allow(clippy::disallowed_methods, reason = "bounded by NOTE_WAIT")]
-pub fn lock_notes(layout: &Layout) -> Result<NotesLock, DiskError> {
+/// Takes the lock of the notes, and waits for it. Fails if another process keeps it.
+#[allow(clippy::disallowed_methods, reason = "bounded by NOTES_LOCK_TIMEOUT")]
+pub(super) fn lock_notes(layout: &Layout) -> Result<NotesLock, DiskError> {
     let until = Instant::now() + NOTES_LOCK_TIMEOUT;
     loop {
         if let Some(lock) = try_lock_notes(layout)? {
@@ -84,12 +76,12 @@ pub fn lock_notes(layout: &Layout) -> Result<NotesLock, DiskError> {
     }
 }
 
-/// Whether an agent serves this directory; `None` where its lock cannot be read.
+/// Whether an agent serves this directory; `None` if its lock cannot be read.
 #[must_use]
 pub fn is_agent_running(layout: &Layout) -> Option<bool> {
     let path = layout.private.join("agent.lock");
     match OpenOptions::new().read(true).custom_flags(LOCK_OPEN_FLAGS).open(path) {
-        // Let go of at once: an agent that starts just now tries for longer than that.
+        // Released at once: an agent that starts just now tries for longer than that.
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => Some(false),
             Err(TryLockError::WouldBlock) => Some(true),
@@ -122,12 +114,8 @@ struct DirectoryClaim {
     metadata: String,
 }
 
-/// Whether this pair of names has claimed the directory.
-///
-/// # Errors
-///
-/// [`BuildsError::Claimed`] where another pair has.
-pub fn is_claimed(layout: &Layout) -> Result<bool, BuildsError> {
+/// Whether this pair of names has claimed the directory; [`BuildsError::Claimed`] if another pair has.
+pub(super) fn is_claimed(layout: &Layout) -> Result<bool, BuildsError> {
     let path = claim_path(layout);
     let theirs = match disk::read_small(&path, 1 << 16) {
         Ok(bytes) => serde_json::from_slice::<DirectoryClaim>(&bytes).ok(),
@@ -137,21 +125,17 @@ pub fn is_claimed(layout: &Layout) -> Result<bool, BuildsError> {
     if theirs == ours {
         return Ok(true);
     }
-    let words = |claim: &DirectoryClaim| format!("{} and {}", claim.index, claim.metadata);
+    let names = |claim: &DirectoryClaim| format!("{} and {}", claim.index, claim.metadata);
     Err(BuildsError::Claimed {
         path: layout.root.clone(),
-        theirs: words(&theirs),
-        ours: words(&ours),
+        theirs: names(&theirs),
+        ours: names(&ours),
         claim: path,
     })
 }
 
 /// Claims the directory for this pair of names. The caller holds the lock.
-///
-/// # Errors
-///
-/// [`BuildsError::Claimed`] where another pair has it.
-pub fn claim(layout: &Layout) -> Result<(), BuildsError> {
+pub(super) fn claim(layout: &Layout) -> Result<(), BuildsError> {
     if is_claimed(layout)? {
         return Ok(());
     }
@@ -164,7 +148,7 @@ impl DirectoryClaim {
     fn of(layout: &Layout) -> Self {
         let [index, metadata] = layout.public().map(|(link, target, _)| {
             let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            // The way back from the name to `current` tells directories apart without naming them.
+            // The path from the name to `current` distinguishes directories without naming them.
             format!("{name} -> {}", target.display())
         });
         Self { index, metadata }
@@ -197,7 +181,7 @@ mod tests {
 
             std::fs::write(&path, &bytes).unwrap();
             prop_assert!(!is_claimed(&builds.layout).unwrap());
-            // Cut short it is nobody's, and is written anew.
+            // Cut short it claims nothing, and is written again.
             std::fs::write(&path, &ours[..at.index(ours.len())]).unwrap();
             prop_assert!(!is_claimed(&builds.layout).unwrap());
             drop(builds.lock().unwrap().unwrap());

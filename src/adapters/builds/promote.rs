@@ -1,42 +1,37 @@
 //! Makes a verified build the served one.
 //!
-//! The order is written once, here. Up to the rename of `current` the old
-//! build is served; from it on the new one is, index and metadata together.
+//! The order is written once, here. Until `current` is renamed the previous
+//! build is served; from then on the new one is, index and metadata together.
 //! Success is reported only when everything that leads to the new build is
-//! durable. Nothing in between asks whether to stop: the stretch is short.
+//! durable. No stop is checked in between: the stretch is short.
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
-use super::disk::{self, DiskError, Mode};
-use super::layout::{Layout, MANIFEST};
+use super::disk::{self, is_link_to};
+use super::layout::Layout;
+use super::mode::Mode;
 use super::verify::Verified;
 use super::{Build, Builds, BuildsError, Served};
 use crate::domain::manifest::Manifest;
+use crate::domain::sibling_path::parent;
 
 /// Why a build is not, or not certainly, served.
 #[derive(Debug, Error)]
 pub enum PromoteError {
-    /// The old build is still served.
-    #[error("the new build was not promoted, and what was served is served still")]
+    #[error("promotion failed; the previous build is still served")]
     NotPromoted(#[source] BuildsError),
     /// The new build is served, but a power cut might undo that.
     #[error(
-        "build {id} is served, but is not known to be durable: a power cut may bring the one before back; the next pass syncs again"
+        "build {id} is served, but is not known to be durable: a power cut may bring the previous build back; the next pass flushes again"
     )]
-    NotDurable {
-        /// The build.
-        id: String,
-        /// What failed.
-        source: BuildsError,
-    },
+    NotDurable { id: String, source: BuildsError },
 }
 
 /// `served.json`: what is served, in a plain file that is replaced after each promotion.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ServedNote {
-    /// The served build.
     pub build: String,
     /// When it was promoted.
     pub at: Timestamp,
@@ -48,33 +43,25 @@ impl Verified {
     /// # Errors
     ///
     /// [`PromoteError`], which says what is served.
+    ///
+    /// # Panics
+    ///
+    /// If the manifest is about other files than those that were verified.
     pub fn promote(
         self,
         builds: &Builds,
         manifest: &Manifest,
         now: Timestamp,
     ) -> Result<Build, PromoteError> {
-        assert_eq!(manifest.files, self.files, "a manifest of the files that were proven");
-        let sealed = self.name(builds, manifest).map_err(|error| PromoteError::NotPromoted(error.into()))?;
-        serve(builds, &manifest.id, sealed.mode, now)?;
-        Ok(Build { directory: builds.layout.build(&manifest.id), manifest: manifest.clone() })
+        assert_eq!(manifest.files, self.files, "a manifest of the files that were verified");
+        let mode = self.staging.mode;
+        let build = self
+            .staging
+            .take_name(&builds.layout, manifest)
+            .map_err(|error| PromoteError::NotPromoted(error.into()))?;
+        serve(builds, &manifest.id, mode, now)?;
+        Ok(build)
     }
-
-    /// The build is whole under its own name, and not yet served.
-    fn name(self, builds: &Builds, manifest: &Manifest) -> Result<SealedName, DiskError> {
-        let staging = self.staging;
-        let mut writer = disk::Writer::create(&staging.path(MANIFEST))?;
-        writer.write(&manifest.print())?;
-        writer.finish(staging.mode)?;
-        disk::sync_directory(&staging.directory)?;
-        disk::rename(&staging.directory, &builds.layout.build(&staging.id))?;
-        disk::sync_directory(&builds.layout.builds)?;
-        Ok(SealedName { mode: staging.mode })
-    }
-}
-
-struct SealedName {
-    mode: Mode,
 }
 
 /// Switches `current` to a sealed build whose files are durable.
@@ -93,7 +80,7 @@ pub fn serve(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<()
 /// Makes what is served durable, and the two public names lead to it; the note is the sign that this is done.
 fn make_durable(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), BuildsError> {
     make_durable_and_note(builds, id, mode, now).inspect_err(|_| {
-        // The next pass settles again because there is no note, also where only the last flush failed.
+        // Because the note is missing the next pass does it again, even if only the last flush failed.
         disk::remove_if_exists(&builds.layout.served).ok();
     })
 }
@@ -104,31 +91,31 @@ fn make_durable_and_note(builds: &Builds, id: &str, mode: Mode, now: Timestamp) 
     let note = ServedNote { build: id.to_owned(), at: now };
     let mut bytes = serde_json::to_vec(&note).expect("two strings");
     bytes.push(b'\n');
-    // Its owner replaces it by rename and never writes into it. Not flushed: where a power cut
-    // brings the note before back, the next pass finds that it is not of what is served.
+    // Its owner replaces it by rename and never writes into it. Not flushed: if a power cut brings
+    // the previous note back, the next pass finds that it does not name what is served.
     Ok(disk::switch_file(&builds.layout.served, &bytes, mode)?)
 }
 
-/// Ends what a promotion that was cut short left undone: links, the note, and their durability.
+/// Completes a promotion that was cut short: links, the note, and their durability.
 ///
 /// # Errors
 ///
-/// [`BuildsError`] where a step fails.
+/// [`BuildsError`] if a step fails.
 pub fn finish_promotion(builds: &Builds, served: &Served, now: Timestamp) -> Result<bool, BuildsError> {
     let Some(build) = served.build() else { return Ok(false) };
     let id = &build.manifest.id;
-    let noted = note(&builds.layout).is_some_and(|note| note.build == *id);
-    let linked = builds.layout.public().iter().all(|(link, target, _)| leads_to(link, target));
-    if noted && linked {
+    let is_noted = note(&builds.layout).is_some_and(|note| note.build == *id);
+    let is_linked = builds.layout.public().iter().all(|(link, target, _)| is_link_to(link, target));
+    if is_noted && is_linked {
         return Ok(false);
     }
-    // The metadata's link may have been switched before, and not flushed.
-    disk::sync_directory(disk::parent(&builds.layout.metadata))?;
+    // The metadata's link may have been switched already, and not flushed.
+    disk::sync_directory(parent(&builds.layout.metadata))?;
     make_durable(builds, id, builds.mode(), now)?;
     Ok(true)
 }
 
-/// What `served.json` says, where it can be read.
+/// What `served.json` says, if it can be read.
 #[must_use]
 pub fn note(layout: &Layout) -> Option<ServedNote> {
     let bytes = disk::read_small(&layout.served, 1 << 16).ok()?;
@@ -137,27 +124,22 @@ pub fn note(layout: &Layout) -> Option<ServedNote> {
 
 /// Renames a link over each public name that is not one yet: no name is ever missing.
 ///
-/// Both lead to what they led to before, so that they may become durable together.
+/// Both lead to what they led to before, so they may become durable together.
 pub(super) fn link_public_names(builds: &Builds) -> Result<(), BuildsError> {
     let mut changed = Vec::new();
     for (link, target, _) in builds.layout.public() {
-        if leads_to(&link, &target) {
+        if is_link_to(&link, &target) {
             continue;
         }
         if link.symlink_metadata().is_ok_and(|meta| meta.is_dir()) {
             return Err(BuildsError::NotFileOrLink { path: link, found: "a directory" });
         }
         disk::switch_link(&link, &target)?;
-        changed.push(disk::parent(&link).to_owned());
+        changed.push(parent(&link).to_owned());
     }
     changed.dedup();
     for directory in changed {
         disk::sync_directory(&directory)?;
     }
     Ok(())
-}
-
-/// Whether a name is our link.
-pub(super) fn leads_to(link: &std::path::Path, target: &std::path::Path) -> bool {
-    std::fs::read_link(link).is_ok_and(|found| found == target)
 }

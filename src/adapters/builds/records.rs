@@ -1,4 +1,7 @@
-//! Reads single records out of a build's metadata without loading all of it.
+//! Reads single records from a build's metadata without holding all of it in memory.
+//!
+//! The file is parsed from its beginning, and records that are not wanted are
+//! skipped. Which rows are wanted is the caller's question.
 
 use std::io::{BufReader, Read};
 use std::path::Path;
@@ -6,25 +9,24 @@ use std::path::Path;
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 
-use super::{DiskError, disk};
+use super::disk;
+use super::disk_error::DiskError;
 
-/// The records at these rows, in the order of `rows`, from metadata of so many bytes.
+/// The records at these rows, in the order of `rows`, from metadata of `bytes` bytes.
 ///
 /// # Errors
 ///
-/// [`DiskError`] where the file cannot be read, has another length, is not a JSON array, or has too few records.
+/// [`DiskError`] if the file cannot be read, has another length, is not a JSON array or has too few records.
 pub fn pick(metadata: &Path, bytes: u64, rows: &[usize]) -> Result<Vec<Value>, DiskError> {
     let file = disk::open_file_of(metadata, bytes)?.take(bytes);
     let mut found = vec![Value::Null; rows.len()];
-    let mut from = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 18, file));
-    from.deserialize_seq(Picker { rows, found: &mut found })
+    let mut parser = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 18, file));
+    parser
+        .deserialize_seq(Picker { rows, found: &mut found })
         .map_err(|error| DiskError::at("read", metadata)(error.into()))?;
     if let Some(missing) = rows.iter().zip(&found).find(|(_, record)| record.is_null()) {
-        let words = format!("expected a record at row {}, found none", missing.0);
-        return Err(DiskError::at("read", metadata)(std::io::Error::new(
-            std::io::ErrorKind::InvalidData,
-            words,
-        )));
+        let found = format!("expected a record at row {}, found none", missing.0);
+        return Err(DiskError::invalid(metadata, found));
     }
     Ok(found)
 }

@@ -1,19 +1,21 @@
-//! Clears what a killed pass, or a killed ingest.py, left unproven.
+//! Removes what a killed pass, or a killed ingest.py, left unverified.
 //!
-//! Removed is every `*.staging` in `builds/`, whatever its id, and every
-//! regular file or link `*.staging` beside the published names and in
-//! `.reindexd/`. No link is followed, nothing else is touched. The same sweep
-//! runs at every start, after SIGTERM and at the head of every pass: a crash
-//! needs no second mechanism.
+//! That is every `*.staging` in `builds/`, whatever its id, and every regular
+//! file or link `*.staging` beside the published names and in `.reindexd/`. No
+//! link is followed, nothing else is touched. The same sweep runs at every
+//! start, after SIGTERM and at the beginning of every pass, so a crash needs no
+//! second mechanism.
 
 use std::ffi::OsString;
-use std::io;
 use std::os::unix::ffi::OsStrExt;
 use std::path::{Path, PathBuf};
 
-use super::{Builds, DiskError, STAGING, disk, lock};
+use super::disk_error::DiskError;
+use super::layout::STAGING;
+use super::{Builds, disk, lock};
+use crate::domain::sibling_path::parent;
 
-/// Removes stale staging and says what it removed. The caller holds the lock.
+/// Removes stale staging and returns what it removed. The caller holds the pass lock.
 ///
 /// # Errors
 ///
@@ -29,23 +31,23 @@ pub fn sweep(builds: &Builds) -> Result<Vec<PathBuf>, DiskError> {
         }
         removed.push(path);
     }
-    // Where a note is being written, what it is made of is not stale.
-    let no_notes = lock::try_lock_notes(layout)?;
-    let mut beside = vec![layout.root.as_path()];
-    if no_notes.is_some() {
-        beside.push(&layout.private);
+    // While a note is being written, its staging file is not stale.
+    let notes_lock = lock::try_lock_notes(layout)?;
+    let mut directories = vec![layout.root.as_path()];
+    if notes_lock.is_some() {
+        directories.push(&layout.private);
     }
-    if disk::parent(&layout.metadata) != layout.root {
-        beside.push(disk::parent(&layout.metadata));
+    if parent(&layout.metadata) != layout.root {
+        directories.push(parent(&layout.metadata));
     }
-    for directory in beside {
-        let ours = |path: &PathBuf| {
-            // Beside metadata that stand elsewhere, only our own name is ours to remove.
+    for directory in directories {
+        let is_ours = |path: &PathBuf| {
+            // Beside metadata that stand elsewhere, only the metadata's own staging name is ours.
             directory == layout.root
                 || directory == layout.private
                 || *path == disk::staging_name(&layout.metadata)
         };
-        for path in stale(directory)?.into_iter().filter(ours) {
+        for path in stale(directory)?.into_iter().filter(is_ours) {
             let kind = path.symlink_metadata().map_err(DiskError::at("stat", &path))?.file_type();
             if kind.is_file() || kind.is_symlink() {
                 disk::remove_if_exists(&path)?;
@@ -57,27 +59,9 @@ pub fn sweep(builds: &Builds) -> Result<Vec<PathBuf>, DiskError> {
 }
 
 fn stale(directory: &Path) -> Result<Vec<PathBuf>, DiskError> {
-    let ends = |name: &OsString| name.as_bytes().ends_with(STAGING.as_bytes());
-    Ok(names(directory)?.into_iter().filter(ends).map(|name| directory.join(name)).collect())
-}
-
-/// The names in a directory, sorted; none where it does not exist.
-///
-/// # Errors
-///
-/// [`DiskError`] where it cannot be listed.
-pub fn names(directory: &Path) -> Result<Vec<OsString>, DiskError> {
-    let entries = match std::fs::read_dir(directory) {
-        Ok(entries) => entries,
-        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(Vec::new()),
-        Err(error) => return Err(DiskError::at("list", directory)(error)),
-    };
-    let mut out = entries
-        .map(|entry| entry.map(|entry| entry.file_name()))
-        .collect::<io::Result<Vec<_>>>()
-        .map_err(DiskError::at("list", directory))?;
-    out.sort();
-    Ok(out)
+    let is_staging = |name: &OsString| name.as_bytes().ends_with(STAGING.as_bytes());
+    let names = disk::list_names(directory)?.into_iter();
+    Ok(names.filter(is_staging).map(|name| directory.join(name)).collect())
 }
 
 fn is_directory(path: &Path) -> bool {

@@ -10,9 +10,8 @@ use std::collections::BTreeMap;
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
-use crate::adapters::builds::Layout;
-use crate::adapters::builds::disk::DiskError;
-use crate::adapters::builds::state::{change_note, load as load_note, path};
+use crate::adapters::builds::json_file::{change_note, load as load_note, path};
+use crate::adapters::builds::{DiskError, Layout};
 
 /// The name of the file among the notes.
 const NOTE: &str = "announced";

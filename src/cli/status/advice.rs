@@ -4,8 +4,8 @@
 
 use jiff::{SignedDuration, Timestamp};
 
+use crate::adapters::builds::AgentStatus;
 use crate::adapters::builds::Served;
-use crate::adapters::builds::state::AgentStatus;
 use crate::domain::pass::StoredOutcome;
 use crate::flows::reconcile::{PassError, Preview};
 
@@ -97,7 +97,7 @@ fn build_behind_for(found: &Status<'_>, now: Timestamp) -> Option<SignedDuration
 #[cfg(test)]
 mod tests {
     use super::*;
-    use crate::adapters::builds::state::LastPass;
+    use crate::adapters::builds::LastPass;
 
     fn preview(changes: bool, reasons: &[&str], held: bool) -> Preview {
         Preview {

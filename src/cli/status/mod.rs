@@ -7,8 +7,8 @@ use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::{Context, DONE, FAILED, log_warnings, print, print_json, table};
-use crate::adapters::builds::state::{self, AgentStatus, History, Hold};
-use crate::adapters::builds::{Builds, Served, error_chain, lock};
+use crate::adapters::builds::history::History;
+use crate::adapters::builds::{AgentStatus, Builds, Hold, Served, error_chain, json_file, lock};
 use crate::adapters::deliver::state as delivery_state;
 use crate::flows::deliver::{TargetStatus, target_states, targets};
 use crate::flows::reconcile::{PassError, PassOptions, Preview, preview};
@@ -37,7 +37,7 @@ pub(super) fn run(context: &Context, options: &StatusArgs) -> u8 {
     if matches!(drift, Err(PassError::Stopped)) {
         return context.stopped();
     }
-    let (note, _): (AgentStatus, _) = state::load(&state::path(&builds.layout, "agent"));
+    let (note, _): (AgentStatus, _) = json_file::load(&json_file::path(&builds.layout, "agent"));
     let agent_runs = lock::is_agent_running(&builds.layout);
     let promoted = served.build().and_then(|build| promoted_at(&state, &build.manifest.id));
     let told = target_states(

@@ -6,7 +6,7 @@
 use jiff::Timestamp;
 use serde::Serialize;
 
-use crate::adapters::builds::state::History;
+use crate::adapters::builds::history::History;
 use crate::adapters::deliver::Target;
 use crate::adapters::deliver::state::DeliveryStates;
 use crate::decide::delivery::is_due;

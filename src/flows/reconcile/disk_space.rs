@@ -10,7 +10,8 @@ use std::time::Duration;
 use super::prepare::VectorSources;
 use super::read_table::TableSummary;
 use super::{Pass, PassError, PassProgress};
-use crate::adapters::builds::collect::{self, READER_GRACE, RetentionRules};
+use crate::adapters::builds::collect::{self, RetentionRules};
+use crate::adapters::builds::history::READER_GRACE;
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::builds::{BuildsError, disk, error_chain};
 

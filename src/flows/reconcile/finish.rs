@@ -4,7 +4,7 @@ use std::time::Instant;
 
 use super::stopwatch::millis;
 use super::{Pass, PassContext, PassError, PassOptions, PassProgress};
-use crate::adapters::builds::state::{AttemptRecord, History};
+use crate::adapters::builds::history::{AttemptRecord, History};
 use crate::adapters::builds::{Builds, error_chain, sweep};
 use crate::domain::pass::{Counts, Outcome, PassReport, StoredOutcome, Timings};
 

@@ -27,10 +27,10 @@ pub use error::PassError;
 pub use preview::{Preview, preview};
 pub use rollback::{Rollback, RollbackReport, release, rollback};
 
-use crate::adapters::builds::staging::{self, Drafted, Staging};
-use crate::adapters::builds::state::{EquivalentScan, History, Hold};
+use crate::adapters::builds::history::{EquivalentScan, History};
+use crate::adapters::builds::staging::{Drafted, Staging};
 use crate::adapters::builds::verify::Verified;
-use crate::adapters::builds::{Builds, index, promote, sweep};
+use crate::adapters::builds::{Builds, Hold, index, new_id, promote, sweep};
 use crate::adapters::embed::{self, Embedder};
 use crate::adapters::source::{Scan, Source};
 use crate::config::Config;
@@ -199,7 +199,7 @@ impl<'w> Pass<'w> {
                 }
                 self.release()?;
             }
-            let id = staging::new_id((self.context.clock)());
+            let id = new_id((self.context.clock)());
             let mut draft = Staging::begin(&self.builds, id)?.draft()?;
             let proof = held.start_index_check(self.context);
             let survey = read_table(

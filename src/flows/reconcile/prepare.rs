@@ -14,8 +14,8 @@ use tokio_util::sync::DropGuard;
 use super::read_table::TableSummary;
 use super::{PassContext, PassError, PassProgress};
 use crate::adapters::builds::adopt::{self, Adoption};
-use crate::adapters::builds::staging::{Drafted, Sealed};
-use crate::adapters::builds::state::History;
+use crate::adapters::builds::history::History;
+use crate::adapters::builds::staging::{BuildContent, Drafted, Sealed};
 use crate::adapters::builds::verify::{VerifyError, failed};
 use crate::adapters::builds::{Build, Builds, Served, error_chain, promote};
 use crate::adapters::cache::Cache;
@@ -318,14 +318,13 @@ impl VectorSources {
     ) -> Result<Sealed, PassError> {
         let sources: Vec<&Build> = self.builds.iter().map(|held| &held.build).collect();
         let cache = &mut self.cache;
-        drafted.seal(
-            &survey.rows,
-            &survey.plan.origins,
-            world.space.dimension,
-            &sources,
-            &mut |text, out| Ok(cache.vector(text, out)?),
-            &world.stop,
-        )
+        let content = BuildContent {
+            rows: &survey.rows,
+            origins: &survey.plan.origins,
+            sources: &sources,
+            dimension: world.space.dimension,
+        };
+        drafted.seal(&content, &mut |text, out| Ok(cache.vector(text, out)?), &world.stop)
     }
 
     /// Drops from the cache what the new build holds. What fails here costs only room.

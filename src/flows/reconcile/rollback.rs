@@ -7,9 +7,9 @@
 use super::preview::preview;
 use super::{PassContext, PassError, PassOptions, PassProgress, prepare};
 use crate::adapters::builds::adopt::Adoption;
-use crate::adapters::builds::state::{History, Hold};
+use crate::adapters::builds::history::History;
 use crate::adapters::builds::verify::failed;
-use crate::adapters::builds::{Builds, Served, error_chain, promote, sweep};
+use crate::adapters::builds::{Builds, Hold, Served, error_chain, promote, sweep};
 use crate::domain::pass::PromotedBy;
 
 /// What was asked for.

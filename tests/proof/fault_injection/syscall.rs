@@ -163,7 +163,7 @@ fn named(arguments: &str) -> Vec<(&str, bool)> {
 pub fn without_ids(path: &str) -> String {
     const ID: usize = "20261122T101500Z-7f3a9c".len();
     let plain = |part: &str| match part.split_at_checked(ID) {
-        Some((id, rest)) if reindexd::adapters::builds::staging::is_id(id) => format!("ID{rest}"),
+        Some((id, rest)) if reindexd::adapters::builds::is_id(id) => format!("ID{rest}"),
         _ => part.to_owned(),
     };
     path.split('/').map(plain).collect::<Vec<_>>().join("/")

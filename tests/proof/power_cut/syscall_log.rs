@@ -382,7 +382,7 @@ impl Log<'_> {
 /// A path with `ID` for each build's id.
 fn nameless(path: &str) -> String {
     let part = |part: &str| match part.get(..23) {
-        Some(id) if reindexd::adapters::builds::staging::is_id(id) => format!("ID{}", &part[23..]),
+        Some(id) if reindexd::adapters::builds::is_id(id) => format!("ID{}", &part[23..]),
         _ => part.to_owned(),
     };
     path.split('/').map(part).collect::<Vec<_>>().join("/")

@@ -1,75 +1,86 @@
-//! Proves a build by reopening its files from disk.
+//! Verifies a build by opening its files again from disk.
 //!
 //! Every promise is one [`Check`] with what was expected and what was found:
 //! size and digest of each file, rows counted in index, metadata and hashes,
-//! dimension and metric as Faiss says them, every vector finite and of unit
-//! length, and a sample of rows that must each find itself. Nothing is taken
-//! from memory or from what a writer believed, save what to expect.
+//! dimension and metric as Faiss reads them, every vector finite and of unit
+//! length, and a sample of rows each of which must find itself. Nothing is
+//! taken from memory or from what a writer believed, except what to expect.
+//! What follows from a failed check is decided by the caller.
 
 use std::fmt::Display;
-use std::io::Read;
 use std::path::Path;
 
 use serde::Serialize;
 use thiserror::Error;
 
-use super::disk::{self, DiskError};
-use super::index::{self, MappedIndex};
+use super::build::{Build, MAX_HASHES_BYTES};
+use super::disk;
+use super::disk_error::DiskError;
+use super::index::{self, IndexError, MappedIndex};
 use super::layout::{HASHES, INDEX, METADATA};
 use super::staging::{Sealed, Staging};
-use super::{Build, MAX_HASHES_BYTES};
 use crate::domain::manifest::{FileFact, Files};
 use crate::domain::parallel;
-use crate::domain::pass::ErrorClass;
 use crate::domain::row_hashes::parse_hashes;
-use crate::domain::stop::Stop;
+use crate::domain::stop::{Stop, Stopped};
+use crate::domain::text::error_chain;
 use counters::UnitLengths;
-use tree_digest::CHUNK_BYTES;
+use read::read_exactly;
 
 mod counters;
+mod read;
 mod tree_digest;
 
-pub use counters::RecordCounter;
+pub(super) use counters::RecordCounter;
+pub(super) use read::{ReadError, read_to_end};
 
-/// How much a row's own score may be below the best: twins of other bits lie within it.
+/// How far a row's own score may be below the best: equal vectors of other bits are within it.
 const TIE_TOLERANCE: f32 = 1e-5;
-/// Rows that are asked to find themselves, in an index small enough.
+/// Rows that must find themselves, in an index small enough.
 const SAMPLE_ROWS: u64 = 16;
-/// Bytes that the sample may read in all; a larger index is gone through once.
+/// Bytes that the sample may read in all; a larger index is searched once.
 const SAMPLE_BYTES: u64 = 256 << 20;
-
 /// Bytes that take longer to read and hash than a thread takes to start.
 const MIN_BYTES_FOR_THREAD: u64 = 512 << 10;
 
 /// One promise, and whether it holds.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize)]
 pub struct Check {
-    /// Which promise.
     pub name: &'static str,
-    /// Whether it holds.
     pub ok: bool,
-    /// What was expected.
     pub expected: String,
-    /// What was found.
     pub found: String,
 }
 
-/// What a build must be.
-#[derive(Clone, Debug)]
-pub struct Expected<'a> {
-    /// Size and digest of its files.
-    pub files: &'a Files,
-    /// Rows of index and metadata.
-    pub rows: u64,
-    /// Rows of the hashes: none for an adopted build.
-    pub hashed_rows: u64,
-    /// Floats in a vector.
-    pub dimension: usize,
-    /// Whether every vector must be of unit length: not known of an adopted build.
-    pub unit: bool,
+impl Check {
+    fn equal<T: PartialEq + Display>(name: &'static str, expected: &T, found: &T) -> Self {
+        Self { name, ok: expected == found, expected: expected.to_string(), found: found.to_string() }
+    }
+
+    /// As [`Check::equal`], where the value may not have been found at all.
+    fn found<T: PartialEq + Display>(name: &'static str, expected: &T, found: Result<T, String>) -> Self {
+        match found {
+            Ok(found) => Self::equal(name, expected, &found),
+            Err(found) => Self { name, ok: false, expected: expected.to_string(), found },
+        }
+    }
+
+    fn all_ok(checks: &[Self]) -> bool {
+        checks.iter().all(|check| check.ok)
+    }
 }
 
-/// Why a proof ended early.
+/// The checks that failed, as text.
+#[must_use]
+pub fn failed(checks: &[Check]) -> String {
+    let failed = checks
+        .iter()
+        .filter(|check| !check.ok)
+        .map(|check| format!("{}: expected {}, found {}", check.name, check.expected, check.found));
+    failed.collect::<Vec<_>>().join("; ")
+}
+
+/// Why a verification did not succeed.
 #[derive(Debug, Error)]
 pub enum VerifyError {
     /// A check failed. The staging directory is left for inspection.
@@ -78,43 +89,36 @@ pub enum VerifyError {
         failed(checks)
     )]
     ChecksFailed {
-        /// The build.
         id: String,
         /// All checks that were made.
         checks: Vec<Check>,
     },
-    /// A stop was asked for.
     #[error("stopped while the build was verified")]
     Stopped,
-    /// A file could not be read for want of something, which says nothing of the file.
+    /// A file could not be read because the system was short of something, which says nothing about the file.
     #[error(transparent)]
     Shortage(DiskError),
 }
 
-/// The checks that failed, as words.
-#[must_use]
-pub fn failed(checks: &[Check]) -> String {
-    let words = checks
-        .iter()
-        .filter(|check| !check.ok)
-        .map(|check| format!("{}: expected {}, found {}", check.name, check.expected, check.found));
-    words.collect::<Vec<_>>().join("; ")
+impl From<Stopped> for VerifyError {
+    fn from(Stopped: Stopped) -> Self {
+        Self::Stopped
+    }
 }
 
-/// A staging directory whose files have been proven. Only such a one can be promoted.
+/// A staging directory whose files were verified. Only such a one can be promoted.
 #[derive(Debug)]
 pub struct Verified {
     pub(super) staging: Staging,
     /// Size and digest of its files.
     pub files: Files,
-    /// Rows in it.
     pub rows: u64,
     /// Floats in a vector.
     pub dimension: usize,
 }
 
 impl Verified {
-    /// What the build will be called.
+    /// The id that the build will have.
     #[must_use]
     pub fn id(&self) -> &str {
         &self.staging.id
@@ -122,7 +126,7 @@ impl Verified {
 }
 
 impl Sealed {
-    /// Proves the files from disk.
+    /// Verifies the files from disk.
     ///
     /// # Errors
     ///
@@ -136,7 +140,7 @@ impl Sealed {
             unit: true,
         };
         let checks = run_checks(&self.staging.directory, &expected, stop)?;
-        if checks.iter().all(|check| check.ok) {
+        if Check::all_ok(&checks) {
             let Self { staging, files, rows, dimension } = self;
             return Ok(Verified { staging, files, rows, dimension });
         }
@@ -145,11 +149,11 @@ impl Sealed {
 }
 
 impl Build {
-    /// Proves a sealed build against its manifest.
+    /// Verifies a sealed build against its manifest.
     ///
     /// # Errors
     ///
-    /// [`VerifyError::Stopped`] and [`VerifyError::Shortage`] only: a damaged build is told by its checks.
+    /// [`VerifyError::Stopped`] and [`VerifyError::Shortage`] only: the checks report damage.
     pub fn run_checks(&self, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
         let manifest = &self.manifest;
         let expected = Expected {
@@ -166,198 +170,166 @@ impl Build {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::Stopped`] and [`VerifyError::Shortage`].
+    /// [`VerifyError::Stopped`] and [`VerifyError::Shortage`] only.
     pub fn index_matches_manifest(&self, stop: &Stop) -> Result<bool, VerifyError> {
         let fact = &self.manifest.files.index;
         let mut hasher = blake3::Hasher::new();
-        let read = read_chunks(&self.path(INDEX), fact.bytes, stop, &mut |piece| {
-            hasher.update(piece);
+        let read = read_exactly(&self.path(INDEX), fact.bytes, stop, &mut |chunk| {
+            hasher.update(chunk);
         });
-        match read {
-            Ok(()) => Ok(hasher.finalize().to_string() == fact.blake3),
-            Err(ReadError::Early(error)) => Err(error),
-            Err(ReadError::Disk(_)) => Ok(false),
-        }
+        Ok(about_the_file(read)?.is_ok() && digest_of(fact) == Some(hasher.finalize()))
     }
 }
 
-/// Makes every check that a build can be put to.
-///
-/// Two threads read the index; then one reads the metadata while Faiss, which
-/// maps the index, is asked by the other: a sector that cannot be read is an
-/// error of the reading, and would end the process within Faiss.
-///
-/// # Errors
-///
-/// [`VerifyError::Stopped`] and [`VerifyError::Shortage`].
-pub fn run_checks(directory: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
+/// What a build must be.
+struct Expected<'a> {
+    files: &'a Files,
+    /// Rows of index and metadata.
+    rows: u64,
+    /// Rows of the hashes: none for an adopted build.
+    hashed_rows: u64,
+    /// Floats in a vector.
+    dimension: usize,
+    /// Whether every vector must be of unit length: unknown for an adopted build.
+    unit: bool,
+}
+
+/// Makes all checks. Faiss, which maps the index, opens it only after every
+/// byte was read once: an unreadable sector is an error when it is read, and
+/// would end the process within Faiss.
+fn run_checks(directory: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
     let index = directory.join(INDEX);
-    let mut checks = index_file(&index, expected, stop)?;
-    let whole = checks.iter().all(|check| check.ok);
+    let mut checks = check_index(&index, expected, stop)?;
+    let index_ok = Check::all_ok(&checks);
     let (metadata, faiss) = parallel::join(
         expected.files.metadata.bytes.min(expected.files.index.bytes) >= MIN_BYTES_FOR_THREAD,
-        || metadata_file(&directory.join(METADATA), expected, stop),
-        || if whole { check_with_faiss(&index, expected, stop) } else { Ok(Vec::new()) },
+        || check_metadata(&directory.join(METADATA), expected, stop),
+        || if index_ok { check_with_faiss(&index, expected, stop) } else { Ok(Vec::new()) },
     );
     checks.extend(metadata?);
-    hashes_file(&directory.join(HASHES), expected, &mut checks);
-    if checks.iter().all(|check| check.ok) {
+    checks.extend(check_hashes(&directory.join(HASHES), expected));
+    if Check::all_ok(&checks) {
         checks.extend(faiss?);
     }
     Ok(checks)
 }
 
-fn check(checks: &mut Vec<Check>, name: &'static str, expected: impl Display, found: impl Display) {
-    let (expected, found) = (expected.to_string(), found.to_string());
-    checks.push(Check { name, ok: expected == found, expected, found });
-}
-
-enum ReadError {
-    /// Nothing is known of the file.
-    Early(VerifyError),
-    /// The file is not what it should be.
-    Disk(DiskError),
-}
-
-impl From<DiskError> for ReadError {
-    fn from(error: DiskError) -> Self {
-        match error.class() {
-            ErrorClass::Shortage => Self::Early(VerifyError::Shortage(error)),
-            ErrorClass::Settings | ErrorClass::Other => Self::Disk(error),
-        }
+/// Separates what a reading says about the file from what says nothing about it.
+fn about_the_file<T>(read: Result<T, ReadError>) -> Result<Result<T, DiskError>, VerifyError> {
+    match read {
+        Ok(read) => Ok(Ok(read)),
+        Err(ReadError::Disk(error)) => Ok(Err(error)),
+        Err(ReadError::Stopped) => Err(VerifyError::Stopped),
+        Err(ReadError::Shortage(error)) => Err(VerifyError::Shortage(error)),
     }
 }
 
-/// Hands the bytes of a file of this length on in pieces, from its beginning.
-fn read_chunks(path: &Path, bytes: u64, stop: &Stop, each: &mut dyn FnMut(&[u8])) -> Result<(), ReadError> {
-    let mut file = disk::open_file_of(path, bytes)?.take(bytes);
-    let mut buffer = vec![0; CHUNK_BYTES];
-    while file.limit() > 0 {
-        if stop.check().is_err() {
-            return Err(ReadError::Early(VerifyError::Stopped));
-        }
-        match file.read(&mut buffer) {
-            Ok(0) => return Err(tree_digest::cut_short(path).into()),
-            Ok(read) => each(&buffer[..read]),
-            Err(error) if error.kind() == std::io::ErrorKind::Interrupted => {}
-            Err(error) => return Err(DiskError::at("read", path)(error).into()),
-        }
-    }
-    Ok(())
+fn digest_of(fact: &FileFact) -> Option<blake3::Hash> {
+    blake3::Hash::from_hex(&fact.blake3).ok()
 }
 
-/// The check of a file's length and digest, from what reading it gave, and all else that was read.
-fn digest<R>(
-    name: &'static str,
-    fact: &FileFact,
-    read: Result<(blake3::Hash, R), ReadError>,
-    checks: &mut Vec<Check>,
-) -> Result<Option<R>, VerifyError> {
-    let words = |digest: &str| format!("{} bytes, blake3 {digest}", fact.bytes);
-    let (found, also) = match read {
-        Ok((digest, also)) => (words(digest.to_hex().as_str()), Some(also)),
-        Err(ReadError::Disk(error)) => (super::error_chain(&error), None),
-        Err(ReadError::Early(error)) => return Err(error),
-    };
-    check(checks, name, words(&fact.blake3), found);
-    Ok(also)
+/// The check of a file of the right length, or of one that could not be read as such.
+fn check_digest(name: &'static str, fact: &FileFact, found: Result<blake3::Hash, DiskError>) -> Check {
+    let describe = |digest: &str| format!("{} bytes, blake3 {digest}", fact.bytes);
+    let ok = found.as_ref().ok().is_some_and(|found| digest_of(fact) == Some(*found));
+    let found = found.map_or_else(|error| error_chain(&error), |found| describe(&found.to_hex()));
+    Check { name, ok, expected: describe(&fact.blake3), found }
 }
 
-fn index_file(path: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
-    let mut checks = Vec::new();
+fn check_index(path: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
     let fact = &expected.files.index;
     let read = tree_digest::read(path, fact.bytes, stop, &|at| UnitLengths::at(at, expected.dimension));
-    let parts = digest("index file", fact, read, &mut checks)?;
-    if let (true, Some(parts)) = (expected.unit, parts) {
-        let all = "all finite and of length 1";
-        let found = match UnitLengths::wrong(parts) {
-            0 => all.to_owned(),
-            wrong => format!("{wrong} vectors that are not"),
-        };
-        check(&mut checks, "unit vectors", all, found);
-    }
+    let (digest, parts) = about_the_file(read)?.map_or_else(
+        |error| (Err(error), None),
+        |(digest, parts)| (Ok(digest), Some(parts).filter(|_| expected.unit)),
+    );
+    let mut checks = vec![check_digest("index file", fact, digest)];
+    checks.extend(parts.map(|parts| {
+        let wrong = UnitLengths::wrong(parts);
+        let all = "all finite and of length 1".to_owned();
+        let found = if wrong == 0 { all.clone() } else { format!("{wrong} vectors that are not") };
+        Check { name: "unit vectors", ok: wrong == 0, expected: all, found }
+    }));
     Ok(checks)
 }
 
-fn metadata_file(path: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
-    let mut checks = Vec::new();
+fn check_metadata(path: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<[Check; 2], VerifyError> {
     let fact = &expected.files.metadata;
     let (mut hasher, mut counter) = (blake3::Hasher::new(), RecordCounter::default());
-    let read = read_chunks(path, fact.bytes, stop, &mut |piece| {
-        hasher.update(piece);
-        counter.bytes(piece);
+    let read = read_exactly(path, fact.bytes, stop, &mut |chunk| {
+        hasher.update(chunk);
+        counter.bytes(chunk);
     });
-    let read = read.map(|()| (hasher.finalize(), ()));
-    digest("metadata file", fact, read, &mut checks)?;
-    check(&mut checks, "metadata records", expected.rows, counter.finish());
-    Ok(checks)
+    let digest = about_the_file(read)?.map(|()| hasher.finalize());
+    let records = counter.finish().map_err(|error| error.to_string());
+    Ok([
+        check_digest("metadata file", fact, digest),
+        Check::found("metadata records", &expected.rows, records),
+    ])
 }
 
-fn hashes_file(path: &Path, expected: &Expected<'_>, checks: &mut Vec<Check>) {
+fn check_hashes(path: &Path, expected: &Expected<'_>) -> [Check; 2] {
     let fact = &expected.files.hashes;
-    let most = fact.bytes.min(MAX_HASHES_BYTES);
-    let found = disk::read_small(path, most).map_err(|error| super::error_chain(&error));
-    let digest = found.as_ref().map(|bytes| blake3::hash(bytes).to_string());
-    check(
-        checks,
-        "hashes file",
-        &fact.blake3,
-        digest.as_ref().map_or_else(|error| (*error).clone(), Clone::clone),
-    );
-    let rows = found.and_then(|bytes| parse_hashes(&bytes).map_err(|error| error.to_string()));
-    check(
-        checks,
-        "hashed rows",
-        expected.hashed_rows,
-        rows.map_or_else(|error| error, |rows| rows.len().to_string()),
-    );
+    let bytes = disk::read_small(path, fact.bytes.min(MAX_HASHES_BYTES)).map_err(|error| error_chain(&error));
+    let digest = bytes.as_ref().map(|bytes| blake3::hash(bytes));
+    let ok = digest.as_ref().ok().is_some_and(|digest| digest_of(fact) == Some(*digest));
+    let found = digest.map_or_else(Clone::clone, |digest| digest.to_string());
+    let rows = bytes.and_then(|bytes| parse_hashes(&bytes).map_err(|error| error.to_string()));
+    [
+        Check { name: "hashes file", ok, expected: fact.blake3.clone(), found },
+        Check::found("hashed rows", &expected.hashed_rows, rows.map(|rows| rows.len() as u64)),
+    ]
 }
 
-/// What Faiss says of an index whose digest is right.
+/// What Faiss reads from an index whose digest is right.
 fn check_with_faiss(path: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
-    let mut checks = Vec::new();
-    let opened = match MappedIndex::map(path) {
-        Ok(opened) => opened,
+    let index = match MappedIndex::map(path) {
+        Ok(index) => index,
         Err(error) => {
-            check(&mut checks, "index", "a flat index", super::error_chain(&error));
-            return Ok(checks);
+            return Ok(vec![Check::found("index", &"a flat index", Err(error_chain(&error)))]);
         }
     };
-    let header = opened.header;
+    let header = index.header;
     let metric = if header.inner_product { "inner product" } else { "another" };
-    check(&mut checks, "ntotal", expected.rows, header.ntotal);
-    check(&mut checks, "dimension", expected.dimension, header.dimension);
-    check(&mut checks, "metric", "inner product", metric);
-    if !expected.unit || header.ntotal == 0 || header.dimension != expected.dimension {
-        return Ok(checks);
+    let mut checks = vec![
+        Check::equal("ntotal", &expected.rows, &header.ntotal),
+        Check::equal("dimension", &expected.dimension, &header.dimension),
+        Check::equal("metric", &"inner product", &metric),
+    ];
+    if expected.unit && header.ntotal > 0 && header.dimension == expected.dimension {
+        checks.push(check_self_search(&index, path, stop)?);
     }
-    let index_bytes = 4 * header.ntotal * header.dimension as u64;
-    let sample = SAMPLE_ROWS.min(SAMPLE_BYTES / index_bytes.max(1)).clamp(1, header.ntotal);
-    let mut lost = Vec::new();
-    for nth in 0..sample {
-        if stop.check().is_err() {
-            return Err(VerifyError::Stopped);
-        }
-        let row = if sample == 1 { header.ntotal / 2 } else { nth * (header.ntotal - 1) / (sample - 1) };
-        if let Err(words) = self_search(&opened, path, row) {
-            lost.push(format!("row {row}: {words}"));
-        }
-    }
-    let found = if lost.is_empty() { format!("{sample} rows find themselves") } else { lost.join(", ") };
-    check(&mut checks, "self search", format!("{sample} rows find themselves"), found);
     Ok(checks)
 }
 
-/// Whether a row is its own best answer, save for rows as good within rounding.
-fn self_search(opened: &MappedIndex, path: &Path, row: u64) -> Result<(), String> {
-    let words = |error: index::IndexError| super::error_chain(&error);
-    let vector = index::vector(path, opened.header.dimension, row).map_err(words)?;
-    let hits = opened.search(&vector, 4, path).map_err(words)?;
+/// Whether each row of a sample finds itself.
+fn check_self_search(index: &MappedIndex, path: &Path, stop: &Stop) -> Result<Check, VerifyError> {
+    let rows = index.header.ntotal;
+    let index_bytes = 4 * rows * index.header.dimension as u64;
+    let sample = SAMPLE_ROWS.min(SAMPLE_BYTES / index_bytes.max(1)).clamp(1, rows);
+    let mut lost = Vec::new();
+    for nth in 0..sample {
+        stop.check()?;
+        let row = if sample == 1 { rows / 2 } else { nth * (rows - 1) / (sample - 1) };
+        if let Err(found) = self_search(index, path, row) {
+            lost.push(format!("row {row}: {found}"));
+        }
+    }
+    let expected = format!("{sample} rows find themselves");
+    let found = if lost.is_empty() { expected.clone() } else { lost.join(", ") };
+    Ok(Check { name: "self search", ok: lost.is_empty(), expected, found })
+}
+
+/// Whether a row is its own best result, except for rows that are as good within rounding.
+fn self_search(index: &MappedIndex, path: &Path, row: u64) -> Result<(), String> {
+    let message = |error: IndexError| error_chain(&error);
+    let vector = index::vector(path, index.header.dimension, row).map_err(message)?;
+    let hits = index.search(&vector, 4, path).map_err(message)?;
     let own: f32 = vector.iter().map(|x| x * x).sum();
     let best = hits.first().ok_or("nothing found")?;
-    let itself = hits.iter().any(|hit| hit.row as u64 == row);
-    // A row whose twins crowd it out of the answers must at least be as good as the worst of them.
-    if (itself || hits.iter().all(|hit| (hit.score - own).abs() <= TIE_TOLERANCE))
+    let is_hit = hits.iter().any(|hit| hit.row as u64 == row);
+    // A row that equal ones push out of the results must at least be as good as the worst of them.
+    if (is_hit || hits.iter().all(|hit| (hit.score - own).abs() <= TIE_TOLERANCE))
         && best.score - own <= TIE_TOLERANCE
     {
         return Ok(());

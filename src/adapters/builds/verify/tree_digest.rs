@@ -1,9 +1,10 @@
-//! A large file read once by two threads, for its digest and for whatever else its bytes are read for.
+//! Reads a large file once, in parts side by side, for its digest and for whatever else needs its bytes.
 //!
 //! blake3 is a tree over its input: the digests of its branches can be made
-//! apart and joined. The file is cut into parts as long as a branch, and each
-//! thread takes the next one. What is read at a time stays in the processor's
-//! own cache until it was looked at by everybody.
+//! separately and joined. The file is cut into parts as long as a branch, and
+//! each thread takes the next one. A chunk stays in the processor's own cache
+//! until digest and reader have used it. Written by hand, since blake3's own
+//! threads take whole buffers and leave nothing for the reader.
 
 use std::fs::File;
 use std::io;
@@ -16,25 +17,25 @@ use blake3::hazmat::{
     ChainingValue, HasherExt, Mode, left_subtree_len, merge_subtrees_non_root, merge_subtrees_root,
 };
 
-use super::{ReadError, Stop, VerifyError};
-use crate::adapters::builds::disk::{self, DiskError};
+use super::read::{CHUNK_BYTES, ReadError, cut_short};
+use crate::adapters::builds::disk;
+use crate::adapters::builds::disk_error::DiskError;
 use crate::domain::parallel;
+use crate::domain::stop::Stop;
 
 /// A power of two, so that parts are branches of the digest.
 const PART_BYTES: u64 = 16 << 20;
-/// Half of what a small processor core caches for itself.
-pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
 /// What else the bytes of a part are read for.
-pub(super) trait Reader: Send {
+pub(super) trait PartReader: Send {
     /// Takes the next bytes of the part.
-    fn bytes(&mut self, piece: &[u8]);
+    fn bytes(&mut self, chunk: &[u8]);
 }
 
-/// Reads a file of this length, and gives its digest and what came of each part, in order.
+/// Reads a file of this length, and returns its digest and the reader of each part, in order.
 ///
-/// `begin` makes the reader of a part from where it begins in the file.
-pub(super) fn read<R: Reader>(
+/// `begin` makes the reader of a part from its offset in the file.
+pub(super) fn read<R: PartReader>(
     path: &Path,
     bytes: u64,
     stop: &Stop,
@@ -58,11 +59,12 @@ pub(super) fn read<R: Reader>(
             let at = nth as u64 * PART_BYTES;
             let end = bytes.min(at + PART_BYTES);
             let part = read_part(&file, path, at..end, &mut buffer, stop, begin);
-            // Whoever meets an error takes the other thread's work away.
+            // After an error the other thread takes no further part.
             let (hasher, reader) = part.inspect_err(|_| next.store(parts, Ordering::Relaxed))?;
             done.push((nth, hasher.finalize_non_root(), reader));
         }
     };
+    // Two parts at least, each of which takes longer to read than a thread takes to start.
     let (some, others) = parallel::join(true, take_parts, take_parts);
     let mut done: Vec<_> = some?;
     done.extend(others?);
@@ -73,7 +75,7 @@ pub(super) fn read<R: Reader>(
     Ok((merge_subtrees_root(&left, &right, Mode::Hash), readers))
 }
 
-fn read_part<R: Reader>(
+fn read_part<R: PartReader>(
     file: &File,
     path: &Path,
     part: Range<u64>,
@@ -85,11 +87,9 @@ fn read_part<R: Reader>(
     let (mut hasher, mut reader) = (blake3::Hasher::new(), begin(at));
     hasher.set_input_offset(at);
     while at < end {
-        if stop.check().is_err() {
-            return Err(ReadError::Early(VerifyError::Stopped));
-        }
-        let most = usize::try_from(end - at).map_or(buffer.len(), |left| left.min(buffer.len()));
-        match file.read_at(&mut buffer[..most], at) {
+        stop.check()?;
+        let wanted = usize::try_from(end - at).map_or(buffer.len(), |left| left.min(buffer.len()));
+        match file.read_at(&mut buffer[..wanted], at) {
             Ok(0) => return Err(cut_short(path).into()),
             Ok(read) => {
                 hasher.update(&buffer[..read]);
@@ -103,13 +103,7 @@ fn read_part<R: Reader>(
     Ok((hasher, reader))
 }
 
-/// The file was longer when it was opened.
-pub(super) fn cut_short(path: &Path) -> DiskError {
-    let words = "cut short while it was read";
-    DiskError::at("read", path)(io::Error::new(io::ErrorKind::UnexpectedEof, words))
-}
-
-/// The two branches below the root of an input of so many bytes.
+/// The two branches below the root of an input of this length.
 fn halves(parts: &[ChainingValue], bytes: u64) -> (ChainingValue, ChainingValue) {
     let left = left_subtree_len(bytes);
     let cut = usize::try_from(left / PART_BYTES).expect("no more than there are parts");
@@ -132,9 +126,9 @@ mod tests {
 
     struct Bytes(Vec<u8>);
 
-    impl Reader for Bytes {
-        fn bytes(&mut self, piece: &[u8]) {
-            self.0.extend_from_slice(piece);
+    impl PartReader for Bytes {
+        fn bytes(&mut self, chunk: &[u8]) {
+            self.0.extend_from_slice(chunk);
         }
     }
 
@@ -170,6 +164,6 @@ mod tests {
 
         assert!(matches!(parts_of(&path, length + 1, &Stop::new()), Err(ReadError::Disk(_))));
         let third = stop_at_check(3);
-        assert!(matches!(parts_of(&path, length, &third), Err(ReadError::Early(VerifyError::Stopped))));
+        assert!(matches!(parts_of(&path, length, &third), Err(ReadError::Stopped)));
     }
 }

@@ -1,0 +1,106 @@
+//! One sealed build: its id, its directory and what its manifest says.
+//!
+//! Reading a build checks the manifest and the row hashes, which are small.
+//! Whether index and metadata have the promised bytes is `verify`'s to say.
+
+use std::path::PathBuf;
+
+use jiff::Timestamp;
+
+use super::disk;
+use super::error::BuildsError;
+use super::layout::{HASHES, MANIFEST};
+use crate::domain::manifest::Manifest;
+use crate::domain::row_hashes::{RowHashes, parse_hashes};
+
+/// A manifest is small; a larger file is something else.
+const MAX_MANIFEST_BYTES: u64 = 64 << 20;
+/// Forty bytes for each of more rows than fit a host.
+pub(super) const MAX_HASHES_BYTES: u64 = 16 << 30;
+/// The ending of an adopted build's id.
+pub(super) const ADOPTED: &str = "-adopted";
+
+#[derive(Clone, Debug)]
+pub struct Build {
+    pub directory: PathBuf,
+    pub manifest: Manifest,
+}
+
+impl Build {
+    /// Reads a build's manifest.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildsError`] if it is missing or damaged.
+    pub fn read(directory: PathBuf, id: &str) -> Result<Self, BuildsError> {
+        let bytes = disk::read_small(&directory.join(MANIFEST), MAX_MANIFEST_BYTES)?;
+        Manifest::parse(&bytes)
+            .and_then(|manifest| manifest.belongs_to(id))
+            .map(|manifest| Self { directory, manifest })
+            .map_err(|error| BuildsError::Damaged { id: id.to_owned(), source: error.into() })
+    }
+
+    /// Reads the build's row hashes and checks their digest.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildsError`] if they are missing or damaged.
+    pub fn rows(&self) -> Result<Vec<RowHashes>, BuildsError> {
+        let max_bytes = self.manifest.files.hashes.bytes.min(MAX_HASHES_BYTES);
+        let bytes = disk::read_small(&self.path(HASHES), max_bytes)?;
+        parse_hashes(&bytes)
+            .map_err(|error| BuildsError::Damaged { id: self.manifest.id.clone(), source: error.into() })
+    }
+
+    /// The path of one of its four files.
+    #[must_use]
+    pub fn path(&self, name: &str) -> PathBuf {
+        self.directory.join(name)
+    }
+}
+
+/// Makes a new id, such as `20261122T101500Z-7f3a9c`. The order of builds is in their manifests.
+#[must_use]
+pub fn new_id(now: Timestamp) -> String {
+    format!("{}-{:06x}", now.strftime("%Y%m%dT%H%M%SZ"), fastrand::u32(..1 << 24))
+}
+
+/// Whether a name has the form of an id.
+#[must_use]
+pub fn is_id(name: &str) -> bool {
+    let name = name.strip_suffix(ADOPTED).unwrap_or(name);
+    let form: String = name
+        .chars()
+        .map(|c| match c {
+            '0'..='9' => '0',
+            'a'..='f' => 'a',
+            other => other,
+        })
+        .collect();
+    let tail = form.strip_prefix("00000000T000000Z-");
+    tail.is_some_and(|tail| tail.len() == 6 && tail.bytes().all(|byte| byte == b'0' || byte == b'a'))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn ids_are_distinguished_from_other_names() {
+        let now = "2026-11-22T10:15:00Z".parse().unwrap();
+        assert!(new_id(now).starts_with("20261122T101500Z-"));
+        let cases = [
+            (new_id(now), true),
+            (format!("{}{ADOPTED}", new_id(now)), true),
+            ("20261122T101500Z-7f3a9c".to_owned(), true),
+            ("20261122T101500Z-7f3a9c.staging".to_owned(), false),
+            ("20261122T101500Z-7f3a9".to_owned(), false),
+            ("20261122T101500Z-7F3A9C".to_owned(), false),
+            ("lost+found".to_owned(), false),
+            (String::new(), false),
+        ];
+        for (name, expected) in cases {
+            assert_eq!(is_id(&name), expected, "{name}");
+        }
+    }
+}

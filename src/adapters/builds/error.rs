@@ -1,0 +1,70 @@
+//! Why a build could not be made, read or served.
+
+use std::path::PathBuf;
+
+use thiserror::Error;
+
+use super::disk_error::DiskError;
+use super::index::IndexError;
+use super::layout::LayoutError;
+use crate::domain::pass::ErrorClass;
+
+#[derive(Debug, Error)]
+pub enum BuildsError {
+    #[error(transparent)]
+    Disk(#[from] DiskError),
+    #[error(transparent)]
+    Layout(#[from] LayoutError),
+    /// The file system has no symbolic links.
+    #[error(
+        "the file system of {path} refuses symbolic links, by which index and metadata are switched together; put publish.index on another file system"
+    )]
+    NoLinks { path: PathBuf, source: std::io::Error },
+    /// Another configuration publishes from the same directory.
+    #[error(
+        "{path} belongs to another configuration, which publishes {theirs}; this one publishes {ours}; give one of them another directory, or remove {claim} if that configuration is gone"
+    )]
+    Claimed {
+        path: PathBuf,
+        /// The names that the other configuration publishes.
+        theirs: String,
+        ours: String,
+        /// The file that says so.
+        claim: PathBuf,
+    },
+    /// Another user publishes here.
+    #[error(
+        "{path} belongs to uid {theirs}, and this runs as uid {ours}: run it as that user (sudo -u '#{theirs}' reindexd …), or give the whole directory to one of them by chown -R"
+    )]
+    OtherUser { path: PathBuf, theirs: u32, ours: u32 },
+    #[error("{path} is {found}, expected a file or a link; move it away")]
+    NotFileOrLink { path: PathBuf, found: &'static str },
+    /// What is written below it would be written elsewhere.
+    #[error("{path} is a link, expected a directory; put what it leads to in its place")]
+    DirectoryIsLink { path: PathBuf },
+    /// The manifest or the row hashes are not what was written.
+    #[error("build {id} is damaged: {source}")]
+    Damaged { id: String, source: Box<dyn std::error::Error + Send + Sync> },
+    #[error("there is no build {id}; `reindexd history` lists those that are kept")]
+    NoSuchBuild { id: String },
+    #[error(transparent)]
+    Index(#[from] IndexError),
+}
+
+impl BuildsError {
+    /// [`ErrorClass::Settings`] is refused again until the settings, or who runs with them, change.
+    #[must_use]
+    pub fn class(&self) -> ErrorClass {
+        match self {
+            Self::Layout(_)
+            | Self::NoLinks { .. }
+            | Self::Claimed { .. }
+            | Self::OtherUser { .. }
+            | Self::DirectoryIsLink { .. } => ErrorClass::Settings,
+            Self::Disk(error) => error.class(),
+            Self::NotFileOrLink { .. } | Self::Damaged { .. } | Self::NoSuchBuild { .. } | Self::Index(_) => {
+                ErrorClass::Other
+            }
+        }
+    }
+}
