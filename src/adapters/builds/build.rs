@@ -27,12 +27,8 @@ pub struct Build {
 }
 
 impl Build {
-    /// Reads a build's manifest.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildsError`] if it is missing or damaged.
-    pub fn read(directory: PathBuf, id: &str) -> Result<Self, BuildsError> {
+    /// Reads a build's manifest; fails if it is missing or damaged.
+    pub(super) fn read(directory: PathBuf, id: &str) -> Result<Self, BuildsError> {
         let bytes = disk::read_small(&directory.join(MANIFEST), MAX_MANIFEST_BYTES)?;
         Manifest::parse(&bytes)
             .and_then(|manifest| manifest.belongs_to(id))

@@ -186,7 +186,7 @@ pub(super) fn open_file(path: &Path) -> Result<File, DiskError> {
     Err(DiskError::invalid(path, "expected a regular file, found something else".to_owned()))
 }
 
-/// Opens a file whose length is known beforehand, so that nothing is read of a file that cannot be it.
+/// Opens a file whose length is known: nothing is read from a file of another length.
 pub(super) fn open_file_of(path: &Path, bytes: u64) -> Result<File, DiskError> {
     let file = open_file(path)?;
     match file.metadata().map_err(DiskError::at("stat", path))?.len() {

@@ -19,7 +19,7 @@ pub struct DiskError {
 
 impl DiskError {
     /// Wraps an error of the operating system: `.map_err(DiskError::at("open", path))`.
-    pub fn at(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
+    pub(super) fn at(act: &'static str, path: &Path) -> impl FnOnce(io::Error) -> Self {
         move |source| Self { act, path: path.to_owned(), source }
     }
 

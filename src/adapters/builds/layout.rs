@@ -104,8 +104,7 @@ impl Layout {
     }
 
     /// The lock that a pass holds.
-    #[must_use]
-    pub fn lock(&self) -> PathBuf {
+    pub(super) fn lock(&self) -> PathBuf {
         self.private.join("lock")
     }
 
@@ -122,8 +121,7 @@ impl Layout {
     }
 
     /// What the link at `current` says for a build.
-    #[must_use]
-    pub fn current_target(id: &str) -> PathBuf {
+    pub(super) fn current_target(id: &str) -> PathBuf {
         Path::new(BUILDS).join(id)
     }
 
@@ -141,7 +139,7 @@ impl Layout {
     }
 }
 
-/// The relative path from one directory to another, with `..` where needed.
+/// The relative path from one directory to another, with as many `..` as needed.
 ///
 /// Both are resolved first, since only the file system knows what `..` after a
 /// link means; a directory that does not exist is made absolute as written.

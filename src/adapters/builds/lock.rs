@@ -49,7 +49,7 @@ pub fn try_lock_agent(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
 /// How long a note waits for another to be written, which takes milliseconds.
 const NOTES_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 
-/// The right to replace a note, or to sweep where notes are made.
+/// The right to replace a note, or to sweep the directory of the notes.
 #[derive(Debug)]
 pub(super) struct NotesLock {
     _lock: PassLock,

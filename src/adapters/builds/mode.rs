@@ -25,8 +25,7 @@ impl Mode {
     pub const DEFAULT: Self = Self { file: 0o440, directory: 0o750, group: None };
 
     /// The read bits of group and world, and the group, of a file that was published before.
-    #[must_use]
-    pub fn like(mode: u32, group: u32) -> Self {
+    pub(super) fn like(mode: u32, group: u32) -> Self {
         let read = mode & 0o044;
         Self { file: 0o400 | read, directory: 0o700 | read | (read >> 2), group: Some(group) }
     }

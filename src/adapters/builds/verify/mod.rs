@@ -57,7 +57,7 @@ impl Check {
         Self { name, ok: expected == found, expected: expected.to_string(), found: found.to_string() }
     }
 
-    /// As [`Check::equal`], where the value may not have been found at all.
+    /// As [`Check::equal`], for a value that may be missing: then the text says why.
     fn found<T: PartialEq + Display>(name: &'static str, expected: &T, found: Result<T, String>) -> Self {
         match found {
             Ok(found) => Self::equal(name, expected, &found),
