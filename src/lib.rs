@@ -1,27 +1,27 @@
-//! Keeps a Faiss index and its metadata true to the tagged rows of a SQLite table.
+//! Keeps a Faiss index and its metadata in sync with a SQLite table.
 //!
 //! ```text
-//!  watch ─▶ debounce ─▶ snapshot ─▶ plan ─▶ embed ─▶ index ─▶ verify ─▶ promote ─▶ announce
-//! └── agent + phase ──┘ └────────── reconcile: one straight line ──────────┘ └── agent ──┘
+//!  watch ─▶ debounce ─▶ scan ─▶ plan ─▶ embed ─▶ index ─▶ verify ─▶ promote ─▶ deliver
+//! └─ agent + state ──┘ └──────── reconcile: one straight line ────────┘ └─ daemon ─┘
 //! ```
 //!
-//! Four layers, imports pointing down only:
+//! Each module is a layer, and uses only those above it in this list:
 //!
-//! - ground: [`record`], [`document`], [`pyjson`], [`manifest`], [`config`], [`pass`], [`stamp`],
-//!   [`sqlite_uri`], [`visible`];
-//! - decisions, pure: [`debounce`], [`phase`], [`plan`], [`guard`];
-//! - edges: [`watch`], [`signals`], [`snapshot`], [`embed`], [`http`], [`cache`], [`builds`], [`announce`];
-//! - order: [`reconcile`], one pass; [`agent`], the loop.
-//!
-//! In front of them stands [`cli`], a file for each command.
+//! - [`domain`]: types and rules of content, without the outside world;
+//! - [`config`]: the settings, and the only reader of the environment;
+//! - [`decide`]: pure decisions;
+//! - [`adapters`]: one edge of the outside world each;
+//! - [`flows`]: the order of steps: one pass, the agent's loop, the status;
+//! - [`logging`], [`app`]: where log lines go; what daemon and commands share;
+//! - [`daemon`], [`cli`]: the service; the commands. They do not know each other.
 
-#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may cross the fences"))]
+#![cfg_attr(test, allow(clippy::disallowed_methods, reason = "tests may call what is banned"))]
 #![cfg_attr(
     test,
     allow(
         clippy::cast_possible_truncation,
         clippy::cast_precision_loss,
-        reason = "small numbers of the test's own"
+        reason = "the tests' own numbers are small"
     )
 )]
 
@@ -33,7 +33,7 @@ pub mod daemon;
 pub mod decide;
 pub mod domain;
 pub mod flows;
-pub mod logging;
+mod logging;
 
 /// Name and version, as manifests and requests carry them.
 pub const PROGRAM: &str = concat!("reindexd ", env!("CARGO_PKG_VERSION"));

@@ -1,10 +1,10 @@
 //! The threads that requests and passes run on.
 //!
-//! Where the system has too few threads or descriptors left, tokio panics or
-//! waits for ever, at its start and whenever it wants one more thread. So all
-//! that a command needs is asked for once beforehand and given back, and the
-//! threads for passes are made at once and kept: an agent that has come up
-//! finds them even when the system has no more to give.
+//! If the system has too few threads or descriptors left, tokio panics or waits
+//! without end, at its start and whenever it wants one more thread. So
+//! everything that a command needs is requested once beforehand and given
+//! back, and the threads for passes are created at once and kept: a running
+//! agent has them even when the system has no more to give.
 
 use std::io;
 use std::os::unix::net::UnixStream;
@@ -16,16 +16,16 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Threads for requests, timers and signals.
 const WORKERS: usize = 2;
-/// Threads for what may block: a pass, and the note that is written meanwhile.
+/// Threads for what may block: a pass, and the status file that is written during it.
 const BLOCKING_THREADS: usize = 2;
-/// Threads of others: the watch, its events, and for each processor one of Faiss.
+/// Threads of others: the watch and its events. Faiss has one more for each processor.
 const OTHER_THREADS: usize = 2;
-/// Pairs of descriptors: what tokio and the signals take at the start.
+/// Pairs of descriptors that tokio and the signals take at the start.
 const FD_PAIRS: usize = 5;
-/// How long an idle thread is kept: an agent at rest looks once an hour.
+/// How long an idle thread is kept: an idle agent scans once an hour.
 const KEEP_ALIVE: Duration = Duration::from_secs(366 * 24 * 3600);
 
-/// A runtime, or words for why there is none.
+/// A runtime, or a message that says why it cannot be had.
 pub(crate) fn start() -> Result<Runtime, String> {
     let pairs: io::Result<Vec<_>> = (0..FD_PAIRS).map(|_| UnixStream::pair()).collect();
     pairs.map_err(|error| format!("cannot open {} files at once: {error}", 2 * FD_PAIRS))?;
@@ -42,27 +42,27 @@ pub(crate) fn start() -> Result<Runtime, String> {
     Ok(runtime)
 }
 
-/// Has so many threads at one time.
+/// Starts so many threads at one time, and ends them.
 fn reserve_threads(threads: usize) -> io::Result<()> {
-    let door = Mutex::new(());
+    let gate = Mutex::new(());
     thread::scope(|scope| {
-        let _closed = door.lock().unwrap_or_else(PoisonError::into_inner);
+        let _closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
         for _ in 0..threads {
             thread::Builder::new()
-                .spawn_scoped(scope, || drop(door.lock().unwrap_or_else(PoisonError::into_inner)))?;
+                .spawn_scoped(scope, || drop(gate.lock().unwrap_or_else(PoisonError::into_inner)))?;
         }
         Ok(())
     })
 }
 
-/// Makes the threads for what may block: each waits until all are there, so that none does the work of two.
+/// Creates the threads for what may block: each waits until all exist, so that none does the work of two.
 fn start_blocking_threads(runtime: &Handle) {
-    let door = Arc::new(Mutex::new(()));
-    let _closed = door.lock().unwrap_or_else(PoisonError::into_inner);
+    let gate = Arc::new(Mutex::new(()));
+    let _closed = gate.lock().unwrap_or_else(PoisonError::into_inner);
     for _ in 0..BLOCKING_THREADS {
-        let door = Arc::clone(&door);
-        // Ends as soon as the door opens.
-        drop(runtime.spawn_blocking(move || drop(door.lock().unwrap_or_else(PoisonError::into_inner))));
+        let gate = Arc::clone(&gate);
+        // Ends as soon as the gate opens.
+        drop(runtime.spawn_blocking(move || drop(gate.lock().unwrap_or_else(PoisonError::into_inner))));
     }
 }
 
@@ -71,7 +71,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn the_threads_for_passes_are_made_at_the_start_and_not_when_a_pass_begins() {
+    fn threads_for_passes_are_created_at_the_start_and_not_when_a_pass_begins() {
         let named = |thread: io::Result<std::fs::DirEntry>| {
             let name = std::fs::read_to_string(thread.unwrap().path().join("comm"));
             name.is_ok_and(|name| name.starts_with("tokio-rt"))

@@ -1,8 +1,7 @@
 //! Aligned columns and durations for people, and where the time of a build went.
 
-use jiff::Timestamp;
-
-use crate::adapters::builds::history::History;
+use crate::adapters::builds::state::History;
+pub(crate) use crate::app::print::ago;
 pub(crate) use crate::domain::build_summary::summary;
 use crate::domain::manifest::Manifest;
 use crate::domain::pass::{Stage, Timings};
@@ -50,18 +49,6 @@ pub(crate) fn longest_stage(timings: &Timings) -> String {
 
 fn stage_time((stage, ms): (Stage, u64)) -> String {
     format!("{stage} {}", milliseconds(ms))
-}
-
-/// How long ago a time was; a time to come is `just now`, whatever the clock did.
-pub(crate) fn ago(at: Timestamp, now: Timestamp) -> String {
-    let seconds = now.duration_since(at).as_secs().max(0).unsigned_abs();
-    match seconds {
-        0..5 => "just now".to_owned(),
-        5..120 => format!("{seconds} s ago"),
-        120..7_200 => format!("{} min ago", seconds / 60),
-        7_200..172_800 => format!("{} h ago", seconds / 3_600),
-        _ => format!("{} days ago", seconds / 86_400),
-    }
 }
 
 /// Where the time of a build went: with the promotion while the pass is remembered, else as the manifest has

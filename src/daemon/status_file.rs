@@ -1,24 +1,22 @@
-//! What `status` can tell of the agent: kept in a file that survives it.
+//! The agent's status for `reindexd status`, in a file that survives the agent.
 //!
-//! The note is written when it says something new, on a thread of its own and
-//! only in its newest form, so that the loop never waits for a disk. An idle
-//! agent writes nothing.
+//! It is written when it changes, on a thread of its own and only in its newest
+//! form, so that the loop never waits for a disk. An idle agent writes nothing.
 
 use std::time::Duration;
 
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::watch;
 
-use super::clock;
-use crate::adapters::builds::json_file;
-use crate::adapters::builds::{AgentStatus, LastPass, Layout, error_chain};
+use crate::adapters::builds::{AgentStatus, LastPass, json_file};
+use crate::adapters::builds::{Layout, error_chain};
 use crate::adapters::watch::CurrentBackend;
+use crate::app::clock;
 use crate::decide::agent_state::AgentState;
 use crate::domain::pass::{Outcome, StoredOutcome};
 use crate::domain::stop::Stop;
-use crate::flows::agent::AgentEvent;
+use crate::flows::agent::{AgentEvent, Observer};
 
-/// Keeps the agent's note.
 pub(super) struct StatusFile {
     status: AgentStatus,
     backend: CurrentBackend,
@@ -26,40 +24,41 @@ pub(super) struct StatusFile {
 }
 
 impl StatusFile {
-    /// Begins with what the agent before left: a failure is one until a pass has ended better.
-    pub(super) fn open(layout: &Layout, way: CurrentBackend, stop: Stop) -> Self {
-        let (mut note, damaged): (AgentStatus, _) = json_file::load(&json_file::path(layout, "agent"));
-        if let Some(words) = damaged {
-            tracing::warn!("{words}");
+    /// Starts with what the previous agent wrote: its failure counts until a pass has succeeded.
+    pub(super) fn open(layout: &Layout, backend: CurrentBackend, stop: Stop) -> Self {
+        let (mut status, damaged): (AgentStatus, _) = json_file::load(&json_file::path(layout, "agent"));
+        if let Some(message) = damaged {
+            tracing::warn!("{message}");
         }
-        note.started = Some(clock());
-        note.retry_at = None;
-        let (to_disk, mut newest) = watch::channel(note.clone());
+        status.started = Some(clock());
+        status.retry_at = None;
+        let (to_disk, mut newest) = watch::channel(status.clone());
         newest.mark_changed();
         let layout = layout.clone();
         tokio::spawn(async move {
-            // A trouble that lasts is said once: the note is tried again at each piece of news.
-            let mut said = None;
+            // A failure that lasts is logged once; each change is another attempt to write.
+            let mut logged = None;
             while stop.run_until_requested(newest.changed()).await.is_some_and(|changed| changed.is_ok()) {
-                let note = newest.borrow_and_update().clone();
+                let status = newest.borrow_and_update().clone();
                 let layout = layout.clone();
-                let save = move || json_file::save_note(&layout, "agent", &note);
+                let save = move || json_file::save_note(&layout, "agent", &status);
                 let saved = tokio::task::spawn_blocking(save).await;
-                let trouble = saved.ok().and_then(Result::err).map(|error| error_chain(&error));
-                if let Some(words) = trouble.as_ref().filter(|_| trouble != said) {
-                    tracing::warn!("{words}");
+                let failure = saved.ok().and_then(Result::err).map(|error| error_chain(&error));
+                if let Some(message) = failure.as_ref().filter(|_| failure != logged) {
+                    tracing::warn!("{message}");
                 }
-                said = trouble;
+                logged = failure;
             }
         });
-        Self { status: note, backend: way, to_disk }
+        Self { status, backend, to_disk }
     }
+}
 
-    /// Takes the agent's news, and has the note written where it changes.
-    pub(super) fn on_event(&mut self, news: &AgentEvent<'_>) {
+impl Observer for StatusFile {
+    fn on_event(&mut self, event: &AgentEvent<'_>) {
         let now = clock();
-        match news {
-            AgentEvent::StateEntered { state: phase, wait } => self.state_entered(phase, *wait, now),
+        match event {
+            AgentEvent::StateEntered { state, wait } => self.state_entered(state, *wait, now),
             AgentEvent::PassFinished { request, report, .. } => {
                 let ended = LastPass {
                     at: now,
@@ -79,18 +78,20 @@ impl StatusFile {
             | AgentEvent::Stopping
             | AgentEvent::StopTimedOut => {}
         }
-        self.status.watch = self.backend.get().map(|way| way.to_string());
+        self.status.watch = self.backend.get().map(|backend| backend.to_string());
         self.to_disk.send_if_modified(|known| {
-            let is_news = *known != self.status;
+            let has_changed = *known != self.status;
             known.clone_from(&self.status);
-            is_news
+            has_changed
         });
     }
+}
 
-    fn state_entered(&mut self, phase: &AgentState, wait: Option<Duration>, now: Timestamp) {
+impl StatusFile {
+    fn state_entered(&mut self, state: &AgentState, wait: Option<Duration>, now: Timestamp) {
         self.status.retry_at = None;
-        match phase {
-            // Passing states of a look that finds nothing: not worth a write.
+        match state {
+            // A scan that finds nothing passes through these: not worth a write.
             AgentState::Rechecking { .. } | AgentState::Running { .. } => return,
             AgentState::Idle { .. } | AgentState::Stopping => {}
             AgentState::Settling { .. } => {
@@ -102,7 +103,7 @@ impl StatusFile {
                 self.status.retry_at = wait.and_then(|wait| now.checked_add(wait).ok());
             }
         }
-        self.status.state = phase.to_string();
+        self.status.state = state.to_string();
     }
 
     fn pass_finished(&mut self, ended: LastPass, outcome: Outcome) {
@@ -110,11 +111,11 @@ impl StatusFile {
             Outcome::Promoted => self.status.behind_since = None,
             Outcome::Unchanged => {
                 self.status.behind_since = None;
-                let was_well = |last: &LastPass| {
+                let succeeded = |last: &LastPass| {
                     matches!(last.outcome, StoredOutcome::Promoted | StoredOutcome::Unchanged)
                 };
-                if self.status.last_pass.as_ref().is_some_and(was_well) {
-                    // A look that found nothing says nothing new.
+                if self.status.last_pass.as_ref().is_some_and(succeeded) {
+                    // A scan that found nothing changes nothing.
                     return;
                 }
             }

@@ -1,20 +1,20 @@
-//! Hints and the time go in, the instant to act comes out.
+//! When to act on hints: they and the time go in, an instant comes out.
 //!
-//! A [`Window`] gathers what came in since the last look. A database hint is
+//! A [`Window`] records what arrived since the last scan. A database hint is
 //! acted on once `quiet` has passed without another, and at the latest
 //! `max_wait` after the first; a marker after `marker_quiet`, whatever the
 //! database does. A window opened while a build ran keeps the instants of its
-//! hints, yet leaves a pause after that build, so that a writer who never
-//! rests cannot make builds follow each other without one.
+//! hints, yet leaves a pause after that build, so that a writer that never
+//! pauses cannot make builds follow each other without one.
 //!
-//! Pure: no clock, no waiting. Whether anything differs is for the look to say.
+//! Pure: no clock, no waiting. Whether anything differs is what the scan finds.
 
 use std::time::{Duration, Instant};
 
 use crate::config;
 use crate::domain::pass::{PassRequest, Trigger};
 
-/// What may have changed: a reason to look, never a proof.
+/// What may have changed, as the watch reports it: a reason to scan, never a proof.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
 pub enum Hint {
     /// The database, its `-wal` or its `-journal`.
@@ -25,6 +25,21 @@ pub enum Hint {
     Everything,
 }
 
+/// What is recorded in a window.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub enum Cause {
+    /// The database changed.
+    Database,
+    /// The marker was created, written, touched or replaced.
+    Marker,
+    /// The resync found a difference, or an hour had passed.
+    Resync,
+    /// The settings were read again, and are in force as far as they can be.
+    Reload,
+    /// SIGUSR1.
+    Request,
+}
+
 /// The settings that decide when to act.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Timing {
@@ -32,11 +47,11 @@ pub struct Timing {
     pub on_database: bool,
     /// Touches of the marker are acted on.
     pub on_marker: bool,
-    /// How long the database must rest.
+    /// How long the database must be quiet.
     pub quiet: Duration,
-    /// How long a restless one is waited for.
+    /// How long a database that is never quiet can delay a pass.
     pub max_wait: Duration,
-    /// How long the marker must rest.
+    /// How long the marker must be quiet.
     pub marker_quiet: Duration,
 }
 
@@ -52,16 +67,16 @@ impl From<&config::TriggerSettings> for Timing {
     }
 }
 
-/// What came in since the last look, and when.
+/// What arrived since the last scan, and when.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
 pub struct Window {
     database: Option<HintSpan>,
-    /// Whose word opened the database's part.
-    cause: Option<Trigger>,
+    /// What opened the database's part.
+    trigger: Option<Trigger>,
     marker: Option<HintSpan>,
     requested: Option<Instant>,
-    /// A marker that a failed pass did not get to the end of. It waits for the
-    /// next pass, but is no reason for one.
+    /// A marker whose pass failed before its end. It waits for the next pass,
+    /// but it does not start one.
     owed: bool,
     /// When the build ended during which this window was opened.
     build_ended: Option<Instant>,
@@ -81,29 +96,26 @@ impl Window {
         Self { owed, ..Self::default() }
     }
 
-    /// Adds a change of the database, heard of through `cause`.
+    /// Adds what happened.
     #[must_use]
-    pub fn database(self, cause: Trigger, now: Instant) -> Self {
-        Self {
-            database: Some(HintSpan::extended(self.database, now)),
-            cause: self.cause.or(Some(cause)),
-            ..self
+    pub fn record(self, cause: Cause, now: Instant) -> Self {
+        match cause {
+            Cause::Database => self.database(Trigger::Database, now),
+            Cause::Reload => self.database(Trigger::Reload, now),
+            // A resync counts like a hint, but does not delay a window that is already open.
+            Cause::Resync if self.has_database() => self,
+            Cause::Resync => self.database(Trigger::Resync, now),
+            Cause::Marker => Self { marker: Some(HintSpan::extended(self.marker, now)), ..self },
+            Cause::Request => Self { requested: self.requested.or(Some(now)), ..self },
         }
     }
 
-    /// Adds a touch of the marker.
-    #[must_use]
-    pub fn marker(self, now: Instant) -> Self {
-        Self { marker: Some(HintSpan::extended(self.marker, now)), ..self }
+    fn database(self, trigger: Trigger, now: Instant) -> Self {
+        let database = Some(HintSpan::extended(self.database, now));
+        Self { database, trigger: self.trigger.or(Some(trigger)), ..self }
     }
 
-    /// Adds a wish to have a pass now.
-    #[must_use]
-    pub fn request_now(self, now: Instant) -> Self {
-        Self { requested: self.requested.or(Some(now)), ..self }
-    }
-
-    /// Leaves a marker owed, besides what the window holds.
+    /// Leaves a marker owed, in addition to what the window holds.
     #[must_use]
     pub fn or_owed_marker(self, owed: bool) -> Self {
         Self { owed: self.owed || owed, ..self }
@@ -121,8 +133,8 @@ impl Window {
         [self.database_due(timing), self.urgent_due(timing)].into_iter().flatten().min()
     }
 
-    /// The instant to act on what need not wait for the database to rest, nor
-    /// for a back-off to end: the marker, and SIGUSR1.
+    /// The instant to act on what waits neither for a quiet database nor for
+    /// the end of a back-off: the marker, and SIGUSR1.
     #[must_use]
     pub fn urgent_due(&self, timing: &Timing) -> Option<Instant> {
         [self.marker_due(timing), self.requested].into_iter().flatten().min()
@@ -136,7 +148,7 @@ impl Window {
         } else if self.marker.is_some() {
             Trigger::Marker
         } else {
-            self.cause.unwrap_or(Trigger::Database)
+            self.trigger.unwrap_or(Trigger::Database)
         };
         PassRequest { trigger, full_check: self.owes_full_check() }
     }
@@ -147,7 +159,7 @@ impl Window {
         self.owed || self.marker.is_some()
     }
 
-    /// Whether a change of the database waits to be looked at.
+    /// Whether a change of the database waits for a scan.
     #[must_use]
     pub fn has_database(&self) -> bool {
         self.database.is_some()
@@ -183,7 +195,7 @@ impl HintSpan {
     }
 }
 
-/// `at + wait`, or as good as never where the sum cannot be told.
+/// `at + wait`, or a year from then where the clock cannot represent the sum.
 #[must_use]
 pub fn after(at: Instant, wait: Duration) -> Instant {
     const FAR_FUTURE: Duration = Duration::from_secs(365 * 24 * 3600);
@@ -213,12 +225,12 @@ mod tests {
     use Input::{BuildEnded, Database, Marker, Requested};
 
     /// When the window that saw these, at these milliseconds, is due.
-    fn due(origin: Instant, came: &[Input]) -> Option<u64> {
+    fn due(origin: Instant, inputs: &[Input]) -> Option<u64> {
         let at = |ms| origin + Duration::from_millis(ms);
-        let window = came.iter().fold(Window::default(), |window, &came| match came {
-            Database(ms) => window.database(Trigger::Database, at(ms)),
-            Marker(ms) => window.marker(at(ms)),
-            Requested(ms) => window.request_now(at(ms)),
+        let window = inputs.iter().fold(Window::default(), |window, &input| match input {
+            Database(ms) => window.record(Cause::Database, at(ms)),
+            Marker(ms) => window.record(Cause::Marker, at(ms)),
+            Requested(ms) => window.record(Cause::Request, at(ms)),
             BuildEnded(ms) => window.after_build(at(ms)),
         });
         window.due(&TIMING).map(|due| u64::try_from((due - origin).as_millis()).unwrap())
@@ -227,18 +239,18 @@ mod tests {
     #[test]
     fn each_window_is_due_when_its_hints_say() {
         let steady: Vec<Input> = (0..700).map(|second| Database(second * 1000)).collect();
-        let fumbled: Vec<Input> = (0..7000).map(|tenth| Marker(tenth * 100)).collect();
+        let touched: Vec<Input> = (0..7000).map(|tenth| Marker(tenth * 100)).collect();
         let table: &[(&str, &[Input], Option<u64>)] = &[
-            ("nothing came", &[], None),
+            ("nothing arrived", &[], None),
             ("one hint", &[Database(5)], Some(30_005)),
-            ("a second hint begins the quiet anew", &[Database(5), Database(20_000)], Some(50_000)),
+            ("a second hint restarts the quiet time", &[Database(5), Database(20_000)], Some(50_000)),
             ("a steady writer is waited for no longer than max_wait", &steady, Some(600_000)),
             ("a marker", &[Marker(5)], Some(255)),
             ("a marker touched again", &[Marker(5), Marker(100)], Some(350)),
-            ("a marker that is touched for ever", &fumbled, Some(600_000)),
+            ("a marker that is touched without end", &touched, Some(600_000)),
             ("a marker cuts a window short", &[Database(5), Marker(1000)], Some(1250)),
             ("a hint does not put a marker off", &[Marker(1000), Database(1100)], Some(1250)),
-            ("a wish is due at once", &[Database(5), Requested(7), Requested(9)], Some(7)),
+            ("a request is due at once", &[Database(5), Requested(7), Requested(9)], Some(7)),
             ("a hint long before the build's end", &[Database(5), BuildEnded(100_000)], Some(30_005)),
             (
                 "a hint shortly before it",
@@ -251,16 +263,16 @@ mod tests {
                 Some(1_029_900),
             ),
             (
-                "who goes on writing after it",
+                "one that goes on writing after it",
                 &[Database(5), BuildEnded(1_000_000), Database(1_000_100), Database(1_029_000)],
                 Some(1_030_000),
             ),
             ("a marker during a build", &[Marker(5), BuildEnded(100_000)], Some(100_250)),
-            ("a wish during a build", &[Requested(5), BuildEnded(100_000)], Some(5)),
+            ("a request during a build", &[Requested(5), BuildEnded(100_000)], Some(5)),
         ];
         let origin = Instant::now();
-        for &(what, came, expected) in table {
-            assert_eq!(due(origin, came), expected, "{what}");
+        for &(what, inputs, expected) in table {
+            assert_eq!(due(origin, inputs), expected, "{what}");
         }
     }
 
@@ -268,13 +280,13 @@ mod tests {
     fn a_window_asks_for_the_pass_that_answers_all_of_it() {
         let now = Instant::now();
         let request = |trigger, full_check| PassRequest { trigger, full_check };
-        let database = Window::default().database(Trigger::Database, now);
+        let database = Window::default().record(Cause::Database, now);
         let table = [
             (database, request(Trigger::Database, false)),
-            (database.database(Trigger::Reload, now), request(Trigger::Database, false)),
-            (Window::default().database(Trigger::Reload, now), request(Trigger::Reload, false)),
-            (database.marker(now), request(Trigger::Marker, true)),
-            (database.marker(now).request_now(now), request(Trigger::Signal, true)),
+            (database.record(Cause::Reload, now), request(Trigger::Database, false)),
+            (Window::default().record(Cause::Reload, now), request(Trigger::Reload, false)),
+            (database.record(Cause::Marker, now), request(Trigger::Marker, true)),
+            (database.record(Cause::Marker, now).record(Cause::Request, now), request(Trigger::Signal, true)),
             (database.or_owed_marker(true), request(Trigger::Database, true)),
         ];
         for (window, expected) in table {
@@ -291,7 +303,7 @@ mod tests {
     fn settings_beyond_the_range_of_the_clock_mean_never() {
         let timing = Timing { quiet: Duration::MAX, max_wait: Duration::MAX, ..TIMING };
         let now = Instant::now();
-        let due = Window::default().database(Trigger::Database, now).due(&timing);
+        let due = Window::default().record(Cause::Database, now).due(&timing);
         assert!(due.is_some_and(|due| due > now + Duration::from_secs(24 * 3600)));
     }
 
@@ -301,15 +313,15 @@ mod tests {
             gaps in prop::collection::vec((0_u64..60_000, any::<bool>()), 1..80)
         ) {
             let mut at = 0;
-            let came: Vec<Input> = gaps
+            let inputs: Vec<Input> = gaps
                 .into_iter()
                 .map(|(gap, marker)| {
                     at += gap;
                     if marker { Marker(at) } else { Database(at) }
                 })
                 .collect();
-            let (Database(first) | Marker(first) | Requested(first) | BuildEnded(first)) = came[0];
-            let due = due(Instant::now(), &came).expect("a hint came");
+            let (Database(first) | Marker(first) | Requested(first) | BuildEnded(first)) = inputs[0];
+            let due = due(Instant::now(), &inputs).expect("a hint arrived");
             prop_assert!(due <= first + 600_000);
         }
     }

@@ -1,5 +1,5 @@
 //! The order of steps: one pass, the loop that decides when passes run, and the deliveries that follow one.
 
-pub mod agent;
+pub(crate) mod agent;
 pub(crate) mod deliver;
 pub mod reconcile;

@@ -244,7 +244,7 @@ fn a_token_is_read_again_for_each_request_and_shown_nowhere() {
 
     std::fs::write(world.path("token"), "second-secret\n").unwrap();
     api.refuse(false);
-    agent.wait_for("it is received", || agent.logged("announced build=") == 1);
+    agent.wait_for("it is received", || agent.logged("announced (build=") == 1);
 
     let given: Vec<_> = api.requests().into_iter().filter_map(|request| request.authorization).collect();
     assert_eq!(given.first().unwrap(), "Bearer first-secret");

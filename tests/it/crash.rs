@@ -29,7 +29,7 @@ fn kill_while_embedding_repeats_only_unanswered_requests() {
         agent.wait_for_promotions(1);
 
         assert_eq!(world.records().len(), 50);
-        assert_eq!(agent.logged("removed stale staging path=data/builds"), 1, "{}", agent.log());
+        assert_eq!(agent.logged("stale staging removed (path=data/builds"), 1, "{}", agent.log());
         assert_eq!(world.drafts().len(), 0);
         assert_eq!(world.provider.answered_twice(), Vec::<String>::new());
         world.assert_proven();

@@ -12,7 +12,7 @@ fn a_second_agent_on_the_same_directory_is_refused() {
     let second = world.run(&["run"]);
 
     assert_eq!(second.code, 75, "{second:?}");
-    assert!(second.stderr.contains("another agent serves data"), "{second:?}");
+    assert!(second.stderr.contains("another agent is running in data"), "{second:?}");
     assert_eq!(world.run(&["status", "--json"]).json()["agent"]["running"], true);
     agent.stop();
     assert_eq!(world.run(&["status", "--json"]).json()["agent"]["running"], false);
@@ -72,7 +72,7 @@ fn an_agent_during_a_build_waits_for_it_without_a_failure() {
     assert!(world.provider.wait_for_requests(1, SOON), "{}", build.log());
 
     let agent = world.agent();
-    agent.wait_for_log("phase=waiting_for_lock");
+    agent.wait_for_log("state=waiting_for_lock");
     assert_eq!(world.drafts().len(), 1, "an agent removes no staging that a build still writes");
     world.provider.release();
     agent.wait_for_log("outcome=unchanged");

@@ -43,7 +43,7 @@ fn a_marker_created_written_touched_or_replaced_asks_for_a_reconcile() {
         assert!(world.path("data/tagging-complete").exists(), "the marker is never deleted");
     }
 
-    let logged = agent.logged("pass began trigger=marker");
+    let logged = agent.logged("pass: started (trigger=marker");
     assert!(logged >= acts.len(), "{logged} of {} touches are in the log\n{}", acts.len(), agent.log());
     agent.stop();
 }
@@ -111,7 +111,7 @@ fn with_the_marker_alone_a_difference_is_shown_and_never_acted_on() {
     std::thread::sleep(Duration::from_secs(1));
     world.settings(&format!("[trigger]\n{MARKER_ONLY}resync = \"300ms\"\npoll_interval = \"100ms\"\n"));
     agent.signal(Signal::HUP);
-    agent.wait_for_log("settings in force");
+    agent.wait_for_log("new values in force");
     std::thread::sleep(Duration::from_secs(1));
 
     assert_eq!((agent.passes(), world.provider.request_count()), (1, 0), "{}", agent.log());

@@ -31,7 +31,7 @@ fn sigusr1_during_a_build_is_answered_after_it() {
     agent.signal(Signal::USR1);
     // Signals are received in order, and this one is answered by a line in the log.
     agent.signal(Signal::HUP);
-    agent.wait_for_log("the settings in force stay");
+    agent.wait_for_log("the previous values stay in force");
     world.provider.release();
     agent.wait_for_promotions(2);
 
@@ -52,7 +52,7 @@ fn sighup_applies_new_settings_and_scans() {
     agent.signal(Signal::HUP);
     agent.wait_for_records(&world, 5);
 
-    agent.wait_for_log("settings in force");
+    agent.wait_for_log("new values in force");
     world.add_people(6..=8);
     agent.wait_for_log("outcome=refused");
     assert_eq!(world.records().len(), 5, "the new guard is in force");
@@ -63,7 +63,7 @@ fn sighup_applies_new_settings_and_scans() {
 fn a_bad_file_at_sighup_is_named_and_changes_nothing() {
     let bad = [
         ("[trigger]\nquite = \"1s\"\n", "trigger.quite"),
-        ("[trigger\n", "settings refused"),
+        ("[trigger\n", "settings: refused"),
         ("[trigger]\nquiet = \"often\"\n", "trigger.quiet"),
     ];
     let world = World::with_people(1);
@@ -73,7 +73,7 @@ fn a_bad_file_at_sighup_is_named_and_changes_nothing() {
     for (nth, (file, message)) in (1..).zip(bad) {
         world.settings(file);
         agent.signal(Signal::HUP);
-        agent.wait_for("the refusal", || agent.logged("settings refused, the old ones stay") == nth);
+        agent.wait_for("the refusal", || agent.logged("settings: refused, the previous ones stay") == nth);
         assert!(agent.log().contains(message), "{message}\n{}", agent.log());
     }
     world.add_people([2]);
@@ -90,7 +90,7 @@ fn a_setting_that_needs_a_restart_is_named_and_waits_for_it() {
 
     world.settings(&format!("[trigger]\n{QUICK}[embedding]\nmodel = \"gemini-embedding-002\"\n"));
     agent.signal(Signal::HUP);
-    agent.wait_for_log("changed only by a restart, so the old values stay: embedding.model");
+    agent.wait_for_log("the old values stay in force until a restart: embedding.model");
     world.add_people([2]);
     agent.wait_for_promotions(2);
 
@@ -123,7 +123,7 @@ fn an_order_cuts_the_wait_after_a_failure_short_and_a_commit_does_not() {
     agent.wait_for_promotions(1);
     world.provider.always(Some(Fault::ServerError(503)));
     world.add_people([2]);
-    agent.wait_for_log("phase=backing_off");
+    agent.wait_for_log("state=backing_off");
     let passes = agent.passes();
     world.provider.always(None);
 
@@ -143,7 +143,7 @@ fn a_marker_cuts_the_wait_after_a_failure_short() {
     agent.wait_for_promotions(1);
     world.provider.always(Some(Fault::ServerError(503)));
     world.add_people([2]);
-    agent.wait_for_log("phase=backing_off");
+    agent.wait_for_log("state=backing_off");
     world.provider.always(None);
 
     std::fs::write(world.path("data/tagging-complete"), "").unwrap();
@@ -160,7 +160,7 @@ fn a_wait_that_the_provider_asks_for_ends_by_itself() {
     world.provider.script([Fault::RateLimited { retry_info: Some("1.2s"), retry_after: None }]);
 
     world.add_people([2]);
-    agent.wait_for_log("phase=backing_off wait_ms=1");
+    agent.wait_for_log("state=backing_off wait_ms=1");
 
     agent.wait_for_records(&world, 2);
     agent.wait_for_log("outcome=promoted trigger=retry");

@@ -71,7 +71,7 @@ fn a_limit_of_texts_per_minute_is_kept_and_a_stop_keeps_what_was_embedded() {
     world.settings("[embedding]\nitems_per_minute = 5\nconcurrency = 1\n[log]\nlevel = \"debug\"\n");
 
     let agent = Agent::start(&mut world.command(&["run"]));
-    agent.wait_for_log("embedding done=5 total=8");
+    agent.wait_for_log("embedding (done=5 total=8");
     let sizes: Vec<_> = world.provider.requests().iter().map(|seen| seen.texts.len()).collect();
     agent.stop();
     world.settings("");

@@ -110,15 +110,15 @@ fn an_agent_stops_from_every_state_that_waits() {
             "quiet = \"10m\"\nmax_wait = \"20m\"\nmarker_quiet = \"0s\"\n[embedding]\nretry_budget = \"0s\"\n",
         );
         agent.wait_for_promotions(1);
-        agent.wait_for_log("phase=idle");
+        agent.wait_for_log("state=idle");
         act(&world);
-        agent.wait_for_log(&format!("phase={state}"));
+        agent.wait_for_log(&format!("state={state}"));
 
         agent.signal(Signal::TERM);
         let code = agent.ended(FIVE_SECONDS);
 
         assert_eq!(code, 0, "{state}: {}", agent.log());
-        assert_eq!(agent.logged("INFO stopped"), 1, "{}", agent.log());
+        assert_eq!(agent.logged("INFO agent: stopped"), 1, "{}", agent.log());
     }
 }
 
@@ -173,7 +173,7 @@ fn a_second_signal_ends_the_program_whatever_it_hangs_on() {
         let (world, running, code) = ended_by_two_signals(command);
 
         assert!([130, 143].contains(&code), "{command} ended with {code}: {}", running.log());
-        assert_eq!(running.logged("INFO stopped"), 0, "at once: {}", running.log());
+        assert_eq!(running.logged("INFO agent: stopped"), 0, "at once: {}", running.log());
         world.provider.release();
         let build = world.build();
         assert_eq!(
@@ -191,7 +191,7 @@ fn a_second_signal_ends_the_program_whatever_it_hangs_on() {
 fn ended_by_two_signals(command: &str) -> (World, Agent, i32) {
     for _ in 0..4 {
         let ended = try_two_signals(command);
-        if ended.1.logged("INFO stopped") == 0 && ended.2 != 0 {
+        if ended.1.logged("INFO agent: stopped") == 0 && ended.2 != 0 {
             return ended;
         }
     }

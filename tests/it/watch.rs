@@ -51,12 +51,12 @@ fn commits_and_other_changes(mode: &str) {
     }
     for (what, act) in no_commits {
         wait_until_idle(&agent);
-        let passes = agent.logged("pass began");
+        let passes = agent.logged("pass: started");
         act(&world, &writer);
         // Longer than a hint and its window take.
         std::thread::sleep(Duration::from_millis(500));
         wait_until_idle(&agent);
-        let passes = agent.logged("pass began") - passes;
+        let passes = agent.logged("pass: started") - passes;
         assert!(passes <= 1, "{mode}: {what} cost {passes} passes\n{}", agent.log());
     }
 
@@ -230,8 +230,9 @@ fn a_database_with_time_stamps_of_the_future_is_served_and_makes_no_loop() {
 pub fn wait_until_idle(agent: &Agent) {
     agent.wait_for("the agent is idle", || {
         let log = agent.log();
-        let has_state =
-            |line: &&str| ["phase=", "pass began", "pass repeated"].iter().any(|word| line.contains(word));
-        log.lines().rev().find(has_state).is_some_and(|line| line.contains("phase=idle"))
+        let has_state = |line: &&str| {
+            ["state=", "pass: started", "pass: repeated"].iter().any(|word| line.contains(word))
+        };
+        log.lines().rev().find(has_state).is_some_and(|line| line.contains("state=idle"))
     });
 }

@@ -53,7 +53,7 @@ fn where_inotify_is_refused_that_is_said_once_and_left_again_once_it_is_granted(
             agent.wait_for(&format!("{limit}: found by polling"), || world.served_count() == id as usize);
         }
         File::create(world.path("data/tagging-complete")).unwrap();
-        agent.wait_for_log("pass began trigger=marker");
+        agent.wait_for_log("pass: started (trigger=marker");
         assert_eq!(agent.logged("polling in use"), 1, "{limit}\n{}", agent.log());
         assert_eq!(watch_of(&world), "poll");
 
@@ -81,7 +81,7 @@ fn where_inotify_is_refused_and_nothing_else_allowed_the_slow_round_finds_change
     world.add_people([2]);
     agent.wait_for_records(&world, 2);
     File::create(world.path("data/tagging-complete")).unwrap();
-    agent.wait_for_log("pass began trigger=marker");
+    agent.wait_for_log("pass: started (trigger=marker");
 
     assert_eq!(agent.logged("only the resync finds changes"), 1, "{}", agent.log());
     assert_eq!(watch_of(&world), "none");

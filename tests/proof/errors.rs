@@ -104,7 +104,7 @@ fn agent_meets(harness: &Harness, site: &SyscallSite, error: &str, at: &str) -> 
     let mut agent =
         Agent::start(&mut harness.broken(site, &harness.one_threaded(&["run"]), &format!("error={error}")));
     agent.wait_for(&format!("{at}: an end of the first pass"), || {
-        agent.promotions() > 0 || agent.logged("phase=backing_off") > 0 || gave_up(&agent)
+        agent.promotions() > 0 || agent.logged("state=backing_off") > 0 || gave_up(&agent)
     });
     let met = if gave_up(&agent) {
         assert_eq!((agent.ended(SOON), agent.passes()), (1, 0), "{at}: {}", agent.log());
@@ -118,7 +118,7 @@ fn agent_meets(harness: &Harness, site: &SyscallSite, error: &str, at: &str) -> 
                 break;
             }
             signal_traced(&agent, Signal::USR1);
-            agent.wait_for("another pass", || converged() || agent.logged("phase=backing_off") > again);
+            agent.wait_for("another pass", || converged() || agent.logged("state=backing_off") > again);
         }
         assert!(converged(), "{at}: {}", agent.log());
         signal_traced(&agent, Signal::TERM);

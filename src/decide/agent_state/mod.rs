@@ -1,35 +1,32 @@
-//! When to sleep, build, back off and stop.
+//! Decides when the agent waits, runs a pass, backs off and stops.
 //!
-//! One enum, one total function: [`next`] takes the phase, what happened and
-//! the time, and gives the next phase and the one thing to do. At most one
+//! One enum, one total function: [`next`] takes the state, what happened and
+//! the time, and returns the next state and the one thing to do. At most one
 //! pass runs at a time, a marker is owed until a pass has answered it, and
 //! nothing follows [`AgentState::Stopping`].
 //!
-//! A commit becomes visible a little after the event that tells of it. So a
-//! look that began within [`COMMIT_VISIBLE_AFTER`] of a hint is repeated until that
-//! time has passed, unless it failed and is tried again anyway.
-//!
-//! Pure: no clock, no log, no waiting. Instants are monotonic, so that a clock
-//! set back changes nothing; a suspended machine goes on waiting where it left
-//! off. Hints reach this machine filtered by `agent`, which knows their paths.
+//! Pure: no clock, no log, no waiting. Instants are monotonic, so a clock that
+//! is set back changes nothing; a suspended machine continues its waits where
+//! they stopped. Which file events are worth a hint is decided by
+//! `flows::agent`, which knows the paths.
 
 use std::fmt;
 use std::time::{Duration, Instant};
 
 use crate::decide::backoff::doubling;
-use crate::decide::debounce::{Timing, Window, after};
+use crate::decide::debounce::{Cause, Timing, Window, after};
 use crate::domain::pass::{Outcome, PassRequest, Retry, Trigger};
 
 pub use attempt::{Attempt, COMMIT_VISIBLE_AFTER};
 
 mod attempt;
 
-/// The first wait after a failure that time may cure; each further one is twice as long.
+/// The first wait after a failure that a retry can end; each further one is twice as long.
 pub const FIRST_RETRY: Duration = Duration::from_secs(30);
 /// The longest wait of our own after a failure, and the one for a quota.
 pub const MAX_RETRY_WAIT: Duration = Duration::from_secs(3600);
-/// The shortest wait that a provider can ask for: one that says "at once" each
-/// time must not make us call it in a tight circle.
+/// The shortest wait that a provider can ask for: one that always says "at once"
+/// must not be called without a pause.
 const MIN_PROVIDER_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait that a provider can ask for: by then a daily quota is back.
 const MAX_PROVIDER_WAIT: Duration = Duration::from_secs(24 * 3600);
@@ -38,75 +35,58 @@ const FIRST_LOCK_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait for that lock.
 const MAX_LOCK_WAIT: Duration = Duration::from_secs(10);
 
-/// What the agent is at.
+/// What the agent is doing.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum AgentState {
     /// Nothing has changed since the last attempt.
     Idle {
-        /// A marker that a failed pass left: it goes into the next one.
+        /// A marker whose pass failed: the next pass must answer it.
         owed: bool,
     },
     /// Something changed; waiting for quiet, but never past `max_wait`.
-    Settling {
-        /// What came in.
-        window: Window,
-    },
-    /// The last look followed a hint too closely to be the last word.
+    Settling { window: Window },
+    /// The last scan followed a hint too closely; it is repeated at `at`.
     Rechecking {
-        /// That look.
         attempt: Attempt,
-        /// When to look again.
         at: Instant,
-        /// What came in since it began.
+        /// What arrived since that scan began.
         window: Window,
     },
     /// A pass is running.
     Running {
-        /// The pass.
         attempt: Attempt,
-        /// What came in since it began, from the first hint on.
+        /// What arrived since it began.
         window: Window,
     },
-    /// The last pass could not be done, and time may cure it.
+    /// The last pass failed, and a later one may succeed.
     BackingOff {
-        /// What is still to be done.
         attempt: Attempt,
-        /// When to try again.
         until: Instant,
-        /// What came in since the last try.
+        /// What arrived since the last try.
         window: Window,
     },
-    /// SIGTERM was heard. No phase follows this one.
+    /// SIGTERM or SIGINT arrived. No state follows this one.
     Stopping,
 }
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub enum Event {
-    /// The agent came up: swept, watching.
+    /// The agent has swept and is watching.
     Started {
-        /// There is a served build.
+        /// A build is served.
         served: bool,
-        /// The marker was touched since it was last acted on.
+        /// The marker was touched since it was last handled.
         marker_owed: bool,
     },
-    /// The database changed.
-    Database,
-    /// The marker was created, written, touched or replaced.
-    Marker,
-    /// The slow round found a difference, or an hour had passed.
-    Resync,
-    /// SIGUSR1.
-    Requested,
+    /// Something asks for a pass, now or when its window is due.
+    Hint(Cause),
     /// SIGHUP.
     Reload,
-    /// The settings were read again, and are in force as far as they could be.
-    Reloaded,
     /// The instant of [`AgentState::due`] has come.
     Due,
     /// The running pass ended.
     Ended {
-        /// What became of it.
         outcome: Outcome,
         /// Any number from 0 to 1: how much of the possible jitter to use.
         jitter: f64,
@@ -115,41 +95,39 @@ pub enum Event {
     Stop,
 }
 
-/// The one thing to do on the way into the next phase.
+/// The one thing to do on the way into the next state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum Action {
     /// Wait for the next event, until [`AgentState::due`] at the latest.
     Wait,
-    /// Begin a pass.
+    /// Start a pass.
     Build(PassRequest),
     /// Read the settings again.
     Reload,
-    /// Cancel what runs, wait for it, sweep and leave.
+    /// Cancel what runs, wait for it, sweep and exit.
     Stop,
 }
 
-/// Decides what follows when `event` happens in `phase`.
+/// Decides what follows when `event` happens in `state`.
 #[must_use]
-pub fn next(phase: AgentState, event: Event, now: Instant, timing: &Timing) -> (AgentState, Action) {
+pub fn next(state: AgentState, event: Event, now: Instant, timing: &Timing) -> (AgentState, Action) {
     if !is_enabled(event, timing) {
-        return (phase, Action::Wait);
+        return (state, Action::Wait);
     }
-    match phase {
+    match state {
         AgentState::Idle { owed } => idle(owed, event, now, timing),
         AgentState::Settling { window } => settling(window, event, now, timing),
-        AgentState::Rechecking { attempt: look, at, window } => {
-            rechecking(look, at, window, event, now, timing)
-        }
-        AgentState::Running { attempt: look, window } => running(look, window, event, now, timing),
-        AgentState::BackingOff { attempt: look, until, window } => {
-            backing_off(look, until, window, event, now, timing)
+        AgentState::Rechecking { attempt, at, window } => rechecking(attempt, at, window, event, now, timing),
+        AgentState::Running { attempt, window } => running(attempt, window, event, now, timing),
+        AgentState::BackingOff { attempt, until, window } => {
+            backing_off(attempt, until, window, event, now, timing)
         }
         AgentState::Stopping => (AgentState::Stopping, Action::Wait),
     }
 }
 
 impl AgentState {
-    /// When to say [`Event::Due`]; `None` where only an event can change anything.
+    /// When to send [`Event::Due`]; `None` where only another event can change anything.
     #[must_use]
     pub fn due(&self, timing: &Timing) -> Option<Instant> {
         match self {
@@ -168,20 +146,20 @@ impl fmt::Display for AgentState {
             Self::Settling { .. } => "settling",
             Self::Rechecking { .. } => "repeating",
             Self::Running { .. } => "building",
-            Self::BackingOff { attempt: look, .. } if look.lock_failures > 0 => "waiting_for_lock",
+            Self::BackingOff { attempt, .. } if attempt.lock_failures > 0 => "waiting_for_lock",
             Self::BackingOff { .. } => "backing_off",
             Self::Stopping => "stopping",
         })
     }
 }
 
-/// With `on = ["marker"]` the database is nobody's reason to act, and the other way round.
+/// With `on = ["marker"]` no change of the database starts a pass, and the other way round.
 fn is_enabled(event: Event, timing: &Timing) -> bool {
     match event {
-        Event::Database | Event::Resync | Event::Reloaded => timing.on_database,
-        Event::Marker => timing.on_marker,
-        Event::Started { .. }
-        | Event::Requested
+        Event::Hint(Cause::Database | Cause::Resync | Cause::Reload) => timing.on_database,
+        Event::Hint(Cause::Marker) => timing.on_marker,
+        Event::Hint(Cause::Request)
+        | Event::Started { .. }
         | Event::Reload
         | Event::Due
         | Event::Ended { .. }
@@ -201,11 +179,8 @@ fn idle(owed: bool, event: Event, now: Instant, timing: &Timing) -> (AgentState,
                 (AgentState::Idle { owed }, Action::Wait)
             }
         }
-        Event::Resync => start(window.database(Trigger::Resync, now), now),
-        Event::Requested => start(window.request_now(now), now),
-        Event::Database => (wait_for_due(window.database(Trigger::Database, now), timing), Action::Wait),
-        Event::Marker => (wait_for_due(window.marker(now), timing), Action::Wait),
-        Event::Reloaded => (wait_for_due(window.database(Trigger::Reload, now), timing), Action::Wait),
+        Event::Hint(cause @ (Cause::Resync | Cause::Request)) => start(window.record(cause, now), now),
+        Event::Hint(cause) => (wait_for_due(window.record(cause, now), timing), Action::Wait),
         Event::Reload => (AgentState::Idle { owed }, Action::Reload),
         Event::Due | Event::Ended { .. } => (AgentState::Idle { owed }, Action::Wait),
         Event::Stop => (AgentState::Stopping, Action::Stop),
@@ -216,11 +191,8 @@ fn settling(window: Window, event: Event, now: Instant, timing: &Timing) -> (Age
     let stay = |window, action| (AgentState::Settling { window }, action);
     match event {
         Event::Due if is_past(window.due(timing), now) => start(window, now),
-        Event::Requested => start(window.request_now(now), now),
-        Event::Database => stay(window.database(Trigger::Database, now), Action::Wait),
-        Event::Marker => stay(window.marker(now), Action::Wait),
-        Event::Resync => stay(resynced(window, now), Action::Wait),
-        Event::Reloaded => stay(window.database(Trigger::Reload, now), Action::Wait),
+        Event::Hint(cause @ Cause::Request) => start(window.record(cause, now), now),
+        Event::Hint(cause) => stay(window.record(cause, now), Action::Wait),
         Event::Reload => stay(window, Action::Reload),
         Event::Started { .. } | Event::Due | Event::Ended { .. } => stay(window, Action::Wait),
         Event::Stop => (AgentState::Stopping, Action::Stop),
@@ -228,26 +200,25 @@ fn settling(window: Window, event: Event, now: Instant, timing: &Timing) -> (Age
 }
 
 fn rechecking(
-    look: Attempt,
+    attempt: Attempt,
     at: Instant,
     window: Window,
     event: Event,
     now: Instant,
     timing: &Timing,
 ) -> (AgentState, Action) {
-    let stay = |window, action| (AgentState::Rechecking { attempt: look, at, window }, action);
+    let stay = |window, action| (AgentState::Rechecking { attempt, at, window }, action);
     match event {
         Event::Due if is_past(window.due(timing), now) => {
-            begin(look.superseded(window, now), Window::default())
+            begin(attempt.superseded(window, now), Window::default())
         }
         // The window stays open: its hints have a time of their own, and if each
-        // repeated look answered them, a steady writer would keep us looking.
-        Event::Due if at <= now => begin(look.rechecked(now), window),
-        Event::Requested => begin(look.superseded(window.request_now(now), now), Window::default()),
-        Event::Database => stay(window.database(Trigger::Database, now), Action::Wait),
-        Event::Marker => stay(window.marker(now), Action::Wait),
-        Event::Resync => stay(resynced(window, now), Action::Wait),
-        Event::Reloaded => stay(window.database(Trigger::Reload, now), Action::Wait),
+        // repeated scan answered them, a steady writer would keep us scanning.
+        Event::Due if at <= now => begin(attempt.rechecked(now), window),
+        Event::Hint(cause @ Cause::Request) => {
+            begin(attempt.superseded(window.record(cause, now), now), Window::default())
+        }
+        Event::Hint(cause) => stay(window.record(cause, now), Action::Wait),
         Event::Reload => stay(window, Action::Reload),
         Event::Started { .. } | Event::Due | Event::Ended { .. } => stay(window, Action::Wait),
         Event::Stop => (AgentState::Stopping, Action::Stop),
@@ -255,22 +226,18 @@ fn rechecking(
 }
 
 fn running(
-    look: Attempt,
+    attempt: Attempt,
     window: Window,
     event: Event,
     now: Instant,
     timing: &Timing,
 ) -> (AgentState, Action) {
-    let stay = |window, action| (AgentState::Running { attempt: look, window }, action);
+    let stay = |window, action| (AgentState::Running { attempt, window }, action);
     match event {
         Event::Ended { outcome, jitter } => {
-            (ended(look, window.after_build(now), outcome, jitter, now, timing), Action::Wait)
+            (ended(attempt, window.after_build(now), outcome, jitter, now, timing), Action::Wait)
         }
-        Event::Requested => stay(window.request_now(now), Action::Wait),
-        Event::Database => stay(window.database(Trigger::Database, now), Action::Wait),
-        Event::Marker => stay(window.marker(now), Action::Wait),
-        Event::Resync => stay(resynced(window, now), Action::Wait),
-        Event::Reloaded => stay(window.database(Trigger::Reload, now), Action::Wait),
+        Event::Hint(cause) => stay(window.record(cause, now), Action::Wait),
         Event::Reload => stay(window, Action::Reload),
         Event::Started { .. } | Event::Due => stay(window, Action::Wait),
         Event::Stop => (AgentState::Stopping, Action::Stop),
@@ -278,71 +245,73 @@ fn running(
 }
 
 fn backing_off(
-    look: Attempt,
+    attempt: Attempt,
     until: Instant,
     window: Window,
     event: Event,
     now: Instant,
     timing: &Timing,
 ) -> (AgentState, Action) {
-    let stay = |window, action| (AgentState::BackingOff { attempt: look, until, window }, action);
+    let stay = |window, action| (AgentState::BackingOff { attempt, until, window }, action);
     match event {
         Event::Due if is_past(window.urgent_due(timing), now) => {
-            begin(look.forced(&window, now), Window::default())
+            begin(attempt.forced(&window, now), Window::default())
         }
-        Event::Due if until <= now => begin(look.retried(&window, now), Window::default()),
-        Event::Requested => begin(look.forced(&window.request_now(now), now), Window::default()),
-        Event::Database => stay(window.database(Trigger::Database, now), Action::Wait),
-        Event::Marker => stay(window.marker(now), Action::Wait),
-        Event::Resync => stay(resynced(window, now), Action::Wait),
-        Event::Reloaded => stay(window.database(Trigger::Reload, now), Action::Wait),
+        Event::Due if until <= now => begin(attempt.retried(&window, now), Window::default()),
+        Event::Hint(cause @ Cause::Request) => {
+            begin(attempt.forced(&window.record(cause, now), now), Window::default())
+        }
+        Event::Hint(cause) => stay(window.record(cause, now), Action::Wait),
         Event::Reload => stay(window, Action::Reload),
         Event::Started { .. } | Event::Due | Event::Ended { .. } => stay(window, Action::Wait),
         Event::Stop => (AgentState::Stopping, Action::Stop),
     }
 }
 
-/// Where the end of a pass leads. `window`: what came in while it ran.
+/// The state that follows a pass. `window`: what arrived while it ran.
 fn ended(
-    look: Attempt,
+    attempt: Attempt,
     window: Window,
     outcome: Outcome,
     jitter: f64,
     now: Instant,
     timing: &Timing,
 ) -> AgentState {
-    let back_off = |look, wait| AgentState::BackingOff { attempt: look, until: after(now, wait), window };
+    let back_off = |attempt, wait| AgentState::BackingOff { attempt, until: after(now, wait), window };
     match outcome {
-        Outcome::Unchanged => match look.recheck_soon(now) {
-            Some(at) => AgentState::Rechecking { attempt: look.recheck_only(), at, window },
+        Outcome::Unchanged => match attempt.recheck_soon(now) {
+            Some(at) => AgentState::Rechecking { attempt: attempt.recheck_only(), at, window },
             None => wait_for_due(window, timing),
         },
-        // What was not yet visible then is looked for once more, unless hints
-        // that came since ask for a look anyway: a steady writer must not make
-        // builds follow each other without a pause.
-        Outcome::Promoted | Outcome::Refused | Outcome::Held => match look.recheck_once(&window, now) {
-            Some(at) => AgentState::Rechecking { attempt: look.recheck_only(), at, window },
+        // A commit that was not yet visible is found by one more scan, unless
+        // later hints cause one anyway: a steady writer must not make builds
+        // follow each other without a pause.
+        Outcome::Promoted | Outcome::Refused | Outcome::Held => match attempt.recheck_once(&window, now) {
+            Some(at) => AgentState::Rechecking { attempt: attempt.recheck_only(), at, window },
             None => wait_for_due(window, timing),
         },
-        Outcome::Failed(Retry::OnChange) => match look.recheck_once(&window, now) {
-            Some(at) => AgentState::Rechecking { attempt: look, at, window },
-            None => wait_for_due(window.or_owed_marker(look.request.full_check), timing),
+        Outcome::Failed(Retry::OnChange) => match attempt.recheck_once(&window, now) {
+            Some(at) => AgentState::Rechecking { attempt, at, window },
+            None => wait_for_due(window.or_owed_marker(attempt.request.full_check), timing),
         },
         Outcome::Failed(Retry::Soon { wait }) => {
-            let look = look.failed();
-            let own = || retry_wait(look.failures, jitter);
-            back_off(look, wait.map_or_else(own, |asked| asked.clamp(MIN_PROVIDER_WAIT, MAX_PROVIDER_WAIT)))
+            let attempt = attempt.failed();
+            let own = || retry_wait(attempt.failures, jitter);
+            back_off(
+                attempt,
+                wait.map_or_else(own, |asked| asked.clamp(MIN_PROVIDER_WAIT, MAX_PROVIDER_WAIT)),
+            )
         }
-        Outcome::Failed(Retry::Hourly) => back_off(look.failed(), MAX_RETRY_WAIT),
-        // A pass that stopped though nobody asked it to is simply still owed.
+        Outcome::Failed(Retry::Hourly) => back_off(attempt.failed(), MAX_RETRY_WAIT),
+        // A pass that stopped without a stop request is still owed.
         Outcome::Busy | Outcome::Stopped => {
-            let look = look.lock_failed();
-            back_off(look, lock_wait(look.lock_failures))
+            let attempt = attempt.lock_failed();
+            back_off(attempt, lock_wait(attempt.lock_failures))
         }
     }
 }
 
-/// Where to wait with what the window holds.
+/// The state that waits until the window is due.
 fn wait_for_due(window: Window, timing: &Timing) -> AgentState {
     match window.due(timing) {
         Some(_) => AgentState::Settling { window },
@@ -350,22 +319,17 @@ fn wait_for_due(window: Window, timing: &Timing) -> AgentState {
     }
 }
 
-/// Begins a pass that answers the whole window: dirty is cleared before the look.
+/// Starts a pass that answers the whole window: hints are cleared before the scan.
 fn start(window: Window, now: Instant) -> (AgentState, Action) {
     begin(Attempt::new(window.request(), window.last_hint(), now), Window::default())
 }
 
-fn begin(look: Attempt, window: Window) -> (AgentState, Action) {
-    (AgentState::Running { attempt: look, window }, Action::Build(look.request))
-}
-
-/// What the slow round found counts like a hint, but puts off no window that is open already.
-fn resynced(window: Window, now: Instant) -> Window {
-    if window.has_database() { window } else { window.database(Trigger::Resync, now) }
+fn begin(attempt: Attempt, window: Window) -> (AgentState, Action) {
+    (AgentState::Running { attempt, window }, Action::Build(attempt.request))
 }
 
 /// The wait after so many failures: doubling, less up to a quarter, so that hosts
-/// that failed together do not come back together.
+/// that failed together do not retry together.
 fn retry_wait(failures: u32, jitter: f64) -> Duration {
     let whole = doubling(FIRST_RETRY, failures, MAX_RETRY_WAIT);
     whole.saturating_sub(whole.mul_f64(jitter.clamp(0.0, 1.0) / 4.0))

@@ -1,4 +1,4 @@
-//! Every phase with every event, and laws for any sequence of them.
+//! Every state with every event, and properties of any sequence of them.
 
 use super::*;
 use proptest::prelude::*;
@@ -23,23 +23,23 @@ const fn ended_in(outcome: Outcome) -> Event {
     Event::Ended { outcome, jitter: 0.0 }
 }
 
-/// A machine with its own clock, which says [`Event::Due`] at the right moments.
+/// A state machine with its own clock, which sends [`Event::Due`] at the right moments.
 struct SimulatedAgent {
     state: AgentState,
     timing: Timing,
     origin: Instant,
     ms: u64,
-    /// Passes begun: when, and what was asked of them.
+    /// Passes started: when, and with which request.
     passes: Vec<(u64, PassRequest)>,
 }
 
 impl SimulatedAgent {
     fn new(timing: Timing) -> Self {
-        let phase = AgentState::Idle { owed: false };
-        Self { state: phase, timing, origin: Instant::now(), ms: 0, passes: Vec::new() }
+        let state = AgentState::Idle { owed: false };
+        Self { state, timing, origin: Instant::now(), ms: 0, passes: Vec::new() }
     }
 
-    /// A machine in the middle of the pass that `event` brought about.
+    /// A state machine in the middle of the pass that `event` caused.
     fn running(timing: Timing, event: Event) -> Self {
         let mut driven = Self::new(timing);
         driven.send(event);
@@ -59,12 +59,12 @@ impl SimulatedAgent {
     }
 
     fn send(&mut self, event: Event) -> Action {
-        let (phase, action) = next(self.state, event, self.now(), &self.timing);
+        let (state, action) = next(self.state, event, self.now(), &self.timing);
         if let Action::Build(request) = action {
             assert!(!self.is_running(), "a second pass at {} ms, on {event:?}", self.ms);
             self.passes.push((self.ms, request));
         }
-        self.state = phase;
+        self.state = state;
         action
     }
 
@@ -82,11 +82,11 @@ impl SimulatedAgent {
         self.ms = end;
     }
 
-    /// Lets time pass until a pass begins: how long that took, and what it was asked.
+    /// Lets time pass until a pass starts: how long that took, and its request.
     fn pass_within(&mut self, ms: u64) -> Option<(u64, PassRequest)> {
-        let (begun, before) = (self.passes.len(), self.ms);
+        let (count, before) = (self.passes.len(), self.ms);
         let end = self.ms + ms;
-        while self.passes.len() == begun {
+        while self.passes.len() == count {
             let due = self.due().filter(|&due| due <= end)?;
             self.ms = self.ms.max(due);
             self.send(Event::Due);
@@ -99,33 +99,33 @@ fn pass(trigger: Trigger, full_check: bool) -> PassRequest {
     PassRequest { trigger, full_check }
 }
 
-/// One of each phase, none of them due yet.
+/// One of each state, none of them due yet.
 fn states() -> [AgentState; 6] {
     let mut settling = SimulatedAgent::new(BOTH);
-    settling.send(Event::Database);
-    let mut repeating = SimulatedAgent::running(BOTH, Event::Marker);
-    repeating.send(UNCHANGED);
-    let building = SimulatedAgent::running(BOTH, Event::Requested);
-    let mut backing_off = SimulatedAgent::running(BOTH, Event::Requested);
+    settling.send(Event::Hint(Cause::Database));
+    let mut rechecking = SimulatedAgent::running(BOTH, Event::Hint(Cause::Marker));
+    rechecking.send(UNCHANGED);
+    let running = SimulatedAgent::running(BOTH, Event::Hint(Cause::Request));
+    let mut backing_off = SimulatedAgent::running(BOTH, Event::Hint(Cause::Request));
     backing_off.send(SOON);
     let idle = AgentState::Idle { owed: false };
-    [idle, settling.state, repeating.state, building.state, backing_off.state, AgentState::Stopping]
+    [idle, settling.state, rechecking.state, running.state, backing_off.state, AgentState::Stopping]
 }
 
 #[test]
 fn every_state_handles_every_event() {
     let started = |served, marker_owed| Event::Started { served, marker_owed };
-    // What follows: i(dle), s(ettling), r(epeating), b(uilding), o(ff: backing), x: stopping.
+    // What follows: i(dle), s(ettling), r(echecking), b: running, o: backing off, x: stopping.
     // What is done: nothing, B(uild), R(eload), S(top).
     let table: &[(Event, [&str; 6])] = &[
         (started(true, false), ["bB", "s", "r", "b", "o", "x"]),
         (started(false, true), ["bB", "s", "r", "b", "o", "x"]),
-        (Event::Database, ["s", "s", "r", "b", "o", "x"]),
-        (Event::Marker, ["s", "s", "r", "b", "o", "x"]),
-        (Event::Resync, ["bB", "s", "r", "b", "o", "x"]),
-        (Event::Requested, ["bB", "bB", "bB", "b", "bB", "x"]),
+        (Event::Hint(Cause::Database), ["s", "s", "r", "b", "o", "x"]),
+        (Event::Hint(Cause::Marker), ["s", "s", "r", "b", "o", "x"]),
+        (Event::Hint(Cause::Resync), ["bB", "s", "r", "b", "o", "x"]),
+        (Event::Hint(Cause::Request), ["bB", "bB", "bB", "b", "bB", "x"]),
         (Event::Reload, ["iR", "sR", "rR", "bR", "oR", "x"]),
-        (Event::Reloaded, ["s", "s", "r", "b", "o", "x"]),
+        (Event::Hint(Cause::Reload), ["s", "s", "r", "b", "o", "x"]),
         (Event::Due, ["i", "s", "r", "b", "o", "x"]),
         (PROMOTED, ["i", "s", "r", "i", "o", "x"]),
         (UNCHANGED, ["i", "s", "r", "i", "o", "x"]),
@@ -139,8 +139,8 @@ fn every_state_handles_every_event() {
         (Event::Stop, ["xS", "xS", "xS", "xS", "xS", "x"]),
     ];
     for &(event, expected) in table {
-        for (phase, expected) in states().into_iter().zip(expected) {
-            let (after, action) = next(phase, event, Instant::now(), &BOTH);
+        for (state, expected) in states().into_iter().zip(expected) {
+            let (after, action) = next(state, event, Instant::now(), &BOTH);
             let after = match after {
                 AgentState::Idle { .. } => "i",
                 AgentState::Settling { .. } => "s",
@@ -155,7 +155,7 @@ fn every_state_handles_every_event() {
                 Action::Reload => "R",
                 Action::Stop => "S",
             };
-            assert_eq!(format!("{after}{action}"), expected, "{event:?} while {phase}");
+            assert_eq!(format!("{after}{action}"), expected, "{event:?} while {state}");
         }
     }
 }
@@ -168,22 +168,22 @@ fn each_event_brings_its_pass_in_its_time() {
     let table = [
         (BOTH, started(true, false), Some((0, start))),
         (BOTH, started(true, true), Some((0, pass(Trigger::Start, true)))),
-        (BOTH, Event::Database, Some((30_000, pass(Trigger::Database, false)))),
-        (BOTH, Event::Marker, Some((250, pass(Trigger::Marker, true)))),
-        (BOTH, Event::Resync, Some((0, pass(Trigger::Resync, false)))),
-        (BOTH, Event::Requested, Some((0, pass(Trigger::Signal, false)))),
-        (BOTH, Event::Reloaded, Some((30_000, pass(Trigger::Reload, false)))),
+        (BOTH, Event::Hint(Cause::Database), Some((30_000, pass(Trigger::Database, false)))),
+        (BOTH, Event::Hint(Cause::Marker), Some((250, pass(Trigger::Marker, true)))),
+        (BOTH, Event::Hint(Cause::Resync), Some((0, pass(Trigger::Resync, false)))),
+        (BOTH, Event::Hint(Cause::Request), Some((0, pass(Trigger::Signal, false)))),
+        (BOTH, Event::Hint(Cause::Reload), Some((30_000, pass(Trigger::Reload, false)))),
         (MARKER_ONLY, started(true, false), None),
         (MARKER_ONLY, started(false, false), Some((0, start))),
         (MARKER_ONLY, started(true, true), Some((0, pass(Trigger::Start, true)))),
-        (MARKER_ONLY, Event::Database, None),
-        (MARKER_ONLY, Event::Resync, None),
-        (MARKER_ONLY, Event::Reloaded, None),
-        (MARKER_ONLY, Event::Marker, Some((250, pass(Trigger::Marker, true)))),
-        (MARKER_ONLY, Event::Requested, Some((0, pass(Trigger::Signal, false)))),
+        (MARKER_ONLY, Event::Hint(Cause::Database), None),
+        (MARKER_ONLY, Event::Hint(Cause::Resync), None),
+        (MARKER_ONLY, Event::Hint(Cause::Reload), None),
+        (MARKER_ONLY, Event::Hint(Cause::Marker), Some((250, pass(Trigger::Marker, true)))),
+        (MARKER_ONLY, Event::Hint(Cause::Request), Some((0, pass(Trigger::Signal, false)))),
         (DATABASE_ONLY, started(true, true), Some((0, start))),
-        (DATABASE_ONLY, Event::Marker, None),
-        (DATABASE_ONLY, Event::Database, Some((30_000, pass(Trigger::Database, false)))),
+        (DATABASE_ONLY, Event::Hint(Cause::Marker), None),
+        (DATABASE_ONLY, Event::Hint(Cause::Database), Some((30_000, pass(Trigger::Database, false)))),
     ];
     for (timing, event, expected) in table {
         let mut driven = SimulatedAgent::new(timing);
@@ -202,7 +202,7 @@ fn settings_are_read_again_though_the_database_is_not_a_trigger() {
 
 #[test]
 fn failures_retried_soon_double_the_wait_up_to_an_hour() {
-    let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
+    let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Request));
     let mut waits = Vec::new();
     for _ in 0..9 {
         driven.send(SOON);
@@ -216,7 +216,7 @@ fn failures_retried_soon_double_the_wait_up_to_an_hour() {
 #[test]
 fn jitter_takes_up_to_a_quarter_off_a_wait() {
     for (jitter, expected) in [(0.0, 30_000), (0.5, 26_250), (1.0, 22_500)] {
-        let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
+        let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Request));
         let outcome = Outcome::Failed(Retry::Soon { wait: None });
         driven.send(Event::Ended { outcome, jitter });
         assert_eq!(driven.pass_within(60_000).map(|(wait, _)| wait), Some(expected));
@@ -228,14 +228,14 @@ fn a_wait_that_the_provider_or_the_lock_names_is_kept() {
     let asked = |secs| Outcome::Failed(Retry::Soon { wait: Some(Duration::from_secs(secs)) });
     let table = [
         ("as asked", asked(46), 46_000),
-        ("at once, but not in a circle", asked(0), 1000),
+        ("at once, but not without a pause", asked(0), 1000),
         ("longer than our own longest", asked(7200), 7_200_000),
         ("never, but no longer than a day", asked(u64::MAX), 86_400_000),
         ("a quota", Outcome::Failed(Retry::Hourly), 3_600_000),
         ("the lock", Outcome::Busy, 1000),
     ];
     for (what, outcome, expected) in table {
-        let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
+        let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Request));
         driven.send(ended_in(outcome));
         assert_eq!(driven.pass_within(100_000_000).map(|(wait, _)| wait), Some(expected), "{what}");
     }
@@ -243,7 +243,7 @@ fn a_wait_that_the_provider_or_the_lock_names_is_kept() {
 
 #[test]
 fn a_lock_held_by_another_is_tried_at_rising_intervals_and_is_not_a_failure() {
-    let mut driven = SimulatedAgent::running(BOTH, Event::Marker);
+    let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Marker));
     for expected in [1000, 2000, 4000, 8000, 10_000, 10_000] {
         driven.send(BUSY);
         assert_eq!(driven.state.to_string(), "waiting_for_lock");
@@ -256,14 +256,14 @@ fn a_lock_held_by_another_is_tried_at_rising_intervals_and_is_not_a_failure() {
 #[test]
 fn a_back_off_is_cut_short_by_marker_and_signal_and_by_nothing_else() {
     let table = [
-        (Event::Database, 29_000, pass(Trigger::Retry, false)),
-        (Event::Resync, 29_000, pass(Trigger::Retry, false)),
-        (Event::Reloaded, 29_000, pass(Trigger::Retry, false)),
-        (Event::Marker, 250, pass(Trigger::Marker, true)),
-        (Event::Requested, 0, pass(Trigger::Signal, false)),
+        (Event::Hint(Cause::Database), 29_000, pass(Trigger::Retry, false)),
+        (Event::Hint(Cause::Resync), 29_000, pass(Trigger::Retry, false)),
+        (Event::Hint(Cause::Reload), 29_000, pass(Trigger::Retry, false)),
+        (Event::Hint(Cause::Marker), 250, pass(Trigger::Marker, true)),
+        (Event::Hint(Cause::Request), 0, pass(Trigger::Signal, false)),
     ];
     for (event, wait, request) in table {
-        let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
+        let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Request));
         driven.send(SOON);
         driven.advance(1000);
         let before = driven.ms;
@@ -283,9 +283,9 @@ fn a_back_off_is_cut_short_by_marker_and_signal_and_by_nothing_else() {
 
 #[test]
 fn a_change_that_arrives_during_a_build_opens_a_window_of_its_own() {
-    let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
+    let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Request));
     driven.advance(10_000);
-    driven.send(Event::Database);
+    driven.send(Event::Hint(Cause::Database));
     driven.advance(5000);
     driven.send(PROMOTED);
     assert_eq!(driven.pass_within(600_000), Some((25_000, pass(Trigger::Database, false))));
@@ -293,31 +293,31 @@ fn a_change_that_arrives_during_a_build_opens_a_window_of_its_own() {
 
 #[test]
 fn a_steady_writer_cannot_make_builds_follow_each_other_without_a_pause() {
-    let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
+    let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Request));
     let mut ends = Vec::new();
     for second in 0..20_000_u64 {
-        driven.send(Event::Database);
+        driven.send(Event::Hint(Cause::Database));
         driven.advance(1000);
         // Every build takes twenty minutes, more than max_wait.
-        if let (true, Some(&(began, _))) = (driven.is_running(), driven.passes.last())
-            && driven.ms >= began + 1_200_000
+        if let (true, Some(&(started, _))) = (driven.is_running(), driven.passes.last())
+            && driven.ms >= started + 1_200_000
         {
             driven.send(PROMOTED);
             ends.push(second * 1000);
         }
     }
     assert!(driven.passes.len() > 10, "{} passes", driven.passes.len());
-    for (&end, &(began, _)) in ends.iter().zip(&driven.passes[1..]) {
-        assert!(began >= end + 30_000, "a build ended at {end} and the next began at {began}");
+    for (&end, &(started, _)) in ends.iter().zip(&driven.passes[1..]) {
+        assert!(started >= end + 30_000, "a build ended at {end} and the next started at {started}");
     }
 }
 
 #[test]
 fn a_marker_touched_during_a_build_is_acted_on_shortly_after_its_end() {
     for outcome in [PROMOTED, UNCHANGED, SOON, ON_CHANGE, BUSY] {
-        let mut driven = SimulatedAgent::running(BOTH, Event::Requested);
+        let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Request));
         driven.advance(1000);
-        driven.send(Event::Marker);
+        driven.send(Event::Hint(Cause::Marker));
         driven.advance(100_000);
         driven.send(outcome);
         assert_eq!(driven.pass_within(60_000), Some((250, pass(Trigger::Marker, true))), "{outcome:?}");
@@ -327,9 +327,9 @@ fn a_marker_touched_during_a_build_is_acted_on_shortly_after_its_end() {
 #[test]
 fn a_signal_during_a_build_is_answered_at_its_end() {
     for outcome in [PROMOTED, UNCHANGED, SOON, ON_CHANGE, BUSY] {
-        let mut driven = SimulatedAgent::running(BOTH, Event::Resync);
+        let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Resync));
         driven.advance(1000);
-        driven.send(Event::Requested);
+        driven.send(Event::Hint(Cause::Request));
         driven.advance(1000);
         driven.send(outcome);
         assert_eq!(driven.pass_within(60_000), Some((0, pass(Trigger::Signal, false))), "{outcome:?}");
@@ -338,14 +338,14 @@ fn a_signal_during_a_build_is_answered_at_its_end() {
 
 #[test]
 fn a_marker_that_a_failed_pass_left_goes_into_the_next_one() {
-    let mut driven = SimulatedAgent::running(BOTH, Event::Marker);
+    let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Marker));
     driven.advance(5000);
     driven.send(ON_CHANGE);
     driven.advance(5000);
-    // One repeated look, since the first followed the marker closely; then rest.
+    // One repeated scan, since the first followed the marker closely; then nothing.
     driven.send(ON_CHANGE);
     assert_eq!(driven.state, AgentState::Idle { owed: true });
-    driven.send(Event::Database);
+    driven.send(Event::Hint(Cause::Database));
     assert_eq!(driven.pass_within(60_000), Some((30_000, pass(Trigger::Database, true))));
     driven.send(PROMOTED);
     assert_eq!(driven.state, AgentState::Idle { owed: false });
@@ -353,27 +353,27 @@ fn a_marker_that_a_failed_pass_left_goes_into_the_next_one() {
 
 #[test]
 fn a_retry_continues_the_markers_request_where_only_the_marker_counts() {
-    let mut driven = SimulatedAgent::running(MARKER_ONLY, Event::Marker);
+    let mut driven = SimulatedAgent::running(MARKER_ONLY, Event::Hint(Cause::Marker));
     driven.send(SOON);
     assert_eq!(driven.pass_within(60_000), Some((30_000, pass(Trigger::Retry, true))));
 }
 
 #[test]
 fn a_scan_soon_after_a_hint_is_repeated_until_the_commit_is_visible() {
-    let mut driven = SimulatedAgent::running(BOTH, Event::Marker);
-    let mut looks = Vec::new();
+    let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Marker));
+    let mut scans = Vec::new();
     loop {
         driven.send(UNCHANGED);
         let Some((_, request)) = driven.pass_within(60_000) else { break };
         assert_eq!(request, pass(Trigger::Marker, false), "no second full check");
-        looks.push(driven.ms);
+        scans.push(driven.ms);
     }
-    assert_eq!(looks, [500, 1000, 2000]);
+    assert_eq!(scans, [500, 1000, 2000]);
 }
 
 #[test]
 fn a_scan_long_after_its_hint_is_not_repeated() {
-    let mut driven = SimulatedAgent::running(BOTH, Event::Database);
+    let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Database));
     driven.send(UNCHANGED);
     assert_eq!(driven.state, AgentState::Idle { owed: false });
 }
@@ -381,16 +381,16 @@ fn a_scan_long_after_its_hint_is_not_repeated() {
 #[test]
 fn a_build_soon_after_a_hint_is_rechecked_once_unless_another_pass_is_due() {
     for outcome in [PROMOTED, ON_CHANGE, ended_in(Outcome::Refused), ended_in(Outcome::Held)] {
-        let mut alone = SimulatedAgent::running(BOTH, Event::Marker);
+        let mut alone = SimulatedAgent::running(BOTH, Event::Hint(Cause::Marker));
         alone.advance(100);
         alone.send(outcome);
         assert_eq!(alone.pass_within(60_000).map(|(wait, _)| wait), Some(1650), "{outcome:?}");
         alone.send(UNCHANGED);
         assert_eq!(alone.pass_within(60_000), None, "{outcome:?}");
 
-        let mut hinted = SimulatedAgent::running(BOTH, Event::Marker);
+        let mut hinted = SimulatedAgent::running(BOTH, Event::Hint(Cause::Marker));
         hinted.advance(100);
-        hinted.send(Event::Database);
+        hinted.send(Event::Hint(Cause::Database));
         hinted.send(outcome);
         assert_eq!(hinted.pass_within(60_000).map(|(wait, _)| wait), Some(30_000), "{outcome:?}");
     }
@@ -398,10 +398,10 @@ fn a_build_soon_after_a_hint_is_rechecked_once_unless_another_pass_is_due() {
 
 #[test]
 fn a_signal_between_rechecks_does_not_end_them_early() {
-    let mut driven = SimulatedAgent::running(BOTH, Event::Marker);
+    let mut driven = SimulatedAgent::running(BOTH, Event::Hint(Cause::Marker));
     driven.send(UNCHANGED);
     driven.advance(100);
-    driven.send(Event::Requested);
+    driven.send(Event::Hint(Cause::Request));
     driven.send(UNCHANGED);
     assert_eq!(driven.state.to_string(), "repeating");
 }
@@ -410,14 +410,14 @@ fn a_signal_between_rechecks_does_not_end_them_early() {
 fn a_writer_of_other_tables_does_not_keep_the_agent_scanning() {
     let mut driven = SimulatedAgent::new(BOTH);
     for _ in 0..36_000 {
-        driven.send(Event::Database);
+        driven.send(Event::Hint(Cause::Database));
         driven.advance(100);
         if driven.is_running() {
             driven.send(UNCHANGED);
         }
     }
-    // An hour of it: one window each ten minutes, and its repeated looks.
-    assert!(driven.passes.len() <= 7 * 5, "{} looks", driven.passes.len());
+    // An hour of it: one window every ten minutes, and its repeated scans.
+    assert!(driven.passes.len() <= 7 * 5, "{} scans", driven.passes.len());
 }
 
 #[derive(Clone, Copy, Debug)]
@@ -428,7 +428,7 @@ enum Step {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let cure = prop_oneof![
+    let retry = prop_oneof![
         Just(Retry::Soon { wait: None }),
         (0_u64..100).prop_map(|secs| Retry::Soon { wait: Some(Duration::from_secs(secs)) }),
         Just(Retry::Hourly),
@@ -437,12 +437,12 @@ fn step() -> impl Strategy<Value = Step> {
     prop_oneof![
         4 => prop_oneof![0_u64..400, 0_u64..40_000, 0_u64..700_000].prop_map(Step::Advance),
         5 => prop_oneof![
-            4 => Just(Event::Database),
-            2 => Just(Event::Marker),
-            1 => Just(Event::Resync),
-            1 => Just(Event::Requested),
+            4 => Just(Event::Hint(Cause::Database)),
+            2 => Just(Event::Hint(Cause::Marker)),
+            1 => Just(Event::Hint(Cause::Resync)),
+            1 => Just(Event::Hint(Cause::Request)),
             1 => Just(Event::Reload),
-            1 => Just(Event::Reloaded),
+            1 => Just(Event::Hint(Cause::Reload)),
             1 => Just(Event::Due),
         ].prop_map(Step::Send),
         3 => prop_oneof![
@@ -451,16 +451,16 @@ fn step() -> impl Strategy<Value = Step> {
             Just(Outcome::Refused),
             Just(Outcome::Held),
             Just(Outcome::Busy),
-            cure.prop_map(Outcome::Failed),
+            retry.prop_map(Outcome::Failed),
         ].prop_map(Step::End),
     ]
 }
 
-/// What an observer outside the machine knows, and holds it to.
+/// What an observer outside the state machine knows, and requires of it.
 struct MachineObserver {
     agent: SimulatedAgent,
     seen: usize,
-    /// The first hint of the database that no look has followed.
+    /// The first hint at the database that no scan has followed.
     unseen: Option<u64>,
     /// A marker that no pass has answered.
     owed: bool,
@@ -490,8 +490,8 @@ impl MachineObserver {
             }
             Step::Send(event) => {
                 match event {
-                    Event::Database => self.unseen = self.unseen.or(Some(self.agent.ms)),
-                    Event::Marker => {
+                    Event::Hint(Cause::Database) => self.unseen = self.unseen.or(Some(self.agent.ms)),
+                    Event::Hint(Cause::Marker) => {
                         self.owed = true;
                         self.touched = self.touched.or(Some(self.agent.ms));
                     }
@@ -511,11 +511,11 @@ impl MachineObserver {
     }
 
     fn check(&mut self) {
-        for &(began, request) in &self.agent.passes[self.seen..] {
-            // A repeated look leaves a marker that was touched meanwhile in its window.
+        for &(started, request) in &self.agent.passes[self.seen..] {
+            // A repeated scan leaves a marker that was touched since in its window.
             assert!(
                 request.full_check || !self.owed || self.touched.is_some(),
-                "a pass at {began} ms forgot the marker"
+                "a pass at {started} ms forgot the marker"
             );
             self.unseen = None;
             self.touched = self.touched.filter(|_| !request.full_check);
@@ -552,7 +552,7 @@ proptest! {
         for step in steps {
             observer.step(step);
         }
-        // Whatever came before: with passes that succeed all of it comes to rest.
+        // After any such sequence, passes that succeed lead back to idle.
         for _ in 0..20 {
             observer.step(Step::End(Outcome::Unchanged));
             observer.step(Step::Advance(90_000_000));
@@ -569,7 +569,7 @@ proptest! {
         for step in steps {
             match step {
                 Step::Advance(ms) => driven.advance(ms),
-                Step::Send(Event::Marker | Event::Requested) | Step::End(_) => {}
+                Step::Send(Event::Hint(Cause::Marker | Cause::Request)) | Step::End(_) => {}
                 Step::Send(event) => {
                     driven.send(event);
                 }

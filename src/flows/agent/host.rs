@@ -1,72 +1,62 @@
-//! Everything that the loop touches, as `main` or a test gives it.
+//! What the loop needs from the program around it.
 //!
-//! The loop itself opens nothing: looking at files, passes, settings, memory
-//! and notices are all behind one of these. None of them may wait for long but
-//! the pass and the sweep, which run on threads of their own.
+//! The loop itself opens nothing: files, passes, settings and the record of the
+//! marker are behind [`Host`], so that tests and the daemon start the same
+//! loop. Only a pass and a sweep may take long; they run on threads of their
+//! own. What others learn of all this goes through `observer`.
 
 use std::io;
 use std::path::Path;
-use std::sync::Arc;
 
-use super::observer::Observer;
 use crate::adapters::watch::{FileStamps, Hints};
 use crate::config;
 use crate::domain::file_stamp::FileStamp;
 use crate::domain::pass::{PassReport, PassRequest};
 use crate::domain::stop::Stop;
 
-/// Any error, for words alone.
-pub type BoxError = Box<dyn std::error::Error + Send + Sync>;
-/// Runs one pass to its end, looking at the token between its steps.
-pub type PassFn = Arc<dyn Fn(PassRequest, Stop) -> PassReport + Send + Sync>;
-/// Removes stale staging, unless another process is at work there.
-pub type SweepFn = Arc<dyn Fn() -> Result<(), BoxError> + Send + Sync>;
-/// What `stat` says now of source, links and the marker at the given path.
-pub type SightFn = Box<dyn Fn(&Path) -> FileStamps + Send>;
-/// Reads the settings again, puts in force what can be (the watch's aim
-/// included), and gives the triggers now in force; `None` if nothing changed.
-pub type ReloadFn = Box<dyn FnMut() -> Option<config::TriggerSettings> + Send>;
+/// Any error, for its message alone.
+pub(crate) type BoxError = Box<dyn std::error::Error + Send + Sync>;
 
-/// Everything that the loop touches.
-pub struct AgentWorld<S> {
-    /// The triggers as they were set at the start.
-    pub trigger: config::TriggerSettings,
-    /// There is a served build.
-    pub served: bool,
-    /// From a watch that is armed already.
-    pub hints: Hints,
-    /// Signals; the end of the stream means no more of them.
-    pub signals: S,
-    /// One pass.
-    pub pass: PassFn,
-    /// The sweep at start and end.
-    pub sweep: SweepFn,
-    /// What `stat` says.
-    pub sight: SightFn,
-    /// SIGHUP.
-    pub reload: ReloadFn,
-    /// Which marker was acted on.
-    pub marker_store: Box<dyn MarkerStore>,
-    /// Who is told.
-    pub observer: Box<dyn Observer>,
-}
+pub(crate) trait Host: Send + Sync {
+    /// Runs one pass to its end, or until `stop` is requested. Called on a thread of its own.
+    fn run_pass(&self, request: PassRequest, stop: Stop) -> PassReport;
 
-/// Keeps, across restarts, which touch of the marker was last acted on.
-pub trait MarkerStore: Send {
-    /// The marker as it was when it was last acted on.
-    fn last_handled(&self) -> Option<FileStamp>;
-
-    /// Keeps a new one.
+    /// Removes stale staging, unless another process is at work there. Called on a thread of its own.
     ///
     /// # Errors
     ///
-    /// If it cannot be written down: then the marker is acted on again at the next start.
-    fn save(&mut self, stamp: FileStamp) -> io::Result<()>;
+    /// If staging cannot be listed or removed.
+    fn sweep(&self) -> Result<(), BoxError>;
+
+    /// What `stat` says now of source, links and the marker at this path.
+    fn stat_files(&self, marker: &Path) -> FileStamps;
+
+    /// Reads the settings again, applies what can be changed while the agent
+    /// runs, and returns the triggers in force; `None` if nothing changed.
+    fn reload(&self) -> Option<config::TriggerSettings>;
+
+    /// The marker as it was when it was last handled.
+    fn last_handled_marker(&self) -> Option<FileStamp>;
+
+    /// Records across restarts that this marker is handled.
+    ///
+    /// # Errors
+    ///
+    /// If it cannot be written: then the marker is handled again after the next start.
+    fn save_marker(&self, stamp: FileStamp) -> io::Result<()>;
 }
 
-/// How the agent came to its end. Either way its work is done as far as it could be.
+/// Where the loop's events come from.
+pub(crate) struct EventSources<S> {
+    /// From a watch that is armed already.
+    pub(crate) hints: Hints,
+    /// The end of this stream means that no more signals arrive.
+    pub(crate) signals: S,
+}
+
+/// How the agent ended. Either way its work is done as far as possible.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum ExitReason {
+pub(crate) enum ExitReason {
     /// Stopped by a signal, and swept.
     Stopped,
     /// Stopped by a signal, but the pass or the sweep did not end in time. The

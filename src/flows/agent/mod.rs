@@ -1,14 +1,16 @@
 //! The loop: wait for one [`Event`], ask [`agent_state::next`], carry out the [`Action`].
 //!
-//! At most one pass runs at a time, on a thread of its own. Hints are checked
-//! against what `stat` says before they count, since our own looks cause
-//! events too: a source that is as it was before the last look, and had rested
-//! by then, has not changed. A marker is remembered as acted on only when a
-//! pass has answered it, by the stamp it had before that pass looked.
+//! At most one pass runs at a time, on a thread of its own. Hints are compared
+//! with what `stat` says before they count, since our own scans cause events
+//! too: a source that is as it was before the last scan, and had settled by
+//! then, has not changed. A marker is recorded as handled only when a pass has
+//! answered it, by the stamp it had before that pass scanned.
 //!
-//! Everything the loop touches comes in through [`AgentWorld`], so that tests
-//! and `main` start the same thing. What a pass does is `reconcile`'s matter,
-//! and what a service manager hears of all this is a [`Observer`]'s.
+//! Everything outside comes in through [`Host`] and [`EventSources`]; what a
+//! pass does is decided by `reconcile`, and what others learn by [`Observer`]s.
+
+mod host;
+mod observer;
 
 use std::future;
 use std::pin::Pin;
@@ -20,89 +22,71 @@ use tokio::task::{JoinError, JoinHandle, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::adapters::signals::Signal;
-use crate::adapters::watch::{FileStamps, Hints};
+use crate::adapters::watch::FileStamps;
 use crate::config;
 use crate::decide::agent_state::{self, Action, AgentState, Event};
-use crate::decide::debounce::{Hint, Timing, after};
+use crate::decide::debounce::{Cause, Hint, Timing, after};
 use crate::domain::file_stamp::FileStamp;
 use crate::domain::pass::{Outcome, PassReport, PassRequest, Retry};
 use crate::domain::stop::Stop;
 
-pub use host::{AgentWorld, BoxError, ExitReason, MarkerStore, PassFn, ReloadFn, SightFn, SweepFn};
-pub use observer::{AgentEvent, LogObserver, Observer};
+pub(crate) use host::{BoxError, EventSources, ExitReason, Host};
+pub(crate) use observer::{AgentEvent, LogObserver, Observer};
 
-mod host;
-mod observer;
+use observer::Observers;
 
-/// However equal the files look, the agent reconciles this often.
-pub const MAX_PASS_INTERVAL: Duration = Duration::from_secs(3600);
-/// How long a pass has to end once it is told to: less than the five seconds
-/// in which the agent promises to be gone.
-pub const PASS_STOP_LIMIT: Duration = Duration::from_millis(4500);
-/// When the last sweep is left to the next start.
+/// The agent runs a pass this often even if no file has changed.
+const MAX_PASS_INTERVAL: Duration = Duration::from_secs(3600);
+/// How long a pass has to end once it is asked to: less than the five seconds
+/// in which the agent promises to exit.
+const PASS_STOP_LIMIT: Duration = Duration::from_millis(4500);
+/// When the last sweep is left to the next start, counted from the stop request.
 const EXIT_LIMIT: Duration = Duration::from_millis(4900);
 
-/// Sweeps, then keeps the served build true to the source until a signal ends it.
-pub async fn run<S>(world: AgentWorld<S>) -> ExitReason
-where
-    S: Stream<Item = Signal> + Send + Unpin,
-{
-    let AgentWorld {
-        trigger,
-        served,
-        hints,
-        signals,
-        pass,
-        sweep,
-        sight,
-        reload,
-        marker_store: memory,
-        observer: reporter,
-    } = world;
+/// Sweeps, then keeps the served build in sync with the source until a signal ends it.
+///
+/// `trigger`: as the settings are at the start. `served`: whether a build is served.
+pub(crate) async fn run(
+    trigger: config::TriggerSettings,
+    served: bool,
+    sources: EventSources<impl Stream<Item = Signal> + Send + Unpin>,
+    host: Arc<dyn Host>,
+    observers: Vec<Box<dyn Observer>>,
+) -> ExitReason {
     let now = Instant::now();
-    let mut ears = EventSources { hints, signals: signals.chain(stream::pending()), heartbeat_at: now };
     let mut agent = Agent {
         timing: Timing::from(&trigger),
         resync_at: in_future(now, trigger.resync),
+        heartbeat_at: now,
         trigger,
         state: AgentState::Idle { owed: false },
         running: None,
         last_stat: None,
         last_scan: now,
-        marker_seen: memory.last_handled(),
+        marker_seen: host.last_handled_marker(),
         marker_pending: None,
-        pass,
-        sweep,
-        sight,
-        reload,
-        marker_store: memory,
-        observer: reporter,
+        host,
+        observers: Observers(observers),
     };
+    let mut sources =
+        EventSources { hints: sources.hints, signals: sources.signals.chain(stream::pending()) };
     agent.first_sweep().await;
     let marker_owed = agent.is_marker_touched(&agent.stat_files());
     let mut event = Event::Started { served, marker_owed };
     loop {
         match agent.step(event) {
-            Action::Wait => event = agent.next_event(&mut ears).await,
+            Action::Wait => event = agent.next_event(&mut sources).await,
             Action::Build(request) => {
                 agent.start_pass(request);
-                event = agent.next_event(&mut ears).await;
+                event = agent.next_event(&mut sources).await;
             }
             Action::Reload => {
                 agent.read_settings();
-                event = Event::Reloaded;
+                event = Event::Hint(Cause::Reload);
             }
             Action::Stop => return agent.stop().await,
         }
     }
-}
-
-/// What the loop listens to.
-struct EventSources<S> {
-    hints: Hints,
-    signals: S,
-    /// When the reporter wants to hear again that the loop goes round.
-    heartbeat_at: Instant,
 }
 
 struct Agent {
@@ -110,27 +94,24 @@ struct Agent {
     timing: Timing,
     state: AgentState,
     running: Option<RunningPass>,
-    /// What was there before the last look; `None` where there was no look to rely on.
+    /// The files as they were before the last scan; `None` without a scan to rely on.
     last_stat: Option<FileStamps>,
     last_scan: Instant,
     resync_at: Instant,
-    /// The marker as the last full pass found it, or as it was last acted on.
+    /// When the observers receive the next heartbeat, if they want one.
+    heartbeat_at: Instant,
+    /// The marker as the last full pass found it, or as it was last handled.
     marker_seen: Option<FileStamp>,
-    /// The marker that is to be remembered when its pass has an answer.
+    /// The marker to save when its pass has an answer.
     marker_pending: Option<FileStamp>,
-    pass: PassFn,
-    sweep: SweepFn,
-    sight: SightFn,
-    reload: ReloadFn,
-    marker_store: Box<dyn MarkerStore>,
-    observer: Box<dyn Observer>,
+    host: Arc<dyn Host>,
+    observers: Observers,
 }
 
-/// The pass at work.
 struct RunningPass {
     request: PassRequest,
     started: Instant,
-    cancel: Stop,
+    stop: Stop,
     thread: JoinHandle<PassReport>,
 }
 
@@ -145,7 +126,7 @@ enum WakeUp {
 }
 
 impl Agent {
-    /// Enters the phase that follows `event`; the action is the caller's to carry out.
+    /// Enters the state that follows `event`; the caller carries out the action.
     fn step(&mut self, event: Event) -> Action {
         let now = Instant::now().into_std();
         let (next, action) = agent_state::next(self.state, event, now, &self.timing);
@@ -153,7 +134,7 @@ impl Agent {
         self.state = next;
         if entered {
             let wait = next.due(&self.timing).map(|due| due.saturating_duration_since(now));
-            self.observer.report(&AgentEvent::StateEntered { state: &next, wait });
+            self.observers.report(&AgentEvent::StateEntered { state: &next, wait });
         }
         if let Event::Ended { outcome, .. } = event
             && outcome.is_final()
@@ -164,30 +145,30 @@ impl Agent {
         action
     }
 
-    async fn next_event<S: Stream<Item = Signal> + Unpin>(&mut self, ears: &mut EventSources<S>) -> Event {
+    async fn next_event<S: Stream<Item = Signal> + Unpin>(&mut self, sources: &mut EventSources<S>) -> Event {
         loop {
             let due = self.state.due(&self.timing).map(Instant::from_std);
-            let beat = self.observer.heartbeat().map(|_| ears.heartbeat_at);
-            // Due before hints: whoever never stops hinting must not put it off.
-            let woken = tokio::select! {
+            let beat = self.observers.heartbeat().map(|_| self.heartbeat_at);
+            // Due before hints: hints without end must not delay it.
+            let wake_up = tokio::select! {
                 biased;
-                signal = ears.signals.next() => WakeUp::Signal(signal),
+                signal = sources.signals.next() => WakeUp::Signal(signal),
                 report = wait_for_pass(&mut self.running) => WakeUp::PassFinished(report),
                 () = reached(due) => WakeUp::Due,
-                hint = ears.hints.next() => WakeUp::Hint(hint),
+                hint = sources.hints.next() => WakeUp::Hint(hint),
                 () = sleep_until(self.resync_at) => WakeUp::Resync,
                 () = reached(beat) => WakeUp::Heartbeat,
             };
-            let event = match woken {
+            let event = match wake_up {
                 WakeUp::Signal(signal) => signal.map(event_of),
                 WakeUp::PassFinished(report) => Some(self.finish_pass(report)),
                 WakeUp::Due => Some(Event::Due),
                 WakeUp::Hint(hint) => self.filter_hint(hint),
                 WakeUp::Resync => self.resync(),
                 WakeUp::Heartbeat => {
-                    self.observer.report(&AgentEvent::Heartbeat { state: &self.state });
-                    let every = self.observer.heartbeat().unwrap_or(MAX_PASS_INTERVAL);
-                    ears.heartbeat_at = in_future(Instant::now(), every);
+                    self.observers.report(&AgentEvent::Heartbeat { state: &self.state });
+                    let every = self.observers.heartbeat().unwrap_or(MAX_PASS_INTERVAL);
+                    self.heartbeat_at = in_future(Instant::now(), every);
                     None
                 }
             };
@@ -198,108 +179,109 @@ impl Agent {
     }
 
     fn start_pass(&mut self, request: PassRequest) {
-        assert!(self.running.is_none(), "phase asked for a second pass");
-        // Before the look, so that whatever comes later differs from it.
-        let sighting = self.stat_files();
+        assert!(self.running.is_none(), "agent_state asked for a second pass");
+        // Before the scan, so that every later change differs from it.
+        let stamps = self.stat_files();
         if request.full_check {
-            self.marker_seen = sighting.marker;
-            self.marker_pending = sighting.marker;
+            self.marker_seen = stamps.marker;
+            self.marker_pending = stamps.marker;
         }
-        self.last_stat = Some(sighting);
-        let (pass, cancel, began) = (Arc::clone(&self.pass), Stop::new(), Instant::now());
-        self.last_scan = began;
-        self.observer.report(&AgentEvent::PassStarted { request });
-        let token = cancel.clone();
-        let thread = spawn_blocking(move || pass(request, token));
-        self.running = Some(RunningPass { request, started: began, cancel, thread });
+        self.last_stat = Some(stamps);
+        let (host, stop, started) = (Arc::clone(&self.host), Stop::new(), Instant::now());
+        self.last_scan = started;
+        self.observers.report(&AgentEvent::PassStarted { request });
+        let pass_stop = stop.clone();
+        let thread = spawn_blocking(move || host.run_pass(request, pass_stop));
+        self.running = Some(RunningPass { request, started, stop, thread });
     }
 
-    /// The running pass has ended.
     fn finish_pass(&mut self, report: Result<PassReport, JoinError>) -> Event {
         let report = report.unwrap_or_else(|error| {
             let outcome = Outcome::Failed(Retry::Soon { wait: None });
-            PassReport::without_build(outcome, format!("the pass broke off: {error}"))
+            PassReport::without_build(outcome, format!("the pass panicked: {error}"))
         });
         let running = self.running.take().expect("only a running pass can end");
         match report.outcome {
-            // Nothing was looked at: every hint counts again.
+            // Nothing was scanned: every hint counts again.
             Outcome::Busy | Outcome::Stopped => self.last_stat = None,
             Outcome::Promoted
             | Outcome::Unchanged
             | Outcome::Refused
             | Outcome::Held
             | Outcome::Failed(_) => {
-                // The links may be our own doing; the source is not.
+                // We may have changed the links ourselves; the source we do not.
                 let links = self.stat_files().links;
-                if let Some(looked) = &mut self.last_stat {
-                    looked.links = links;
+                if let Some(stamps) = &mut self.last_stat {
+                    stamps.links = links;
                 }
             }
         }
         let took = running.started.elapsed();
-        self.observer.report(&AgentEvent::PassFinished { request: running.request, report: &report, took });
+        self.observers.report(&AgentEvent::PassFinished { request: running.request, report: &report, took });
         Event::Ended { outcome: report.outcome, jitter: fastrand::f64() }
     }
 
-    /// What a hint comes to, by what `stat` says.
+    /// The event that a hint becomes, by what `stat` says; `None` if nothing changed.
     fn filter_hint(&self, hint: Hint) -> Option<Event> {
         match hint {
-            Hint::Marker => Some(Event::Marker),
-            Hint::Database => self.is_source_changed(&self.stat_files()).then_some(Event::Database),
+            Hint::Marker => Some(Event::Hint(Cause::Marker)),
+            Hint::Database => {
+                self.is_source_changed(&self.stat_files()).then_some(Event::Hint(Cause::Database))
+            }
             Hint::Everything => {
-                let sighting = self.stat_files();
-                if self.is_marker_touched(&sighting) {
-                    return Some(Event::Marker);
+                let stamps = self.stat_files();
+                if self.is_marker_touched(&stamps) {
+                    return Some(Event::Hint(Cause::Marker));
                 }
-                self.is_source_changed(&sighting).then_some(Event::Database)
+                self.is_source_changed(&stamps).then_some(Event::Hint(Cause::Database))
             }
         }
     }
 
-    /// The slow round, for what no event told of.
+    /// Finds what no event reported.
     fn resync(&mut self) -> Option<Event> {
         let now = Instant::now();
         self.resync_at = in_future(now, self.trigger.resync);
-        let sighting = self.stat_files();
-        if self.is_marker_touched(&sighting) {
-            return Some(Event::Marker);
+        let stamps = self.stat_files();
+        if self.is_marker_touched(&stamps) {
+            return Some(Event::Hint(Cause::Marker));
         }
-        let differs = self.is_source_changed(&sighting)
-            || self.are_links_changed(&sighting)
+        let differs = self.is_source_changed(&stamps)
+            || self.are_links_changed(&stamps)
             || now.duration_since(self.last_scan) >= MAX_PASS_INTERVAL;
-        differs.then_some(Event::Resync)
+        differs.then_some(Event::Hint(Cause::Resync))
     }
 
     fn read_settings(&mut self) {
-        self.observer.report(&AgentEvent::Reloading);
-        let trigger = (self.reload)();
+        self.observers.report(&AgentEvent::Reloading);
+        let trigger = self.host.reload();
         let accepted = trigger.is_some();
         if let Some(trigger) = trigger {
             self.timing = Timing::from(&trigger);
             self.resync_at = in_future(Instant::now(), trigger.resync);
             self.trigger = trigger;
         }
-        self.observer.report(&AgentEvent::Reloaded { accepted });
+        self.observers.report(&AgentEvent::Reloaded { accepted });
     }
 
     async fn first_sweep(&mut self) {
-        let sweep = Arc::clone(&self.sweep);
-        let swept = spawn_blocking(move || sweep()).await.unwrap_or_else(|error| Err(error.into()));
+        let host = Arc::clone(&self.host);
+        let swept = spawn_blocking(move || host.sweep()).await.unwrap_or_else(|error| Err(error.into()));
         if let Err(error) = swept {
-            self.observer.report(&AgentEvent::SweepFailed { error: &*error });
+            self.observers.report(&AgentEvent::SweepFailed { error: &*error });
         }
-        self.observer.report(&AgentEvent::Started);
+        self.observers.report(&AgentEvent::Started);
     }
 
     /// Cancels the pass, waits for it, and sweeps, all within [`EXIT_LIMIT`].
     async fn stop(mut self) -> ExitReason {
-        let told = Instant::now();
-        self.observer.report(&AgentEvent::Stopping);
+        let requested = Instant::now();
+        self.observers.report(&AgentEvent::Stopping);
         if let Some(running) = &mut self.running {
-            running.cancel.request();
-            let Ok(report) = timeout_at(told + PASS_STOP_LIMIT, &mut running.thread).await else {
-                // No sweep either: it would remove what the pass still writes.
-                self.observer.report(&AgentEvent::StopTimedOut);
+            running.stop.request();
+            let Ok(report) = timeout_at(requested + PASS_STOP_LIMIT, &mut running.thread).await else {
+                // No sweep either: it would remove what the pass is still writing.
+                self.observers.report(&AgentEvent::StopTimedOut);
                 return ExitReason::StopTimedOut;
             };
             if let Event::Ended { outcome, .. } = self.finish_pass(report)
@@ -308,13 +290,13 @@ impl Agent {
                 self.save_marker();
             }
         }
-        let sweep = Arc::clone(&self.sweep);
-        match timeout_at(told + EXIT_LIMIT, spawn_blocking(move || sweep())).await {
+        let host = Arc::clone(&self.host);
+        match timeout_at(requested + EXIT_LIMIT, spawn_blocking(move || host.sweep())).await {
             Ok(Ok(Ok(()))) => return ExitReason::Stopped,
-            Ok(Ok(Err(error))) => self.observer.report(&AgentEvent::SweepFailed { error: &*error }),
-            Ok(Err(error)) => self.observer.report(&AgentEvent::SweepFailed { error: &error }),
+            Ok(Ok(Err(error))) => self.observers.report(&AgentEvent::SweepFailed { error: &*error }),
+            Ok(Err(error)) => self.observers.report(&AgentEvent::SweepFailed { error: &error }),
             Err(_) => {
-                self.observer.report(&AgentEvent::StopTimedOut);
+                self.observers.report(&AgentEvent::StopTimedOut);
                 return ExitReason::StopTimedOut;
             }
         }
@@ -323,27 +305,27 @@ impl Agent {
 
     fn save_marker(&mut self) {
         if let Some(stamp) = self.marker_pending.take()
-            && let Err(error) = self.marker_store.save(stamp)
+            && let Err(error) = self.host.save_marker(stamp)
         {
-            self.observer.report(&AgentEvent::MarkerNotSaved { error: &error });
+            self.observers.report(&AgentEvent::MarkerNotSaved { error: &error });
         }
     }
 
     fn stat_files(&self) -> FileStamps {
-        (self.sight)(&self.trigger.marker)
+        self.host.stat_files(&self.trigger.marker)
     }
 
-    fn is_marker_touched(&self, sighting: &FileStamps) -> bool {
-        self.trigger.on.marker && sighting.marker.is_some() && sighting.marker != self.marker_seen
+    fn is_marker_touched(&self, stamps: &FileStamps) -> bool {
+        self.trigger.on.marker && stamps.marker.is_some() && stamps.marker != self.marker_seen
     }
 
-    fn is_source_changed(&self, sighting: &FileStamps) -> bool {
-        self.last_stat.as_ref().is_none_or(|looked| sighting.source_differs(looked))
+    fn is_source_changed(&self, stamps: &FileStamps) -> bool {
+        self.last_stat.as_ref().is_none_or(|before| stamps.source_differs(before))
     }
 
-    /// While a pass runs, it is the one that changes the links.
-    fn are_links_changed(&self, sighting: &FileStamps) -> bool {
-        self.running.is_none() && self.last_stat.as_ref().is_some_and(|looked| looked.links != sighting.links)
+    /// While a pass runs, it changes the links itself.
+    fn are_links_changed(&self, stamps: &FileStamps) -> bool {
+        self.running.is_none() && self.last_stat.as_ref().is_some_and(|before| before.links != stamps.links)
     }
 }
 
@@ -351,7 +333,7 @@ fn event_of(signal: Signal) -> Event {
     match signal {
         Signal::Terminate | Signal::Interrupt => Event::Stop,
         Signal::Reload => Event::Reload,
-        Signal::Now => Event::Requested,
+        Signal::Now => Event::Hint(Cause::Request),
     }
 }
 

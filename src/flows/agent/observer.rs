@@ -1,9 +1,10 @@
-//! Who is told what the agent does.
+//! How others learn what the agent does.
 //!
-//! The loop says each thing once, as [`AgentEvent`]; a [`Observer`] makes of it what
-//! its listeners need. [`LogObserver`] writes one line for each change of
-//! phase and one for the end of each pass, and says the same trouble only once
-//! until it changes. A service manager's notices are another reporter's matter.
+//! The loop reports each thing once, as an [`AgentEvent`], to every
+//! [`Observer`]. [`LogObserver`] writes one line for each change of state and
+//! one for the end of each pass; it logs the same failure only once until it
+//! changes. The service manager and the status file have observers of their own
+//! in `daemon`.
 
 use std::error::Error;
 use std::io;
@@ -14,129 +15,134 @@ use tracing::{debug, error, info, warn};
 use crate::decide::agent_state::AgentState;
 use crate::domain::pass::{Outcome, PassReport, PassRequest, Retry, Trigger};
 
-/// Something the agent did or met.
+/// Something that the agent did, or that happened to it.
 #[derive(Debug)]
-pub enum AgentEvent<'a> {
-    /// Swept and watching; the first pass has not begun.
+pub(crate) enum AgentEvent<'a> {
+    /// Swept and watching; the first pass has not started.
     Started,
-    /// Another phase was entered.
     StateEntered {
-        /// The new one.
         state: &'a AgentState,
         /// How long it lasts if nothing happens.
         wait: Option<Duration>,
     },
-    /// A pass began.
     PassStarted {
-        /// What is asked of it.
         request: PassRequest,
     },
-    /// A pass ended.
     PassFinished {
-        /// What was asked of it.
         request: PassRequest,
-        /// What became of it.
         report: &'a PassReport,
-        /// How long it took.
         took: Duration,
     },
     /// The settings are about to be read again.
     Reloading,
-    /// They were read.
     Reloaded {
-        /// Anything of them is in force now.
+        /// A part of them is in force now.
         accepted: bool,
     },
-    /// A sweep could not be done, or not wholly.
+    /// Staging may remain.
     SweepFailed {
-        /// Why.
         error: &'a (dyn Error + Send + Sync),
     },
-    /// The marker was acted on, but that could not be written down.
+    /// The marker was handled, but that could not be written.
     MarkerNotSaved {
-        /// Why.
         error: &'a io::Error,
     },
-    /// The loop goes round; told as often as [`Observer::heartbeat`] asks.
+    /// The loop is running; sent as often as [`Observer::heartbeat`] asks.
     Heartbeat {
-        /// The phase at work.
         state: &'a AgentState,
     },
-    /// A signal to end was heard.
+    /// A signal asked the agent to end.
     Stopping,
     /// The pass or the last sweep did not end in time.
     StopTimedOut,
 }
 
-/// Is told what the agent does. Must not wait for anything.
-pub trait Observer: Send {
-    /// Takes one piece of news.
-    fn report(&mut self, news: &AgentEvent<'_>);
+/// Receives what the agent does. Must not wait for anything.
+pub(crate) trait Observer: Send {
+    fn on_event(&mut self, event: &AgentEvent<'_>);
 
-    /// How often to be told [`AgentEvent::Heartbeat`]; not at all by default.
+    /// How often to receive [`AgentEvent::Heartbeat`]; `None` if no observer needs it for itself.
     fn heartbeat(&self) -> Option<Duration> {
         None
     }
 }
 
-/// Writes the news to the log.
+/// All observers, in the order in which they receive an event.
+pub(super) struct Observers(pub(super) Vec<Box<dyn Observer>>);
+
+impl Observers {
+    pub(super) fn report(&mut self, event: &AgentEvent<'_>) {
+        for observer in &mut self.0 {
+            observer.on_event(event);
+        }
+    }
+
+    /// The shortest interval that any of them asks for.
+    pub(super) fn heartbeat(&self) -> Option<Duration> {
+        self.0.iter().filter_map(|observer| observer.heartbeat()).min()
+    }
+}
+
+/// Writes the events to the log.
 #[derive(Debug, Default)]
-pub struct LogObserver {
-    /// The last refusal or failure, so that it is said once.
+pub(crate) struct LogObserver {
+    /// The last refusal or failure, so that it is logged once.
     last_failure: Option<String>,
-    /// Looks are being repeated.
     rechecking: bool,
-    /// The pass at work only makes sure, and is of interest to nobody unless it finds something.
+    /// The running pass only repeats a scan, and is logged only if it finds something.
     is_recheck: bool,
 }
 
 impl Observer for LogObserver {
-    fn report(&mut self, news: &AgentEvent<'_>) {
-        match news {
-            AgentEvent::Started => info!("watching"),
-            AgentEvent::StateEntered { state: phase, wait } => self.state_entered(phase, *wait),
+    fn on_event(&mut self, event: &AgentEvent<'_>) {
+        match event {
+            AgentEvent::Started => info!("agent: watching"),
+            AgentEvent::StateEntered { state, wait } => self.state_entered(state, *wait),
             AgentEvent::PassStarted { request } if self.is_recheck => {
-                debug!(trigger = %request.trigger, "pass repeated");
+                debug!(trigger = %request.trigger, "pass: repeated");
             }
             AgentEvent::PassStarted { request } => {
-                info!(trigger = %request.trigger, full_check = request.full_check, "pass began");
+                info!(trigger = %request.trigger, full_check = request.full_check, "pass: started");
             }
             AgentEvent::PassFinished { request, report, took } => self.pass_finished(*request, report, *took),
-            AgentEvent::Reloading => info!("reading the settings again"),
-            AgentEvent::Reloaded { accepted: true } => info!("settings in force"),
-            AgentEvent::Reloaded { accepted: false } => info!("the settings in force stay as they are"),
+            AgentEvent::Reloading => info!("settings: reading them again"),
+            AgentEvent::Reloaded { accepted: true } => info!("settings: new values in force"),
+            AgentEvent::Reloaded { accepted: false } => info!("settings: the previous values stay in force"),
             AgentEvent::SweepFailed { error } => {
-                warn!(error = %error, "sweep failed; stale staging may be left");
+                warn!(%error, "sweep: failed, stale staging may remain");
             }
             AgentEvent::MarkerNotSaved { error } => {
-                warn!(error = %error, "the marker was acted on, and will be again after a restart");
+                warn!(%error, "marker: handled, but not saved; it is handled again after a restart");
             }
-            AgentEvent::Heartbeat { state: phase } => debug!(phase = %phase, "alive"),
-            AgentEvent::Stopping => info!("stopping"),
-            AgentEvent::StopTimedOut => warn!("work did not end in time; the next start clears up"),
+            AgentEvent::Heartbeat { state } => debug!(%state, "agent: alive"),
+            AgentEvent::Stopping => info!("agent: stopping"),
+            AgentEvent::StopTimedOut => {
+                warn!("stop: pass or sweep did not end in time, the next start removes its staging");
+            }
         }
     }
 }
 
 impl LogObserver {
-    fn state_entered(&mut self, phase: &AgentState, wait: Option<Duration>) {
-        match phase {
+    fn state_entered(&mut self, state: &AgentState, wait: Option<Duration>) {
+        match state {
             // The pass has lines of its own.
-            AgentState::Running { attempt: look, .. } => {
-                // Reading makes events too: a hint between two looks is no news, a person's order is.
-                let hinted = self.rechecking && look.request.trigger == Trigger::Database;
-                self.is_recheck = look.is_recheck() || hinted;
+            AgentState::Running { attempt, .. } => {
+                // A scan causes events too: a hint between two scans is not worth
+                // a line, a person's request is.
+                let is_hint = self.rechecking && attempt.request.trigger == Trigger::Database;
+                self.is_recheck = attempt.is_recheck() || is_hint;
             }
             AgentState::Rechecking { .. } => {
                 self.rechecking = true;
-                debug!(%phase, wait_ms = wait.map(millis), "phase");
+                debug!(%state, wait_ms = wait.map(millis), "agent: state entered");
             }
             AgentState::Idle { .. }
             | AgentState::Settling { .. }
             | AgentState::BackingOff { .. }
             | AgentState::Stopping => {
                 self.rechecking = false;
-                info!(%phase, wait_ms = wait.map(millis), "phase");
+                info!(%state, wait_ms = wait.map(millis), "agent: state entered");
             }
         }
     }
@@ -144,18 +150,8 @@ impl LogObserver {
     fn pass_finished(&mut self, request: PassRequest, report: &PassReport, took: Duration) {
         let (outcome, trigger) = (report.outcome, request.trigger);
         let (message, took_ms) = (report.message.as_str(), millis(took));
-        let is_news = match outcome {
-            Outcome::Promoted | Outcome::Unchanged => {
-                self.last_failure = None;
-                outcome == Outcome::Promoted || !self.is_recheck
-            }
-            Outcome::Refused | Outcome::Held | Outcome::Failed(_) => {
-                self.last_failure.as_deref() != Some(message)
-            }
-            Outcome::Busy | Outcome::Stopped => true,
-        };
-        if !is_news {
-            debug!(%outcome, %trigger, took_ms, "{message}");
+        if !self.is_worth_a_line(outcome, message) {
+            debug!(%outcome, %trigger, took_ms, "pass: {message}");
             return;
         }
         if let (Outcome::Promoted, Some(build)) = (outcome, &report.build) {
@@ -164,30 +160,43 @@ impl LogObserver {
                 %outcome,
                 %trigger,
                 took_ms,
-                _build = build,
-                _records = counts.records,
-                _kept = counts.kept,
-                _embedded = counts.embedded,
-                _removed = counts.removed,
-                _requests = counts.requests,
-                "{message}"
+                %build,
+                records = counts.records,
+                kept = counts.kept,
+                embedded = counts.embedded,
+                metadata_only = counts.metadata_only,
+                removed = counts.removed,
+                requests = counts.requests,
+                "pass: finished"
             );
             return;
         }
         match outcome {
-            Outcome::Promoted | Outcome::Unchanged | Outcome::Busy | Outcome::Stopped => {
-                info!(%outcome, %trigger, took_ms, "{message}");
-                return;
+            Outcome::Promoted | Outcome::Unchanged | Outcome::Held | Outcome::Busy | Outcome::Stopped => {
+                info!(%outcome, %trigger, took_ms, "pass: {message}")
             }
-            Outcome::Held => info!(%outcome, %trigger, took_ms, "{message}"),
             Outcome::Refused | Outcome::Failed(Retry::Soon { .. }) => {
-                warn!(%outcome, %trigger, took_ms, "{message}");
+                warn!(%outcome, %trigger, took_ms, "pass: {message}");
             }
             Outcome::Failed(Retry::Hourly | Retry::OnChange) => {
-                error!(%outcome, %trigger, took_ms, "{message}");
+                error!(%outcome, %trigger, took_ms, "pass: {message}");
             }
         }
-        self.last_failure = Some(message.to_owned());
+    }
+
+    /// Whether an outcome is new to an operator; a failure is remembered.
+    fn is_worth_a_line(&mut self, outcome: Outcome, message: &str) -> bool {
+        match outcome {
+            Outcome::Promoted | Outcome::Unchanged => {
+                self.last_failure = None;
+                outcome == Outcome::Promoted || !self.is_recheck
+            }
+            Outcome::Refused | Outcome::Held | Outcome::Failed(_) => {
+                let before = self.last_failure.replace(message.to_owned());
+                before.as_deref() != Some(message)
+            }
+            Outcome::Busy | Outcome::Stopped => true,
+        }
     }
 }
 

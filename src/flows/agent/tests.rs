@@ -1,7 +1,7 @@
 //! The loop under a paused clock, with passes that the test itself ends.
 
 use super::*;
-use crate::adapters::watch::{self, HintSender, Watch};
+use crate::adapters::watch::{self, HintSender, Hints, Watch};
 use crate::config::{TriggerOn, WatchMode};
 use crate::domain::pass::Trigger;
 use std::io;
@@ -15,8 +15,8 @@ const UNCHANGED: Outcome = Outcome::Unchanged;
 const SOON: Outcome = Outcome::Failed(Retry::Soon { wait: None });
 const DAY: Duration = Duration::from_secs(24 * 3600);
 
-/// An agent at work on files that only a test's word changes, in time that only
-/// passes while nothing runs.
+/// An agent on files that only the test changes, in time that only passes while
+/// nothing runs.
 struct AgentHarness {
     hints: HintSender,
     signals: mpsc::UnboundedSender<Signal>,
@@ -25,7 +25,7 @@ struct AgentHarness {
     agent: JoinHandle<ExitReason>,
 }
 
-/// What the test and the agent's callbacks share.
+/// What the test and the agent's host share.
 struct HarnessState {
     files: Mutex<FileStamps>,
     settings: Mutex<Option<config::TriggerSettings>>,
@@ -36,7 +36,7 @@ struct HarnessState {
 }
 
 impl HarnessState {
-    fn new(marker: Option<FileStamp>, acted_on: Option<FileStamp>) -> Arc<Self> {
+    fn new(marker: Option<FileStamp>, handled: Option<FileStamp>) -> Arc<Self> {
         let files = FileStamps {
             source: [stamp(1), None],
             source_settled: true,
@@ -46,7 +46,7 @@ impl HarnessState {
         Arc::new(Self {
             files: Mutex::new(files),
             settings: Mutex::new(None),
-            saved: Mutex::new(acted_on),
+            saved: Mutex::new(handled),
             reported: Mutex::default(),
             sweeps: AtomicUsize::new(0),
             running: AtomicUsize::new(0),
@@ -57,7 +57,7 @@ impl HarnessState {
 /// A pass that waits for the test to end it.
 struct TestPass {
     request: PassRequest,
-    cancel: Stop,
+    stop: Stop,
     end: blocking::Sender<Outcome>,
 }
 
@@ -67,15 +67,45 @@ impl TestPass {
     }
 }
 
-struct TestMarkerStore(Arc<HarnessState>);
+/// What `stat` says in a test.
+type StatFn = Box<dyn Fn(&Path) -> FileStamps + Send + Sync>;
 
-impl MarkerStore for TestMarkerStore {
-    fn last_handled(&self) -> Option<FileStamp> {
-        *self.0.saved.lock().unwrap()
+struct TestHost {
+    shared: Arc<HarnessState>,
+    started: mpsc::UnboundedSender<TestPass>,
+    stat: StatFn,
+}
+
+impl Host for TestHost {
+    fn run_pass(&self, request: PassRequest, stop: Stop) -> PassReport {
+        assert_eq!(self.shared.running.fetch_add(1, Ordering::SeqCst), 0, "two passes at once");
+        let (end, ended) = blocking::channel();
+        self.started.send(TestPass { request, stop, end }).unwrap();
+        let outcome = ended.recv().expect("the test ends each pass");
+        self.shared.running.fetch_sub(1, Ordering::SeqCst);
+        PassReport::without_build(outcome, outcome.to_string())
     }
 
-    fn save(&mut self, stamp: FileStamp) -> io::Result<()> {
-        *self.0.saved.lock().unwrap() = Some(stamp);
+    fn sweep(&self) -> Result<(), BoxError> {
+        assert_eq!(self.shared.running.load(Ordering::SeqCst), 0, "swept under a running pass");
+        self.shared.sweeps.fetch_add(1, Ordering::SeqCst);
+        Ok(())
+    }
+
+    fn stat_files(&self, marker: &Path) -> FileStamps {
+        (self.stat)(marker)
+    }
+
+    fn reload(&self) -> Option<config::TriggerSettings> {
+        self.shared.settings.lock().unwrap().take()
+    }
+
+    fn last_handled_marker(&self) -> Option<FileStamp> {
+        *self.shared.saved.lock().unwrap()
+    }
+
+    fn save_marker(&self, stamp: FileStamp) -> io::Result<()> {
+        *self.shared.saved.lock().unwrap() = Some(stamp);
         Ok(())
     }
 }
@@ -83,13 +113,13 @@ impl MarkerStore for TestMarkerStore {
 struct TestObserver(Arc<HarnessState>, Option<Duration>);
 
 impl Observer for TestObserver {
-    fn report(&mut self, news: &AgentEvent<'_>) {
-        let told = match news {
-            AgentEvent::StateEntered { state: phase, .. } => phase.to_string(),
+    fn on_event(&mut self, event: &AgentEvent<'_>) {
+        let line = match event {
+            AgentEvent::StateEntered { state, .. } => state.to_string(),
             AgentEvent::PassFinished { report, .. } => report.message.clone(),
             other => format!("{other:?}").split([' ', '{']).next().unwrap().to_owned(),
         };
-        self.0.reported.lock().unwrap().push(told);
+        self.0.reported.lock().unwrap().push(line);
     }
 
     fn heartbeat(&self) -> Option<Duration> {
@@ -110,21 +140,9 @@ fn settings(database: bool, marker: bool) -> config::TriggerSettings {
     }
 }
 
-#[expect(clippy::unnecessary_wraps, reason = "every stamp in a sighting may be missing")]
+#[expect(clippy::unnecessary_wraps, reason = "any stamp may be missing")]
 fn stamp(number: u64) -> Option<FileStamp> {
     Some(FileStamp { inode: number, size: 1, mtime_ns: 1, ctime_ns: 1 })
-}
-
-fn pass_fn(shared: &Arc<HarnessState>, begun: mpsc::UnboundedSender<TestPass>) -> PassFn {
-    let shared = Arc::clone(shared);
-    Arc::new(move |request, cancel| {
-        assert_eq!(shared.running.fetch_add(1, Ordering::SeqCst), 0, "two passes at once");
-        let (end, ended) = blocking::channel();
-        begun.send(TestPass { request, cancel, end }).unwrap();
-        let outcome = ended.recv().expect("the test ends each pass");
-        shared.running.fetch_sub(1, Ordering::SeqCst);
-        PassReport::without_build(outcome, outcome.to_string())
-    })
 }
 
 impl AgentHarness {
@@ -132,64 +150,48 @@ impl AgentHarness {
         Self::with(trigger, stamp(1), stamp(1))
     }
 
-    /// A world with a marker at the start, and one that was acted on before.
-    fn with(
-        trigger: config::TriggerSettings,
-        marker: Option<FileStamp>,
-        acted_on: Option<FileStamp>,
-    ) -> Self {
-        let shared = HarnessState::new(marker, acted_on);
+    /// A world with a marker at the start, and one that was handled before.
+    fn with(trigger: config::TriggerSettings, marker: Option<FileStamp>, handled: Option<FileStamp>) -> Self {
+        let shared = HarnessState::new(marker, handled);
         let files = Arc::clone(&shared);
-        let sight = Box::new(move |_: &Path| files.files.lock().unwrap().clone());
-        let (hints, heard) = watch::channel();
-        Self::start(trigger, shared, hints, heard, sight, None)
+        let stat = Box::new(move |_: &Path| files.files.lock().unwrap().clone());
+        Self::start(trigger, shared, watch::channel(), stat, None)
     }
 
     fn start(
         trigger: config::TriggerSettings,
         shared: Arc<HarnessState>,
-        hints: HintSender,
-        heard: Hints,
-        sight: SightFn,
+        (sender, hints): (HintSender, Hints),
+        stat: StatFn,
         heartbeat: Option<Duration>,
     ) -> Self {
         let (signals, mut raised) = mpsc::unbounded_channel();
-        let (begun, passes) = mpsc::unbounded_channel();
-        let (new_settings, sweeps) = (Arc::clone(&shared), Arc::clone(&shared));
-        let world = AgentWorld {
-            trigger,
-            served: true,
-            hints: heard,
-            signals: stream::poll_fn(move |context| raised.poll_recv(context)),
-            pass: pass_fn(&shared, begun),
-            sweep: Arc::new(move || {
-                assert_eq!(sweeps.running.load(Ordering::SeqCst), 0, "swept under a running pass");
-                sweeps.sweeps.fetch_add(1, Ordering::SeqCst);
-                Ok(())
-            }),
-            sight,
-            reload: Box::new(move || new_settings.settings.lock().unwrap().take()),
-            marker_store: Box::new(TestMarkerStore(Arc::clone(&shared))),
-            observer: Box::new(TestObserver(Arc::clone(&shared), heartbeat)),
-        };
-        Self { hints, signals, passes, shared, agent: tokio::spawn(run(world)) }
+        let (started, passes) = mpsc::unbounded_channel();
+        let signal_stream = stream::poll_fn(move |context| raised.poll_recv(context));
+        let sources = EventSources { hints, signals: signal_stream };
+        let host = Arc::new(TestHost { shared: Arc::clone(&shared), started, stat });
+        let silent = TestObserver(HarnessState::new(None, None), None);
+        let observers: Vec<Box<dyn Observer>> =
+            vec![Box::new(silent), Box::new(TestObserver(Arc::clone(&shared), heartbeat))];
+        let agent = tokio::spawn(run(trigger, true, sources, host, observers));
+        Self { hints: sender, signals, passes, shared, agent }
     }
 
     /// A world whose start pass has found nothing to do.
     async fn idle_after_start(trigger: config::TriggerSettings) -> Self {
-        let begins_with_a_pass = trigger.on.database;
+        let starts_with_a_pass = trigger.on.database;
         let mut world = Self::new(trigger);
-        if begins_with_a_pass {
+        if starts_with_a_pass {
             world.pass().await.1.end(UNCHANGED);
         }
         world.idle().await;
         world
     }
 
-    /// The next pass, and how long it was waited for.
-    async fn pass_within(&mut self, patience: Duration) -> Option<(Duration, TestPass)> {
+    /// The next pass, and how long it took to come.
+    async fn pass_within(&mut self, limit: Duration) -> Option<(Duration, TestPass)> {
         let from = Instant::now();
-        let pass = timeout_at(from + patience + Duration::from_millis(1), self.passes.recv()).await.ok()?;
+        let pass = timeout_at(from + limit + Duration::from_millis(1), self.passes.recv()).await.ok()?;
         Some((from.elapsed(), pass.expect("the agent runs")))
     }
 
@@ -230,7 +232,7 @@ impl AgentHarness {
     }
 
     fn reported(&self, what: &str) -> usize {
-        self.shared.reported.lock().unwrap().iter().filter(|told| *told == what).count()
+        self.shared.reported.lock().unwrap().iter().filter(|line| *line == what).count()
     }
 }
 
@@ -339,14 +341,14 @@ async fn marker_whose_scan_is_rechecked_is_saved_after_the_last_recheck() {
 #[tokio::test(start_paused = true)]
 async fn with_marker_only_a_start_handles_a_touch_it_has_not_seen() {
     let table = [
-        ("acted on before", stamp(1), stamp(1), false),
+        ("handled before", stamp(1), stamp(1), false),
         ("touched while the agent was down", stamp(2), stamp(1), true),
-        ("never acted on", stamp(1), None, true),
+        ("never handled", stamp(1), None, true),
         ("removed", None, stamp(1), false),
         ("never there", None, None, false),
     ];
-    for (what, marker, acted_on, expected) in table {
-        let mut world = AgentHarness::with(settings(false, true), marker, acted_on);
+    for (what, marker, handled, expected) in table {
+        let mut world = AgentHarness::with(settings(false, true), marker, handled);
         let pass = world.pass_within(DAY).await;
         assert_eq!(pass.is_some(), expected, "{what}");
         if let Some((_, pass)) = pass {
@@ -366,7 +368,7 @@ async fn with_marker_only_nothing_else_starts_a_pass() {
     world.hints.send(Hint::Everything);
     world.raise(Signal::Reload);
     assert!(world.pass_within(DAY).await.is_none());
-    // A touch that no event told of is found by the slow round.
+    // A touch that no event reported is found by the resync.
     world.edit(|files| files.marker = stamp(2));
     let (wait, pass) = world.pass().await;
     assert_eq!(pass.request, pass_request(Trigger::Marker, true));
@@ -467,7 +469,7 @@ async fn sigterm_cancels_the_pass_waits_for_it_sweeps_and_exits() {
     let (_, pass) = world.pass().await;
     world.touch(2);
     world.raise(Signal::Terminate);
-    pass.cancel.requested().await;
+    pass.stop.requested().await;
     assert_eq!(world.sweeps(), 1, "not while the pass runs");
     pass.end(Outcome::Stopped);
     assert_eq!(world.agent.await.unwrap(), ExitReason::Stopped);
@@ -479,10 +481,10 @@ async fn sigterm_cancels_the_pass_waits_for_it_sweeps_and_exits() {
 async fn idle_agent_stops_at_once() {
     for signal in [Signal::Terminate, Signal::Interrupt] {
         let world = AgentHarness::idle_after_start(settings(true, true)).await;
-        let told = Instant::now();
+        let requested = Instant::now();
         world.raise(signal);
         assert_eq!(world.agent.await.unwrap(), ExitReason::Stopped);
-        assert!(told.elapsed() <= Duration::from_millis(2));
+        assert!(requested.elapsed() <= Duration::from_millis(2));
         assert_eq!(world.shared.sweeps.load(Ordering::SeqCst), 2);
     }
 }
@@ -493,7 +495,7 @@ async fn pass_that_ends_as_the_agent_stops_still_saves_its_marker() {
     world.touch(2);
     let (_, pass) = world.pass().await;
     world.raise(Signal::Terminate);
-    pass.cancel.requested().await;
+    pass.stop.requested().await;
     pass.end(PROMOTED);
     assert_eq!(world.agent.await.unwrap(), ExitReason::Stopped);
     assert_eq!(*world.shared.saved.lock().unwrap(), stamp(2));
@@ -504,7 +506,7 @@ async fn pass_that_does_not_end_in_time_is_not_swept() {
     let mut world = AgentHarness::new(settings(true, true));
     let (_, pass) = world.pass().await;
     world.raise(Signal::Terminate);
-    pass.cancel.requested().await;
+    pass.stop.requested().await;
     tokio::time::advance(Duration::from_millis(4400)).await;
     tokio::task::yield_now().await;
     assert!(!world.agent.is_finished());
@@ -515,11 +517,11 @@ async fn pass_that_does_not_end_in_time_is_not_swept() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn heartbeat_comes_as_often_as_it_is_asked_for() {
-    let (hints, heard) = watch::channel();
+async fn heartbeat_arrives_as_often_as_any_observer_asks() {
     let (shared, files) = (HarnessState::new(None, None), HarnessState::new(None, None));
-    let sight = Box::new(move |_: &Path| files.files.lock().unwrap().clone());
-    let mut world = AgentHarness::start(settings(false, true), shared, hints, heard, sight, Some(secs(10)));
+    let stat = Box::new(move |_: &Path| files.files.lock().unwrap().clone());
+    let mut world =
+        AgentHarness::start(settings(false, true), shared, watch::channel(), stat, Some(secs(10)));
     assert!(world.pass_within(secs(100)).await.is_none());
     let beats = world.reported("Heartbeat");
     assert!((10..=12).contains(&beats), "{beats}");
@@ -536,11 +538,11 @@ async fn with_a_real_watch_on_real_files_a_commit_and_a_touch_bring_their_passes
         poll_interval: Duration::from_millis(50),
         ..settings(true, true)
     };
-    let (_watch, heard) = Watch::start(watch::WatchSpec::new(&path("experts.db"), &trigger)).unwrap();
-    let sites = watch::TrackedFiles { database: path("experts.db"), links: vec![path("current")] };
-    let sight = Box::new(move |marker: &Path| sites.stat(marker));
-    let (hints, _) = watch::channel();
-    let mut world = AgentHarness::start(trigger, HarnessState::new(None, None), hints, heard, sight, None);
+    let (_watch, hints) = Watch::start(watch::WatchSpec::new(&path("experts.db"), &trigger)).unwrap();
+    let tracked = watch::TrackedFiles { database: path("experts.db"), links: vec![path("current")] };
+    let stat = Box::new(move |marker: &Path| tracked.stat(marker));
+    let (sender, _) = watch::channel();
+    let mut world = AgentHarness::start(trigger, HarnessState::new(None, None), (sender, hints), stat, None);
     let mut next = async || tokio::time::timeout(secs(20), world.passes.recv()).await.unwrap().unwrap();
 
     let pass = next().await;
@@ -551,7 +553,7 @@ async fn with_a_real_watch_on_real_files_a_commit_and_a_touch_bring_their_passes
     assert_eq!(pass.request, pass_request(Trigger::Database, false));
     std::fs::write(path("marker"), "").unwrap();
     pass.end(UNCHANGED);
-    // Repeated looks may come before it.
+    // Repeated scans may come before it.
     while {
         let pass = next().await;
         let request = pass.request;

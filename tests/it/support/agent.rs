@@ -77,7 +77,7 @@ impl Agent {
 
     /// How many passes have started, rechecks included where the log level shows them.
     pub fn passes(&self) -> usize {
-        self.logged("pass began") + self.logged("pass repeated")
+        self.logged("pass: started") + self.logged("pass: repeated")
     }
 
     /// How many passes have led to a new build.

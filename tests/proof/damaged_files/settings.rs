@@ -146,7 +146,9 @@ fn agent_that_reloads_unreadable_settings_continues_with_those_it_has() {
         damage.apply(&path, &path, &outside);
 
         agent.signal(Signal::HUP);
-        agent.wait_for(&format!("{damage:?}"), || agent.logged("settings refused, the old ones stay") == nth);
+        agent.wait_for(&format!("{damage:?}"), || {
+            agent.logged("settings: refused, the previous ones stay") == nth
+        });
 
         let person = u32::try_from(nth).unwrap() + 1;
         world.add_people([person]);

@@ -106,7 +106,7 @@ fn agent_survives_emfile_and_resumes() {
         limit(agent.pid(), &format!("--nofile={max}:1000"));
         agent.signal(Signal::USR1);
         agent.wait_for(&format!("{case}: the end of a pass"), || {
-            agent.logged("outcome=") > ended || agent.logged("phase=backing_off") > counts.of("survived")
+            agent.logged("outcome=") > ended || agent.logged("state=backing_off") > counts.of("survived")
         });
 
         let log = agent.log()[logged..].to_owned();

@@ -66,7 +66,7 @@ fn an_agent_whose_files_may_not_grow_lives_on_and_builds_when_they_may() {
         agent.signal(Signal::USR1);
         agent.wait_for(&format!("{case}: the end of a pass"), || {
             let log = &agent.log()[logged..];
-            log.contains("outcome=") || log.contains("phase=backing_off")
+            log.contains("outcome=") || log.contains("state=backing_off")
         });
 
         let log = agent.log()[logged..].to_owned();

@@ -76,7 +76,7 @@ fn agent_without_more_memory_survives_or_exits_and_loses_nothing() {
     for (people, more) in (201..).zip(thinned((0..24).map(|step| step * 512).collect(), 3)) {
         let case = format!("{more} KiB more for a running agent");
         let mut agent = world.agent_with(signals_only);
-        agent.wait_for_log("phase=idle");
+        agent.wait_for_log("state=idle");
         let before = Before::of(&world);
         world.add_people([people]);
         let (ends, promoted) = (agent.logged("outcome="), agent.promotions());

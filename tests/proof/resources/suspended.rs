@@ -27,7 +27,7 @@ fn agent_suspended_for_a_minute_serves_what_was_committed_during_it() {
             let world = World::with_people(3);
             let agent = world.agent_with(EVENTS_ALONE);
             agent.wait_for_promotions(1);
-            agent.wait_for_log("phase=idle");
+            agent.wait_for_log("state=idle");
             stop(&agent);
             world.add_people([4]);
             std::thread::sleep(minute);

@@ -82,7 +82,7 @@ def journal_fields():
     by_field = run("journalctl", "-o", "cat", f"BUILD={build}").stdout
     assert entry["MESSAGE"] in by_field, by_field
     assert f"build={build} records=7" in entry["MESSAGE"], entry["MESSAGE"]
-    wait_until("a change of state has its line", lambda: "phase phase=idle" in messages(begun))
+    wait_until("a change of state has its line", lambda: "agent: state entered (state=idle" in messages(begun))
 
     configure(guard={"max_texts": 1})
     systemctl("reload", UNIT)

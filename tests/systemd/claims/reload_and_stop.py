@@ -34,7 +34,7 @@ def reload():
     with every_notice_logged():
         configure(guard={"max_texts": 1})
         systemctl("reload", UNIT)
-        wait_until("settings in force", lambda: "settings in force" in messages(begun))
+        wait_until("settings in force", lambda: "new values in force" in messages(begun))
         notified = re.compile(r"RELOADING=1.*MONOTONIC_USEC=\d+(.*\n)*.*READY=1")
         wait_until("RELOADING with its time, then READY", lambda: notified.search(messages(begun)))
 
@@ -54,7 +54,7 @@ def reload_refused():
 
     configure(guard={"max_texts": "many"})
     systemctl("reload", UNIT)
-    wait_until("the refusal is logged", lambda: "settings refused" in messages(begun))
+    wait_until("the refusal is logged", lambda: "settings: refused" in messages(begun))
     with Writer(DATABASE) as writer:
         writer.add_people(range(6, 10))
     build = until_served(build)
