@@ -15,7 +15,8 @@ mod rollback;
 mod search;
 mod status;
 mod sweep;
-pub(crate) mod table;
+mod table;
+mod targets;
 mod verify;
 
 use serde_json::json;

@@ -2,7 +2,7 @@
 
 use serde_json::json;
 
-pub(super) use crate::app::print::{fail, print, print_error, print_json};
+pub(super) use crate::app::print::{ago, fail, print, print_error, print_json};
 
 use crate::app::Context;
 use crate::flows::reconcile::{PassError, PassProgress};

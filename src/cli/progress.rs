@@ -1,4 +1,7 @@
-//! How far a build is: a bar on a terminal, one line a phase elsewhere.
+//! How far a build is: a bar on a terminal.
+//!
+//! Elsewhere each stage is a line at the debug level. Warnings are logged
+//! everywhere. With `--json` there is no bar.
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
@@ -8,44 +11,36 @@ use indicatif::{ProgressBar, ProgressStyle};
 use crate::domain::pass::Stage;
 use crate::flows::reconcile::PassProgress;
 
-/// What a person sees while a build goes on.
 pub(super) struct BuildProgress {
-    /// Whether standard error is a terminal that a person watches.
-    terminal: bool,
-    quiet: bool,
+    shows_bar: bool,
     bar: Mutex<Option<ProgressBar>>,
 }
 
 impl BuildProgress {
-    /// Begins; with `--json` only warnings are shown.
     pub(super) fn new(json: bool) -> Self {
-        Self { terminal: std::io::stderr().is_terminal(), quiet: json, bar: Mutex::new(None) }
+        Self { shows_bar: !json && std::io::stderr().is_terminal(), bar: Mutex::new(None) }
     }
 
-    /// Shows what goes on.
-    pub(super) fn update(&self, now: PassProgress<'_>) {
+    pub(super) fn update(&self, progress: PassProgress<'_>) {
         let mut bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
-        match now {
-            PassProgress::Warning(words) => {
-                if let Some(bar) = bar.as_ref() {
-                    bar.suspend(|| log_warning(words));
-                } else {
-                    log_warning(words);
-                }
-            }
-            PassProgress::Stage(phase) => {
+        match progress {
+            PassProgress::Warning(message) => match bar.as_ref() {
+                Some(bar) => bar.suspend(|| tracing::warn!("{message}")),
+                None => tracing::warn!("{message}"),
+            },
+            PassProgress::Stage(stage) => {
                 if let Some(bar) = bar.take() {
                     bar.finish_and_clear();
                 }
-                tracing::debug!(%phase, "phase");
-                if self.terminal && !self.quiet && phase != Stage::Prepare {
-                    let spinner = ProgressBar::new_spinner().with_message(phase.to_string());
+                tracing::debug!(%stage, "pass: stage started");
+                if self.shows_bar && stage != Stage::Prepare {
+                    let spinner = ProgressBar::new_spinner().with_message(stage.to_string());
                     spinner.enable_steady_tick(std::time::Duration::from_millis(100));
                     *bar = Some(spinner);
                 }
             }
             PassProgress::Embedded { done, total, waiting } => {
-                if self.terminal && !self.quiet {
+                if self.shows_bar {
                     let bar = bar.get_or_insert_with(|| ProgressBar::new(total));
                     if bar.length() != Some(total) {
                         bar.finish_and_clear();
@@ -59,7 +54,7 @@ impl BuildProgress {
         }
     }
 
-    /// Clears the bar away.
+    /// Removes the bar.
     pub(super) fn end(&self) {
         let bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner).take();
         if let Some(bar) = bar {
@@ -68,15 +63,11 @@ impl BuildProgress {
     }
 }
 
-fn log_warning(words: &str) {
-    tracing::warn!("{words}");
-}
-
 fn style(waiting: bool) -> ProgressStyle {
-    let shape = if waiting {
+    let template = if waiting {
         "embed {bar:30} {pos}/{len}  waiting: {wide_msg}"
     } else {
         "embed {bar:30} {pos}/{len}  {per_sec}  {eta} left"
     };
-    ProgressStyle::with_template(shape).expect("a template of known words")
+    ProgressStyle::with_template(template).expect("both templates are valid")
 }

@@ -1,35 +1,43 @@
-//! Aligned columns and durations for people, and where the time of a build went.
+//! Aligned columns and durations, for people.
+//!
+//! Widths are those that a terminal shows, so that a column with wide letters
+//! is aligned as well.
 
-use crate::adapters::builds::state::History;
-pub(crate) use crate::app::print::ago;
-pub(crate) use crate::domain::build_summary::summary;
-use crate::domain::manifest::Manifest;
+pub(super) use crate::app::print::ago;
+pub(super) use crate::domain::build_summary::summary;
+pub(super) use crate::flows::status::timings_of;
+
+use unicode_width::UnicodeWidthStr;
+
 use crate::domain::pass::{Stage, Timings};
 
-/// Two columns: names, and what they stand for.
-pub(crate) fn pairs(rows: &[(&str, String)]) -> String {
-    let width = rows.iter().map(|(name, _)| name.len()).max().unwrap_or_default();
-    let line = |(name, value): &(&str, String)| format!("{name:width$}  {value}\n");
-    rows.iter().map(line).collect()
+/// Two columns: names and values.
+pub(super) fn pairs(rows: &[(&str, String)]) -> String {
+    let width = rows.iter().map(|(name, _)| name.width()).max().unwrap_or_default();
+    rows.iter().map(|(name, value)| format!("{}  {value}\n", padded(name, width))).collect()
 }
 
 /// Columns under a head, each as wide as its widest cell.
-pub(crate) fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
+pub(super) fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
     let width = |column: usize| {
         let cells = std::iter::once(&head).chain(rows).filter_map(|row| row.get(column));
-        cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        cells.map(|cell| cell.width()).max().unwrap_or_default()
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
     let line = |row: &Vec<String>| {
-        let cells = row.iter().zip(&widths).map(|(cell, width)| format!("{cell:width$}"));
+        let cells = row.iter().zip(&widths).map(|(cell, width)| padded(cell, *width));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
     std::iter::once(&head).chain(rows).map(line).collect()
 }
 
+fn padded(text: &str, width: usize) -> String {
+    format!("{text}{}", " ".repeat(width.saturating_sub(text.width())))
+}
+
 /// `812 ms`, `4.2 s`, `3 min 20 s`.
-pub(crate) fn milliseconds(ms: u64) -> String {
+pub(super) fn milliseconds(ms: u64) -> String {
     match ms {
         0..1_000 => format!("{ms} ms"),
         1_000..120_000 => format!("{}.{} s", ms / 1000, ms % 1000 / 100),
@@ -38,24 +46,17 @@ pub(crate) fn milliseconds(ms: u64) -> String {
 }
 
 /// `snapshot 12 ms, plan 3 ms, embed 7.2 s, …`: where the time went.
-pub(crate) fn stage_times(timings: &Timings) -> String {
+pub(super) fn stage_times(timings: &Timings) -> String {
     timings.stages().map(stage_time).collect::<Vec<_>>().join(", ")
 }
 
-/// The phase that took longest, in the same words; nothing where none took any time.
-pub(crate) fn longest_stage(timings: &Timings) -> String {
+/// The stage that took longest, written alike; empty if none took any time.
+pub(super) fn longest_stage(timings: &Timings) -> String {
     timings.stages().max_by_key(|(_, ms)| *ms).filter(|(_, ms)| *ms > 0).map(stage_time).unwrap_or_default()
 }
 
 fn stage_time((stage, ms): (Stage, u64)) -> String {
     format!("{stage} {}", milliseconds(ms))
-}
-
-/// Where the time of a build went: with the promotion while the pass is remembered, else as the manifest has
-/// it, which is written before the promotion ends.
-pub(crate) fn timings_of(manifest: &Manifest, history: &History) -> Timings {
-    let remembered = history.attempt_of(&manifest.id).map(|attempt| attempt.timings);
-    remembered.filter(Timings::has_stages).unwrap_or(manifest.timings)
 }
 
 #[cfg(test)]
@@ -66,8 +67,8 @@ mod tests {
     fn durations_read_well_at_every_size() {
         let cases =
             [(0, "0 ms"), (999, "999 ms"), (1_250, "1.2 s"), (119_999, "119.9 s"), (200_000, "3 min 20 s")];
-        for (ms, words) in cases {
-            assert_eq!(milliseconds(ms), words);
+        for (ms, expected) in cases {
+            assert_eq!(milliseconds(ms), expected);
         }
     }
 
@@ -80,9 +81,9 @@ mod tests {
         }
         let written = known.before_promotion();
 
-        let words = "snapshot 12 ms, plan 3 ms, embed 7.2 s, index 30 ms, verify 41 ms";
-        assert_eq!(stage_times(&known), format!("{words}, promote 9 ms"));
-        assert_eq!(stage_times(&written), words);
+        let expected = "snapshot 12 ms, plan 3 ms, embed 7.2 s, index 30 ms, verify 41 ms";
+        assert_eq!(stage_times(&known), format!("{expected}, promote 9 ms"));
+        assert_eq!(stage_times(&written), expected);
         assert_eq!(
             (longest_stage(&known), longest_stage(&Timings::default())),
             ("embed 7.2 s".to_owned(), String::new())
@@ -94,5 +95,12 @@ mod tests {
         let rows = [vec!["a".to_owned(), "long cell".to_owned()], vec!["bbb".to_owned(), "c".to_owned()]];
 
         assert_eq!(columns(&["x", "y"], &rows), "x    y\na    long cell\nbbb  c\n");
+    }
+
+    #[test]
+    fn wide_letters_take_the_columns_that_a_terminal_gives_them() {
+        let rows = [vec!["山田".to_owned(), "c".to_owned()], vec!["e\u{301}".to_owned(), "d".to_owned()]];
+
+        assert_eq!(columns(&["x", "y"], &rows), "x     y\n山田  c\ne\u{301}     d\n");
     }
 }

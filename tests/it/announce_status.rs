@@ -71,7 +71,7 @@ fn a_target_is_stale_since_its_build_was_replaced_and_a_monitor_sees_it() {
     assert!(lines[1].contains(": up to date, received "), "{lines:?}");
 
     let called = world.run(&["status", "--check", "--max-age", "0s"]);
-    assert!(called.stdout.contains("to do: mend what is said under announced"), "{called:?}");
+    assert!(called.stdout.contains("to do: fix the error shown under \"announced\""), "{called:?}");
     assert_eq!((called.code, world.run(&["status", "--check"]).code), (1, 0));
 
     world.run(&["rollback"]);

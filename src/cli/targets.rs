@@ -5,7 +5,7 @@
 
 use jiff::Timestamp;
 
-use crate::cli::table::ago;
+use super::print::ago;
 use crate::domain::text::one_line;
 use crate::flows::deliver::TargetStatus;
 

@@ -1,0 +1,145 @@
+//! `reindexd status`: served build, drift, last attempt, agent, targets.
+
+use jiff::SignedDuration;
+use serde_json::{Value, json};
+
+use super::print::{ago, log_warnings, print, print_json};
+use super::table::{milliseconds, pairs, stage_times};
+use super::targets::describe_target;
+use crate::adapters::builds::Served;
+use crate::app::{Context, DONE, FAILED};
+use crate::domain::build_summary::summary;
+use crate::flows::reconcile::{PassError, Preview};
+use crate::flows::status::{Status, advice};
+
+#[derive(Debug, clap::Args)]
+pub(super) struct StatusArgs {
+    /// Exit 1 if the served build is behind the table, or a target behind it, for longer than --max-age
+    #[arg(long)]
+    check: bool,
+    /// How long it may be behind, such as 30m or 2h
+    #[arg(long, default_value = "1h", value_name = "TIME")]
+    max_age: SignedDuration,
+}
+
+pub(super) fn run(context: &Context, options: &StatusArgs) -> u8 {
+    let status = context.with_pass(&log_warnings, |pass| Status::read(pass, &context.builds));
+    if matches!(status.drift, Err(PassError::Stopped)) {
+        return context.stopped();
+    }
+    if context.json {
+        print_json(&object(&status));
+    } else {
+        print(&describe(&status));
+        print(&format!("\nto do: {}\n", advice::to_do(&status)));
+    }
+    let is_late = advice::behind_for(&status).is_some_and(|behind| behind > options.max_age);
+    if options.check && is_late { FAILED } else { DONE }
+}
+
+fn object(status: &Status) -> Value {
+    let served = status.build().zip(status.timings.as_ref());
+    json!({
+        "served": served.map(|(build, timings)| summary(&build.manifest, timings)),
+        "drift": status.drift.as_ref().ok(),
+        "last_attempt": status.last_attempt,
+        "agent": agent_object(status),
+        "hold": status.hold,
+        "announced": status.targets,
+        "error": status.error(),
+        "behind_s": advice::behind_for(status).map(|behind| behind.as_secs()),
+        "to_do": advice::to_do(status),
+    })
+}
+
+fn agent_object(status: &Status) -> Value {
+    let agent = &status.agent;
+    json!({
+        "running": status.agent_runs,
+        "words": describe_agent(status),
+        "started": agent.started,
+        "phase": agent.state,
+        "watch": agent.watch,
+        "behind_since": agent.behind_since,
+        "retry_at": agent.retry_at,
+        "last_pass": agent.last_pass,
+    })
+}
+
+fn describe(status: &Status) -> String {
+    let now = status.now;
+    let mut rows = vec![("served", describe_served(status))];
+    if let (Some(build), Some(timings)) = (status.build(), &status.timings) {
+        // The time of an adopted build was not measured.
+        if !build.manifest.adopted {
+            rows.push(("took", format!("{}: {}", milliseconds(timings.total), stage_times(timings))));
+        }
+    }
+    rows.push(("drift", describe_drift(&status.drift)));
+    let quarantined = status.build().map_or(0, |build| build.manifest.quarantined.len());
+    if quarantined > 0 {
+        let text = format!("{quarantined} rows that cannot be indexed; see the manifest");
+        rows.push(("quarantined", text));
+    }
+    if let Some(hold) = &status.hold {
+        let (build, at, by) = (&hold.build, ago(hold.at, now), &hold.by);
+        rows.push(("hold", format!("{build}, rolled back to {at} by {by}, until the table changes")));
+    }
+    if let Some(last) = &status.last_attempt {
+        let error = last.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
+        rows.push(("last attempt", format!("{} {}{error}", last.outcome, ago(last.at, now))));
+    }
+    rows.extend(status.targets.iter().map(|target| ("announced", describe_target(target, now))));
+    rows.push(("agent", describe_agent(status)));
+    pairs(&rows)
+}
+
+fn describe_served(status: &Status) -> String {
+    match &status.served {
+        Served::Nothing => "nothing yet".to_owned(),
+        Served::Damaged { why } => format!("damaged: {why}"),
+        Served::Build(build) => {
+            let manifest = &build.manifest;
+            let age = status.promoted_at.map(|at| format!(", promoted {}", ago(at, status.now)));
+            format!(
+                "{} with {} records of {} dimensions{}",
+                manifest.id,
+                manifest.ntotal,
+                manifest.dimension,
+                age.unwrap_or_default()
+            )
+        }
+    }
+}
+
+fn describe_drift(drift: &Result<Preview, PassError>) -> String {
+    match drift {
+        Err(error) => format!("unknown: {}", error.to_line()),
+        Ok(preview) if !preview.changes => "none".to_owned(),
+        Ok(preview) => format!(
+            "{} to embed, {} metadata only, {} removed ({})",
+            preview.to_embed,
+            preview.metadata_only,
+            preview.removed,
+            preview.reasons.join("; ")
+        ),
+    }
+}
+
+/// Whether the agent runs, by its lock, and what it wrote last.
+fn describe_agent(status: &Status) -> String {
+    let agent = &status.agent;
+    match status.agent_runs {
+        None => "unknown: its lock cannot be read".to_owned(),
+        Some(false) => "not running".to_owned(),
+        Some(true) => {
+            let watch = agent.watch.as_ref().map(|watch| format!(", watching by {watch}"));
+            let last = agent.last_pass.as_ref().map(|last| {
+                format!("; last pass {} {} ({})", last.outcome, ago(last.at, status.now), last.trigger)
+            });
+            let retry = agent.retry_at.map(|at| format!("; next try at {at:.0}"));
+            let details: String = [watch, last, retry].into_iter().flatten().collect();
+            format!("running, {}{details}", agent.state)
+        }
+    }
+}

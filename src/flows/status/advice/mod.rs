@@ -1,0 +1,121 @@
+//! What an operator should do, in one line; and for how long something is behind.
+//!
+//! Pure: a [`Status`] goes in, text or a duration comes out. Whether a duration
+//! is too long is the caller's limit.
+
+use jiff::{SignedDuration, Timestamp};
+
+use super::Status;
+use crate::adapters::builds::Served;
+use crate::domain::pass::StoredOutcome;
+use crate::flows::reconcile::{PassError, Preview};
+
+/// One line for an operator.
+pub(crate) fn to_do(status: &Status) -> String {
+    let preview = match &status.drift {
+        Err(PassError::Source(_)) => {
+            return "fix the database, or source.database in the settings".to_owned();
+        }
+        Err(_) => return "fix the problem shown under \"drift\"".to_owned(),
+        Ok(preview) => preview,
+    };
+    match obstacle(preview) {
+        Some(Obstacle::Hold) => "nothing now; `reindexd rollback --release` ends the hold".to_owned(),
+        Some(Obstacle::UnfitRows) => {
+            "fix the rows shown under \"drift\", or raise guard.quarantine to exclude them".to_owned()
+        }
+        Some(Obstacle::Guard) => {
+            "see under \"drift\" why a guard refuses; if the table is right, do what it says".to_owned()
+        }
+        None if preview.changes || matches!(status.served, Served::Damaged { .. }) => to_build(status),
+        None => to_keep(status),
+    }
+}
+
+/// What keeps the next pass from promoting a build.
+enum Obstacle {
+    Hold,
+    UnfitRows,
+    Guard,
+}
+
+fn obstacle(preview: &Preview) -> Option<Obstacle> {
+    let has = |prefix| preview.reasons.iter().any(|reason| reason.starts_with(prefix));
+    if preview.held {
+        Some(Obstacle::Hold)
+    } else if has("would fail") {
+        Some(Obstacle::UnfitRows)
+    } else if has("would be refused") {
+        Some(Obstacle::Guard)
+    } else {
+        None
+    }
+}
+
+/// Where the next pass would promote a build.
+fn to_build(status: &Status) -> String {
+    if status.agent_runs != Some(true) {
+        return "run `reindexd build`, or start the agent: systemctl start reindexd".to_owned();
+    }
+    match (has_failed(status), status.agent.retry_at) {
+        (false, _) => "nothing; the agent is about to build".to_owned(),
+        (true, Some(at)) => format!("fix what the last attempt reports; the agent retries at {at:.0}"),
+        (true, None) => "fix what the last attempt reports, then touch the marker".to_owned(),
+    }
+}
+
+/// Where the served build is up to date.
+fn to_keep(status: &Status) -> String {
+    match (status.stale_since().is_some(), status.agent_runs == Some(true)) {
+        (true, true) => "fix the error shown under \"announced\"; the agent keeps retrying",
+        (true, false) => {
+            "fix the error shown under \"announced\", then run `reindexd build`, which announces again"
+        }
+        (false, true) => "nothing",
+        (false, false) => "nothing now; start the agent to keep it so: systemctl start reindexd",
+    }
+    .to_owned()
+}
+
+/// Whether the agent's last pass failed or was refused.
+fn has_failed(status: &Status) -> bool {
+    let last = status.agent.last_pass.as_ref();
+    last.is_some_and(|last| matches!(last.outcome, StoredOutcome::Failed | StoredOutcome::Refused))
+}
+
+/// How long the served build has been behind the table, or a target behind that
+/// build, whichever is longer; `None` if neither is.
+pub(crate) fn behind_for(status: &Status) -> Option<SignedDuration> {
+    let stale = status.stale_since().map(|since| since_then(status, since));
+    build_behind_for(status).max(stale)
+}
+
+/// How long the served build has been behind the table; `None` if it is not, or
+/// if an operator holds it there.
+///
+/// A running agent knows when the first change arrived that is not served.
+/// Without one that is unknown, and the time since the last promotion stands
+/// for it.
+fn build_behind_for(status: &Status) -> Option<SignedDuration> {
+    let is_behind = match &status.drift {
+        Ok(preview) => preview.changes && !preview.held,
+        // A table that cannot be read may differ.
+        Err(_) => true,
+    };
+    if !is_behind && !matches!(status.served, Served::Damaged { .. }) {
+        return None;
+    }
+    let since = match status.agent_runs {
+        Some(true) => Some(status.agent.behind_since.unwrap_or(status.now)),
+        Some(false) | None => status.promoted_at,
+    };
+    // Nothing was ever served: behind for as long as can be expressed.
+    Some(since.map_or(SignedDuration::MAX, |since| since_then(status, since)))
+}
+
+fn since_then(status: &Status, then: Timestamp) -> SignedDuration {
+    status.now.duration_since(then).max(SignedDuration::ZERO)
+}
+
+#[cfg(test)]
+mod tests;

@@ -1,0 +1,96 @@
+//! All that `reindexd status` shows, read once.
+//!
+//! [`Status::read`] gathers what is served, the drift, the last attempt, the
+//! agent and the targets; nothing is written and no lock is waited for.
+//! `advice` says what an operator should do about it, and `cli` prints it.
+
+pub(crate) mod advice;
+
+use jiff::Timestamp;
+
+use crate::adapters::builds::history::{AttemptRecord, History};
+use crate::adapters::builds::{AgentStatus, Hold, json_file};
+use crate::adapters::builds::{Build, Builds, Served, lock};
+use crate::adapters::deliver::state as delivery_state;
+use crate::domain::manifest::Manifest;
+use crate::domain::pass::Timings;
+use crate::flows::deliver::{TargetStatus, target_states, targets};
+use crate::flows::reconcile::{PassContext, PassError, PassOptions, Preview, preview};
+
+pub(crate) struct Status {
+    pub(crate) served: Served,
+    /// When the served build was promoted.
+    pub(crate) promoted_at: Option<Timestamp>,
+    /// Where the time of the served build went.
+    pub(crate) timings: Option<Timings>,
+    pub(crate) drift: Result<Preview, PassError>,
+    pub(crate) last_attempt: Option<AttemptRecord>,
+    /// Whether an agent runs, where that can be known.
+    pub(crate) agent_runs: Option<bool>,
+    /// What the agent wrote last.
+    pub(crate) agent: AgentStatus,
+    pub(crate) hold: Option<Hold>,
+    pub(crate) targets: Vec<TargetStatus>,
+    /// When all of this was read.
+    pub(crate) now: Timestamp,
+}
+
+impl Status {
+    pub(crate) fn read(context: &PassContext<'_>, builds: &Builds) -> Self {
+        let served = builds.served();
+        let (history, _) = History::load(&builds.layout).unwrap_or_default();
+        let (hold, _) = Hold::load(&builds.layout).unwrap_or_default();
+        let drift = preview(context, &PassOptions::default());
+        let (agent, _) = json_file::load(&json_file::path(&builds.layout, "agent"));
+        let agent_runs = lock::is_agent_running(&builds.layout);
+        let manifest = served.build().map(|build| &build.manifest);
+        let targets = target_states(
+            &targets(&context.config.announce),
+            &delivery_state::load(&builds.layout),
+            manifest.map(|manifest| manifest.id.as_str()),
+            &history,
+        );
+        Self {
+            promoted_at: manifest.and_then(|manifest| promoted_at(&history, &manifest.id)),
+            timings: manifest.map(|manifest| timings_of(manifest, &history)),
+            last_attempt: history.attempts.last().cloned(),
+            served,
+            drift,
+            agent_runs,
+            agent,
+            hold,
+            targets,
+            now: (context.clock)(),
+        }
+    }
+
+    pub(crate) fn build(&self) -> Option<&Build> {
+        self.served.build()
+    }
+
+    /// The one error that programs should know of, if there is any.
+    pub(crate) fn error(&self) -> Option<String> {
+        match (&self.served, &self.drift) {
+            (_, Err(error)) => Some(error.to_line()),
+            (Served::Damaged { why }, _) => Some(why.clone()),
+            _ => None,
+        }
+    }
+
+    /// Since when a target has not received the served build.
+    pub(crate) fn stale_since(&self) -> Option<Timestamp> {
+        self.targets.iter().filter_map(|target| target.stale_since).min()
+    }
+}
+
+fn promoted_at(history: &History, id: &str) -> Option<Timestamp> {
+    history.promotions.iter().rev().find(|promotion| promotion.build == id).map(|promotion| promotion.at)
+}
+
+/// Where the time of a build went: with the promotion while the pass is
+/// recorded, else as the manifest has it, which is written before the promotion
+/// ends.
+pub(crate) fn timings_of(manifest: &Manifest, history: &History) -> Timings {
+    let recorded = history.attempt_of(&manifest.id).map(|attempt| attempt.timings);
+    recorded.filter(Timings::has_stages).unwrap_or(manifest.timings)
+}
