@@ -6,7 +6,7 @@ use clap::Args;
 use serde_json::{Value, json};
 
 use super::{Context, DONE, print, print_error, print_json, progress, table};
-use crate::adapters::builds::{Builds, Served};
+use crate::adapters::builds::Served;
 use crate::domain::pass::{Outcome, PassReport, Trigger};
 use crate::flows::reconcile::{PassError, PassOptions, reconcile};
 
@@ -156,14 +156,13 @@ fn answer(outcome: &str, build: Option<&str>, spent: &FailureCosts, words: &str)
 
 /// The id of the served build, and words for what is served.
 fn served(context: &Context) -> (Option<String>, String) {
-    let publish = &context.config.publish;
-    match Builds::at(&publish.index, &publish.metadata).map(|builds| builds.served()) {
-        Ok(Served::Build(build)) => {
+    match context.builds.served() {
+        Served::Build(build) => {
             let id = build.manifest.id;
             let words = format!("build {id} is served still");
             (Some(id), words)
         }
-        Ok(Served::Damaged { .. }) => (None, "what is served is damaged".to_owned()),
-        Ok(Served::Nothing) | Err(_) => (None, "nothing is served yet".to_owned()),
+        Served::Damaged { .. } => (None, "what is served is damaged".to_owned()),
+        Served::Nothing => (None, "nothing is served yet".to_owned()),
     }
 }

@@ -2,16 +2,12 @@
 
 use serde_json::json;
 
-use super::{Context, DONE, FAILED, USAGE, fail, print, print_json, table};
+use super::{Context, DONE, FAILED, fail, print, print_json, table};
+use crate::adapters::builds::error_chain;
 use crate::adapters::builds::history::History;
-use crate::adapters::builds::{Builds, error_chain};
 
 pub(super) fn run(context: &Context) -> u8 {
-    let publish = &context.config.publish;
-    let builds = match Builds::at(&publish.index, &publish.metadata) {
-        Ok(builds) => builds,
-        Err(error) => return fail(context.json, USAGE, &error_chain(&error)),
-    };
+    let builds = &context.builds;
     let kept = match builds.kept() {
         Ok(kept) => kept,
         Err(error) => return fail(context.json, FAILED, &error_chain(&error)),

@@ -5,10 +5,10 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, DONE, FAILED, USAGE, embedder, fail, print, print_json, table};
+use super::{Context, DONE, FAILED, embedder, fail, print, print_json, table};
 use crate::adapters::builds::index::{Hit, MappedIndex};
 use crate::adapters::builds::layout::{INDEX, METADATA};
-use crate::adapters::builds::{Build, Builds, Served, error_chain, records};
+use crate::adapters::builds::{Build, Served, error_chain, records};
 use crate::adapters::embed::embed_query;
 use crate::domain::text::one_line;
 
@@ -16,11 +16,7 @@ use crate::domain::text::one_line;
 const MAX_CELL_CHARS: usize = 80;
 
 pub(super) fn run(context: &Context, query: &str, k: usize) -> u8 {
-    let publish = &context.config.publish;
-    let builds = match Builds::at(&publish.index, &publish.metadata) {
-        Ok(builds) => builds,
-        Err(error) => return fail(context.json, USAGE, &error_chain(&error)),
-    };
+    let builds = &context.builds;
     let build = match builds.served() {
         Served::Build(build) => build,
         Served::Nothing => {

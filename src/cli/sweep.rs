@@ -3,15 +3,11 @@
 use serde_json::json;
 
 use super::{BUSY, Context, DONE, FAILED, USAGE, fail, print, print_json};
-use crate::adapters::builds::{Builds, error_chain, sweep};
+use crate::adapters::builds::{error_chain, sweep};
 use crate::domain::pass::ErrorClass;
 
 pub(super) fn run(context: &Context) -> u8 {
-    let publish = &context.config.publish;
-    let builds = match Builds::at(&publish.index, &publish.metadata) {
-        Ok(builds) => builds,
-        Err(error) => return fail(context.json, USAGE, &error_chain(&error)),
-    };
+    let builds = &context.builds;
     let lock = match builds.lock() {
         Ok(Some(lock)) => lock,
         Ok(None) => return fail(context.json, BUSY, "another pass is running; it sweeps for itself"),
@@ -20,7 +16,7 @@ pub(super) fn run(context: &Context) -> u8 {
             return fail(context.json, code, &error_chain(&error));
         }
     };
-    let swept = sweep::sweep(&builds);
+    let swept = sweep::sweep(builds);
     drop(lock);
     match swept {
         Ok(removed) => {

@@ -2,16 +2,12 @@
 
 use serde_json::{Value, json};
 
-use super::{Context, DONE, FAILED, USAGE, print, print_error, print_json};
+use super::{Context, DONE, FAILED, print, print_error, print_json};
 use crate::adapters::builds::verify::{Check, VerifyError};
-use crate::adapters::builds::{Builds, Served, error_chain};
+use crate::adapters::builds::{Served, error_chain};
 
 pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
-    let publish = &context.config.publish;
-    let builds = match Builds::at(&publish.index, &publish.metadata) {
-        Ok(builds) => builds,
-        Err(error) => return print_not_verified(context, id, USAGE, &error_chain(&error)),
-    };
+    let builds = &context.builds;
     let damaged = |why: String| {
         let check =
             Check { name: "build", ok: false, expected: "a build that can be read".to_owned(), found: why };
