@@ -11,4 +11,4 @@ pub mod embed;
 pub(crate) mod http;
 pub mod signals;
 pub mod source;
-pub mod watch;
+pub(crate) mod watch;

@@ -24,10 +24,10 @@ impl BuildProgress {
     pub(super) fn update(&self, progress: PassProgress<'_>) {
         let mut bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match progress {
-            PassProgress::Warning(message) => match bar.as_ref() {
-                Some(bar) => bar.suspend(|| tracing::warn!("{message}")),
-                None => tracing::warn!("{message}"),
-            },
+            PassProgress::Warning(message) => {
+                let log = || tracing::warn!("{message}");
+                bar.as_ref().map_or_else(log, |bar| bar.suspend(log));
+            }
             PassProgress::Stage(stage) => {
                 if let Some(bar) = bar.take() {
                     bar.finish_and_clear();

@@ -14,7 +14,8 @@ use crate::domain::pass::{Stage, Timings};
 /// Two columns: names and values.
 pub(super) fn pairs(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.width()).max().unwrap_or_default();
-    rows.iter().map(|(name, value)| format!("{}  {value}\n", padded(name, width))).collect()
+    let line = |(name, value): &(&str, String)| format!("{}  {value}\n", padded(name, width));
+    rows.iter().map(line).collect()
 }
 
 /// Columns under a head, each as wide as its widest cell.

@@ -3,9 +3,9 @@
 //! Instants are arguments and effects are return values, so that every
 //! decision is tested as a table of cases.
 
-pub mod agent_state;
+pub(crate) mod agent_state;
 pub(crate) mod backoff;
-pub mod debounce;
+pub(crate) mod debounce;
 pub(crate) mod delivery;
 pub mod guard;
 pub mod plan;

@@ -57,7 +57,7 @@ impl Control {
 
 /// How the files are watched at present.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Backend {
+pub(crate) enum Backend {
     /// The kernel reports changes.
     Inotify,
     /// The files are compared every `poll_interval`.
@@ -78,12 +78,12 @@ impl fmt::Display for Backend {
 
 /// A view of the backend that outlives the [`super::Watch`].
 #[derive(Clone, Debug)]
-pub struct CurrentBackend(pub(super) Arc<Control>);
+pub(crate) struct CurrentBackend(pub(super) Arc<Control>);
 
 impl CurrentBackend {
     /// How the files are watched at present; `None` before the first check.
     #[must_use]
-    pub fn get(&self) -> Option<Backend> {
+    pub(crate) fn get(&self) -> Option<Backend> {
         *self.0.backend.lock().unwrap_or_else(PoisonError::into_inner)
     }
 }

@@ -19,16 +19,16 @@ const HINT_INTERVAL: Duration = Duration::from_millis(50);
 
 /// The two ends: a watch sends, a loop receives.
 #[must_use]
-pub fn channel() -> (HintSender, Hints) {
+pub(crate) fn channel() -> (HintSender, Hints) {
     let shared = Arc::new(HintState::default());
     (HintSender(Arc::clone(&shared)), Hints { shared, database_from: None })
 }
 
 #[derive(Clone, Debug)]
-pub struct HintSender(Arc<HintState>);
+pub(crate) struct HintSender(Arc<HintState>);
 
 #[derive(Debug)]
-pub struct Hints {
+pub(crate) struct Hints {
     shared: Arc<HintState>,
     /// When the next hint at the database may be delivered.
     database_from: Option<Instant>,
@@ -43,7 +43,7 @@ struct HintState {
 
 impl HintSender {
     /// Never waits.
-    pub fn send(&self, hint: Hint) {
+    pub(crate) fn send(&self, hint: Hint) {
         self.0.pending.fetch_or(bit(hint), Ordering::AcqRel);
         self.0.arrived.notify_one();
     }
@@ -51,7 +51,7 @@ impl HintSender {
 
 impl Hints {
     /// The next hint. Safe to drop and call again: a hint is taken only when it is returned.
-    pub async fn next(&mut self) -> Hint {
+    pub(crate) async fn next(&mut self) -> Hint {
         loop {
             let arrived = self.shared.arrived.notified();
             for hint in [Hint::Everything, Hint::Marker] {

@@ -28,9 +28,11 @@ use std::time::{Duration, Instant};
 
 use crate::config::{self, WatchMode};
 
-pub use control::{Backend, CurrentBackend};
-pub use hints::{HintSender, Hints, channel};
-pub use stat::{FileStamps, TrackedFiles};
+pub(crate) use control::CurrentBackend;
+pub(crate) use hints::Hints;
+#[cfg(test)]
+pub(crate) use hints::{HintSender, channel};
+pub(crate) use stat::{FileStamps, TrackedFiles};
 
 use arm::MakeWatcher;
 use control::Control;
@@ -41,19 +43,19 @@ const INOTIFY_RETRY: Duration = Duration::from_secs(30);
 
 /// What to watch, and how.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct WatchSpec {
+pub(crate) struct WatchSpec {
     /// The database, as the settings name it.
-    pub database: PathBuf,
-    pub marker: PathBuf,
-    pub mode: WatchMode,
+    pub(crate) database: PathBuf,
+    pub(crate) marker: PathBuf,
+    pub(crate) mode: WatchMode,
     /// How often to poll, and to compare directories.
-    pub poll_interval: Duration,
+    pub(crate) poll_interval: Duration,
 }
 
 impl WatchSpec {
     /// What the settings say.
     #[must_use]
-    pub fn new(database: &Path, settings: &config::TriggerSettings) -> Self {
+    pub(crate) fn new(database: &Path, settings: &config::TriggerSettings) -> Self {
         Self {
             database: database.to_owned(),
             marker: settings.marker.clone(),
@@ -65,7 +67,7 @@ impl WatchSpec {
 
 /// A running watch. Dropping it ends it.
 #[derive(Debug)]
-pub struct Watch {
+pub(crate) struct Watch {
     control: Arc<Control>,
 }
 
@@ -75,23 +77,23 @@ impl Watch {
     /// # Errors
     ///
     /// If the system refuses a thread. Without inotify the files are polled, which is not an error.
-    pub fn start(spec: WatchSpec) -> io::Result<(Self, Hints)> {
+    pub(crate) fn start(spec: WatchSpec) -> io::Result<(Self, Hints)> {
         Self::start_with(spec, Box::new(arm::inotify), INOTIFY_RETRY)
     }
 
     /// Watches something else, or by another backend, from now on.
-    pub fn retarget(&self, spec: WatchSpec) {
+    pub(crate) fn retarget(&self, spec: WatchSpec) {
         self.control.request(|requests| requests.retarget = Some(spec));
     }
 
     /// Shows how the files are watched, now and later.
     #[must_use]
-    pub fn backend(&self) -> CurrentBackend {
+    pub(crate) fn backend(&self) -> CurrentBackend {
         CurrentBackend(Arc::clone(&self.control))
     }
 
     fn start_with(spec: WatchSpec, make: MakeWatcher, retry_interval: Duration) -> io::Result<(Self, Hints)> {
-        let (sender, hints) = channel();
+        let (sender, hints) = hints::channel();
         let control = Arc::new(Control::default());
         let mut watcher = FileWatcher::new(spec, sender, Arc::clone(&control), make, retry_interval);
         // The first check runs here, so that the caller can rely on it; hints

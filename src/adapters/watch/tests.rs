@@ -10,6 +10,7 @@ use notify::event::{AccessKind, AccessMode, Flag};
 use notify::{EventKind, RecursiveMode, Watcher};
 
 use super::arm::inotify;
+use super::control::Backend;
 use super::events::EventHandler;
 use super::paths::{WatchedFile, WatchedPaths};
 use crate::decide::debounce::Hint;

@@ -11,15 +11,15 @@ use crate::decide::debounce::Window;
 use crate::domain::pass::{PassRequest, Trigger};
 
 /// How long after its event a commit may still be invisible (300 to 600 ms were seen on a slow disk).
-pub const COMMIT_VISIBLE_AFTER: Duration = Duration::from_secs(2);
+const COMMIT_VISIBLE_AFTER: Duration = Duration::from_secs(2);
 /// The first wait after a scan that found nothing; each further one is twice as long.
 const FIRST_RECHECK: Duration = Duration::from_millis(250);
 
 /// One pass and the tries before it.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub struct Attempt {
-    pub request: PassRequest,
-    pub started: Instant,
+pub(crate) struct Attempt {
+    pub(crate) request: PassRequest,
+    pub(crate) started: Instant,
     /// The last hint before it.
     hinted: Option<Instant>,
     /// How often its scan was repeated because it followed that hint closely.
@@ -37,7 +37,7 @@ impl Attempt {
 
     /// Whether this scan only repeats another one, for the same hint.
     #[must_use]
-    pub fn is_recheck(&self) -> bool {
+    pub(crate) fn is_recheck(&self) -> bool {
         self.rechecks > 0
     }
 

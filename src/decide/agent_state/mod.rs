@@ -17,14 +17,14 @@ use crate::decide::backoff::doubling;
 use crate::decide::debounce::{Cause, Timing, Window, after};
 use crate::domain::pass::{Outcome, PassRequest, Retry, Trigger};
 
-pub use attempt::{Attempt, COMMIT_VISIBLE_AFTER};
+pub(crate) use attempt::Attempt;
 
 mod attempt;
 
 /// The first wait after a failure that a retry can end; each further one is twice as long.
-pub const FIRST_RETRY: Duration = Duration::from_secs(30);
+pub(crate) const FIRST_RETRY: Duration = Duration::from_secs(30);
 /// The longest wait of our own after a failure, and the one for a quota.
-pub const MAX_RETRY_WAIT: Duration = Duration::from_secs(3600);
+pub(crate) const MAX_RETRY_WAIT: Duration = Duration::from_secs(3600);
 /// The shortest wait that a provider can ask for: one that always says "at once"
 /// must not be called without a pause.
 const MIN_PROVIDER_WAIT: Duration = Duration::from_secs(1);
@@ -37,7 +37,7 @@ const MAX_LOCK_WAIT: Duration = Duration::from_secs(10);
 
 /// What the agent is doing.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum AgentState {
+pub(crate) enum AgentState {
     /// Nothing has changed since the last attempt.
     Idle {
         /// A marker whose pass failed: the next pass must answer it.
@@ -71,7 +71,7 @@ pub enum AgentState {
 
 /// What happened.
 #[derive(Clone, Copy, Debug, PartialEq)]
-pub enum Event {
+pub(crate) enum Event {
     /// The agent has swept and is watching.
     Started {
         /// A build is served.
@@ -97,7 +97,7 @@ pub enum Event {
 
 /// The one thing to do on the way into the next state.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum Action {
+pub(crate) enum Action {
     /// Wait for the next event, until [`AgentState::due`] at the latest.
     Wait,
     /// Start a pass.
@@ -110,7 +110,7 @@ pub enum Action {
 
 /// Decides what follows when `event` happens in `state`.
 #[must_use]
-pub fn next(state: AgentState, event: Event, now: Instant, timing: &Timing) -> (AgentState, Action) {
+pub(crate) fn next(state: AgentState, event: Event, now: Instant, timing: &Timing) -> (AgentState, Action) {
     if !is_enabled(event, timing) {
         return (state, Action::Wait);
     }
@@ -129,7 +129,7 @@ pub fn next(state: AgentState, event: Event, now: Instant, timing: &Timing) -> (
 impl AgentState {
     /// When to send [`Event::Due`]; `None` where only another event can change anything.
     #[must_use]
-    pub fn due(&self, timing: &Timing) -> Option<Instant> {
+    pub(crate) fn due(&self, timing: &Timing) -> Option<Instant> {
         match self {
             Self::Idle { .. } | Self::Running { .. } | Self::Stopping => None,
             Self::Settling { window } => window.due(timing),

@@ -118,7 +118,7 @@ struct RunningPass {
 /// What ended a wait.
 enum WakeUp {
     Signal(Option<Signal>),
-    PassFinished(Result<PassReport, JoinError>),
+    PassFinished(Box<Result<PassReport, JoinError>>),
     Due,
     Hint(Hint),
     Resync,
@@ -153,7 +153,7 @@ impl Agent {
             let wake_up = tokio::select! {
                 biased;
                 signal = sources.signals.next() => WakeUp::Signal(signal),
-                report = wait_for_pass(&mut self.running) => WakeUp::PassFinished(report),
+                report = wait_for_pass(&mut self.running) => WakeUp::PassFinished(Box::new(report)),
                 () = reached(due) => WakeUp::Due,
                 hint = sources.hints.next() => WakeUp::Hint(hint),
                 () = sleep_until(self.resync_at) => WakeUp::Resync,
@@ -161,7 +161,7 @@ impl Agent {
             };
             let event = match wake_up {
                 WakeUp::Signal(signal) => signal.map(event_of),
-                WakeUp::PassFinished(report) => Some(self.finish_pass(report)),
+                WakeUp::PassFinished(report) => Some(self.finish_pass(*report)),
                 WakeUp::Due => Some(Event::Due),
                 WakeUp::Hint(hint) => self.filter_hint(hint),
                 WakeUp::Resync => self.resync(),

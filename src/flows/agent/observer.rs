@@ -173,7 +173,7 @@ impl LogObserver {
         }
         match outcome {
             Outcome::Promoted | Outcome::Unchanged | Outcome::Held | Outcome::Busy | Outcome::Stopped => {
-                info!(%outcome, %trigger, took_ms, "pass: {message}")
+                info!(%outcome, %trigger, took_ms, "pass: {message}");
             }
             Outcome::Refused | Outcome::Failed(Retry::Soon { .. }) => {
                 warn!(%outcome, %trigger, took_ms, "pass: {message}");

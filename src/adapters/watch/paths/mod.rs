@@ -43,7 +43,6 @@ pub(super) struct WatchedName {
     pub(super) is_step: bool,
 }
 
-/// The two things that are watched.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub(super) enum WatchedFile {
     Database,

@@ -22,29 +22,29 @@ const STAMP_SETTLE_TIME: Duration = Duration::from_secs(3);
 
 /// The files that the resync and the filter of hints compare.
 #[derive(Clone, Debug)]
-pub struct TrackedFiles {
-    pub database: PathBuf,
+pub(crate) struct TrackedFiles {
+    pub(crate) database: PathBuf,
     /// The links that make a build the served one.
-    pub links: Vec<PathBuf>,
+    pub(crate) links: Vec<PathBuf>,
 }
 
 /// The stamps of the [`TrackedFiles`] and of the marker at one moment.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct FileStamps {
+pub(crate) struct FileStamps {
     /// Database and `-wal`.
-    pub source: [Option<FileStamp>; 2],
+    pub(crate) source: [Option<FileStamp>; 2],
     /// The database had been unchanged for long enough: equal stamps found later can be trusted.
-    pub source_settled: bool,
-    pub marker: Option<FileStamp>,
+    pub(crate) source_settled: bool,
+    pub(crate) marker: Option<FileStamp>,
     /// The links, in the order of [`TrackedFiles::links`].
-    pub links: Vec<Option<FileStamp>>,
+    pub(crate) links: Vec<Option<FileStamp>>,
 }
 
 impl TrackedFiles {
     /// The stamps of now.
     #[must_use]
     #[allow(clippy::disallowed_methods, reason = "file times are compared with the clock that made them")]
-    pub fn stat(&self, marker: &Path) -> FileStamps {
+    pub(crate) fn stat(&self, marker: &Path) -> FileStamps {
         let source = source(&self.database);
         FileStamps {
             source,
@@ -58,7 +58,7 @@ impl TrackedFiles {
 impl FileStamps {
     /// Whether the source may have changed since `then`.
     #[must_use]
-    pub fn source_differs(&self, then: &Self) -> bool {
+    pub(crate) fn source_differs(&self, then: &Self) -> bool {
         !then.source_settled || self.source != then.source
     }
 }
