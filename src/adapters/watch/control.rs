@@ -8,7 +8,7 @@ use std::fmt;
 use std::sync::{Arc, Condvar, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
-use super::WatchSpec;
+use super::spec::WatchSpec;
 
 #[derive(Debug, Default)]
 pub(super) struct Control {

@@ -17,21 +17,20 @@ mod control;
 mod events;
 mod hints;
 mod paths;
+mod spec;
 mod stat;
 mod watcher;
 
 use std::io;
-use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread;
 use std::time::{Duration, Instant};
-
-use crate::config::{self, WatchMode};
 
 pub(crate) use control::CurrentBackend;
 pub(crate) use hints::Hints;
 #[cfg(test)]
 pub(crate) use hints::{HintSender, channel};
+pub(crate) use spec::WatchSpec;
 pub(crate) use stat::{FileStamps, TrackedFiles};
 
 use arm::MakeWatcher;
@@ -40,30 +39,6 @@ use watcher::FileWatcher;
 
 /// How long to wait before inotify is tried again after it was refused.
 const INOTIFY_RETRY: Duration = Duration::from_secs(30);
-
-/// What to watch, and how.
-#[derive(Clone, Debug, PartialEq, Eq)]
-pub(crate) struct WatchSpec {
-    /// The database, as the settings name it.
-    pub(crate) database: PathBuf,
-    pub(crate) marker: PathBuf,
-    pub(crate) mode: WatchMode,
-    /// How often to poll, and to compare directories.
-    pub(crate) poll_interval: Duration,
-}
-
-impl WatchSpec {
-    /// What the settings say.
-    #[must_use]
-    pub(crate) fn new(database: &Path, settings: &config::TriggerSettings) -> Self {
-        Self {
-            database: database.to_owned(),
-            marker: settings.marker.clone(),
-            mode: settings.watch,
-            poll_interval: settings.poll_interval,
-        }
-    }
-}
 
 /// A running watch. Dropping it ends it.
 #[derive(Debug)]

@@ -4,6 +4,7 @@ use super::*;
 use std::fs;
 use std::io::Write;
 use std::os::unix::fs::{PermissionsExt, symlink};
+use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering};
 
 use notify::event::{AccessKind, AccessMode, Flag};
@@ -13,6 +14,7 @@ use super::arm::inotify;
 use super::control::Backend;
 use super::events::EventHandler;
 use super::paths::{WatchedFile, WatchedPaths};
+use crate::config::WatchMode;
 use crate::decide::debounce::Hint;
 
 /// A directory with a database and a marker, and a watch on both.

@@ -10,11 +10,11 @@ use std::time::{Duration, Instant};
 
 use tracing::{info, warn};
 
-use super::WatchSpec;
 use super::arm::{InotifyWatches, MakeWatcher, is_gone};
 use super::control::{Backend, Control};
 use super::hints::HintSender;
 use super::paths::WatchedPaths;
+use super::spec::WatchSpec;
 use super::stat::{self, stamp_of};
 use crate::config::WatchMode;
 use crate::decide::debounce::Hint;
