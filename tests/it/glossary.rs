@@ -249,24 +249,6 @@ const UNFINISHED: &[(&str, usize)] = &[
     ("CHANGELOG.md", 1),
     ("Makefile", 3),
     ("docs/errors.md", 2),
-<<<<<<< HEAD
-    ("docs/operations.md", 1),
-    ("src/app/threads.rs", 1),
-=======
->>>>>>> 2d828a5 (Read the status once and show it two ways)
-    ("src/adapters/builds/adopt.rs", 5),
-    ("src/adapters/builds/collect.rs", 3),
-    ("src/adapters/builds/disk.rs", 5),
-    ("src/adapters/builds/index.rs", 10),
-    ("src/adapters/builds/lock.rs", 7),
-    ("src/adapters/builds/mod.rs", 3),
-    ("src/adapters/builds/records.rs", 2),
-    ("src/adapters/builds/staging.rs", 11),
-    ("src/adapters/builds/state.rs", 3),
-    ("src/adapters/builds/sweep.rs", 4),
-    ("src/adapters/builds/verify/counters.rs", 1),
-    ("src/adapters/builds/verify/mod.rs", 10),
-    ("src/adapters/builds/verify/tree_digest.rs", 3),
     ("src/cli/build.rs", 11),
     ("src/cli/history.rs", 4),
     ("src/cli/plan.rs", 1),
@@ -284,11 +266,6 @@ const UNFINISHED: &[(&str, usize)] = &[
     ("src/flows/reconcile/preview.rs", 16),
     ("src/flows/reconcile/rollback.rs", 2),
     ("systemd/reindexd.service", 2),
-<<<<<<< HEAD
-    ("tests/it/announce_status.rs", 1),
     ("tests/it/cli_read_only.rs", 1),
-=======
-    ("tests/it/cli_read_only.rs", 2),
->>>>>>> 2d828a5 (Read the status once and show it two ways)
     ("tests/it/guards.rs", 2),
 ];

@@ -297,11 +297,8 @@ fn wrong_faiss(lock: &SourceFile, index: &SourceFile) -> Vec<String> {
 const LONG_FILES: &[(&str, usize)] = &[("src/flows/reconcile/mod.rs", 411)];
 
 /// Files with lines above the limit, and how many: this list may only shrink.
-const WIDE_FILES: &[(&str, usize)] = &[
-    ("src/adapters/builds/collect.rs", 1),
-    ("src/adapters/embed/error.rs", 1),
-    ("src/decide/agent_state/attempt.rs", 1),
-];
+const WIDE_FILES: &[(&str, usize)] =
+    &[("src/adapters/builds/collect.rs", 1), ("src/adapters/embed/error.rs", 1)];
 
 /// Names that several types have, and how many: this list may only shrink.
 const NAMESAKES: &[(&str, usize)] = &[("Kind", 2)];
