@@ -4,7 +4,7 @@ use super::{Context, DONE, FAILED, log_warnings, print, print_json, table};
 use crate::flows::reconcile::{PassOptions, Preview, preview};
 
 pub(super) fn plan(context: &Context, check: bool) -> u8 {
-    let preview = match context.with_pass(&log_warnings, |world| preview(world, &PassOptions::default())) {
+    let preview = match context.with_pass(&log_warnings, |pass| preview(pass, &PassOptions::default())) {
         Ok(preview) => preview,
         Err(error) => return context.fail(&error),
     };
@@ -17,25 +17,20 @@ pub(super) fn plan(context: &Context, check: bool) -> u8 {
 }
 
 fn describe(preview: &Preview) -> String {
+    let Preview { records, kept, to_embed, requests, estimated_tokens, .. } = preview;
     if !preview.changes {
-        return format!("nothing to do: {} records are up to date\n", preview.records);
+        return format!("nothing to do: {records} records are up to date\n");
     }
     let mut rows = vec![
-        ("records", preview.records.to_string()),
-        ("kept", preview.kept.to_string()),
-        (
-            "to embed",
-            format!(
-                "{} in {} requests, about {} tokens",
-                preview.to_embed, preview.requests, preview.estimated_tokens
-            ),
-        ),
+        ("records", records.to_string()),
+        ("kept", kept.to_string()),
+        ("to embed", format!("{to_embed} in {requests} requests, about {estimated_tokens} tokens")),
         ("metadata only", preview.metadata_only.to_string()),
         ("removed", preview.removed.to_string()),
     ];
     if preview.quarantined > 0 {
-        rows.push(("left out", preview.quarantined.to_string()));
+        rows.push(("quarantined", preview.quarantined.to_string()));
     }
-    rows.extend(preview.reasons.iter().map(|reason| ("because", reason.clone())));
+    rows.extend(preview.reasons.iter().map(|reason| ("because", reason.to_string())));
     table::pairs(&rows)
 }

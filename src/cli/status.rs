@@ -121,7 +121,7 @@ fn describe_drift(drift: &Result<Preview, PassError>) -> String {
             preview.to_embed,
             preview.metadata_only,
             preview.removed,
-            preview.reasons.join("; ")
+            preview.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         ),
     }
 }

@@ -1,14 +1,18 @@
-//! May this plan be built?
+//! Limits that a plan must satisfy before anything is embedded.
 //!
-//! The last word before money is spent: a table that lost its tags, or most of
-//! them, or that asks for more texts than an operator allowed, is refused, and
-//! the build that is served stays. Rows that cannot be indexed are counted
-//! against `quarantine` here as well.
+//! A table that lost its tags, or most of its rows, or that needs more texts
+//! embedded than an operator allowed, is refused, and so is one with more rows
+//! that cannot be indexed than quarantine allows. The previous build stays.
+//! Both are decided here; a pass fails for unfit rows and is refused by the
+//! other limits.
 //!
-//! Pure. What is proven of the files afterwards is `builds`' job.
+//! Pure. What is checked of the files afterwards is `builds`' work.
+
+use std::fmt;
 
 use thiserror::Error;
 
+use crate::config::GuardSettings;
 use crate::domain::pass::Counts;
 use crate::domain::record::RowError;
 
@@ -18,56 +22,35 @@ pub const MAX_NAMED_FAULTS: usize = 10;
 /// What an operator allows.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub struct Limits {
-    /// The part of the served records that may be missing, 0 to 1.
+    /// The share of the served records that may be missing, 0 to 1.
     pub max_shrink: f64,
-    /// Texts that one pass may buy; 0 for no limit.
+    /// Texts that one pass may embed; 0 for no limit.
     pub max_texts: u64,
     /// Whether `max_shrink` is waived for this pass.
     pub accept_shrink: bool,
 }
 
-/// Why a plan is not built. The served build stays as it is.
+/// Why a plan is not built.
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum Refusal {
-    /// Nothing to index.
-    #[error("no tagged rows{} that can be indexed: {tagged} tagged, {quarantined} left out; run the tagging first", 
-        if *.quarantined > 0 { " left" } else { "" })]
-    Empty {
-        /// Rows with tags.
-        tagged: u64,
-        /// Of these, rows that quarantine keeps out.
-        quarantined: u64,
-    },
-    /// Too many records are gone.
+    #[error(
+        "no tagged rows{} that can be indexed: {indexed_rows} tagged, {quarantined} quarantined; run the tagging first",
+        if *.quarantined > 0 { " left" } else { "" }
+    )]
+    Empty { indexed_rows: u64, quarantined: u64 },
     #[error(
         "{records} records are {percent:.1} % fewer than the {served} served, more than guard.max_shrink = {max_shrink} allows; if that is right, run `reindexd build --accept-shrink`"
     )]
-    Shrunk {
-        /// Records of the plan.
-        records: u64,
-        /// Records of the served build.
-        served: u64,
-        /// How many fewer, in per cent.
-        percent: f64,
-        /// The limit.
-        max_shrink: f64,
-    },
-    /// Too many texts would be bought.
+    Shrunk { records: u64, served: u64, percent: f64, max_shrink: f64 },
     #[error(
-        "{to_embed} texts would be bought, more than guard.max_texts = {max_texts} allows; raise it if that is right"
+        "{to_embed} texts would be embedded, more than guard.max_texts = {max_texts} allows; raise it if that is right"
     )]
-    TooManyTexts {
-        /// Texts of the plan.
-        to_embed: u64,
-        /// The limit.
-        max_texts: u64,
-    },
+    TooManyTexts { to_embed: u64, max_texts: u64 },
 }
 
-/// Rows that cannot be indexed, more than quarantine allows.
+/// Rows that cannot be indexed; an error where they are more than quarantine allows.
 #[derive(Clone, Debug, PartialEq, Eq, Error)]
 pub struct UnfitRows {
-    /// How many.
     pub count: u64,
     /// How many quarantine allows.
     pub allowed: u64,
@@ -75,8 +58,24 @@ pub struct UnfitRows {
     pub named: Vec<RowError>,
 }
 
-impl std::fmt::Display for UnfitRows {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+impl Limits {
+    #[must_use]
+    pub fn new(settings: &GuardSettings, accept_shrink: bool) -> Self {
+        let &GuardSettings { max_shrink, max_texts, .. } = settings;
+        Self { max_shrink, max_texts, accept_shrink }
+    }
+}
+
+impl UnfitRows {
+    /// Whether quarantine excludes them all, so that the pass can go on.
+    #[must_use]
+    pub fn is_allowed(&self) -> bool {
+        self.count <= self.allowed
+    }
+}
+
+impl fmt::Display for UnfitRows {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let rows = if self.count == 1 { "row" } else { "rows" };
         write!(f, "{} {rows} cannot be indexed (guard.quarantine = {}): ", self.count, self.allowed)?;
         for (nth, fault) in self.named.iter().enumerate() {
@@ -89,9 +88,9 @@ impl std::fmt::Display for UnfitRows {
     }
 }
 
-/// Decides whether a plan may be built.
+/// Decides whether a plan is within the limits.
 ///
-/// `served`: records of the served build, `None` where nothing is served.
+/// `served`: records of the served build, `None` if nothing is served.
 ///
 /// # Errors
 ///
@@ -99,13 +98,13 @@ impl std::fmt::Display for UnfitRows {
 #[allow(clippy::cast_precision_loss, reason = "a share of rows, far below 2^52 of them")]
 pub fn check(
     plan: &Counts,
-    tagged: u64,
-    left_out: u64,
+    indexed_rows: u64,
+    quarantined: u64,
     served: Option<u64>,
     limits: &Limits,
 ) -> Result<(), Refusal> {
     if plan.records == 0 {
-        return Err(Refusal::Empty { tagged, quarantined: left_out });
+        return Err(Refusal::Empty { indexed_rows, quarantined });
     }
     if let Some(served) = served.filter(|_| !limits.accept_shrink) {
         let missing = served.saturating_sub(plan.records);
@@ -132,7 +131,7 @@ mod tests {
     fn each_limit_refuses_just_past_its_edge() {
         let limits = Limits { max_shrink: 0.3, max_texts: 5, accept_shrink: false };
         let cases = [
-            // records, to buy, served, refused because of
+            // records, to embed, served, refused because of
             (0, 0, None, "no tagged rows"),
             (1, 1, None, ""),
             (70, 0, Some(100), ""),
@@ -144,12 +143,12 @@ mod tests {
         for (records, embedded, served, because) in cases {
             let plan = Counts { records, embedded, ..Counts::default() };
 
-            let said = check(&plan, records, 0, served, &limits)
+            let message = check(&plan, records, 0, served, &limits)
                 .map_or_else(|refusal| refusal.to_string(), |()| String::new());
 
             assert!(
-                said.contains(because) && said.is_empty() == because.is_empty(),
-                "{records} {embedded} {served:?}: {said}"
+                message.contains(because) && message.is_empty() == because.is_empty(),
+                "{records} {embedded} {served:?}: {message}"
             );
         }
     }
@@ -162,5 +161,12 @@ mod tests {
         assert_eq!(check(&plan(1, 0), 1, 0, Some(100), &limits), Ok(()));
         assert!(check(&plan(0, 0), 0, 0, Some(100), &limits).is_err());
         assert!(check(&plan(1, 6), 1, 0, Some(100), &limits).is_err());
+    }
+
+    #[test]
+    fn quarantine_allows_as_many_rows_as_it_says() {
+        for (count, allowed, expected) in [(0, 0, true), (1, 0, false), (2, 2, true), (3, 2, false)] {
+            assert_eq!(UnfitRows { count, allowed, named: Vec::new() }.is_allowed(), expected, "{count}");
+        }
     }
 }

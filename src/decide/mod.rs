@@ -6,6 +6,7 @@
 pub(crate) mod agent_state;
 pub(crate) mod backoff;
 pub(crate) mod debounce;
+pub mod decision;
 pub(crate) mod delivery;
 pub mod guard;
 pub mod plan;

@@ -110,7 +110,7 @@ fn a_plan_that_would_be_refused_says_so_and_succeeds() {
     let empty = plan(&world);
 
     for (ran, reason) in [
-        (many, "would be refused: 2 texts would be bought, more than guard.max_texts = 1"),
+        (many, "would be refused: 2 texts would be embedded, more than guard.max_texts = 1"),
         (shrunk, "would be refused: 3 records are 70.0 % fewer than the 10 served"),
         (unfit, "would fail: 1 row cannot be indexed"),
         (empty, "would be refused: no tagged rows"),

@@ -78,12 +78,12 @@ fn more_texts_than_allowed_are_refused_and_none_is_embedded() {
     world.provider.forget();
 
     world.add_people(11..=14);
-    refused(&world.run(&["build", "--json"]), "4 texts would be bought");
+    refused(&world.run(&["build", "--json"]), "4 texts would be embedded");
     assert_eq!(world.provider.request_count(), 0);
 
     world.sql("DELETE FROM experts WHERE id = 14");
     assert_eq!(world.build().number("embedded"), 3);
-    refused(&world.run(&["build", "--rebuy", "--json"]), "13 texts would be bought");
+    refused(&world.run(&["build", "--rebuy", "--json"]), "13 texts would be embedded");
 }
 
 #[test]

@@ -36,15 +36,7 @@ const EXCEPTIONS: &[(&str, &str, &str)] = &[
 const CIRCLES: &[&[&str]] = &[];
 
 /// Files that use their folder's `mod.rs`, which uses them: this list may only shrink.
-const CIRCLES_WITH_FOLDER: &[&str] = &[
-    "src/adapters/cache/file.rs",
-    "src/flows/reconcile/embed_missing.rs",
-    "src/flows/reconcile/finish.rs",
-    "src/flows/reconcile/prepare.rs",
-    "src/flows/reconcile/preview.rs",
-    "src/flows/reconcile/read_table.rs",
-    "src/flows/reconcile/rollback.rs",
-];
+const CIRCLES_WITH_FOLDER: &[&str] = &["src/adapters/cache/file.rs"];
 
 /// Crates and calls that stand for a part of the outside world, with the only files that may use them.
 const OWNERS: [(&str, &[&str]); 6] = [
@@ -68,8 +60,6 @@ const OWNERS: [(&str, &[&str]); 6] = [
             // A thread that lives as long as the agent.
             "src/adapters/watch/mod.rs",
             "src/app/threads.rs",
-            // Not yet through domain/parallel: these may only become fewer.
-            "src/flows/reconcile/prepare.rs",
         ],
     ),
 ];

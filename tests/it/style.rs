@@ -294,7 +294,7 @@ fn wrong_faiss(lock: &SourceFile, index: &SourceFile) -> Vec<String> {
 }
 
 /// Whole files above the limit, with their lines: this list may only shrink.
-const LONG_FILES: &[(&str, usize)] = &[("src/flows/reconcile/mod.rs", 411)];
+const LONG_FILES: &[(&str, usize)] = &[];
 
 /// Files with lines above the limit, and how many: this list may only shrink.
 const WIDE_FILES: &[(&str, usize)] =

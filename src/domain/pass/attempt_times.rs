@@ -13,8 +13,8 @@ struct AttemptTimes {
     took_ms: u64,
     #[serde(default)]
     promote_ms: u64,
-    #[serde(default, skip_serializing_if = "Option::is_none")]
-    phases_ms: Option<StageTimes>,
+    #[serde(rename = "phases_ms", default, skip_serializing_if = "Option::is_none")]
+    stages: Option<StageTimes>,
 }
 
 #[allow(clippy::missing_errors_doc, reason = "as serde asks for it")]
@@ -22,24 +22,22 @@ pub fn serialize<S: Serializer>(timings: &Timings, serializer: S) -> Result<S::O
     let times = AttemptTimes {
         took_ms: timings.total,
         promote_ms: timings.get(Stage::Promote).unwrap_or_default(),
-        phases_ms: timings.has_stages().then(|| timings.to_stage_times()),
+        stages: timings.has_stages().then(|| timings.to_stage_times()),
     };
     times.serialize(serializer)
 }
 
 #[allow(clippy::missing_errors_doc, reason = "as serde asks for it")]
 pub fn deserialize<'de, D: Deserializer<'de>>(deserializer: D) -> Result<Timings, D::Error> {
-    let AttemptTimes { took_ms, promote_ms, phases_ms } = AttemptTimes::deserialize(deserializer)?;
-    Ok(match phases_ms {
-        Some(stages) => Timings::from_stage_times(stages, took_ms),
-        None => {
-            let mut timings = Timings::total(took_ms);
-            if promote_ms > 0 {
-                timings.add(Stage::Promote, promote_ms);
-            }
-            timings
-        }
-    })
+    let AttemptTimes { took_ms, promote_ms, stages } = AttemptTimes::deserialize(deserializer)?;
+    if let Some(stages) = stages {
+        return Ok(Timings::from_stage_times(stages, took_ms));
+    }
+    let mut timings = Timings::total(took_ms);
+    if promote_ms > 0 {
+        timings.add(Stage::Promote, promote_ms);
+    }
+    Ok(timings)
 }
 
 #[cfg(test)]

@@ -157,7 +157,7 @@ impl PassError {
         id_of_text: impl FnOnce(&TextHash) -> Option<String>,
     ) -> Self {
         let EmbedFailure { error, texts, requests } = failure;
-        let mut message = match &error {
+        let message = match &error {
             EmbedError::Stopped => return Self::Stopped,
             EmbedError::TextRefused { hash, message } => {
                 let row = id_of_text(hash).unwrap_or_else(|| format!("with text {hash}"));
@@ -167,9 +167,11 @@ impl PassError {
             }
             _ => error_chain(&error),
         };
-        if texts > 0 {
-            message += &format!("; texts embedded before that, now in the cache: {texts}");
-        }
+        let message = if texts > 0 {
+            format!("{message}; texts embedded before that, now in the cache: {texts}")
+        } else {
+            message
+        };
         Self::Embed { message, retry: error.retry(), class: error.class(), texts, requests }
     }
 }

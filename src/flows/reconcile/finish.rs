@@ -1,87 +1,97 @@
-//! What a pass leaves behind: no staging of its own, no builds that nobody needs, one line for people.
+//! What a pass leaves: old builds collected, its own staging removed, one record in the history.
+//!
+//! Failures here are logged and do not change the outcome of the pass.
 
 use std::time::Instant;
 
-use super::stopwatch::millis;
-use super::{Pass, PassContext, PassError, PassOptions, PassProgress};
+use super::context::{PassContext, PassOptions};
+use super::disk_space::collect_old_builds;
+use super::error::PassError;
+use super::prepare::Prepared;
+use super::stopwatch::{Stopwatch, millis};
 use crate::adapters::builds::history::{AttemptRecord, History};
 use crate::adapters::builds::{Builds, error_chain, sweep};
 use crate::domain::pass::{Counts, Outcome, PassReport, StoredOutcome, Timings};
 
-impl Pass<'_> {
-    /// Clears up after a failure and notes the attempt for people. What fails
-    /// here is only said: the outcome of the pass stands.
-    pub(super) fn finish(&mut self, result: &Result<PassReport, PassError>) {
-        match result {
-            Ok(_) => self.collect_old_builds(),
-            Err(_) => self.stopwatch.lap(),
-        }
-        let keeps_staging = matches!(result, Ok(_) | Err(PassError::Verify(_)));
-        if !keeps_staging {
-            sweep_after_failure(self.context, &self.builds);
-        }
-        let failed_before = self.history.attempts.last().is_some_and(|last| last.error.is_some());
-        let (outcome, error) = match result {
-            Ok(done) if done.outcome == Outcome::Promoted => (Outcome::Promoted, None),
-            Ok(_) if !failed_before => return,
-            Ok(_) => (Outcome::Unchanged, None),
-            Err(PassError::Stopped) => return,
-            Err(error) => (error.outcome(), Some(error.to_line())),
-        };
-        let build =
-            result.as_ref().ok().and_then(|done| done.build.clone()).filter(|_| outcome == Outcome::Promoted);
-        // What a command says of its own pass is what is remembered of it.
-        let timings = result.as_ref().map_or_else(|_| self.stopwatch.timings(), |done| done.timings);
-        let attempt = AttemptRecord {
-            at: (self.context.clock)(),
-            trigger: self.options.trigger.to_string(),
-            outcome: StoredOutcome::from(outcome),
-            build,
-            error,
-            counts: self.counts,
-            timings,
-        };
-        record_attempt(self.context, &self.builds, &mut self.history, attempt);
+/// Cleans up after a pass and records it. `counts`: what the pass had planned.
+pub(super) fn finish(
+    context: &PassContext<'_>,
+    options: &PassOptions,
+    prepared: &mut Prepared,
+    counts: Counts,
+    stopwatch: &mut Stopwatch,
+    result: &Result<PassReport, PassError>,
+) {
+    if result.is_err() {
+        stopwatch.lap();
     }
+    match result {
+        Ok(_) => collect_old_builds(context, prepared),
+        // The staging of a build that is not what was planned is kept for inspection.
+        Err(PassError::Verify(_)) => {}
+        Err(_) => sweep_after_failure(context, &prepared.builds),
+    }
+    let has_failed_before = prepared.history.attempts.last().is_some_and(|last| last.error.is_some());
+    let record = match result {
+        Ok(report) if report.outcome == Outcome::Promoted => {
+            AttemptRecord { build: report.build.clone(), ..attempt(context, options, report) }
+        }
+        // A pass that changed nothing is worth a record only where it ends a failure.
+        Ok(report) if has_failed_before => {
+            AttemptRecord { outcome: StoredOutcome::Unchanged, counts, ..attempt(context, options, report) }
+        }
+        Ok(_) | Err(PassError::Stopped) => return,
+        Err(error) => {
+            let report = PassReport { counts, timings: stopwatch.timings(), ..error.report() };
+            AttemptRecord { error: Some(report.message.clone()), ..attempt(context, options, &report) }
+        }
+    };
+    record_attempt(context, &prepared.builds, &mut prepared.history, record);
 }
 
-/// A pass that could not begin: an adoption that broke off leaves nothing half made behind.
+/// Cleans up after a pass that could not begin: an interrupted adoption must not leave half a build.
 pub(super) fn record_failed_start(
-    world: &PassContext<'_>,
-    job: &PassOptions,
+    context: &PassContext<'_>,
+    options: &PassOptions,
     builds: &Builds,
     started: Instant,
     error: &PassError,
 ) {
-    sweep_after_failure(world, builds);
+    sweep_after_failure(context, builds);
     if matches!(error, PassError::Stopped) {
         return;
     }
-    let attempt = AttemptRecord {
-        at: (world.clock)(),
-        trigger: job.trigger.to_string(),
-        outcome: StoredOutcome::from(error.outcome()),
-        build: None,
-        error: Some(error.to_line()),
-        counts: Counts::default(),
-        timings: Timings::total(millis(started.elapsed())),
-    };
-    // A state that cannot be read is why it could not begin, and is not written over.
-    if let Ok((mut state, _)) = History::load(&builds.layout) {
-        record_attempt(world, builds, &mut state, attempt);
+    let timings = Timings::total(millis(started.elapsed()));
+    let report = PassReport { counts: Counts::default(), timings, ..error.report() };
+    let record = AttemptRecord { error: Some(report.message.clone()), ..attempt(context, options, &report) };
+    // A history that cannot be read may be why it could not begin, and is not replaced.
+    if let Ok((mut history, _)) = History::load(&builds.layout) {
+        record_attempt(context, builds, &mut history, record);
     }
 }
 
-/// Removes what a pass that failed left unproven.
-pub(super) fn sweep_after_failure(world: &PassContext<'_>, builds: &Builds) {
+/// Removes what a failed pass left unverified.
+pub(super) fn sweep_after_failure(context: &PassContext<'_>, builds: &Builds) {
     if let Err(error) = sweep::sweep(builds) {
-        (world.progress)(PassProgress::Warning(&error_chain(&error)));
+        context.warn(&error_chain(&error));
     }
 }
 
-fn record_attempt(world: &PassContext<'_>, builds: &Builds, state: &mut History, attempt: AttemptRecord) {
-    state.record_attempt(attempt);
-    if let Err(error) = state.save(&builds.layout) {
-        (world.progress)(PassProgress::Warning(&error_chain(&error)));
+fn attempt(context: &PassContext<'_>, options: &PassOptions, report: &PassReport) -> AttemptRecord {
+    AttemptRecord {
+        at: (context.clock)(),
+        trigger: options.trigger.to_string(),
+        outcome: report.outcome.into(),
+        build: None,
+        error: None,
+        counts: report.counts,
+        timings: report.timings,
+    }
+}
+
+fn record_attempt(context: &PassContext<'_>, builds: &Builds, history: &mut History, attempt: AttemptRecord) {
+    history.record_attempt(attempt);
+    if let Err(error) = history.save(&builds.layout) {
+        context.warn(&error_chain(&error));
     }
 }

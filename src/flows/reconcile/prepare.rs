@@ -1,136 +1,260 @@
-//! What a pass finds on disk: the served build, and vectors already paid for.
+//! What is served, and what earlier passes and `ingest.py` left.
 //!
-//! [`Prepared`] settles what an earlier pass or ingest.py left under the public
-//! names. [`VectorSources`] gathers every vector of the space in force that need
-//! not be bought: in the served build, in other kept builds, in the cache. An
-//! index is proven against its manifest before anything is taken from it.
+//! [`Prepared`] has two makers. Under the lock, an interrupted promotion is
+//! finished and files of `ingest.py` are adopted; read-only, nothing is
+//! changed, for `plan` and `status`. Both gather the [`Facts`] that
+//! `decide::decision` asks for. Which vectors can be reused is `reuse`'s work.
 
 use std::collections::{HashMap, HashSet};
+use std::path::PathBuf;
 use std::sync::Arc;
-use std::thread::JoinHandle;
 
-use tokio_util::sync::DropGuard;
+use jiff::Timestamp;
 
+use super::context::{PassContext, PassOptions};
+use super::error::PassError;
 use super::read_table::TableSummary;
-use super::{PassContext, PassError, PassProgress};
 use crate::adapters::builds::adopt::{self, Adoption};
-use crate::adapters::builds::history::History;
-use crate::adapters::builds::staging::{BuildContent, Drafted, Sealed};
-use crate::adapters::builds::verify::{VerifyError, failed};
-use crate::adapters::builds::{Build, Builds, Served, error_chain, promote};
-use crate::adapters::cache::Cache;
-use crate::decide::plan::{Plan, Planner, Reusable};
+use crate::adapters::builds::history::{EquivalentScan, History};
+use crate::adapters::builds::verify::failed;
+use crate::adapters::builds::{Build, Builds, Hold, Served, error_chain, promote};
+use crate::decide::decision::{self, Assessment, Facts, ServedFacts, TableFacts};
+use crate::decide::guard::Limits;
 use crate::domain::pass::{ErrorClass, PromotedBy, REFUSED_PREFIX};
-use crate::domain::record::{Space, TextHash};
+use crate::domain::record::{ContentHash, ScanHash, Space, TextHash};
 use crate::domain::row_hashes::RowHashes;
 
-/// What stood under the public names when the pass began.
+/// What is served and remembered when a pass or a preview begins.
 pub(super) struct Prepared {
+    pub(super) builds: Builds,
+    pub(super) history: History,
     served: Served,
+    hold: Option<Hold>,
     /// Rows of the served build once they are read; none of an adopted or damaged one.
     rows: Arc<Vec<RowHashes>>,
-    /// The highest sequence of any build.
-    sequence: u64,
-    /// Why the served files must be replaced though the table may not differ.
-    rebuild: bool,
+    kept: KeptFacts,
+    /// Public names that do not lead to the served build. Under the lock they are replaced at once.
+    dangling_links: Vec<PathBuf>,
+    /// Whether the served files must be replaced though the table may not differ.
+    must_rebuild: bool,
     /// Builds whose index is not what its manifest says.
     excluded: HashSet<String>,
+    is_read_only: bool,
+}
+
+/// What the manifests of all kept builds say.
+#[derive(Default)]
+struct KeptFacts {
+    /// The highest sequence of any build.
+    sequence: u64,
+    /// Records of the newest build.
+    newest_records: Option<u64>,
+    /// Texts that the provider refused, with its message.
+    refused: HashMap<TextHash, String>,
 }
 
 impl Prepared {
-    /// Ends what was left undone, adopts what ingest.py left, and reads what is served.
+    /// Finishes what was interrupted, adopts files of `ingest.py`, and reads what is served.
     pub(super) fn under_lock(
-        world: &PassContext<'_>,
-        builds: &Builds,
-        state: &mut History,
+        context: &PassContext<'_>,
+        options: &PassOptions,
+        builds: Builds,
     ) -> Result<Self, PassError> {
-        let now = (world.clock)();
-        let warn = |words: &str| (world.progress)(PassProgress::Warning(words));
-        let sequence = builds.kept()?.first().map_or(0, |newest| newest.manifest.sequence);
-        let mut found = Self {
-            served: builds.served(),
-            rows: Arc::default(),
-            sequence,
-            rebuild: false,
-            excluded: HashSet::new(),
-        };
-        if let Served::Damaged { why } = &found.served {
-            warn(&format!("what is served cannot be read and is built anew: {why}"));
-            found.rebuild = true;
+        let (history, damaged_history) = History::load(&builds.layout)?;
+        let (hold, damaged_hold) = Hold::load(&builds.layout)?;
+        for message in [damaged_history, damaged_hold].into_iter().flatten() {
+            context.warn(&message);
         }
-        match adopt_existing(world, builds, &found.served, found.next_sequence(), state)? {
-            Adoption::Nothing | Adoption::Relinked => {
-                promote::finish_promotion(builds, &found.served, now)?;
-            }
-            Adoption::Adopted { build, .. } => found.replace(*build),
-            Adoption::Mixed { plain } => {
-                let names =
-                    plain.iter().map(|path| path.display().to_string()).collect::<Vec<_>>().join(", ");
-                warn(&format!(
-                    "{names} is a plain file beside a link: ingest.py was run again; the pair is built anew"
-                ));
-                found.rebuild = true;
-            }
+        let kept = KeptFacts::read(&builds, context, options)?;
+        let served = builds.served();
+        let mut prepared = Self::new(builds, served, history, hold);
+        prepared.kept = kept;
+        if let Served::Damaged { why } = &prepared.served {
+            context.warn(&format!("what is served cannot be read and is replaced: {why}"));
+            prepared.must_rebuild = true;
         }
-        found.note_promotion(builds, state, now)?;
-        Ok(found)
+        prepared.adopt_or_finish_promotion(context)?;
+        prepared.note_promotion((context.clock)())?;
+        Ok(prepared)
     }
 
-    /// A promotion that was cut short before it was noted is noted now.
-    fn note_promotion(
-        &self,
-        builds: &Builds,
-        state: &mut History,
-        now: jiff::Timestamp,
-    ) -> Result<(), PassError> {
-        if let Some(id) = self.id()
-            && state.promotions.last().is_none_or(|last| last.build != id)
-        {
-            let id = id.to_owned();
-            state.record_promotion(&id, PromotedBy::Build.as_str(), now);
-            state.save(&builds.layout)?;
+    /// Reads what is served and changes nothing.
+    pub(super) fn read_only(builds: Builds, served: Served) -> Result<Self, PassError> {
+        let (history, _) = History::load(&builds.layout)?;
+        let (hold, _) = Hold::load(&builds.layout)?;
+        let dangling_links = served.build().map(|_| builds.dangling_links()).unwrap_or_default();
+        Ok(Self { dangling_links, is_read_only: true, ..Self::new(builds, served, history, hold) })
+    }
+
+    fn new(builds: Builds, served: Served, history: History, hold: Option<Hold>) -> Self {
+        Self {
+            builds,
+            history,
+            served,
+            hold,
+            rows: Arc::default(),
+            kept: KeptFacts::default(),
+            dangling_links: Vec::new(),
+            must_rebuild: false,
+            excluded: HashSet::new(),
+            is_read_only: false,
+        }
+    }
+
+    fn adopt_or_finish_promotion(&mut self, context: &PassContext<'_>) -> Result<(), PassError> {
+        let sequence = self.next_sequence();
+        match adopt_existing(context, &self.builds, &self.served, sequence, &mut self.history)? {
+            Adoption::Nothing | Adoption::Relinked => {
+                promote::finish_promotion(&self.builds, &self.served, (context.clock)())?;
+            }
+            Adoption::Adopted { build, .. } => self.replace_served(*build),
+            Adoption::Mixed { plain } => {
+                let names: Vec<_> = plain.iter().map(|path| path.display().to_string()).collect();
+                context.warn(&format!(
+                    "{} is a plain file beside a link: ingest.py was run again; both are replaced",
+                    names.join(", ")
+                ));
+                self.must_rebuild = true;
+            }
         }
         Ok(())
     }
 
-    /// Reads the rows of the served build: only a table that may differ is worth them.
-    pub(super) fn read_rows(&mut self, world: &PassContext<'_>) -> Result<(), PassError> {
+    /// Records a promotion that was interrupted before it was recorded.
+    fn note_promotion(&mut self, now: Timestamp) -> Result<(), PassError> {
+        if let Some(id) = self.id()
+            && self.history.promotions.last().is_none_or(|last| last.build != id)
+        {
+            let id = id.to_owned();
+            self.history.record_promotion(&id, PromotedBy::Build.as_str(), now);
+            self.history.save(&self.builds.layout)?;
+        }
+        Ok(())
+    }
+
+    /// What the decision about a scan needs to know.
+    pub(super) fn facts<'a>(&'a self, context: &'a PassContext<'_>, options: &PassOptions) -> Facts<'a> {
+        let (served, previous_records) = match &self.served {
+            Served::Nothing => (ServedFacts::Nothing, None),
+            Served::Damaged { why } => (ServedFacts::Damaged(why), self.kept.newest_records),
+            Served::Build(build) => (ServedFacts::Build(&build.manifest), Some(build.manifest.ntotal)),
+        };
+        let equivalent = self.history.equivalent_scan.as_ref();
+        let hold = self.hold.as_ref();
+        Facts {
+            served,
+            space: &context.space,
+            equivalent_scan: equivalent
+                .filter(|scan| self.id() == Some(&scan.build))
+                .map(|scan| scan.scan_hash),
+            held_content: hold
+                .filter(|hold| self.id() == Some(&hold.build))
+                .and_then(|hold| hold.content_hash),
+            dangling_links: &self.dangling_links,
+            previous_records,
+            is_forced: options.is_forced() || self.must_rebuild,
+            always_reads_rows: self.is_read_only && (hold.is_some() || !self.dangling_links.is_empty()),
+            ends_holds: !self.is_read_only,
+        }
+    }
+
+    /// What is to be done about the rows of the table.
+    pub(super) fn assess(
+        &self,
+        context: &PassContext<'_>,
+        options: &PassOptions,
+        table: &TableSummary,
+    ) -> Assessment {
+        let limits = Limits::new(&context.config.guard, options.accept_shrink);
+        let table = TableFacts {
+            content: table.content_hash,
+            counts: &table.plan.counts,
+            indexed_rows: table.tagged,
+            unfit: &table.unfit,
+        };
+        decision::after_rows(&self.facts(context, options), &table, &limits)
+    }
+
+    /// Reads the rows of the served build: only a table that may differ is worth it.
+    pub(super) fn read_rows(&mut self, context: &PassContext<'_>) -> Result<(), PassError> {
         if !self.rows.is_empty() {
             return Ok(());
         }
-        if let Some(build) = self.served.build() {
-            match build.rows() {
-                Ok(rows) => self.rows = Arc::new(rows),
-                Err(error) if error.class() == ErrorClass::Shortage => return Err(error.into()),
-                Err(error) => {
-                    (world.progress)(PassProgress::Warning(&error_chain(&error)));
-                    self.rebuild = true;
-                }
+        match self.served.build().map(Build::rows) {
+            Some(Ok(rows)) => self.rows = Arc::new(rows),
+            // A preview shows what can be read.
+            Some(Err(_)) if self.is_read_only => {}
+            Some(Err(error)) if error.class() == ErrorClass::Shortage => return Err(error.into()),
+            Some(Err(error)) => {
+                context.warn(&error_chain(&error));
+                self.must_rebuild = true;
             }
+            None => {}
         }
         Ok(())
     }
 
-    /// Proves the served files in full; damaged ones are to be replaced.
-    pub(super) fn verify_served(&mut self, world: &PassContext<'_>) -> Result<(), PassError> {
+    /// Reads the manifests of the kept builds; a pass has done so before.
+    pub(super) fn read_kept(
+        &mut self,
+        context: &PassContext<'_>,
+        options: &PassOptions,
+    ) -> Result<(), PassError> {
+        self.kept = KeptFacts::read(&self.builds, context, options)?;
+        Ok(())
+    }
+
+    /// Verifies the served files in full; damaged ones are to be replaced.
+    pub(super) fn verify_served(&mut self, context: &PassContext<'_>) -> Result<(), PassError> {
         let Some(build) = self.served.build() else { return Ok(()) };
-        let checks = build.run_checks(&world.stop)?;
+        let checks = build.run_checks(&context.stop)?;
         if checks.iter().all(|check| check.ok) || build.manifest.adopted {
             return Ok(());
         }
-        let words =
-            format!("served build {} is damaged and is built anew: {}", build.manifest.id, failed(&checks));
-        (world.progress)(PassProgress::Warning(&words));
-        self.rebuild = true;
+        let id = &build.manifest.id;
+        context.warn(&format!("served build {id} is damaged and is replaced: {}", failed(&checks)));
+        self.must_rebuild = true;
         Ok(())
     }
 
-    /// The served build, readable and not known to be damaged.
-    pub(super) fn intact(&self) -> Option<&Build> {
-        self.served.build().filter(|_| !self.rebuild)
+    /// Remembers that a scan has the content of the served build though its raw values differ: the next
+    /// pass need not read the rows.
+    pub(super) fn remember_scan(&mut self, scan_hash: ScanHash) -> Result<(), PassError> {
+        if let Some(build) = self.id() {
+            self.history.equivalent_scan = Some(EquivalentScan { build: build.to_owned(), scan_hash });
+            self.history.save(&self.builds.layout)?;
+        }
+        Ok(())
     }
 
-    /// The id of the served build.
+    /// Ends the hold, if there is one.
+    pub(super) fn release_hold(&mut self) -> Result<(), PassError> {
+        if self.hold.take().is_some() {
+            Hold::release(&self.builds.layout)?;
+        }
+        Ok(())
+    }
+
+    /// Another build is served from now on.
+    pub(super) fn replace_served(&mut self, build: Build) {
+        self.kept.sequence = self.kept.sequence.max(build.manifest.sequence);
+        self.served = Served::Build(Box::new(build));
+    }
+
+    /// Reuses nothing more of a build whose index is damaged.
+    pub(super) fn exclude(&mut self, context: &PassContext<'_>, id: String) {
+        context.warn(&format!(
+            "the index of build {id} does not match its manifest; its vectors are not reused"
+        ));
+        self.must_rebuild |= self.id() == Some(&id);
+        self.excluded.insert(id);
+    }
+
+    /// The content of the served build, if its files are not known to be damaged.
+    pub(super) fn intact_content(&self) -> Option<ContentHash> {
+        self.served.build().filter(|_| !self.must_rebuild)?.manifest.content_hash
+    }
+
     pub(super) fn id(&self) -> Option<&str> {
         self.served.build().map(|build| build.manifest.id.as_str())
     }
@@ -140,258 +264,84 @@ impl Prepared {
         self.served.build().map(|build| build.manifest.ntotal)
     }
 
-    /// What is served.
     pub(super) fn served(&self) -> &Served {
         &self.served
     }
 
+    pub(super) fn hold(&self) -> Option<&Hold> {
+        self.hold.as_ref()
+    }
+
     /// Rows of the served build, in index order.
-    pub(super) fn rows(&self) -> &[RowHashes] {
+    pub(super) fn rows(&self) -> &Arc<Vec<RowHashes>> {
         &self.rows
     }
 
-    /// Whether the served files must be replaced though nothing may differ.
-    pub(super) fn must_rebuild(&self) -> bool {
-        self.rebuild
+    pub(super) fn refused(&self) -> &HashMap<TextHash, String> {
+        &self.kept.refused
     }
 
-    /// The sequence of the next build.
+    /// The provider has refused more texts.
+    pub(super) fn add_refused(&mut self, refused: Vec<(TextHash, String)>) {
+        self.kept.refused.extend(refused);
+    }
+
+    pub(super) fn excluded(&self) -> &HashSet<String> {
+        &self.excluded
+    }
+
     pub(super) fn next_sequence(&self) -> u64 {
-        // At the end of all numbers builds are no longer told by them which is the newer.
-        self.sequence.saturating_add(1)
-    }
-
-    /// Another build is served from now on.
-    pub(super) fn replace(&mut self, build: Build) {
-        self.sequence = self.sequence.max(build.manifest.sequence);
-        self.served = Served::Build(Box::new(build));
-    }
-
-    /// Nothing more is taken from a build whose index is damaged.
-    pub(super) fn exclude(&mut self, world: &PassContext<'_>, id: String) {
-        let words =
-            format!("the index of build {id} is not what its manifest says; no vector is taken from it");
-        (world.progress)(PassProgress::Warning(&words));
-        self.rebuild |= self.id() == Some(id.as_str());
-        self.excluded.insert(id);
+        next_sequence(self.kept.sequence)
     }
 }
 
-/// How many records the guard of shrinkage takes for normal: those of the newest build that can be
-/// read, where the served one cannot.
-pub(super) fn previous_record_count(builds: &Builds, served: &Served) -> Result<Option<u64>, PassError> {
-    Ok(match served {
-        Served::Nothing => None,
-        Served::Build(build) => Some(build.manifest.ntotal),
-        Served::Damaged { .. } => builds.kept()?.first().map(|newest| newest.manifest.ntotal),
-    })
+impl KeptFacts {
+    fn read(builds: &Builds, context: &PassContext<'_>, options: &PassOptions) -> Result<Self, PassError> {
+        let kept = builds.kept()?;
+        let newest = kept.first().map(|newest| &newest.manifest);
+        Ok(Self {
+            sequence: newest.map_or(0, |newest| newest.sequence),
+            newest_records: newest.map(|newest| newest.ntotal),
+            refused: if options.embed_again { HashMap::new() } else { refused_texts(&kept, &context.space) },
+        })
+    }
 }
 
-/// Adopts what ingest.py left under the public names, says so, and notes it.
+/// The sequence after this one. At the end of all numbers, builds can no longer be ordered by them.
+pub(super) fn next_sequence(highest: u64) -> u64 {
+    highest.saturating_add(1)
+}
+
+/// Texts that the provider refused when a kept build of this space was made, with its message.
+///
+/// Of all of them, not of the served one alone: a rollback must not send a
+/// refused text to the provider again.
+fn refused_texts(kept: &[Build], space: &Space) -> HashMap<TextHash, String> {
+    // A manifest keeps the message as a part of the reason.
+    let message = |reason: &str| reason.strip_prefix(REFUSED_PREFIX).unwrap_or(reason).to_owned();
+    let same = kept.iter().filter(|build| build.manifest.space.as_ref() == Some(space));
+    let rows = same.flat_map(|build| &build.manifest.quarantined);
+    rows.filter_map(|row| Some((row.refused_text?, message(&row.reason)))).collect()
+}
+
+/// Adopts what `ingest.py` left under the public names, and records it.
 pub(super) fn adopt_existing(
-    world: &PassContext<'_>,
+    context: &PassContext<'_>,
     builds: &Builds,
     served: &Served,
     sequence: u64,
-    state: &mut History,
+    history: &mut History,
 ) -> Result<Adoption, PassError> {
-    let now = (world.clock)();
-    let warn = |words: &str| (world.progress)(PassProgress::Warning(words));
-    let adoption = adopt::adopt(builds, served, sequence, now, &world.stop)?;
+    let now = (context.clock)();
+    let adoption = adopt::adopt(builds, served, sequence, now, &context.stop)?;
     if let Adoption::Adopted { build, mismatch } = &adoption {
-        warn(&format!("adopted the files of ingest.py as build {}", build.manifest.id));
+        let id = &build.manifest.id;
+        context.warn(&format!("adopted the files of ingest.py as build {id}"));
         if let Some(mismatch) = mismatch {
-            warn(&format!("the adopted files do not belong together: {mismatch}"));
+            context.warn(&format!("the adopted files do not belong together: {mismatch}"));
         }
-        state.record_promotion(&build.manifest.id, PromotedBy::Adopt.as_str(), now);
-        state.save(&builds.layout)?;
+        history.record_promotion(id, PromotedBy::Adopt.as_str(), now);
+        history.save(&builds.layout)?;
     }
     Ok(adoption)
-}
-
-/// Texts that the provider refused when a kept build of this space was made, with its words.
-///
-/// Of all of them, not of the served one alone: a rollback must not bring a
-/// refused text before the provider again.
-pub(super) fn refused_texts(builds: &Builds, space: &Space) -> Result<HashMap<TextHash, String>, PassError> {
-    let words = |reason: &str| reason.strip_prefix(REFUSED_PREFIX).unwrap_or(reason).to_owned();
-    let kept = builds.kept()?;
-    let same = kept.iter().filter(|build| build.manifest.space.as_ref() == Some(space));
-    let rows = same.flat_map(|build| &build.manifest.quarantined);
-    Ok(rows.filter_map(|row| Some((row.refused_text?, words(&row.reason)))).collect())
-}
-
-/// Bytes of an index that take longer to prove than a thread takes to begin.
-const MIN_BYTES_FOR_THREAD: u64 = 1 << 20;
-
-/// Every vector of the space in force that need not be bought.
-pub(super) struct VectorSources {
-    builds: Vec<BuildRows>,
-    cached: HashSet<TextHash>,
-    /// Of these, what this pass has bought.
-    embedded: HashSet<TextHash>,
-    cache: Cache,
-}
-
-impl VectorSources {
-    /// Finds them: the served build first, then the others from the newest on.
-    ///
-    /// To buy every vector again, nothing counts as held but what this pass has `bought`.
-    pub(super) fn find(
-        world: &PassContext<'_>,
-        builds: &Builds,
-        found: &Prepared,
-        rebuy: bool,
-        bought: &HashSet<TextHash>,
-    ) -> Result<Self, PassError> {
-        let now = (world.clock)().as_second();
-        let (cache, warning) = Cache::open(&builds.layout.cache(), &world.space, now)?;
-        if let Some(warning) = warning {
-            (world.progress)(PassProgress::Warning(&warning));
-        }
-        let (kept, cached) = if rebuy {
-            (Vec::new(), bought.clone())
-        } else {
-            let kept = reusable_builds(builds, &world.space, found.id(), &found.rows, &found.excluded)?;
-            (kept, cache.hashes())
-        };
-        Ok(Self { builds: kept, cached, embedded: bought.clone(), cache })
-    }
-
-    /// A planner that knows of them.
-    pub(super) fn planner<'a>(&'a self, served: &'a [RowHashes]) -> Planner<'a> {
-        planner(served, &self.builds, &self.cached, &self.embedded)
-    }
-
-    /// Begins to prove the index of the likeliest build while the rows are read: nearly every plan
-    /// takes vectors from it.
-    pub(super) fn start_index_check(&self, world: &PassContext<'_>) -> Option<EarlyIndexCheck> {
-        let build = self.builds.first()?.build.clone();
-        if build.manifest.files.index.bytes < MIN_BYTES_FOR_THREAD {
-            return None;
-        }
-        let (stop, cancel) = world.stop.child();
-        let proof = move || build.index_matches_manifest(&stop);
-        // Where no thread can be had it is proven when its turn comes.
-        let thread = std::thread::Builder::new().name("prove".to_owned()).spawn(proof).ok()?;
-        Some(EarlyIndexCheck { thread, _cancel_on_drop: cancel })
-    }
-
-    /// Proves the indexes that a plan takes vectors from; gives the id of one that is damaged.
-    pub(super) fn find_damaged(
-        &self,
-        world: &PassContext<'_>,
-        plan: &Plan,
-        mut ahead: Option<EarlyIndexCheck>,
-    ) -> Result<Option<String>, VerifyError> {
-        for &build in &plan.builds_used {
-            let proof = ahead.take_if(|_| build == 0);
-            let build = &self.builds[usize::from(build)].build;
-            let whole = match proof {
-                Some(proof) => proof.join(),
-                None => build.index_matches_manifest(&world.stop),
-            };
-            if !whole? {
-                return Ok(Some(build.manifest.id.clone()));
-            }
-        }
-        Ok(None)
-    }
-
-    /// The builds that a plan takes vectors from.
-    pub(super) fn used_by(&self, plan: &Plan) -> Vec<&str> {
-        let id = |build: &u16| self.builds[usize::from(*build)].build.manifest.id.as_str();
-        plan.builds_used.iter().map(id).collect()
-    }
-
-    /// Where bought vectors are kept.
-    pub(super) fn cache(&mut self) -> &mut Cache {
-        &mut self.cache
-    }
-
-    /// Writes index and hashes from vectors that are all at hand.
-    pub(super) fn seal(
-        &mut self,
-        world: &PassContext<'_>,
-        drafted: Drafted,
-        survey: &TableSummary,
-    ) -> Result<Sealed, PassError> {
-        let sources: Vec<&Build> = self.builds.iter().map(|held| &held.build).collect();
-        let cache = &mut self.cache;
-        let content = BuildContent {
-            rows: &survey.rows,
-            origins: &survey.plan.origins,
-            sources: &sources,
-            dimension: world.space.dimension,
-        };
-        drafted.seal(&content, &mut |text, out| Ok(cache.vector(text, out)?), &world.stop)
-    }
-
-    /// Drops from the cache what the new build holds. What fails here costs only room.
-    pub(super) fn drop_indexed(&mut self, world: &PassContext<'_>, rows: &[RowHashes], bought: bool) {
-        if self.cached.is_empty() && !bought {
-            return;
-        }
-        let holds: HashSet<TextHash> = rows.iter().map(|row| row.text).collect();
-        if let Err(error) = self.cache.remove(&|text| holds.contains(text)) {
-            (world.progress)(PassProgress::Warning(&error_chain(&error)));
-        }
-    }
-}
-
-/// A proof that goes on beside the reading of the rows. Dropped, it is given up.
-pub(super) struct EarlyIndexCheck {
-    thread: JoinHandle<Result<bool, VerifyError>>,
-    _cancel_on_drop: DropGuard,
-}
-
-impl EarlyIndexCheck {
-    fn join(self) -> Result<bool, VerifyError> {
-        // A panic in there is our own bug and goes on here.
-        self.thread.join().unwrap_or_else(|panic| std::panic::resume_unwind(panic))
-    }
-}
-
-/// A kept build with the hashes of its rows.
-pub(super) struct BuildRows {
-    build: Build,
-    rows: Arc<Vec<RowHashes>>,
-}
-
-/// The kept builds of a space with their rows, the served one first.
-pub(super) fn reusable_builds(
-    builds: &Builds,
-    space: &Space,
-    served: Option<&str>,
-    served_rows: &Arc<Vec<RowHashes>>,
-    excluded: &HashSet<String>,
-) -> Result<Vec<BuildRows>, PassError> {
-    let mut kept = builds.kept()?;
-    kept.retain(|build| {
-        build.manifest.space.as_ref() == Some(space) && !excluded.contains(&build.manifest.id)
-    });
-    kept.sort_by_key(|build| served != Some(build.manifest.id.as_str()));
-    let mut usable = Vec::with_capacity(kept.len());
-    for build in kept {
-        let is_served = served == Some(build.manifest.id.as_str()) && !served_rows.is_empty();
-        let rows = if is_served { Ok(Arc::clone(served_rows)) } else { build.rows().map(Arc::new) };
-        match rows {
-            Ok(rows) => usable.push(BuildRows { build, rows }),
-            Err(error) if error.class() == ErrorClass::Shortage => return Err(error.into()),
-            // A build whose rows are damaged gives nothing; `verify` says why.
-            Err(_) => {}
-        }
-    }
-    Ok(usable)
-}
-
-/// A planner that knows of builds and cache.
-pub(super) fn planner<'a>(
-    served: &'a [RowHashes],
-    builds: &'a [BuildRows],
-    cached: &'a HashSet<TextHash>,
-    bought: &'a HashSet<TextHash>,
-) -> Planner<'a> {
-    let builds = builds.iter().map(|build| build.rows.as_slice()).collect();
-    Planner::new(served, Reusable { builds, cached, embedded: bought })
 }

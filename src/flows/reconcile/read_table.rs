@@ -7,8 +7,9 @@
 
 use std::collections::HashMap;
 
+use super::context::PassContext;
+use super::error::PassError;
 use super::record_workers::{EncodedRow, RecordWorkers};
-use super::{PassContext, PassError};
 use crate::adapters::builds::staging::Draft;
 use crate::adapters::source::Rows;
 use crate::decide::guard::{MAX_NAMED_FAULTS, UnfitRows};

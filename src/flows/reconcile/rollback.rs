@@ -1,18 +1,25 @@
 //! Serves an earlier build again, and holds it until the table changes.
 //!
-//! The target is proven in full first. The hold is written before the switch:
-//! a crash between the two leaves a hold on a build that is not served, which
-//! forbids nothing.
+//! The target is verified in full first. The hold is written before the
+//! switch: a crash between the two leaves a hold on a build that is not
+//! served, which forbids nothing.
 
+use jiff::Timestamp;
+
+use super::context::{PassContext, PassOptions};
+use super::error::PassError;
+use super::finish::sweep_after_failure;
+use super::prepare::{adopt_existing, next_sequence};
 use super::preview::preview;
-use super::{PassContext, PassError, PassOptions, PassProgress, prepare};
 use crate::adapters::builds::adopt::Adoption;
 use crate::adapters::builds::history::History;
+use crate::adapters::builds::promote::{self, PromoteError};
 use crate::adapters::builds::verify::failed;
-use crate::adapters::builds::{Builds, Hold, Served, error_chain, promote, sweep};
+use crate::adapters::builds::{Builds, Hold, Served, error_chain, sweep};
 use crate::domain::pass::PromotedBy;
+use crate::domain::record::ContentHash;
 
-/// What was asked for.
+/// What is asked for.
 #[derive(Clone, Debug)]
 pub struct Rollback {
     /// The build to serve; `None` for the one promoted before.
@@ -34,88 +41,124 @@ pub struct RollbackReport {
 ///
 /// # Errors
 ///
-/// [`PassError`]; what was served before is served still, unless it says otherwise.
-pub fn rollback(world: &PassContext<'_>, asked: &Rollback) -> Result<RollbackReport, PassError> {
-    let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
+/// [`PassError`]; the previous build is still served, unless it says otherwise.
+pub fn rollback(context: &PassContext<'_>, asked: &Rollback) -> Result<RollbackReport, PassError> {
+    let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     sweep::sweep(&builds)?;
-    // An adoption that broke off leaves nothing half made behind.
-    switch_back(world, asked, &builds).inspect_err(|_| super::finish::sweep_after_failure(world, &builds))
-}
-
-fn switch_back(
-    world: &PassContext<'_>,
-    asked: &Rollback,
-    builds: &Builds,
-) -> Result<RollbackReport, PassError> {
-    let (mut state, _) = History::load(&builds.layout)?;
-    let mut served = builds.served();
-    let sequence = builds.kept()?.first().map_or(0, |newest| newest.manifest.sequence).saturating_add(1);
-    // Links are about to take the place of what ingest.py may have left: it must not be lost.
-    if let Adoption::Adopted { build, .. } =
-        prepare::adopt_existing(world, builds, &served, sequence, &mut state)?
-    {
-        served = Served::Build(build);
-    }
-    let from = match &served {
-        Served::Nothing => None,
-        Served::Build(build) => Some(build.manifest.id.clone()),
-        // It cannot be read, but its promotion was noted: a reason more to leave it.
-        Served::Damaged { .. } => state.promotions.last().map(|last| last.build.clone()),
-    };
-    let there = |id: &str| builds.build(id).is_ok();
-    let to = match (&asked.to, &from) {
-        (Some(to), _) => to.clone(),
-        (None, Some(from)) => {
-            let before = state.previous_to(from, &there);
-            before.map(str::to_owned).ok_or_else(|| PassError::NothingBefore { served: from.clone() })?
-        }
-        (None, None) => return Err(PassError::NothingPromoted),
-    };
-    let target = builds.build(&to)?;
-    let checks = target.run_checks(&world.stop)?;
-    if checks.iter().any(|check| !check.ok) {
-        return Err(PassError::DamagedTarget { id: to, message: failed(&checks) });
-    }
-    let content_hash = match preview(world, &PassOptions { full: true, ..PassOptions::default() }) {
-        Ok(preview) => preview.content_hash,
-        Err(PassError::Stopped) => return Err(PassError::Stopped),
-        Err(error) => {
-            let words = format!(
-                "the table cannot be read, so its content is taken from the build served before: {}",
-                error.to_line()
-            );
-            (world.progress)(PassProgress::Warning(&words));
-            served.build().and_then(|build| build.manifest.content_hash)
-        }
-    };
-    let now = (world.clock)();
-    promote::finish_promotion(builds, &served, now)?;
-    let hold = Hold { build: to.clone(), from: from.clone(), content_hash, by: asked.by.clone(), at: now };
-    hold.save(&builds.layout)?;
-    let promoted = promote::serve(builds, &to, builds.mode(), now);
-    if !matches!(promoted, Err(promote::PromoteError::NotPromoted(_))) {
-        state.record_promotion(&to, PromotedBy::Rollback.as_str(), now);
-        // It is served all the same, and the next pass notes it.
-        if let Err(error) = state.save(&builds.layout) {
-            (world.progress)(PassProgress::Warning(&error_chain(&error)));
-        }
-    }
-    promoted?;
-    Ok(RollbackReport { from, to })
+    // An interrupted adoption must not leave half a build.
+    switch_back(context, asked, &builds).inspect_err(|_| sweep_after_failure(context, &builds))
 }
 
 /// Ends a hold; the agent's next pass builds what the table has.
 ///
 /// # Errors
 ///
-/// [`PassError`] where the hold cannot be removed.
-pub fn release(world: &PassContext<'_>) -> Result<bool, PassError> {
-    let builds = Builds::at(&world.config.publish.index, &world.config.publish.metadata)?;
+/// [`PassError`] if the hold cannot be removed.
+pub fn release(context: &PassContext<'_>) -> Result<bool, PassError> {
+    let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
-    let held = Hold::load(&builds.layout)?.0.is_some();
-    if held {
+    let is_held = Hold::load(&builds.layout)?.0.is_some();
+    if is_held {
         Hold::release(&builds.layout)?;
     }
-    Ok(held)
+    Ok(is_held)
+}
+
+fn switch_back(
+    context: &PassContext<'_>,
+    asked: &Rollback,
+    builds: &Builds,
+) -> Result<RollbackReport, PassError> {
+    let (mut history, _) = History::load(&builds.layout)?;
+    let served = adopt_before_rollback(context, builds, &mut history)?;
+    let from = match &served {
+        Served::Nothing => None,
+        Served::Build(build) => Some(build.manifest.id.clone()),
+        // It cannot be read, but its promotion was recorded: one more reason to leave it.
+        Served::Damaged { .. } => history.promotions.last().map(|last| last.build.clone()),
+    };
+    let to = target(asked, from.as_deref(), builds, &history)?;
+    verify_target(context, builds, &to)?;
+    let content_hash = content_to_hold(context, &served)?;
+    let now = (context.clock)();
+    promote::finish_promotion(builds, &served, now)?;
+    let hold = Hold { build: to.clone(), from: from.clone(), content_hash, by: asked.by.clone(), at: now };
+    hold.save(&builds.layout)?;
+    serve_and_record(context, builds, &mut history, &to, now)?;
+    Ok(RollbackReport { from, to })
+}
+
+/// What is served. Links are about to replace what `ingest.py` may have left: it is adopted first, so that
+/// it is not lost.
+fn adopt_before_rollback(
+    context: &PassContext<'_>,
+    builds: &Builds,
+    history: &mut History,
+) -> Result<Served, PassError> {
+    let served = builds.served();
+    let highest = builds.kept()?.first().map_or(0, |newest| newest.manifest.sequence);
+    match adopt_existing(context, builds, &served, next_sequence(highest), history)? {
+        Adoption::Adopted { build, .. } => Ok(Served::Build(build)),
+        Adoption::Nothing | Adoption::Relinked | Adoption::Mixed { .. } => Ok(served),
+    }
+}
+
+fn target(
+    asked: &Rollback,
+    from: Option<&str>,
+    builds: &Builds,
+    history: &History,
+) -> Result<String, PassError> {
+    if let Some(to) = &asked.to {
+        return Ok(to.clone());
+    }
+    let from = from.ok_or(PassError::NothingPromoted)?;
+    let exists = |id: &str| builds.build(id).is_ok();
+    let before = history.previous_to(from, &exists);
+    before.map(str::to_owned).ok_or_else(|| PassError::NothingBefore { served: from.to_owned() })
+}
+
+fn verify_target(context: &PassContext<'_>, builds: &Builds, id: &str) -> Result<(), PassError> {
+    let checks = builds.build(id)?.run_checks(&context.stop)?;
+    if checks.iter().all(|check| check.ok) {
+        return Ok(());
+    }
+    Err(PassError::DamagedTarget { id: id.to_owned(), message: failed(&checks) })
+}
+
+/// The table's content, while which the target is held. If the table cannot be read, the build served
+/// before says what it had.
+fn content_to_hold(context: &PassContext<'_>, served: &Served) -> Result<Option<ContentHash>, PassError> {
+    // Forced, so that the rows are read whatever the scan is.
+    match preview(context, &PassOptions { full: true, ..PassOptions::default() }) {
+        Ok(preview) => Ok(preview.content_hash),
+        Err(PassError::Stopped) => Err(PassError::Stopped),
+        Err(error) => {
+            context.warn(&format!(
+                "the table cannot be read, so its content is taken from the build served before: {}",
+                error.to_line()
+            ));
+            Ok(served.build().and_then(|build| build.manifest.content_hash))
+        }
+    }
+}
+
+fn serve_and_record(
+    context: &PassContext<'_>,
+    builds: &Builds,
+    history: &mut History,
+    to: &str,
+    now: Timestamp,
+) -> Result<(), PassError> {
+    let promoted = promote::serve(builds, to, builds.mode(), now);
+    if !matches!(promoted, Err(PromoteError::NotPromoted(_))) {
+        history.record_promotion(to, PromotedBy::Rollback.as_str(), now);
+        // The build is served all the same, and the next pass records it.
+        if let Err(error) = history.save(&builds.layout) {
+            context.warn(&error_chain(&error));
+        }
+    }
+    promoted?;
+    Ok(())
 }

@@ -1,4 +1,4 @@
-//! Measures the stages of a pass.
+//! Measures the stages of a pass, and reports each as it begins.
 //!
 //! Time is charged to the current stage, at the points where the pass says so:
 //! preparing is measured by the total alone, and so is what a pass does after
@@ -6,6 +6,7 @@
 
 use std::time::{Duration, Instant};
 
+use super::context::{PassContext, PassProgress};
 use crate::domain::pass::{Stage, Timings};
 
 pub(super) struct Stopwatch {
@@ -21,8 +22,9 @@ impl Stopwatch {
         Self { started, lap_started: Instant::now(), stage: Stage::Prepare, timings: Timings::zero() }
     }
 
-    pub(super) fn enter(&mut self, stage: Stage) {
+    pub(super) fn enter(&mut self, context: &PassContext<'_>, stage: Stage) {
         self.stage = stage;
+        (context.progress)(PassProgress::Stage(stage));
     }
 
     /// Charges the time since the last call to the current stage. After a

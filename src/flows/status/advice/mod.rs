@@ -7,6 +7,7 @@ use jiff::{SignedDuration, Timestamp};
 
 use super::Status;
 use crate::adapters::builds::Served;
+use crate::decide::decision::Reason;
 use crate::domain::pass::StoredOutcome;
 use crate::flows::reconcile::{PassError, Preview};
 
@@ -40,16 +41,21 @@ enum Obstacle {
 }
 
 fn obstacle(preview: &Preview) -> Option<Obstacle> {
-    let has = |prefix| preview.reasons.iter().any(|reason| reason.starts_with(prefix));
     if preview.held {
-        Some(Obstacle::Hold)
-    } else if has("would fail") {
-        Some(Obstacle::UnfitRows)
-    } else if has("would be refused") {
-        Some(Obstacle::Guard)
-    } else {
-        None
+        return Some(Obstacle::Hold);
     }
+    // Unfit rows come before a refusal, as in the pass that would follow.
+    preview.reasons.iter().find_map(|reason| match reason {
+        Reason::WouldFail(_) => Some(Obstacle::UnfitRows),
+        Reason::WouldBeRefused(_) => Some(Obstacle::Guard),
+        Reason::NothingServed
+        | Reason::Damaged(_)
+        | Reason::Adopted
+        | Reason::SpaceChanged { .. }
+        | Reason::RowsDiffer
+        | Reason::DanglingLink(_)
+        | Reason::Held => None,
+    })
 }
 
 /// Where the next pass would promote a build.

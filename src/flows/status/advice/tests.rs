@@ -2,9 +2,10 @@
 
 use super::*;
 use crate::adapters::builds::{AgentStatus, LastPass};
+use crate::decide::guard::{Refusal, UnfitRows};
 use crate::flows::deliver::TargetStatus;
 
-fn preview(changes: bool, reasons: &[&str], held: bool) -> Preview {
+fn preview(changes: bool, reasons: &[Reason], held: bool) -> Preview {
     Preview {
         changes,
         records: 1,
@@ -15,7 +16,7 @@ fn preview(changes: bool, reasons: &[&str], held: bool) -> Preview {
         requests: 0,
         estimated_tokens: 0,
         quarantined: 0,
-        reasons: reasons.iter().map(|reason| (*reason).to_owned()).collect(),
+        reasons: reasons.to_vec(),
         held,
         content_hash: None,
     }
@@ -67,6 +68,8 @@ fn operator_gets_the_one_thing_to_do() {
         ..AgentStatus::default()
     };
     let retried = AgentStatus { retry_at: Some(at(200)), ..failed.clone() };
+    let unfit = UnfitRows { count: 1, allowed: 0, named: Vec::new() };
+    let refusal = Refusal::TooManyTexts { to_embed: 2, max_texts: 1 };
     let cases = [
         (Ok(preview(false, &[], false)), Some(true), &well, "nothing"),
         (Ok(preview(false, &[], false)), Some(false), &well, "start the agent"),
@@ -74,9 +77,9 @@ fn operator_gets_the_one_thing_to_do() {
         (Ok(preview(true, &[], false)), Some(false), &well, "run `reindexd build`"),
         (Ok(preview(true, &[], false)), Some(true), &failed, "fix what the last attempt reports, then touch"),
         (Ok(preview(true, &[], false)), Some(true), &retried, "the agent retries at 1970-01-01T00:03:20Z"),
-        (Ok(preview(true, &["would fail: row id=3"], false)), Some(true), &well, "fix the rows"),
-        (Ok(preview(true, &["would be refused: no tagged rows"], false)), Some(true), &well, "guard"),
-        (Ok(preview(true, &["held"], true)), Some(true), &well, "--release"),
+        (Ok(preview(true, &[Reason::WouldFail(unfit)], false)), Some(true), &well, "fix the rows"),
+        (Ok(preview(true, &[Reason::WouldBeRefused(refusal)], false)), Some(true), &well, "guard"),
+        (Ok(preview(true, &[Reason::Held], true)), Some(true), &well, "--release"),
         (Err(PassError::Busy), Some(true), &well, "shown under \"drift\""),
     ];
     for (drift, agent_runs, agent, expected) in cases {
@@ -96,7 +99,7 @@ fn a_stale_target_is_something_to_do_and_counts_as_behind() {
         assert!(to_do(&found).contains(expected), "{}", to_do(&found));
         assert_eq!(behind_for(&found), Some(SignedDuration::from_secs(60)));
     }
-    let (held, later) = (preview(true, &["held"], true), preview(true, &[], false));
+    let (held, later) = (preview(true, &[Reason::Held], true), preview(true, &[], false));
     let agent = AgentStatus { behind_since: Some(at(130)), ..AgentStatus::default() };
     for drift in [held, later] {
         let found = with_stale_target(status(Ok(drift), Some(true), &agent), 100);

@@ -1,0 +1,193 @@
+//! What a scan means: nothing to do, held, a build with its reasons, or a refusal.
+//!
+//! [`after_scan`] answers when the scan alone is enough, [`after_rows`] when
+//! the rows are read; a pass and a preview ask the same questions about
+//! [`Facts`] that they gather themselves. A [`Reason`] is a value: people and
+//! `--json` get its text, programs match on it.
+//!
+//! Pure. Whether a plan is within its limits is `guard`'s decision.
+
+use std::fmt;
+use std::path::PathBuf;
+
+use super::guard::{self, Limits, Refusal, UnfitRows};
+use crate::domain::manifest::Manifest;
+use crate::domain::pass::Counts;
+use crate::domain::record::{ContentHash, ScanHash, Space};
+
+/// What a pass does with the table.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Decision {
+    Unchanged,
+    /// A rollback holds the served build while the table has this content.
+    Held,
+    Build,
+    /// More rows cannot be indexed than quarantine allows.
+    Fail(UnfitRows),
+    Refuse(Refusal),
+}
+
+/// A decision about rows, with what a person should know about it.
+#[derive(Clone, Debug, PartialEq)]
+pub struct Assessment {
+    pub decision: Decision,
+    /// Whether the served files would change, were nothing in the way.
+    pub changes: bool,
+    /// Why they would, and what is in the way.
+    pub reasons: Vec<Reason>,
+}
+
+/// Why there is a build, or why there is none.
+#[derive(Clone, Debug, PartialEq)]
+pub enum Reason {
+    NothingServed,
+    /// What was expected and found.
+    Damaged(String),
+    Adopted,
+    SpaceChanged {
+        from: Option<Space>,
+        to: Space,
+    },
+    RowsDiffer,
+    /// A public name that does not lead to the served build.
+    DanglingLink(PathBuf),
+    Held,
+    WouldFail(UnfitRows),
+    WouldBeRefused(Refusal),
+}
+
+/// What is served.
+#[derive(Clone, Copy, Debug)]
+pub enum ServedFacts<'a> {
+    Nothing,
+    Damaged(&'a str),
+    Build(&'a Manifest),
+}
+
+/// What is known before the rows are read.
+#[derive(Clone, Debug)]
+pub struct Facts<'a> {
+    pub served: ServedFacts<'a>,
+    /// The space of the settings.
+    pub space: &'a Space,
+    /// Another scan that is known to have the content of the served build.
+    pub equivalent_scan: Option<ScanHash>,
+    /// The content for which a rollback holds the served build.
+    pub held_content: Option<ContentHash>,
+    /// Public names that do not lead to the served build.
+    pub dangling_links: &'a [PathBuf],
+    /// Records of the served build, or of the newest one if that cannot be read.
+    pub previous_records: Option<u64>,
+    /// A build is wanted though nothing differs.
+    pub is_forced: bool,
+    /// Read the rows whatever the scan is. A preview does where a hold exists or a link dangles: it has to
+    /// show counts and reasons. A pass replaces such links itself.
+    pub always_reads_rows: bool,
+    /// A pass ends a hold whose content is gone from the table, even if nothing is built; a preview does not.
+    pub ends_holds: bool,
+}
+
+/// What the rows of a scan are.
+#[derive(Clone, Copy, Debug)]
+pub struct TableFacts<'a> {
+    pub content: ContentHash,
+    pub counts: &'a Counts,
+    pub indexed_rows: u64,
+    pub unfit: &'a UnfitRows,
+}
+
+/// The decision if the scan alone is enough for it; `None` if the rows must be read.
+#[must_use]
+pub fn after_scan(facts: &Facts<'_>, scan: ScanHash) -> Option<Decision> {
+    let served = facts.served.build()?;
+    if facts.is_forced || facts.always_reads_rows {
+        return None;
+    }
+    let is_known = served.scan_hash == Some(scan) || facts.equivalent_scan == Some(scan);
+    is_known.then_some(Decision::Unchanged)
+}
+
+/// The decision about these rows. A hold comes before anything else, and unfit rows before a refusal.
+#[must_use]
+pub fn after_rows(facts: &Facts<'_>, table: &TableFacts<'_>, limits: &Limits) -> Assessment {
+    let &TableFacts { content, counts, indexed_rows, unfit } = table;
+    let is_same = facts.served.build().is_some_and(|served| served.content_hash == Some(content));
+    let changes = !is_same || facts.is_forced || !facts.dangling_links.is_empty();
+    let is_held = facts.is_held(content);
+    let unfit = (!unfit.is_allowed()).then(|| unfit.clone());
+    let refusal = guard::check(counts, indexed_rows, table.unfit.count, facts.previous_records, limits).err();
+    let refusal = refusal.filter(|_| changes);
+
+    let mut reasons = Vec::from_iter(facts.main_reason(is_same));
+    reasons.extend(facts.dangling_links.iter().cloned().map(Reason::DanglingLink));
+    reasons.extend(is_held.then_some(Reason::Held));
+    reasons.extend(unfit.clone().map(Reason::WouldFail));
+    reasons.extend(refusal.clone().map(Reason::WouldBeRefused));
+
+    let decision = match (unfit, refusal) {
+        _ if is_held => Decision::Held,
+        _ if !changes => Decision::Unchanged,
+        (Some(unfit), _) => Decision::Fail(unfit),
+        (None, Some(refusal)) => Decision::Refuse(refusal),
+        (None, None) => Decision::Build,
+    };
+    Assessment { decision, changes, reasons }
+}
+
+impl<'a> ServedFacts<'a> {
+    #[must_use]
+    pub fn build(&self) -> Option<&'a Manifest> {
+        match *self {
+            Self::Build(manifest) => Some(manifest),
+            Self::Nothing | Self::Damaged(_) => None,
+        }
+    }
+}
+
+impl Facts<'_> {
+    /// Whether a rollback forbids to build this content.
+    #[must_use]
+    pub fn is_held(&self, content: ContentHash) -> bool {
+        self.held_content == Some(content)
+    }
+
+    /// Whether a hold is over now that the table has this content.
+    #[must_use]
+    pub fn is_hold_over(&self, content: ContentHash) -> bool {
+        self.ends_holds && !self.is_held(content)
+    }
+
+    fn main_reason(&self, is_same: bool) -> Option<Reason> {
+        match self.served {
+            ServedFacts::Nothing => Some(Reason::NothingServed),
+            ServedFacts::Damaged(why) => Some(Reason::Damaged(why.to_owned())),
+            ServedFacts::Build(served) if served.adopted => Some(Reason::Adopted),
+            ServedFacts::Build(served) if served.space.as_ref() != Some(self.space) => {
+                Some(Reason::SpaceChanged { from: served.space.clone(), to: self.space.clone() })
+            }
+            ServedFacts::Build(_) => (!is_same).then_some(Reason::RowsDiffer),
+        }
+    }
+}
+
+impl fmt::Display for Reason {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::NothingServed => f.write_str("nothing is served yet"),
+            Self::Damaged(why) => write!(f, "what is served cannot be read: {why}"),
+            Self::Adopted => f.write_str("the served build is adopted: its rows are not known to match"),
+            Self::SpaceChanged { from, to } => {
+                let from = from.as_ref().map(ToString::to_string).unwrap_or_default();
+                write!(f, "the space changed from {from} to {to}")
+            }
+            Self::RowsDiffer => f.write_str("rows differ from the served build"),
+            Self::DanglingLink(path) => write!(f, "{} does not lead to the served build", path.display()),
+            Self::Held => f.write_str("a rollback holds the served build until the table changes"),
+            Self::WouldFail(unfit) => write!(f, "would fail: {unfit}"),
+            Self::WouldBeRefused(refusal) => write!(f, "would be refused: {refusal}"),
+        }
+    }
+}
+
+#[cfg(test)]
+mod tests;

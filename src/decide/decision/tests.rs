@@ -1,0 +1,242 @@
+//! Decisions as tables of cases: what is served, what is asked for, what the table has.
+
+use super::*;
+use crate::domain::manifest::{FileFact, Files, MANIFEST_FORMAT, SourceFacts};
+use crate::domain::pass::Timings;
+use crate::domain::record::RowError;
+
+const SERVED_SCAN: ScanHash = ScanHash([1; 32]);
+const OTHER_SCAN: ScanHash = ScanHash([2; 32]);
+const SERVED_CONTENT: ContentHash = ContentHash([3; 32]);
+const OTHER_CONTENT: ContentHash = ContentHash([4; 32]);
+
+fn space(model: &str) -> Space {
+    Space {
+        provider: "openai".to_owned(),
+        model: model.to_owned(),
+        dimension: 4,
+        task_type: None,
+        text_format: 1,
+    }
+}
+
+fn manifest() -> Manifest {
+    let fact = FileFact { bytes: 1, blake3: String::new() };
+    Manifest {
+        format: MANIFEST_FORMAT,
+        id: "a".to_owned(),
+        sequence: 1,
+        created: String::new(),
+        trigger: String::new(),
+        adopted: false,
+        program: String::new(),
+        faiss: String::new(),
+        source: SourceFacts { database: String::new(), indexed_rows: 10 },
+        space: Some(space("m")),
+        scan_hash: Some(SERVED_SCAN),
+        content_hash: Some(SERVED_CONTENT),
+        quarantined: Vec::new(),
+        files: Files { index: fact.clone(), metadata: fact.clone(), hashes: fact },
+        ntotal: 10,
+        dimension: 4,
+        metric: String::new(),
+        counts: Counts::default(),
+        timings: Timings::default(),
+        previous: None,
+    }
+}
+
+/// What a pass knows where `manifest` is served in the space of the settings.
+fn facts<'a>(manifest: &'a Manifest, space: &'a Space) -> Facts<'a> {
+    Facts {
+        served: ServedFacts::Build(manifest),
+        space,
+        equivalent_scan: None,
+        held_content: None,
+        dangling_links: &[],
+        previous_records: Some(manifest.ntotal),
+        is_forced: false,
+        always_reads_rows: false,
+        ends_holds: true,
+    }
+}
+
+fn limits() -> Limits {
+    Limits { max_shrink: 0.3, max_texts: 5, accept_shrink: false }
+}
+
+fn unfit(count: u64) -> UnfitRows {
+    let named = RowError { id: "7".to_owned(), column: "tags".to_owned(), message: "not a list".to_owned() };
+    UnfitRows { count, allowed: 1, named: vec![named] }
+}
+
+fn assess(facts: &Facts<'_>, content: ContentHash, counts: Counts, unfit_rows: u64) -> Assessment {
+    let unfit = unfit(unfit_rows);
+    after_rows(facts, &TableFacts { content, counts: &counts, indexed_rows: 10, unfit: &unfit }, &limits())
+}
+
+fn ten_records() -> Counts {
+    Counts { records: 10, ..Counts::default() }
+}
+
+#[test]
+fn a_scan_is_enough_only_where_it_is_known_and_nothing_forces_a_build() {
+    let (manifest, space) = (manifest(), space("m"));
+    let known = || facts(&manifest, &space);
+    let unchanged = Some(Decision::Unchanged);
+    let cases = [
+        ("the scan of the served build", known(), SERVED_SCAN, unchanged.clone()),
+        ("another scan", known(), OTHER_SCAN, None),
+        (
+            "another scan with the same content",
+            Facts { equivalent_scan: Some(OTHER_SCAN), ..known() },
+            OTHER_SCAN,
+            unchanged.clone(),
+        ),
+        ("a build asked for", Facts { is_forced: true, ..known() }, SERVED_SCAN, None),
+        ("nothing served", Facts { served: ServedFacts::Nothing, ..known() }, SERVED_SCAN, None),
+        ("a damaged build", Facts { served: ServedFacts::Damaged("why"), ..known() }, SERVED_SCAN, None),
+        ("a hold, in a pass", Facts { held_content: Some(OTHER_CONTENT), ..known() }, SERVED_SCAN, unchanged),
+    ];
+    for (what, facts, scan, expected) in cases {
+        assert_eq!(after_scan(&facts, scan), expected, "{what}");
+    }
+}
+
+#[test]
+fn a_preview_reads_the_rows_whatever_the_scan_is() {
+    let (manifest, space) = (manifest(), space("m"));
+
+    let preview = Facts { always_reads_rows: true, ..facts(&manifest, &space) };
+
+    assert_eq!(after_scan(&preview, SERVED_SCAN), None);
+}
+
+#[test]
+fn a_pass_ends_a_hold_whose_content_is_gone_and_a_preview_never_does() {
+    let (manifest, space) = (manifest(), space("m"));
+    let held = Facts { held_content: Some(OTHER_CONTENT), ..facts(&manifest, &space) };
+
+    assert!(held.is_hold_over(SERVED_CONTENT));
+    assert!(!held.is_hold_over(OTHER_CONTENT), "the table still has it");
+    assert!(!Facts { ends_holds: false, ..held }.is_hold_over(SERVED_CONTENT));
+}
+
+#[test]
+fn rows_are_built_held_or_left_as_they_are() {
+    let (manifest, space) = (manifest(), space("m"));
+    let pass = || facts(&manifest, &space);
+    let cases = [
+        // what, facts, content, decision, whether files would change
+        ("same content", pass(), SERVED_CONTENT, Decision::Unchanged, false),
+        ("other content", pass(), OTHER_CONTENT, Decision::Build, true),
+        ("a build asked for", Facts { is_forced: true, ..pass() }, SERVED_CONTENT, Decision::Build, true),
+        (
+            "the content that is held",
+            Facts { held_content: Some(OTHER_CONTENT), ..pass() },
+            OTHER_CONTENT,
+            Decision::Held,
+            true,
+        ),
+        (
+            "the content that is held, a build asked for",
+            Facts { held_content: Some(OTHER_CONTENT), is_forced: true, ..pass() },
+            OTHER_CONTENT,
+            Decision::Held,
+            true,
+        ),
+        (
+            "another content than is held",
+            Facts { held_content: Some(SERVED_CONTENT), ..pass() },
+            OTHER_CONTENT,
+            Decision::Build,
+            true,
+        ),
+        (
+            "a held build with the content of the table",
+            Facts { held_content: Some(SERVED_CONTENT), ..pass() },
+            SERVED_CONTENT,
+            Decision::Held,
+            false,
+        ),
+    ];
+    for (what, facts, content, decision, changes) in cases {
+        let found = assess(&facts, content, ten_records(), 0);
+        assert_eq!((found.decision, found.changes), (decision, changes), "{what}");
+    }
+}
+
+#[test]
+fn unfit_rows_fail_a_pass_before_a_limit_refuses_it() {
+    let (manifest, space) = (manifest(), space("m"));
+    let facts = facts(&manifest, &space);
+    let shrunk = Counts { records: 3, ..Counts::default() };
+    let refused = |counts: &Counts| guard::check(counts, 10, 0, Some(10), &limits()).unwrap_err();
+    let cases = [
+        ("as many as are allowed", ten_records(), 1, Decision::Build),
+        ("one more", ten_records(), 2, Decision::Fail(unfit(2))),
+        ("too few records", shrunk, 0, Decision::Refuse(refused(&shrunk))),
+        ("both", shrunk, 2, Decision::Fail(unfit(2))),
+    ];
+    for (what, counts, count, expected) in cases {
+        assert_eq!(assess(&facts, OTHER_CONTENT, counts, count).decision, expected, "{what}");
+    }
+    let same = assess(&facts, SERVED_CONTENT, shrunk, 2);
+    assert_eq!((same.decision, same.changes), (Decision::Unchanged, false), "nothing would be built");
+}
+
+#[test]
+fn the_main_reason_is_the_first_that_applies() {
+    let (manifest, space) = (manifest(), space("m"));
+    let (adopted, other_space) = (Manifest { adopted: true, ..manifest.clone() }, self::space("n"));
+    let pass = || facts(&manifest, &space);
+    let cases = [
+        (pass(), SERVED_CONTENT, None),
+        (pass(), OTHER_CONTENT, Some("rows differ from the served build")),
+        (Facts { served: ServedFacts::Nothing, ..pass() }, OTHER_CONTENT, Some("nothing is served yet")),
+        (
+            Facts { served: ServedFacts::Damaged("why"), ..pass() },
+            OTHER_CONTENT,
+            Some("what is served cannot be read: why"),
+        ),
+        (
+            facts(&adopted, &other_space),
+            OTHER_CONTENT,
+            Some("the served build is adopted: its rows are not known to match"),
+        ),
+        (
+            Facts { space: &other_space, ..pass() },
+            OTHER_CONTENT,
+            Some("the space changed from openai/m of 4 dimensions to openai/n of 4 dimensions"),
+        ),
+    ];
+    for (facts, content, expected) in cases {
+        let found = assess(&facts, content, ten_records(), 0).reasons;
+        let found: Vec<_> = found.iter().map(ToString::to_string).collect();
+        assert_eq!(found, Vec::from_iter(expected));
+    }
+}
+
+#[test]
+fn what_is_in_the_way_follows_the_main_reason_in_a_fixed_order() {
+    let (manifest, space) = (manifest(), space("m"));
+    let links = [PathBuf::from("data/faiss.index")];
+    let dangling = Facts { dangling_links: &links, ..facts(&manifest, &space) };
+    let relinked = assess(&dangling, SERVED_CONTENT, ten_records(), 0);
+    assert_eq!((relinked.changes, relinked.reasons), (true, vec![Reason::DanglingLink(links[0].clone())]));
+
+    let held = Facts { held_content: Some(OTHER_CONTENT), ..dangling };
+    let shrunk = Counts { records: 3, ..Counts::default() };
+    let expected = [
+        "rows differ from the served build",
+        "data/faiss.index does not lead to the served build",
+        "a rollback holds the served build until the table changes",
+        "would fail: 2 rows cannot be indexed (guard.quarantine = 1): ",
+        "would be refused: 3 records are 70.0 % fewer than the 10 served",
+    ];
+    let found = assess(&held, OTHER_CONTENT, shrunk, 2).reasons;
+    assert_eq!(found.len(), expected.len(), "{found:?}");
+    for (found, expected) in found.iter().zip(expected) {
+        assert!(found.to_string().starts_with(expected), "{found}");
+    }
+}

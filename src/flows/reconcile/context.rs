@@ -1,0 +1,75 @@
+//! What a pass works with, what is asked of it, and what it reports on its way.
+
+use std::sync::Arc;
+
+use jiff::Timestamp;
+
+use crate::adapters::embed::{EmbedError, Embedder, SentLog};
+use crate::config::Config;
+use crate::domain::pass::{Stage, Trigger};
+use crate::domain::record::Space;
+use crate::domain::stop::Stop;
+
+/// What a pass works with.
+pub struct PassContext<'a> {
+    pub config: &'a Config,
+    /// The space of the settings.
+    pub space: Space,
+    /// Makes the provider when texts must be embedded: a pass that finds nothing new needs no key.
+    pub embedder: &'a dyn Fn() -> Result<Arc<dyn Embedder>, EmbedError>,
+    /// What was sent to the provider in the last minute, by this pass and those before it.
+    pub sent: SentLog,
+    /// Where requests run.
+    pub runtime: tokio::runtime::Handle,
+    /// Ends the pass, and receives its signs of life.
+    pub stop: Stop,
+    pub progress: &'a (dyn Fn(PassProgress<'_>) + Sync),
+    /// The time of day, for names and people; only the age of old builds is decided by it.
+    pub clock: fn() -> Timestamp,
+}
+
+/// What is asked of a pass.
+#[derive(Clone, Debug, Default)]
+#[allow(clippy::struct_excessive_bools, reason = "wishes that are independent of each other")]
+pub struct PassOptions {
+    pub trigger: Trigger,
+    /// Make a build though nothing differs.
+    pub full: bool,
+    /// Embed every text again.
+    pub embed_again: bool,
+    /// Waive `guard.max_shrink`.
+    pub accept_shrink: bool,
+    /// Verify the served files in full first, and replace them if they are damaged.
+    pub full_check: bool,
+    /// End a hold: a person asked for a build.
+    pub ends_hold: bool,
+}
+
+/// A step of a running pass.
+#[derive(Clone, Copy, Debug, PartialEq)]
+pub enum PassProgress<'a> {
+    /// A stage began.
+    Stage(Stage),
+    /// Texts were embedded.
+    Embedded {
+        done: u64,
+        total: u64,
+        /// What is being waited for.
+        waiting: Option<&'a str>,
+    },
+    /// Something an operator should know that does not end the pass.
+    Warning(&'a str),
+}
+
+impl PassContext<'_> {
+    pub(super) fn warn(&self, message: &str) {
+        (self.progress)(PassProgress::Warning(message));
+    }
+}
+
+impl PassOptions {
+    /// Whether a build is made though nothing differs.
+    pub(super) fn is_forced(&self) -> bool {
+        self.full || self.embed_again
+    }
+}

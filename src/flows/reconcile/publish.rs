@@ -1,0 +1,102 @@
+//! From a draft whose vectors all exist to the served build: index, verify, promote.
+//!
+//! A stop is checked once more before the promotion, which nothing interrupts.
+
+use super::context::{PassContext, PassOptions};
+use super::error::PassError;
+use super::prepare::Prepared;
+use super::read_table::TableSummary;
+use super::reuse::VectorSources;
+use super::stopwatch::Stopwatch;
+use crate::adapters::builds::index;
+use crate::adapters::builds::promote::PromoteError;
+use crate::adapters::builds::staging::Drafted;
+use crate::adapters::builds::verify::Verified;
+use crate::domain::manifest::{MANIFEST_FORMAT, Manifest, SourceFacts};
+use crate::domain::pass::{Counts, PromotedBy, Stage, Timings};
+use crate::domain::record::ScanHash;
+
+/// What a new build is made of.
+pub(super) struct PlannedContent {
+    pub(super) scan_hash: ScanHash,
+    pub(super) table: TableSummary,
+    pub(super) counts: Counts,
+}
+
+/// A draft on disk and all its vectors.
+pub(super) struct PlannedBuild {
+    pub(super) contents: PlannedContent,
+    pub(super) drafted: Drafted,
+    pub(super) sources: VectorSources,
+    /// Whether this pass has put vectors into the cache.
+    pub(super) has_embedded: bool,
+}
+
+/// Serves a new build.
+pub(super) fn publish(
+    context: &PassContext<'_>,
+    options: &PassOptions,
+    prepared: &mut Prepared,
+    stopwatch: &mut Stopwatch,
+    build: PlannedBuild,
+) -> Result<(), PassError> {
+    let PlannedBuild { contents, drafted, mut sources, has_embedded } = build;
+    stopwatch.enter(context, Stage::Index);
+    let sealed = sources.seal(context, drafted, &contents.table)?;
+    stopwatch.lap();
+
+    stopwatch.enter(context, Stage::Verify);
+    let verified = sealed.verify(&context.stop)?;
+    context.stop.check()?;
+    stopwatch.lap();
+
+    stopwatch.enter(context, Stage::Promote);
+    let timings = stopwatch.timings().before_promotion();
+    let manifest = manifest(context, options, prepared, &verified, &contents, timings);
+    let now = (context.clock)();
+    let promoted = verified.promote(&prepared.builds, &manifest, now);
+    if !matches!(promoted, Err(PromoteError::NotPromoted(_))) {
+        prepared.history.record_promotion(&manifest.id, PromotedBy::Build.as_str(), now);
+    }
+    let build = promoted?;
+    stopwatch.lap();
+    sources.drop_indexed(context, &contents.table.rows, has_embedded);
+    prepared.replace_served(build);
+    Ok(())
+}
+
+fn manifest(
+    context: &PassContext<'_>,
+    options: &PassOptions,
+    prepared: &Prepared,
+    verified: &Verified,
+    contents: &PlannedContent,
+    timings: Timings,
+) -> Manifest {
+    let PlannedContent { scan_hash, table, counts } = contents;
+    Manifest {
+        format: MANIFEST_FORMAT,
+        id: verified.id().to_owned(),
+        sequence: prepared.next_sequence(),
+        created: (context.clock)().to_string(),
+        trigger: options.trigger.to_string(),
+        adopted: false,
+        program: crate::PROGRAM.to_owned(),
+        faiss: index::FAISS_VERSION.to_owned(),
+        source: SourceFacts {
+            database: context.config.source.database.display().to_string(),
+            indexed_rows: table.tagged,
+        },
+        space: Some(context.space.clone()),
+        scan_hash: Some(*scan_hash),
+        content_hash: Some(table.content_hash),
+        quarantined: table.quarantined.clone(),
+        files: verified.files.clone(),
+        ntotal: verified.rows,
+        dimension: verified.dimension,
+        metric: "inner_product".to_owned(),
+        counts: *counts,
+        timings,
+        previous: prepared.id().map(str::to_owned),
+    }
+}

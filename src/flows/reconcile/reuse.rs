@@ -1,0 +1,178 @@
+//! Which vectors can be reused: those of the served build, other kept builds and the cache.
+//!
+//! All are of the space of the settings. An index is checked against its
+//! manifest before a vector is taken from it. Which of them a plan uses is
+//! decided by `decide::plan`; the vectors that are missing come from
+//! `embed_missing`.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use super::context::{PassContext, PassOptions};
+use super::error::PassError;
+use super::prepare::Prepared;
+use super::read_table::TableSummary;
+use crate::adapters::builds::staging::{BuildContent, Drafted, Sealed};
+use crate::adapters::builds::verify::VerifyError;
+use crate::adapters::builds::{Build, error_chain};
+use crate::adapters::cache::Cache;
+use crate::decide::plan::{Plan, Planner, Reusable};
+use crate::domain::parallel::SpawnedTask;
+use crate::domain::pass::ErrorClass;
+use crate::domain::record::TextHash;
+use crate::domain::row_hashes::RowHashes;
+
+/// Bytes of an index that take longer to check than a thread takes to start.
+const MIN_BYTES_FOR_THREAD: u64 = 1 << 20;
+
+/// Every vector that can be reused.
+pub(super) struct VectorSources {
+    builds: Vec<BuildRows>,
+    cached: HashSet<TextHash>,
+    /// Of these, what this pass has embedded.
+    embedded: HashSet<TextHash>,
+    cache: Cache,
+}
+
+/// A kept build with the hashes of its rows.
+pub(super) struct BuildRows {
+    build: Build,
+    rows: Arc<Vec<RowHashes>>,
+}
+
+/// A check that goes on while the rows are read. Dropped, it is stopped.
+pub(super) type EarlyIndexCheck = SpawnedTask<Result<bool, VerifyError>>;
+
+impl VectorSources {
+    /// Finds them: the served build first, then the others, newest first. To embed every text again,
+    /// nothing is reused but what this pass has `embedded`.
+    pub(super) fn find(
+        context: &PassContext<'_>,
+        options: &PassOptions,
+        prepared: &Prepared,
+        embedded: &HashSet<TextHash>,
+    ) -> Result<Self, PassError> {
+        let now = (context.clock)().as_second();
+        let (cache, warning) = Cache::open(&prepared.builds.layout.cache(), &context.space, now)?;
+        if let Some(warning) = warning {
+            context.warn(&warning);
+        }
+        let (builds, cached) = if options.embed_again {
+            (Vec::new(), embedded.clone())
+        } else {
+            (reusable_builds(context, prepared)?, cache.hashes())
+        };
+        Ok(Self { builds, cached, embedded: embedded.clone(), cache })
+    }
+
+    pub(super) fn planner<'a>(&'a self, served: &'a [RowHashes]) -> Planner<'a> {
+        planner(served, &self.builds, &self.cached, &self.embedded)
+    }
+
+    /// Starts to check the index of the likeliest build while the rows are read: nearly every plan takes
+    /// vectors from it.
+    pub(super) fn start_index_check(&self, context: &PassContext<'_>) -> Option<EarlyIndexCheck> {
+        let build = self.builds.first()?.build.clone();
+        let is_worth_it = build.manifest.files.index.bytes >= MIN_BYTES_FOR_THREAD;
+        is_worth_it.then(|| {
+            SpawnedTask::start("check-index", &context.stop, move |stop| build.index_matches_manifest(stop))
+        })
+    }
+
+    /// Checks the indexes that a plan takes vectors from; gives the id of one that is damaged.
+    pub(super) fn find_damaged(
+        &self,
+        context: &PassContext<'_>,
+        plan: &Plan,
+        mut early: Option<EarlyIndexCheck>,
+    ) -> Result<Option<String>, VerifyError> {
+        for &nth in &plan.builds_used {
+            let build = &self.builds[usize::from(nth)].build;
+            let matches = match early.take_if(|_| nth == 0) {
+                Some(check) => check.join(),
+                None => build.index_matches_manifest(&context.stop),
+            };
+            if !matches? {
+                return Ok(Some(build.manifest.id.clone()));
+            }
+        }
+        Ok(None)
+    }
+
+    /// The builds that a plan takes vectors from.
+    pub(super) fn used_by(&self, plan: &Plan) -> Vec<&str> {
+        let id = |nth: &u16| self.builds[usize::from(*nth)].build.manifest.id.as_str();
+        plan.builds_used.iter().map(id).collect()
+    }
+
+    /// Where embedded vectors are stored.
+    pub(super) fn cache(&mut self) -> &mut Cache {
+        &mut self.cache
+    }
+
+    /// Writes index and hashes; by now every vector is in a build or in the cache.
+    pub(super) fn seal(
+        &mut self,
+        context: &PassContext<'_>,
+        drafted: Drafted,
+        table: &TableSummary,
+    ) -> Result<Sealed, PassError> {
+        let sources: Vec<&Build> = self.builds.iter().map(|source| &source.build).collect();
+        let cache = &mut self.cache;
+        let content = BuildContent {
+            rows: &table.rows,
+            origins: &table.plan.origins,
+            sources: &sources,
+            dimension: context.space.dimension,
+        };
+        drafted.seal(&content, &mut |text, out| Ok(cache.vector(text, out)?), &context.stop)
+    }
+
+    /// Removes from the cache what the new build has. A failure costs only disk space, and is logged.
+    pub(super) fn drop_indexed(&mut self, context: &PassContext<'_>, rows: &[RowHashes], has_embedded: bool) {
+        if self.cached.is_empty() && !has_embedded {
+            return;
+        }
+        let indexed: HashSet<TextHash> = rows.iter().map(|row| row.text).collect();
+        if let Err(error) = self.cache.remove(&|text| indexed.contains(text)) {
+            context.warn(&error_chain(&error));
+        }
+    }
+}
+
+/// The kept builds of the space with their rows, the served one first.
+pub(super) fn reusable_builds(
+    context: &PassContext<'_>,
+    prepared: &Prepared,
+) -> Result<Vec<BuildRows>, PassError> {
+    let is_served = |build: &Build| prepared.id() == Some(&build.manifest.id);
+    let mut kept = prepared.builds.kept()?;
+    kept.retain(|build| {
+        build.manifest.space.as_ref() == Some(&context.space)
+            && !prepared.excluded().contains(&build.manifest.id)
+    });
+    kept.sort_by_key(|build| !is_served(build));
+    let mut reusable = Vec::with_capacity(kept.len());
+    for build in kept {
+        let is_read = is_served(&build) && !prepared.rows().is_empty();
+        let rows = if is_read { Ok(Arc::clone(prepared.rows())) } else { build.rows().map(Arc::new) };
+        match rows {
+            Ok(rows) => reusable.push(BuildRows { build, rows }),
+            Err(error) if error.class() == ErrorClass::Shortage => return Err(error.into()),
+            // Nothing can be reused of a build whose rows are damaged; `verify` says why.
+            Err(_) => {}
+        }
+    }
+    Ok(reusable)
+}
+
+/// A planner that knows these vectors.
+pub(super) fn planner<'a>(
+    served: &'a [RowHashes],
+    builds: &'a [BuildRows],
+    cached: &'a HashSet<TextHash>,
+    embedded: &'a HashSet<TextHash>,
+) -> Planner<'a> {
+    let builds = builds.iter().map(|build| build.rows.as_slice()).collect();
+    Planner::new(served, Reusable { builds, cached, embedded })
+}
