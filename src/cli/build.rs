@@ -1,4 +1,4 @@
-//! `reindexd build`: reconcile once and exit.
+//! `reindexd build`: runs one pass and exits.
 
 use std::time::{Duration, Instant};
 
@@ -7,13 +7,13 @@ use serde_json::{Value, json};
 
 use super::{Context, DONE, print, print_error, print_json, progress, table};
 use crate::adapters::builds::Served;
-use crate::domain::pass::{Outcome, PassReport, Trigger};
-use crate::flows::reconcile::{PassError, PassOptions, reconcile};
+use crate::domain::pass::{Outcome, PassReport, Retry, Trigger};
+use crate::flows::reconcile::{PassContext, PassError, PassOptions, reconcile};
 
-/// How long `--wait` sleeps between two looks at the lock.
+/// How long `--wait` sleeps before it tries the lock again.
 const LOCK_POLL_INTERVAL: Duration = Duration::from_millis(200);
 
-/// What `build` can be told.
+/// The flags of `build`.
 #[derive(Debug, Args)]
 #[allow(clippy::struct_excessive_bools, reason = "one for each flag")]
 pub(super) struct BuildArgs {
@@ -30,137 +30,124 @@ pub(super) struct BuildArgs {
     rebuy: bool,
 }
 
-#[allow(
-    clippy::disallowed_methods,
-    reason = "a command that waits for a lock, and hears a stop between two looks"
-)]
-pub(super) fn run(context: &Context, options: &BuildArgs) -> u8 {
-    let job = PassOptions {
+pub(super) fn run(context: &Context, args: &BuildArgs) -> u8 {
+    let options = PassOptions {
         trigger: Trigger::Command,
-        full: options.full,
-        embed_again: options.rebuy,
-        accept_shrink: options.accept_shrink,
+        full: args.full,
+        embed_again: args.rebuy,
+        accept_shrink: args.accept_shrink,
         full_check: false,
         ends_hold: true,
     };
-    let begun = Instant::now();
-    let shown = progress::BuildProgress::new(context.json);
-    let result = context.with_pass(&|now| shown.update(now), |world| {
-        loop {
-            match reconcile(world, &job) {
-                Err(PassError::Busy) if options.wait && !context.stop.is_requested() => {
-                    std::thread::sleep(LOCK_POLL_INTERVAL);
-                }
-                Err(PassError::Busy) if context.stop.is_requested() => return Err(PassError::Stopped),
-                other => return other,
-            }
-        }
-    });
-    shown.end();
+    let started = Instant::now();
+    let progress = progress::BuildProgress::new(context.json);
+    let result =
+        context.with_pass(&|now| progress.update(now), |pass| reconcile_or_wait(pass, &options, args.wait));
+    progress.end();
     match result {
-        Ok(done) => {
+        Ok(report) => {
             context.deliver_once();
-            succeeded(context, &done);
+            print_success(context, &report);
             DONE
         }
-        Err(error) => failed(context, &error, begun.elapsed()),
+        Err(error) => print_failure(context, &error, started.elapsed()),
     }
 }
 
-fn succeeded(context: &Context, done: &PassReport) {
-    let is_promoted = done.outcome == Outcome::Promoted;
-    let outcome = if is_promoted { Outcome::Promoted } else { Outcome::Unchanged };
-    let counts = done.counts;
+#[allow(
+    clippy::disallowed_methods,
+    reason = "a command that waits for a lock, and checks for a stop each time"
+)]
+fn reconcile_or_wait(
+    pass: &PassContext<'_>,
+    options: &PassOptions,
+    wait: bool,
+) -> Result<PassReport, PassError> {
+    loop {
+        match reconcile(pass, options) {
+            Err(PassError::Busy) if pass.stop.is_requested() => return Err(PassError::Stopped),
+            Err(PassError::Busy) if wait => std::thread::sleep(LOCK_POLL_INTERVAL),
+            other => return other,
+        }
+    }
+}
+
+fn print_success(context: &Context, report: &PassReport) {
+    let is_promoted = report.outcome == Outcome::Promoted;
+    let PassReport { build, counts, timings, .. } = report;
     if context.json {
+        // A hold ends when a person asks for a build, so there is no other outcome.
+        let outcome = if is_promoted { Outcome::Promoted } else { Outcome::Unchanged };
         print_json(&json!({
             "outcome": outcome.to_string(),
-            "build": done.build,
+            "build": build,
             "records": counts.records,
             "kept": counts.kept,
             "embedded": counts.embedded,
             "metadata_only": counts.metadata_only,
             "removed": counts.removed,
             "requests": counts.requests,
-            "took_ms": done.timings.total,
-            "phases_ms": done.timings.to_stage_times(),
+            "took_ms": timings.total,
+            "phases_ms": timings.to_stage_times(),
         }));
         return;
     }
-    let build = done.build.as_deref().unwrap_or("none");
-    let took = table::milliseconds(done.timings.total);
-    print(&if is_promoted {
-        format!(
-            "promoted {build}: {} records ({} kept, {} embedded, {} metadata only, {} removed) in {took}\n{}\n",
-            counts.records,
-            counts.kept,
-            counts.embedded,
-            counts.metadata_only,
-            counts.removed,
-            table::stage_times(&done.timings)
-        )
+    let build = build.as_deref().unwrap_or("none");
+    let (records, took) = (counts.records, table::milliseconds(timings.total));
+    if is_promoted {
+        let counts = format!(
+            "{} kept, {} embedded, {} metadata only, {} removed",
+            counts.kept, counts.embedded, counts.metadata_only, counts.removed
+        );
+        let stages = table::stage_times(timings);
+        print(&format!("promoted {build}: {records} records ({counts}) in {took}\n{stages}\n"));
     } else {
-        format!("unchanged: {build} with {} records is up to date ({took})\n", counts.records)
-    });
-}
-
-fn failed(context: &Context, error: &PassError, took: Duration) -> u8 {
-    let code = context.code(error);
-    let words = error.to_line();
-    let (build, still) = served(context);
-    if context.json {
-        let outcome = error.outcome().to_string();
-        let (embedded, requests) = match error {
-            PassError::Embed { texts, requests, .. } => (*texts, *requests),
-            _ => (0, 0),
-        };
-        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        print_json(&answer(
-            &outcome,
-            build.as_deref(),
-            &FailureCosts { embedded, requests, took_ms },
-            &words,
-        ));
+        print(&format!("unchanged: {build} with {records} records is up to date ({took})\n"));
     }
-    let says_so = matches!(error, PassError::Promote(_) | PassError::Busy);
-    print_error(&if says_so { words } else { format!("{words}; {still}") });
-    code
 }
 
-/// The object for a build that ended before its pass began: programs find the same fields in it.
-pub(super) fn not_started(words: &str) -> Value {
-    answer("failed", None, &FailureCosts::default(), words)
+fn print_failure(context: &Context, error: &PassError, took: Duration) -> u8 {
+    let report = error.report();
+    let (build, still_served) = describe_served(context);
+    if context.json {
+        let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
+        print_json(&failure(build.as_deref(), took_ms, &report));
+    }
+    let says_what_is_served = matches!(error, PassError::Promote(_) | PassError::Busy);
+    let message = report.message;
+    print_error(&if says_what_is_served { message } else { format!("{message}; {still_served}") });
+    context.code(error)
 }
 
-/// What a failed build cost.
-#[derive(Default)]
-struct FailureCosts {
-    embedded: u64,
-    requests: u64,
-    took_ms: u64,
+/// The object for a build whose pass did not begin. It has the keys of any other that failed.
+pub(super) fn not_started(message: &str) -> Value {
+    let outcome = Outcome::Failed(Retry::OnChange);
+    failure(None, 0, &PassReport::without_build(outcome, message.to_owned()))
 }
 
-fn answer(outcome: &str, build: Option<&str>, spent: &FailureCosts, words: &str) -> Value {
+fn failure(build: Option<&str>, took_ms: u64, report: &PassReport) -> Value {
+    let counts = report.counts;
     json!({
-        "outcome": outcome,
+        "outcome": report.outcome.to_string(),
         "build": build,
-        "records": 0,
-        "kept": 0,
-        "embedded": spent.embedded,
-        "metadata_only": 0,
-        "removed": 0,
-        "requests": spent.requests,
-        "took_ms": spent.took_ms,
-        "error": words,
+        "records": counts.records,
+        "kept": counts.kept,
+        "embedded": counts.embedded,
+        "metadata_only": counts.metadata_only,
+        "removed": counts.removed,
+        "requests": counts.requests,
+        "took_ms": took_ms,
+        "error": report.message,
     })
 }
 
-/// The id of the served build, and words for what is served.
-fn served(context: &Context) -> (Option<String>, String) {
+/// The id of the served build, and what is served as text.
+fn describe_served(context: &Context) -> (Option<String>, String) {
     match context.builds.served() {
         Served::Build(build) => {
             let id = build.manifest.id;
-            let words = format!("build {id} is served still");
-            (Some(id), words)
+            let text = format!("build {id} is still served");
+            (Some(id), text)
         }
         Served::Damaged { .. } => (None, "what is served is damaged".to_owned()),
         Served::Nothing => (None, "nothing is served yet".to_owned()),

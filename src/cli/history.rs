@@ -1,10 +1,11 @@
-//! `reindexd history`: builds kept, and the last attempts.
+//! `reindexd history`: the kept builds and the last attempts.
 
+use jiff::Timestamp;
 use serde_json::json;
 
 use super::{Context, DONE, FAILED, fail, print, print_json, table};
-use crate::adapters::builds::error_chain;
-use crate::adapters::builds::history::History;
+use crate::adapters::builds::history::{AttemptRecord, History};
+use crate::adapters::builds::{Build, error_chain};
 
 pub(super) fn run(context: &Context) -> u8 {
     let builds = &context.builds;
@@ -12,54 +13,59 @@ pub(super) fn run(context: &Context) -> u8 {
         Ok(kept) => kept,
         Err(error) => return fail(context.json, FAILED, &error_chain(&error)),
     };
-    let (state, _) = History::load(&builds.layout).unwrap_or_default();
+    let (history, _) = History::load(&builds.layout).unwrap_or_default();
     let served = builds.served().build().map(|build| build.manifest.id.clone());
     if context.json {
-        let summary = |manifest| table::summary(manifest, &table::timings_of(manifest, &state));
-        let builds: Vec<_> = kept.iter().map(|build| summary(&build.manifest)).collect();
-        print_json(&json!({
-            "served": served,
-            "builds": builds,
-            "promotions": state.promotions,
-            "attempts": state.attempts,
-        }));
-        return DONE;
+        print_object(&kept, &history, served.as_deref());
+    } else {
+        print_tables(&kept, &history, served.as_deref());
     }
-    let now = super::clock();
-    let rows: Vec<Vec<String>> = kept
-        .iter()
-        .map(|build| {
-            let manifest = &build.manifest;
-            let here = if served.as_deref() == Some(manifest.id.as_str()) { "served" } else { "" };
-            let counts = &manifest.counts;
-            let spent = table::timings_of(manifest, &state);
-            vec![
-                manifest.id.clone(),
-                manifest.created.clone(),
-                manifest.trigger.clone(),
-                counts.records.to_string(),
-                counts.embedded.to_string(),
-                table::milliseconds(spent.total),
-                table::longest_stage(&spent),
-                here.to_owned(),
-            ]
-        })
-        .collect();
-    let mut words =
-        table::columns(&["BUILD", "CREATED", "TRIGGER", "RECORDS", "EMBEDDED", "TOOK", "LONGEST", ""], &rows);
-    if !state.attempts.is_empty() {
-        let rows: Vec<Vec<String>> = state
-            .attempts
-            .iter()
-            .rev()
-            .map(|one| {
-                let what = one.build.clone().or_else(|| one.error.clone()).unwrap_or_default();
-                vec![table::ago(one.at, now), one.trigger.clone(), one.outcome.to_string(), what]
-            })
-            .collect();
-        words.push('\n');
-        words.push_str(&table::columns(&["ATTEMPT", "TRIGGER", "OUTCOME", ""], &rows));
-    }
-    print(&words);
     DONE
+}
+
+fn print_object(kept: &[Build], history: &History, served: Option<&str>) {
+    let summary = |build: &Build| {
+        let manifest = &build.manifest;
+        table::summary(manifest, &table::timings_of(manifest, history))
+    };
+    print_json(&json!({
+        "served": served,
+        "builds": kept.iter().map(summary).collect::<Vec<_>>(),
+        "promotions": history.promotions,
+        "attempts": history.attempts,
+    }));
+}
+
+fn print_tables(kept: &[Build], history: &History, served: Option<&str>) {
+    let head = ["BUILD", "CREATED", "TRIGGER", "RECORDS", "EMBEDDED", "TOOK", "LONGEST", ""];
+    let rows: Vec<_> = kept.iter().map(|build| build_row(build, history, served)).collect();
+    let mut text = table::columns(&head, &rows);
+    if !history.attempts.is_empty() {
+        let now = super::clock();
+        let rows: Vec<_> = history.attempts.iter().rev().map(|attempt| attempt_row(attempt, now)).collect();
+        text.push('\n');
+        text.push_str(&table::columns(&["ATTEMPT", "TRIGGER", "OUTCOME", ""], &rows));
+    }
+    print(&text);
+}
+
+fn build_row(build: &Build, history: &History, served: Option<&str>) -> Vec<String> {
+    let manifest = &build.manifest;
+    let timings = table::timings_of(manifest, history);
+    let mark = if served == Some(manifest.id.as_str()) { "served" } else { "" };
+    vec![
+        manifest.id.clone(),
+        manifest.created.clone(),
+        manifest.trigger.clone(),
+        manifest.counts.records.to_string(),
+        manifest.counts.embedded.to_string(),
+        table::milliseconds(timings.total),
+        table::longest_stage(&timings),
+        mark.to_owned(),
+    ]
+}
+
+fn attempt_row(attempt: &AttemptRecord, now: Timestamp) -> Vec<String> {
+    let result = attempt.build.as_ref().or(attempt.error.as_ref()).cloned().unwrap_or_default();
+    vec![table::ago(attempt.at, now), attempt.trigger.clone(), attempt.outcome.to_string(), result]
 }

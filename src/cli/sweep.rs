@@ -1,4 +1,4 @@
-//! `reindexd sweep`: remove stale staging.
+//! `reindexd sweep`: removes stale staging.
 
 use serde_json::json;
 
@@ -10,7 +10,9 @@ pub(super) fn run(context: &Context) -> u8 {
     let builds = &context.builds;
     let lock = match builds.lock() {
         Ok(Some(lock)) => lock,
-        Ok(None) => return fail(context.json, BUSY, "another pass is running; it sweeps for itself"),
+        Ok(None) => {
+            return fail(context.json, BUSY, "another pass is running, and has removed stale staging itself");
+        }
         Err(error) => {
             let code = if error.class() == ErrorClass::Settings { USAGE } else { FAILED };
             return fail(context.json, code, &error_chain(&error));

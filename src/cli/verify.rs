@@ -1,34 +1,20 @@
-//! `reindexd verify`: prove a build against its manifest.
+//! `reindexd verify`: compares the files of a build with its manifest.
 
 use serde_json::{Value, json};
 
 use super::{Context, DONE, FAILED, print, print_error, print_json};
 use crate::adapters::builds::verify::{Check, VerifyError};
-use crate::adapters::builds::{Served, error_chain};
+use crate::adapters::builds::{Build, BuildsError, Served, error_chain};
 
 pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
-    let builds = &context.builds;
-    let damaged = |why: String| {
-        let check =
-            Check { name: "build", ok: false, expected: "a build that can be read".to_owned(), found: why };
-        print_checks(context, id.unwrap_or("current"), &[check])
-    };
-    let build = match id {
-        Some(id) => match builds.build(id) {
-            Ok(build) => build,
-            Err(error @ crate::adapters::builds::BuildsError::NoSuchBuild { .. }) => {
-                return print_not_verified(context, Some(id), FAILED, &error_chain(&error));
-            }
-            Err(error) => return damaged(error_chain(&error)),
-        },
-        None => match builds.served() {
-            Served::Build(build) => *build,
-            Served::Nothing => {
-                let words = "nothing is served yet; run `reindexd build` first";
-                return print_not_verified(context, None, FAILED, words);
-            }
-            Served::Damaged { why } => return damaged(why),
-        },
+    let build = match find(context, id) {
+        Ok(build) => build,
+        Err(NoBuild::Missing(message)) => return print_not_verified(context, id, FAILED, &message),
+        Err(NoBuild::Damaged(found)) => {
+            let expected = "a build that can be read".to_owned();
+            let check = Check { name: "build", ok: false, expected, found };
+            return print_checks(context, id.unwrap_or("current"), &[check]);
+        }
     };
     match build.run_checks(&context.stop) {
         Ok(checks) => print_checks(context, &build.manifest.id, &checks),
@@ -39,16 +25,39 @@ pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
     }
 }
 
-/// The object where there was nothing to put to the proof: what is not proven is not `ok`.
-pub(super) fn not_verified(id: Option<&str>, words: &str) -> Value {
-    json!({ "ok": false, "build": id, "checks": [], "error": words })
+/// Why there is nothing to compare.
+enum NoBuild {
+    Missing(String),
+    Damaged(String),
 }
 
-fn print_not_verified(context: &Context, id: Option<&str>, code: u8, words: &str) -> u8 {
+/// The build of this id, or the served one.
+fn find(context: &Context, id: Option<&str>) -> Result<Build, NoBuild> {
+    let Some(id) = id else {
+        return match context.builds.served() {
+            Served::Build(build) => Ok(*build),
+            Served::Nothing => {
+                Err(NoBuild::Missing("nothing is served yet; run `reindexd build` first".to_owned()))
+            }
+            Served::Damaged { why } => Err(NoBuild::Damaged(why)),
+        };
+    };
+    context.builds.build(id).map_err(|error| match error {
+        BuildsError::NoSuchBuild { .. } => NoBuild::Missing(error_chain(&error)),
+        other => NoBuild::Damaged(error_chain(&other)),
+    })
+}
+
+/// The object if nothing was compared: what is not verified is not `ok`.
+pub(super) fn not_verified(id: Option<&str>, message: &str) -> Value {
+    json!({ "ok": false, "build": id, "checks": [], "error": message })
+}
+
+fn print_not_verified(context: &Context, id: Option<&str>, code: u8, message: &str) -> u8 {
     if context.json {
-        print_json(&not_verified(id, words));
+        print_json(&not_verified(id, message));
     }
-    print_error(words);
+    print_error(message);
     code
 }
 
@@ -57,15 +66,18 @@ fn print_checks(context: &Context, id: &str, checks: &[Check]) -> u8 {
     if context.json {
         print_json(&json!({ "ok": ok, "build": id, "checks": checks }));
     } else {
-        let lines = checks.iter().map(|check| {
-            if check.ok {
-                format!("ok      {}: {}\n", check.name, check.found)
-            } else {
-                format!("FAILED  {}: expected {}, found {}\n", check.name, check.expected, check.found)
-            }
-        });
-        let verdict = if ok { "is proven" } else { "is damaged; `reindexd build --full` makes a new one" };
-        print(&format!("{}build {id} {verdict}\n", lines.collect::<String>()));
+        let lines: String = checks.iter().map(check_line).collect();
+        let result = if ok { "is verified" } else { "is damaged; `reindexd build --full` makes a new one" };
+        print(&format!("{lines}build {id} {result}\n"));
     }
     if ok { DONE } else { FAILED }
+}
+
+fn check_line(check: &Check) -> String {
+    let Check { name, ok, expected, found } = check;
+    if *ok {
+        format!("ok      {name}: {found}\n")
+    } else {
+        format!("FAILED  {name}: expected {expected}, found {found}\n")
+    }
 }

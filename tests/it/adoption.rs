@@ -22,7 +22,7 @@ fn adopt_only(world: &World) -> Ran {
     let ran = world.run(&["build"]);
     world.provider.always(None);
     assert_eq!(ran.code, 1, "{ran:?}");
-    assert!(ran.stderr.contains("-adopted is served still"), "{ran:?}");
+    assert!(ran.stderr.contains("-adopted is still served"), "{ran:?}");
     ran
 }
 

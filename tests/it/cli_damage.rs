@@ -119,7 +119,7 @@ fn a_verified_build_is_reported_check_by_check() {
             && checks.iter().all(|check| check["ok"] == true && check["expected"] == check["found"])
     );
     assert_eq!(table.code, 0);
-    assert!(table.stdout.ends_with(&format!("build {served} is proven\n")), "{table:?}");
+    assert!(table.stdout.ends_with(&format!("build {served} is verified\n")), "{table:?}");
     assert_eq!(table.stdout.lines().filter(|line| line.starts_with("ok ")).count(), checks.len());
 }
 

@@ -245,12 +245,4 @@ fn without_escapes(quoted: &str) -> String {
 }
 
 /// Files not yet done, with how many of these words they hold: this list may only shrink.
-const UNFINISHED: &[(&str, usize)] = &[
-    ("CHANGELOG.md", 1),
-    ("Makefile", 3),
-    ("src/cli/build.rs", 11),
-    ("src/cli/history.rs", 4),
-    ("src/cli/search.rs", 7),
-    ("src/cli/verify.rs", 8),
-    ("systemd/reindexd.service", 2),
-];
+const UNFINISHED: &[(&str, usize)] = &[("CHANGELOG.md", 1), ("Makefile", 3), ("systemd/reindexd.service", 2)];

@@ -63,7 +63,7 @@ fn an_answer_that_stays_wrong_fails_the_build_and_nothing_of_it_is_kept() {
         assert_eq!(ran.code, 1, "{fault:?}: {ran:?}");
         assert!(ran.stderr.contains(message), "{fault:?}: expected {message:?}: {ran:?}");
         assert!(
-            ran.stderr.contains(&format!("build {} is served still", world.served().unwrap())),
+            ran.stderr.contains(&format!("build {} is still served", world.served().unwrap())),
             "{ran:?}"
         );
         world.assert_still_served(&before);
