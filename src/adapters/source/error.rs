@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::domain::pass::Retry;
 use crate::domain::record::Schema;
 
 /// Why the source could not be read.
@@ -48,13 +49,21 @@ pub enum SourceError {
 }
 
 impl SourceError {
-    /// Whether a later attempt may succeed though no file has changed. A file that is missing gets made
-    /// or mounted, which is a change.
+    /// When a later attempt may succeed. A file that is missing gets made or mounted, which is a change.
     #[must_use]
-    pub fn retry(&self) -> bool {
-        !matches!(
-            self,
-            Self::Missing { .. } | Self::Schema { .. } | Self::NotADatabase { .. } | Self::NotAFile { .. }
-        )
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::Missing { .. }
+            | Self::NotAFile { .. }
+            | Self::NotADatabase { .. }
+            | Self::Schema { .. } => Retry::OnChange,
+            Self::Io { .. }
+            | Self::Locked { .. }
+            | Self::HotJournal { .. }
+            | Self::WalUnreadable { .. }
+            | Self::Changed { .. }
+            | Self::Sqlite { .. }
+            | Self::Stopped => Retry::Soon { wait: None },
+        }
     }
 }

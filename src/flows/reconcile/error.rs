@@ -134,7 +134,7 @@ impl PassError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::Embed { retry, .. } => *retry,
-            Self::Source(error) if error.retry() => Retry::Soon { wait: None },
+            Self::Source(error) => error.retry(),
             Self::Busy
             | Self::Stopped
             | Self::NoSpace { .. }
@@ -142,8 +142,7 @@ impl PassError {
             | Self::Verify(_)
             | Self::Promote(_)
             | Self::Builds(_) => Retry::Soon { wait: None },
-            Self::Source(_)
-            | Self::Unfit(_)
+            Self::Unfit(_)
             | Self::Refused(_)
             | Self::DamagedTarget { .. }
             | Self::NothingBefore { .. }

@@ -169,7 +169,7 @@ impl Prepared {
         let table = TableFacts {
             content: table.content_hash,
             counts: &table.plan.counts,
-            indexed_rows: table.tagged,
+            indexed_rows: table.indexed_rows,
             unfit: &table.unfit,
         };
         decision::after_rows(&self.facts(context, options), &table, &limits)

@@ -85,7 +85,7 @@ fn manifest(
         faiss: index::FAISS_VERSION.to_owned(),
         source: SourceFacts {
             database: context.config.source.database.display().to_string(),
-            indexed_rows: table.tagged,
+            indexed_rows: table.indexed_rows,
         },
         space: Some(context.space.clone()),
         scan_hash: Some(*scan_hash),

@@ -27,7 +27,7 @@ const MAX_LISTED_ROWS: usize = 10_000;
 /// What the rows of one scan came to.
 pub(super) struct TableSummary {
     /// Rows that are indexed or excluded.
-    pub tagged: u64,
+    pub indexed_rows: u64,
     /// Rows that are indexed, in index order.
     pub rows: Vec<RowHashes>,
     /// What must be embedded and what can be reused.
@@ -72,11 +72,11 @@ pub(super) fn read_table(
     };
     let mut workers = RecordWorkers::new(schema);
     let mut sink = |row: Row<'_>, id, encoded: Result<EncodedRow<'_>, _>| reader.row(row, id, encoded);
-    let tagged = rows.for_each(&mut |row| workers.push(row, &mut sink))?;
+    let indexed_rows = rows.for_each(&mut |row| workers.push(row, &mut sink))?;
     workers.finish(&mut sink)?;
     let unfit = reader.unfit;
     Ok(TableSummary {
-        tagged,
+        indexed_rows,
         rows: reader.rows,
         plan: reader.planner.finish(),
         content_hash: reader.content.finish(),

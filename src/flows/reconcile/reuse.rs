@@ -119,13 +119,13 @@ impl VectorSources {
     ) -> Result<Sealed, PassError> {
         let sources: Vec<&Build> = self.builds.iter().map(|source| &source.build).collect();
         let cache = &mut self.cache;
-        let content = BuildContent {
+        let to_seal = BuildContent {
             rows: &table.rows,
             origins: &table.plan.origins,
             sources: &sources,
             dimension: context.space.dimension,
         };
-        drafted.seal(&content, &mut |text, out| Ok(cache.vector(text, out)?), &context.stop)
+        drafted.seal(&to_seal, &mut |text, out| Ok(cache.vector(text, out)?), &context.stop)
     }
 
     /// Removes from the cache what the new build has. A failure costs only disk space, and is logged.
