@@ -26,17 +26,17 @@ systemd-test: build $(READER)/ready ## the unit under a systemd in namespaces; a
 
 REPORT := $(CURDIR)/target/proof
 PROOF := REINDEXD_PROOF=full REINDEXD_PROOF_REPORT=$(REPORT) cargo test --release --locked --test proof -- --include-ignored
-TOLD = for chapter in $(REPORT)/*.txt; do printf '\n== %s\n' "$$(basename $$chapter .txt)"; cat $$chapter; done
+PRINT_REPORT = for chapter in $(REPORT)/*.txt; do printf '\n== %s\n' "$$(basename $$chapter .txt)"; cat $$chapter; done
 
 proof: $(READER)/ready ## kills, power cuts, faults and load in full, with one report; as root
 	@tests/setup.sh proof
 	rm -rf $(REPORT)
-	$(PROOF) --skip soak; ended=$$?; $(TOLD); exit $$ended
+	$(PROOF) --skip soak; ended=$$?; $(PRINT_REPORT); exit $$ended
 
 SOAK ?= 1h
 soak: setup $(READER)/ready ## everything at once for a while: make soak SOAK=8h
 	rm -f $(REPORT)/soak.txt
-	REINDEXD_SOAK=$(SOAK) $(PROOF) soak --nocapture; ended=$$?; $(TOLD); exit $$ended
+	REINDEXD_SOAK=$(SOAK) $(PROOF) soak --nocapture; ended=$$?; $(PRINT_REPORT); exit $$ended
 
 LINES :=
 bench: build ## what it costs, compared with the least it must: make bench LINES="1 6", LINES="shapes cold core libraries", TURNS=5 IDLE=600

@@ -7,7 +7,7 @@ use std::path::Path;
 
 use super::ConfigError;
 use super::declare::Key;
-use super::kinds::{Kind, Named, Typed};
+use super::kinds::{Named, Typed, ValueKind};
 use super::origin::Sourced;
 
 /// What starts a pass; at least one of them.
@@ -24,7 +24,7 @@ impl Typed for TriggerOn {
     type Value = Self;
 }
 
-impl Kind for TriggerOn {
+impl ValueKind for TriggerOn {
     fn check(_: &Key, name: &str, given: &Sourced<Vec<String>>, _: &Path) -> Result<Self, ConfigError> {
         let has = |trigger: &str| given.value.iter().any(|written| written == trigger);
         let is_known = |written: &String| ["database", "marker"].contains(&written.as_str());

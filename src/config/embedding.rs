@@ -8,7 +8,7 @@ use toml::Spanned;
 
 use super::choices::Provider;
 use super::keys::{EmbeddingSettings, RawEmbedding, embedding as keys};
-use super::kinds::{Choice, Kind, Period, WholeNumber, allowed, number_in, within};
+use super::kinds::{Choice, Period, ValueKind, WholeNumber, allowed, number_in, within};
 use super::origin::{Sourced, ValueOrigin};
 use super::resolved::{Resolved, default_of, from_variable};
 use super::{ApiKey, ConfigError, api_key, paths, process_env, url};

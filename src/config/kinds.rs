@@ -29,7 +29,7 @@ pub trait Typed {
 }
 
 /// A kind whose values are checked one at a time.
-pub(super) trait Kind: Typed {
+pub(super) trait ValueKind: Typed {
     /// `name`: the key as messages name it. `cwd`: where relative paths begin.
     fn check(
         key: &Key,
@@ -105,7 +105,7 @@ impl Typed for FilePath {
     type Value = PathBuf;
 }
 
-impl Kind for FilePath {
+impl ValueKind for FilePath {
     fn check(_: &Key, name: &str, given: &Sourced<String>, _: &Path) -> Result<PathBuf, ConfigError> {
         paths::checked(&given.value).map_err(|expected| given.refused(name, expected))
     }
@@ -123,7 +123,7 @@ impl Typed for DatabasePath {
     type Value = PathBuf;
 }
 
-impl Kind for DatabasePath {
+impl ValueKind for DatabasePath {
     fn check(_: &Key, name: &str, given: &Sourced<String>, cwd: &Path) -> Result<PathBuf, ConfigError> {
         let location = match given.origin {
             ValueOrigin::Environment(_) | ValueOrigin::DotEnv(_) => DatabaseLocation::from_url(&given.value),
@@ -147,7 +147,7 @@ impl Typed for Period {
     type Value = Duration;
 }
 
-impl Kind for Period {
+impl ValueKind for Period {
     fn check(
         key: &Key,
         name: &str,
@@ -203,7 +203,7 @@ impl<N> Typed for WholeNumber<N> {
     type Value = N;
 }
 
-impl<N: TryFrom<i64> + Display> Kind for WholeNumber<N> {
+impl<N: TryFrom<i64> + Display> ValueKind for WholeNumber<N> {
     fn check(key: &Key, name: &str, given: &Sourced<i64>, _: &Path) -> Result<N, ConfigError> {
         within(name, given, &allowed(key))
     }
@@ -245,7 +245,7 @@ impl Typed for Share {
     type Value = f64;
 }
 
-impl Kind for Share {
+impl ValueKind for Share {
     fn check(key: &Key, name: &str, given: &Sourced<f64>, _: &Path) -> Result<f64, ConfigError> {
         let [from, to] = bounds(key).unwrap_or([0.0, 1.0]);
         if (from..=to).contains(&given.value) {
@@ -273,7 +273,7 @@ impl<T> Typed for Choice<T> {
     type Value = T;
 }
 
-impl<T: Named + PartialEq> Kind for Choice<T> {
+impl<T: Named + PartialEq> ValueKind for Choice<T> {
     fn check(_: &Key, name: &str, given: &Sourced<String>, _: &Path) -> Result<T, ConfigError> {
         let Some((_, chosen)) = T::NAMES.iter().find(|(known, _)| *known == given.value) else {
             let names: Vec<_> = T::NAMES.iter().map(|(name, _)| *name).collect();
@@ -296,7 +296,7 @@ impl Typed for LogLevel {
     type Value = String;
 }
 
-impl Kind for LogLevel {
+impl ValueKind for LogLevel {
     fn check(_: &Key, name: &str, given: &Sourced<String>, _: &Path) -> Result<String, ConfigError> {
         const EXPECTED: &str = "off, error, warn, info, debug or trace, or a list such as \
             \"info,reindexd::adapters::watch=debug\"";

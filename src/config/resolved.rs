@@ -14,7 +14,7 @@ use toml::Spanned;
 use super::ConfigError;
 use super::declare::Key;
 use super::file::SettingsFile;
-use super::kinds::{FromVariable, Kind};
+use super::kinds::{FromVariable, ValueKind};
 use super::origin::{Setting, Sourced, ValueOrigin, line_of};
 use super::process_env::Variables;
 
@@ -34,7 +34,7 @@ impl<'a> Resolved<'a> {
     }
 
     /// Takes a key's value from the highest layer that has it, checks and records it.
-    pub(super) fn settle<K: Kind<Written: FromVariable>>(
+    pub(super) fn settle<K: ValueKind<Written: FromVariable>>(
         &mut self,
         key: &Key,
         raw: Option<&Spanned<K::Written>>,
@@ -47,7 +47,7 @@ impl<'a> Resolved<'a> {
     }
 
     /// Checks and records a value under the name by which messages know its key.
-    pub(super) fn settle_given<K: Kind>(
+    pub(super) fn settle_given<K: ValueKind>(
         &mut self,
         key: &Key,
         name: &str,

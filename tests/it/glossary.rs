@@ -245,4 +245,4 @@ fn without_escapes(quoted: &str) -> String {
 }
 
 /// Files not yet done, with how many of these words they hold: this list may only shrink.
-const UNFINISHED: &[(&str, usize)] = &[("CHANGELOG.md", 1), ("Makefile", 3), ("systemd/reindexd.service", 2)];
+const UNFINISHED: &[(&str, usize)] = &[];

@@ -33,7 +33,8 @@ pub struct RetentionRules<'a> {
     pub now: Timestamp,
 }
 
-/// The ids to be removed, of all names in `builds/` (`ids`) and those that can be read (`kept`, newest first).
+/// The ids to be removed, of all names in `builds/` (`ids`) and of those that can be read (`kept`,
+/// newest first).
 #[must_use]
 pub fn surplus(ids: &[String], kept: &[Build], rules: &RetentionRules<'_>) -> Vec<String> {
     let history = rules.state;

@@ -14,7 +14,7 @@ use std::time::Duration;
 use rusqlite::config::DbConfig;
 use rusqlite::{Connection, ErrorCode, OpenFlags, Transaction, TransactionBehavior};
 
-use super::{CacheError, Warning};
+use super::error::{CacheError, Warning};
 use crate::domain::sibling_path::sibling_path;
 use crate::domain::sqlite_uri;
 use crate::domain::text::literal;

@@ -11,7 +11,6 @@
 //! to the caller, and so is the clock.
 
 use std::collections::{HashMap, HashSet};
-use std::io;
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, TransactionBehavior, params};
@@ -19,7 +18,10 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::domain::record::{Space, TextHash};
 
+mod error;
 mod file;
+
+pub use error::{CacheError, Warning};
 
 /// The vectors of one space; those of other spaces in the same file are not touched.
 ///
@@ -37,28 +39,6 @@ pub struct Cache {
     opened_at: i64,
     /// The place of the vector of each text of this space.
     rowids: HashMap<TextHash, i64>,
-}
-
-/// A line for the log about damage that was repaired.
-pub type Warning = String;
-
-/// Unless a variant says otherwise, nothing more may be embedded.
-#[derive(Debug, thiserror::Error)]
-pub enum CacheError {
-    /// Something else has the name of the cache or of one of its side files.
-    #[error("embedding cache {}: expected a regular file, found {found}", path.display())]
-    NotAFile { path: PathBuf, found: &'static str },
-    #[error("embedding cache {}: expected a file that can be written, found it read-only", path.display())]
-    ReadOnly { path: PathBuf },
-    #[error("embedding cache {}: cannot {act}", path.display())]
-    Io { act: &'static str, path: PathBuf, source: io::Error },
-    /// A damaged file is found and moved away at the next [`Cache::open`].
-    #[error("embedding cache {}: cannot {act}", path.display())]
-    Sqlite { act: &'static str, path: PathBuf, source: rusqlite::Error },
-    /// One vector is missing or not as it was stored. It is no longer listed, so
-    /// its text may be embedded again; the rest of the cache is good.
-    #[error("embedding cache holds no vector of text {text}: {message}")]
-    Missing { text: TextHash, message: String },
 }
 
 impl Cache {

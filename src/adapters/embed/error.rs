@@ -81,7 +81,8 @@ impl EmbedError {
         }
     }
 
-    /// Whether the settings are wrong. A provider that refuses them is asked again, so that is another failure.
+    /// Whether the settings are wrong. A provider that refuses them is asked again: that is another
+    /// failure.
     #[must_use]
     pub fn class(&self) -> ErrorClass {
         match self {

@@ -1,7 +1,7 @@
 //! The contract of every kind of target, each behind the same record of deliveries.
 //!
 //! Delivered once; refused; failing, then well; stopped; replaced in flight;
-//! confirmed. A new kind of target is one more [`Kind`].
+//! confirmed. A new kind of target is one more [`TargetCase`].
 
 use std::fs;
 use std::os::unix::fs::symlink;
@@ -42,7 +42,7 @@ struct Peer {
 type SharedPeer = Arc<Mutex<Peer>>;
 
 /// One target with the peer behind it.
-struct Kind {
+struct TargetCase {
     target: Box<dyn Target>,
     peer: SharedPeer,
     /// Holds what a command reads and writes; empty for the other kinds.
@@ -50,7 +50,7 @@ struct Kind {
 }
 
 /// One target of each kind. With `confirms` each waits for a confirmation, for at most `timeout`.
-async fn every_kind(confirms: bool, timeout: Duration) -> Vec<Kind> {
+async fn every_kind(confirms: bool, timeout: Duration) -> Vec<TargetCase> {
     vec![webhook(confirms, timeout).await, command(confirms, timeout).await, fake(confirms, timeout)]
 }
 
@@ -59,7 +59,7 @@ fn peer() -> SharedPeer {
     Arc::new(Mutex::new(Peer { behaviour, shown, asked: 0, received: Vec::new() }))
 }
 
-async fn webhook(confirms: bool, timeout: Duration) -> Kind {
+async fn webhook(confirms: bool, timeout: Duration) -> TargetCase {
     let peer = peer();
     let address = api(Arc::clone(&peer)).await;
     let method = AnnounceMethod::Post(format!("{address}/admin/reload"));
@@ -68,7 +68,7 @@ async fn webhook(confirms: bool, timeout: Duration) -> Kind {
     kind(&settings, peer, tempfile::tempdir().unwrap())
 }
 
-async fn command(confirms: bool, timeout: Duration) -> Kind {
+async fn command(confirms: bool, timeout: Duration) -> TargetCase {
     let peer = peer();
     let confirm = if confirms { Some(format!("{}/health", api(Arc::clone(&peer)).await)) } else { None };
     let directory = tempfile::tempdir().unwrap();
@@ -80,20 +80,20 @@ async fn command(confirms: bool, timeout: Duration) -> Kind {
     kind(&settings, peer, directory)
 }
 
-fn kind(settings: &AnnounceSettings, peer: SharedPeer, directory: TempDir) -> Kind {
+fn kind(settings: &AnnounceSettings, peer: SharedPeer, directory: TempDir) -> TargetCase {
     let target = targets(std::slice::from_ref(settings)).remove(0);
-    let kind = Kind { target, peer, directory };
+    let kind = TargetCase { target, peer, directory };
     kind.behave(Behaviour::Accepts);
     kind
 }
 
-fn fake(confirms: bool, timeout: Duration) -> Kind {
+fn fake(confirms: bool, timeout: Duration) -> TargetCase {
     let (peer, directory) = (peer(), tempfile::tempdir().unwrap());
     let target = Fake { peer: Arc::clone(&peer), confirms, timeout };
-    Kind { target: Box::new(target), peer, directory }
+    TargetCase { target: Box::new(target), peer, directory }
 }
 
-impl Kind {
+impl TargetCase {
     fn behave(&self, behaviour: Behaviour) {
         self.peer.lock().unwrap().behaviour = behaviour;
         fs::write(self.directory.path().join("behaviour"), format!("{behaviour:?}")).unwrap();
@@ -249,28 +249,28 @@ impl Fixture {
         Self { build: build(), layout, stop, replaced, _directory: directory }
     }
 
-    async fn deliver(&self, kind: &Kind) -> Result<(), Retry> {
+    async fn deliver(&self, kind: &TargetCase) -> Result<(), Retry> {
         let delivery = Delivery { served: &self.build, replaced: self.replaced.clone() };
         let delivering = deliver_if_due(&*kind.target, &delivery, &self.layout, &self.stop, Timestamp::now);
         tokio::time::timeout(DEADLINE, delivering).await.expect("it ends")
     }
 
     /// The build that the target received last, how many deliveries failed since, and why the last one did.
-    fn recorded(&self, kind: &Kind) -> (Option<String>, u32, String) {
+    fn recorded(&self, kind: &TargetCase) -> (Option<String>, u32, String) {
         let state = state::load(&self.layout).remove(kind.target.name()).unwrap_or_default();
         let (tries, error) = state.failing.map_or_else(Default::default, |it| (it.tries, it.error));
         (state.build, tries, error)
     }
 
     #[track_caller]
-    fn assert_received(&self, kind: &Kind) {
+    fn assert_received(&self, kind: &TargetCase) {
         let expected = (Some(BUILD.to_owned()), 0, String::new());
         assert_eq!(self.recorded(kind), expected, "{}", kind.target.name());
     }
 
     /// Nothing was received for certain, and the last of so many failures says why.
     #[track_caller]
-    fn assert_failing(&self, kind: &Kind, tries: u32, why: &str) {
+    fn assert_failing(&self, kind: &TargetCase, tries: u32, why: &str) {
         let (build, found, error) = self.recorded(kind);
         assert_eq!((build, found), (None, tries), "{}: {error}", kind.target.name());
         assert!(error.contains(why), "{}: {error}", kind.target.name());
