@@ -1,12 +1,12 @@
 //! `reindexd status`: served build, drift, last attempt, agent, targets.
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Timestamp};
 use serde_json::{Value, json};
 
 use super::print::{ago, log_warnings, print, print_json};
 use super::table::{milliseconds, pairs, stage_times};
 use super::targets::describe_target;
-use crate::adapters::builds::Served;
+use crate::adapters::builds::{CurrentPass, Served};
 use crate::app::{Context, DONE, FAILED};
 use crate::domain::build_summary::summary;
 use crate::flows::reconcile::{PassError, Preview};
@@ -42,6 +42,7 @@ fn object(status: &Status) -> Value {
     json!({
         "served": served.map(|(build, timings)| summary(&build.manifest, timings)),
         "drift": status.drift.as_ref().ok(),
+        "pass": status.pass,
         "last_attempt": status.last_attempt,
         "agent": agent_object(status),
         "hold": status.hold,
@@ -85,6 +86,9 @@ fn describe(status: &Status) -> String {
         let (build, at, by) = (&hold.build, ago(hold.at, now), &hold.by);
         rows.push(("hold", format!("{build}, rolled back to {at} by {by}, until the table changes")));
     }
+    if let Some(pass) = &status.pass {
+        rows.push(("pass", describe_pass(pass, now)));
+    }
     if let Some(last) = &status.last_attempt {
         let error = last.error.as_deref().map(|error| format!(": {error}")).unwrap_or_default();
         rows.push(("last attempt", format!("{} {}{error}", last.outcome, ago(last.at, now))));
@@ -124,6 +128,15 @@ fn describe_drift(drift: &Result<Preview, PassError>) -> String {
             preview.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
         ),
     }
+}
+
+fn describe_pass(pass: &CurrentPass, now: Timestamp) -> String {
+    let CurrentPass { trigger, stage, done, total, started } = pass;
+    let texts = match (done, total) {
+        (Some(done), Some(total)) => format!(", {done} of {total} texts"),
+        _ => String::new(),
+    };
+    format!("running, stage {stage}{texts}; started {} ({trigger})", ago(*started, now))
 }
 
 /// Whether the agent runs, by its lock, and what it wrote last.

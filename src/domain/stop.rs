@@ -40,6 +40,16 @@ impl Stop {
         Self { token: self.token.clone(), heartbeat: Arc::new(heartbeat) }
     }
 
+    /// The same request, whose signs of life go to `heartbeat` as well.
+    #[must_use]
+    pub fn also_reporting_to(&self, heartbeat: impl Fn() + Send + Sync + 'static) -> Self {
+        let first = self.clone();
+        self.reporting_to(move || {
+            first.beat();
+            heartbeat();
+        })
+    }
+
     /// A request that follows this one and can also be made alone: by dropping the guard.
     #[must_use]
     pub fn child(&self) -> (Self, DropGuard) {

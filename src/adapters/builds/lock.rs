@@ -23,7 +23,7 @@ use super::layout::Layout;
 use super::mode::Mode;
 
 /// How a lock is opened: what a link leads to is not our lock, and a fifo is not waited for.
-const LOCK_OPEN_FLAGS: i32 =
+pub(super) const LOCK_OPEN_FLAGS: i32 =
     rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
 
 /// The right to change what is published, until it is dropped.

@@ -10,6 +10,7 @@ pub mod adopt;
 mod agent_status;
 mod build;
 pub mod collect;
+mod current_pass;
 pub mod disk;
 mod disk_error;
 mod error;
@@ -39,6 +40,7 @@ use rustix::io::Errno;
 
 pub use agent_status::{AgentStatus, LastPass};
 pub use build::{Build, is_id, new_id};
+pub use current_pass::{CurrentPass, CurrentPassFile, current_pass};
 pub use disk_error::DiskError;
 pub use error::BuildsError;
 pub use hold::Hold;

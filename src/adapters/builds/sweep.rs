@@ -1,8 +1,9 @@
 //! Removes what a killed pass, or a killed ingest.py, left unverified.
 //!
 //! That is every `*.staging` in `builds/`, whatever its id, and every regular
-//! file or link `*.staging` beside the published names and in `.reindexd/`. No
-//! link is followed, nothing else is touched. The same sweep runs at every
+//! file or link `*.staging` beside the published names and in `.reindexd/`, and
+//! the record of a pass that no longer runs. No link is followed, nothing else
+//! is touched. The same sweep runs at every
 //! start, after SIGTERM and at the beginning of every pass, so a crash needs no
 //! second mechanism.
 
@@ -12,7 +13,7 @@ use std::path::{Path, PathBuf};
 
 use super::disk_error::DiskError;
 use super::layout::STAGING;
-use super::{Builds, disk, lock};
+use super::{Builds, current_pass, disk, lock};
 use crate::domain::sibling_path::parent;
 
 /// Removes stale staging and returns what it removed. The caller holds the pass lock.
@@ -23,6 +24,8 @@ use crate::domain::sibling_path::parent;
 pub fn sweep(builds: &Builds) -> Result<Vec<PathBuf>, DiskError> {
     let layout = &builds.layout;
     let mut removed = Vec::new();
+    // Only the holder of the pass lock has a pass to record.
+    current_pass::remove(layout)?;
     for path in stale(&layout.builds)? {
         if is_directory(&path) {
             disk::remove_tree(&path)?;

@@ -62,6 +62,24 @@ pub enum PassProgress<'a> {
 }
 
 impl PassContext<'_> {
+    /// The same pass, reporting its steps and signs of life to others.
+    pub(super) fn with_progress<'b>(
+        &'b self,
+        progress: &'b (dyn Fn(PassProgress<'_>) + Sync),
+        stop: Stop,
+    ) -> PassContext<'b> {
+        PassContext {
+            config: self.config,
+            space: self.space.clone(),
+            embedder: self.embedder,
+            sent: self.sent.clone(),
+            runtime: self.runtime.clone(),
+            stop,
+            progress,
+            clock: self.clock,
+        }
+    }
+
     pub(super) fn warn(&self, message: &str) {
         (self.progress)(PassProgress::Warning(message));
     }

@@ -14,12 +14,14 @@ mod prepare;
 mod preview;
 mod publish;
 mod read_table;
+mod record_progress;
 mod record_workers;
 mod reuse;
 mod rollback;
 mod stopwatch;
 
 use std::collections::HashSet;
+use std::sync::Arc;
 use std::time::Instant;
 
 pub use context::{PassContext, PassOptions, PassProgress};
@@ -37,6 +39,7 @@ use embed_missing::embed_missing;
 use prepare::Prepared;
 use publish::{PlannedBuild, PlannedContent, publish};
 use read_table::{TableSummary, read_table};
+use record_progress::ProgressRecorder;
 use reuse::{EarlyIndexCheck, VectorSources};
 use stopwatch::Stopwatch;
 
@@ -50,6 +53,15 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
     (context.progress)(PassProgress::Stage(Stage::Prepare));
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
+    let recorder = ProgressRecorder::new(builds.layout.clone(), options.trigger, (context.clock)());
+    let recorder = Arc::new(recorder);
+    let alive = Arc::clone(&recorder);
+    let stop = context.stop.also_reporting_to(move || alive.beat());
+    let progress = |now: PassProgress<'_>| {
+        recorder.record(&now);
+        (context.progress)(now);
+    };
+    let context = &context.with_progress(&progress, stop);
     sweep::sweep(&builds)?;
     let pass = Pass::start(context, options, builds.clone(), started);
     let mut pass =

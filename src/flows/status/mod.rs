@@ -9,7 +9,7 @@ pub(crate) mod advice;
 use jiff::Timestamp;
 
 use crate::adapters::builds::history::{AttemptRecord, History};
-use crate::adapters::builds::{AgentStatus, Hold, json_file};
+use crate::adapters::builds::{AgentStatus, CurrentPass, Hold, current_pass, json_file};
 use crate::adapters::builds::{Build, Builds, Served, lock};
 use crate::adapters::deliver::state as delivery_state;
 use crate::domain::manifest::Manifest;
@@ -24,6 +24,8 @@ pub(crate) struct Status {
     /// Where the time of the served build went.
     pub(crate) timings: Option<Timings>,
     pub(crate) drift: Result<Preview, PassError>,
+    /// The pass that runs now, of the agent or by hand.
+    pub(crate) pass: Option<CurrentPass>,
     pub(crate) last_attempt: Option<AttemptRecord>,
     /// Whether an agent runs, where that can be known.
     pub(crate) agent_runs: Option<bool>,
@@ -56,6 +58,7 @@ impl Status {
             last_attempt: history.attempts.last().cloned(),
             served,
             drift,
+            pass: current_pass(&builds.layout),
             agent_runs,
             agent,
             hold,

@@ -60,6 +60,9 @@ fn obstacle(preview: &Preview) -> Option<Obstacle> {
 
 /// Where the next pass would promote a build.
 fn to_build(status: &Status) -> String {
+    if status.pass.is_some() {
+        return "nothing; a pass is running".to_owned();
+    }
     if status.agent_runs != Some(true) {
         return "run `reindexd build`, or start the agent: systemctl start reindexd".to_owned();
     }

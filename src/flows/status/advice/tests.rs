@@ -28,6 +28,7 @@ fn status(drift: Result<Preview, PassError>, agent_runs: Option<bool>, agent: &A
         promoted_at: None,
         timings: None,
         drift,
+        pass: None,
         last_attempt: None,
         agent_runs,
         agent: agent.clone(),
