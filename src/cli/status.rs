@@ -33,7 +33,8 @@ pub(super) fn run(context: &Context, options: &StatusArgs) -> u8 {
         print(&describe(&status));
         print(&format!("\nto do: {}\n", advice::to_do(&status)));
     }
-    let is_late = advice::behind_for(&status).is_some_and(|behind| behind > options.max_age);
+    let delays = [advice::behind_for(&status), advice::silent_for(&status)];
+    let is_late = delays.into_iter().flatten().any(|delay| delay > options.max_age);
     if options.check && is_late { FAILED } else { DONE }
 }
 
@@ -64,6 +65,7 @@ fn agent_object(status: &Status) -> Value {
         "behind_since": agent.behind_since,
         "retry_at": agent.retry_at,
         "last_pass": agent.last_pass,
+        "sign_of_life": status.sign_of_life,
     })
 }
 
@@ -151,7 +153,9 @@ fn describe_agent(status: &Status) -> String {
                 format!("; last pass {} {} ({})", last.outcome, ago(last.at, status.now), last.trigger)
             });
             let retry = agent.retry_at.map(|at| format!("; next try at {at:.0}"));
-            let details: String = [watch, last, retry].into_iter().flatten().collect();
+            let silence = advice::silent_for(status).and(status.sign_of_life);
+            let silence = silence.map(|at| format!("; hangs, last sign of life {}", ago(at, status.now)));
+            let details: String = [watch, last, retry, silence].into_iter().flatten().collect();
             format!("running, {}{details}", agent.state)
         }
     }

@@ -1,14 +1,17 @@
 //! The agent's status for `reindexd status`, in a file that survives the agent.
 //!
 //! It is written when it changes, on a thread of its own and only in its newest
-//! form, so that the loop never waits for a disk. An idle agent writes nothing.
+//! form, so that the loop never waits for a disk. An idle agent writes nothing
+//! but the file's time stamp, once in [`LIFE_INTERVAL`]: the sign that its loop
+//! runs, which `status` compares with the clock.
 
-use std::time::Duration;
+use std::sync::Arc;
+use std::time::{Duration, Instant};
 
 use jiff::{SignedDuration, Timestamp};
-use tokio::sync::watch;
+use tokio::sync::{Notify, watch};
 
-use crate::adapters::builds::{AgentStatus, LastPass, json_file};
+use crate::adapters::builds::{AgentStatus, LastPass, json_file, show_sign_of_life};
 use crate::adapters::builds::{Layout, error_chain};
 use crate::adapters::watch::CurrentBackend;
 use crate::app::clock;
@@ -17,10 +20,15 @@ use crate::domain::pass::{Outcome, StoredOutcome};
 use crate::domain::stop::Stop;
 use crate::flows::agent::{AgentEvent, Observer};
 
+/// How old the sign of life of an agent that runs may become.
+const LIFE_INTERVAL: Duration = Duration::from_secs(60);
+
 pub(super) struct StatusFile {
     status: AgentStatus,
     backend: CurrentBackend,
     to_disk: watch::Sender<AgentStatus>,
+    alive: Arc<Notify>,
+    last_life: Option<Instant>,
 }
 
 impl StatusFile {
@@ -34,6 +42,8 @@ impl StatusFile {
         status.retry_at = None;
         let (to_disk, mut newest) = watch::channel(status.clone());
         newest.mark_changed();
+        let alive = Arc::new(Notify::new());
+        tokio::spawn(show_life(layout.clone(), Arc::clone(&alive), stop.clone()));
         let layout = layout.clone();
         tokio::spawn(async move {
             // A failure that lasts is logged once; each change is another attempt to write.
@@ -50,11 +60,26 @@ impl StatusFile {
                 logged = failure;
             }
         });
-        Self { status, backend, to_disk }
+        Self { status, backend, to_disk, alive, last_life: None }
+    }
+}
+
+/// Touches the file when the loop says that it runs, on a thread of its own.
+async fn show_life(layout: Layout, alive: Arc<Notify>, stop: Stop) {
+    while stop.run_until_requested(alive.notified()).await.is_some() {
+        let layout = layout.clone();
+        let shown = tokio::task::spawn_blocking(move || show_sign_of_life(&layout, clock())).await;
+        if let Ok(Err(error)) = shown {
+            tracing::debug!(%error, "agent: no sign of life in its status file");
+        }
     }
 }
 
 impl Observer for StatusFile {
+    fn heartbeat(&self) -> Option<Duration> {
+        Some(LIFE_INTERVAL)
+    }
+
     fn on_event(&mut self, event: &AgentEvent<'_>) {
         let now = clock();
         match event {
@@ -68,13 +93,14 @@ impl Observer for StatusFile {
                 };
                 self.pass_finished(ended, report.outcome);
             }
+            AgentEvent::ChangeIgnored => _ = self.status.behind_since.get_or_insert(now),
+            AgentEvent::Heartbeat { .. } => self.show_life(),
             AgentEvent::Started
             | AgentEvent::PassStarted { .. }
             | AgentEvent::Reloading
             | AgentEvent::Reloaded { .. }
             | AgentEvent::SweepFailed { .. }
             | AgentEvent::MarkerNotSaved { .. }
-            | AgentEvent::Heartbeat { .. }
             | AgentEvent::Stopping
             | AgentEvent::StopTimedOut => {}
         }
@@ -88,6 +114,14 @@ impl Observer for StatusFile {
 }
 
 impl StatusFile {
+    /// The loop may turn more often than is worth a write.
+    fn show_life(&mut self) {
+        if self.last_life.is_none_or(|last| last.elapsed() >= LIFE_INTERVAL) {
+            self.last_life = Some(Instant::now());
+            self.alive.notify_one();
+        }
+    }
+
     fn state_entered(&mut self, state: &AgentState, wait: Option<Duration>, now: Timestamp) {
         self.status.retry_at = None;
         match state {

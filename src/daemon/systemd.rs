@@ -109,6 +109,7 @@ impl Observer for SystemdObserver {
             AgentEvent::Heartbeat { .. } => self.notify_watchdog(),
             AgentEvent::Started
             | AgentEvent::PassStarted { .. }
+            | AgentEvent::ChangeIgnored
             | AgentEvent::SweepFailed { .. }
             | AgentEvent::MarkerNotSaved { .. }
             | AgentEvent::StopTimedOut => {}

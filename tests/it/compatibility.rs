@@ -40,7 +40,8 @@ const BUILDS: [&str; 3] = ["20261127T195431Z-be3989", "20261127T195431Z-bd6ae4",
 const HELD: [&str; 2] = ["20261127T195434Z-5c1c5a", "20261127T195434Z-033ed6"];
 /// Keys that objects have gained since 0.1.0: command, a space, and the path of the key. `config` may
 /// gain settings without being listed.
-const ADDED: [&str; 1] = ["status /pass null"];
+const ADDED: [&str; 3] =
+    ["status /agent/sign_of_life null", "status /agent/sign_of_life string", "status /pass null"];
 
 #[test]
 fn a_data_directory_of_0_1_0_has_nothing_to_embed_or_to_build() {

@@ -59,6 +59,7 @@ mod shutdown;
 mod source_faults;
 mod source_owner;
 mod source_read_only;
+mod status_check;
 mod status_pass;
 mod style;
 mod support;

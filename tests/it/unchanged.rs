@@ -34,7 +34,8 @@ fn raw_values_that_make_the_same_records_are_remembered_and_not_built() {
     assert_eq!(tree(&world), before, "the third pass knows the scan hash and writes nothing");
 }
 
-/// Path, size and time of last change of everything below `data/` except the database.
+/// Path, size and time of last change of everything below `data/` except the database; of the lock the
+/// time says when a pass last ended well, which is not a write of content.
 fn tree(world: &World) -> Vec<(String, u64, i64, i64)> {
     use std::os::unix::fs::MetadataExt;
     let mut found = Vec::new();
@@ -49,7 +50,9 @@ fn tree(world: &World) -> Vec<(String, u64, i64, i64)> {
             if path.starts_with(world.path("data/experts.db")) {
                 continue;
             }
-            found.push((path.display().to_string(), meta.len(), meta.ctime(), meta.ctime_nsec()));
+            let is_lock = path == world.path("data/.reindexd/lock");
+            let changed = if is_lock { (0, 0) } else { (meta.ctime(), meta.ctime_nsec()) };
+            found.push((path.display().to_string(), meta.len(), changed.0, changed.1));
         }
     }
     found.sort();

@@ -1,11 +1,18 @@
 //! What the agent is doing: `.reindexd/agent.json`, written by the agent and read by `status`.
 //!
 //! The file is for people and monitoring: no decision of a pass or of the
-//! agent depends on it. When it is written is decided by the daemon.
+//! agent depends on it. Its time stamp is the agent's sign of life. When it is
+//! written, and when the agent shows that it is alive, is decided by the daemon.
+
+use std::fs::OpenOptions;
+use std::io;
+use std::time::SystemTime;
 
 use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use super::json_file;
+use super::layout::Layout;
 use crate::domain::pass::StoredOutcome;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -35,4 +42,21 @@ pub struct LastPass {
     pub outcome: StoredOutcome,
     /// Its summary, or why it failed.
     pub message: String,
+}
+
+/// When the agent last showed that its loop runs; `None` if it never did.
+#[must_use]
+pub fn sign_of_life(layout: &Layout) -> Option<Timestamp> {
+    let modified = json_file::path(layout, "agent").symlink_metadata().ok()?.modified().ok()?;
+    Timestamp::try_from(modified).ok()
+}
+
+/// Shows that the loop runs. Nothing is flushed: a power cut ends the agent too.
+///
+/// # Errors
+///
+/// If the file is missing or belongs to another user.
+pub fn show_sign_of_life(layout: &Layout, now: Timestamp) -> io::Result<()> {
+    let file = OpenOptions::new().write(true).open(json_file::path(layout, "agent"))?;
+    file.set_modified(SystemTime::from(now))
 }

@@ -12,8 +12,9 @@ use std::fs::{File, OpenOptions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::OpenOptionsExt;
 use std::path::PathBuf;
-use std::time::{Duration, Instant};
+use std::time::{Duration, Instant, SystemTime};
 
+use jiff::Timestamp;
 use serde::{Deserialize, Serialize};
 
 use super::disk;
@@ -29,12 +30,27 @@ pub(super) const LOCK_OPEN_FLAGS: i32 =
 /// The right to change what is published, until it is dropped.
 #[derive(Debug)]
 pub struct PassLock {
-    _file: File,
+    file: File,
 }
 
 /// Takes the lock of a pass; `None` if another process has it.
 pub(super) fn try_lock(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
     try_lock_file(layout.lock())
+}
+
+impl PassLock {
+    /// Records that this pass ended well: what is served is the content that the table had. The time
+    /// stamp of the lock says so, because a pass that found nothing new writes no file.
+    pub fn record_good_end(&self, now: Timestamp) {
+        // A time stamp that stays old only makes a later change look older.
+        self.file.set_modified(SystemTime::from(now)).ok();
+    }
+}
+
+/// When a pass last ended well here; `None` if none did.
+#[must_use]
+pub fn last_good_end(layout: &Layout) -> Option<Timestamp> {
+    Timestamp::try_from(layout.lock().symlink_metadata().ok()?.modified().ok()?).ok()
 }
 
 /// Takes the lock of the one agent that may serve this directory; `None` if another agent has it.
@@ -102,7 +118,7 @@ fn try_lock_file(path: PathBuf) -> Result<Option<PassLock>, DiskError> {
         .open(&path)
         .map_err(DiskError::at("open", &path))?;
     match file.try_lock() {
-        Ok(()) => Ok(Some(PassLock { _file: file })),
+        Ok(()) => Ok(Some(PassLock { file })),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(source)) => Err(DiskError { act: "lock", path, source }),
     }

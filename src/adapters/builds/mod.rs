@@ -38,7 +38,7 @@ use std::path::{Path, PathBuf};
 
 use rustix::io::Errno;
 
-pub use agent_status::{AgentStatus, LastPass};
+pub use agent_status::{AgentStatus, LastPass, show_sign_of_life, sign_of_life};
 pub use build::{Build, is_id, new_id};
 pub use current_pass::{CurrentPass, CurrentPassFile, current_pass};
 pub use disk_error::DiskError;

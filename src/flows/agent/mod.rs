@@ -222,20 +222,31 @@ impl Agent {
     }
 
     /// The event that a hint becomes, by what `stat` says; `None` if nothing changed.
-    fn filter_hint(&self, hint: Hint) -> Option<Event> {
+    fn filter_hint(&mut self, hint: Hint) -> Option<Event> {
         match hint {
             Hint::Marker => Some(Event::Hint(Cause::Marker)),
             Hint::Database => {
-                self.is_source_changed(&self.stat_files()).then_some(Event::Hint(Cause::Database))
+                let stamps = self.stat_files();
+                self.source_event(&stamps)
             }
             Hint::Everything => {
                 let stamps = self.stat_files();
                 if self.is_marker_touched(&stamps) {
                     return Some(Event::Hint(Cause::Marker));
                 }
-                self.is_source_changed(&stamps).then_some(Event::Hint(Cause::Database))
+                self.source_event(&stamps)
             }
         }
+    }
+
+    /// A change of the source; one that is not a trigger is only reported, for those who watch the age of
+    /// what is served.
+    fn source_event(&mut self, stamps: &FileStamps) -> Option<Event> {
+        let is_changed = self.is_source_changed(stamps);
+        if is_changed && !self.trigger.on.database {
+            self.observers.report(&AgentEvent::ChangeIgnored);
+        }
+        is_changed.then_some(Event::Hint(Cause::Database))
     }
 
     /// Finds what no event reported.
@@ -246,7 +257,7 @@ impl Agent {
         if self.is_marker_touched(&stamps) {
             return Some(Event::Hint(Cause::Marker));
         }
-        let differs = self.is_source_changed(&stamps)
+        let differs = self.source_event(&stamps).is_some()
             || self.are_links_changed(&stamps)
             || now.duration_since(self.last_scan) >= MAX_PASS_INTERVAL;
         differs.then_some(Event::Hint(Cause::Resync))

@@ -33,6 +33,8 @@ pub(crate) enum AgentEvent<'a> {
         report: &'a PassReport,
         took: Duration,
     },
+    /// The source changed, and the triggers in force let no pass follow.
+    ChangeIgnored,
     /// The settings are about to be read again.
     Reloading,
     Reloaded {
@@ -105,6 +107,7 @@ impl Observer for LogObserver {
                 info!(trigger = %request.trigger, full_check = request.full_check, "pass: started");
             }
             AgentEvent::PassFinished { request, report, took } => self.pass_finished(*request, report, *took),
+            AgentEvent::ChangeIgnored => debug!("database: changed, not a trigger (trigger.on)"),
             AgentEvent::Reloading => info!("settings: reading them again"),
             AgentEvent::Reloaded { accepted: true } => info!("settings: new values in force"),
             AgentEvent::Reloaded { accepted: false } => info!("settings: the previous values stay in force"),

@@ -52,7 +52,7 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     let started = Instant::now();
     let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
     (context.progress)(PassProgress::Stage(Stage::Prepare));
-    let _lock = builds.lock()?.ok_or(PassError::Busy)?;
+    let lock = builds.lock()?.ok_or(PassError::Busy)?;
     let recorder = ProgressRecorder::new(builds.layout.clone(), options.trigger, (context.clock)());
     let recorder = Arc::new(recorder);
     let alive = Arc::clone(&recorder);
@@ -69,6 +69,9 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     let result = pass.run();
     let Pass { mut prepared, mut stopwatch, counts, .. } = pass;
     finish::finish(context, options, &mut prepared, counts, &mut stopwatch, &result);
+    if result.as_ref().is_ok_and(|report| report.outcome != Outcome::Held) {
+        lock.record_good_end((context.clock)());
+    }
     result
 }
 

@@ -9,7 +9,7 @@ pub(crate) mod advice;
 use jiff::Timestamp;
 
 use crate::adapters::builds::history::{AttemptRecord, History};
-use crate::adapters::builds::{AgentStatus, CurrentPass, Hold, current_pass, json_file};
+use crate::adapters::builds::{AgentStatus, CurrentPass, Hold, current_pass, json_file, sign_of_life};
 use crate::adapters::builds::{Build, Builds, Served, lock};
 use crate::adapters::deliver::state as delivery_state;
 use crate::domain::manifest::Manifest;
@@ -31,6 +31,12 @@ pub(crate) struct Status {
     pub(crate) agent_runs: Option<bool>,
     /// What the agent wrote last.
     pub(crate) agent: AgentStatus,
+    /// When the agent last showed that its loop runs.
+    pub(crate) sign_of_life: Option<Timestamp>,
+    /// When a pass last ended well.
+    pub(crate) last_good_end: Option<Timestamp>,
+    /// Whether an agent with these settings acts on changes of the database.
+    pub(crate) acts_on_database: bool,
     pub(crate) hold: Option<Hold>,
     pub(crate) targets: Vec<TargetStatus>,
     /// When all of this was read.
@@ -61,6 +67,9 @@ impl Status {
             pass: current_pass(&builds.layout),
             agent_runs,
             agent,
+            sign_of_life: sign_of_life(&builds.layout),
+            last_good_end: lock::last_good_end(&builds.layout),
+            acts_on_database: context.config.trigger.on.database,
             hold,
             targets,
             now: (context.clock)(),

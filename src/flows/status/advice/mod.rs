@@ -11,8 +11,14 @@ use crate::decide::decision::Reason;
 use crate::domain::pass::StoredOutcome;
 use crate::flows::reconcile::{PassError, Preview};
 
+/// Five times the interval in which the loop of an agent shows that it runs.
+const MAX_SILENCE: SignedDuration = SignedDuration::from_secs(300);
+
 /// One line for an operator.
 pub(crate) fn to_do(status: &Status) -> String {
+    if silent_for(status).is_some() {
+        return "the agent hangs; restart it: systemctl restart reindexd".to_owned();
+    }
     let preview = match &status.drift {
         Err(PassError::Source(_)) => {
             return "fix the database, or source.database in the settings".to_owned();
@@ -67,6 +73,9 @@ fn to_build(status: &Status) -> String {
         return "run `reindexd build`, or start the agent: systemctl start reindexd".to_owned();
     }
     match (has_failed(status), status.agent.retry_at) {
+        (false, _) if !status.acts_on_database => {
+            "touch the marker: the agent does not act on the database (trigger.on)".to_owned()
+        }
         (false, _) => "nothing; the agent is about to build".to_owned(),
         (true, Some(at)) => format!("fix what the last attempt reports; the agent retries at {at:.0}"),
         (true, None) => "fix what the last attempt reports, then touch the marker".to_owned(),
@@ -101,10 +110,6 @@ pub(crate) fn behind_for(status: &Status) -> Option<SignedDuration> {
 
 /// How long the served build has been behind the table; `None` if it is not, or
 /// if an operator holds it there.
-///
-/// A running agent knows when the first change arrived that is not served.
-/// Without one that is unknown, and the time since the last promotion stands
-/// for it.
 fn build_behind_for(status: &Status) -> Option<SignedDuration> {
     let is_behind = match &status.drift {
         Ok(preview) => preview.changes && !preview.held,
@@ -114,12 +119,30 @@ fn build_behind_for(status: &Status) -> Option<SignedDuration> {
     if !is_behind && !matches!(status.served, Served::Damaged { .. }) {
         return None;
     }
-    let since = match status.agent_runs {
-        Some(true) => Some(status.agent.behind_since.unwrap_or(status.now)),
-        Some(false) | None => status.promoted_at,
-    };
     // Nothing was ever served: behind for as long as can be expressed.
-    Some(since.map_or(SignedDuration::MAX, |since| since_then(status, since)))
+    Some(behind_since(status).map_or(SignedDuration::MAX, |since| since_then(status, since)))
+}
+
+/// Since when the table may differ from the served build: the first change that
+/// somebody recorded since a pass last ended well, else the last moment at which
+/// a pass or a running agent knew of no difference. Never later, so that an
+/// agent that hangs or ignores the database cannot hide how old the build is.
+fn behind_since(status: &Status) -> Option<Timestamp> {
+    let served = status.promoted_at?;
+    let good = status.last_good_end.map_or(served, |end| end.max(served));
+    let failed = status.last_attempt.as_ref().filter(|last| last.error.is_some()).map(|last| last.at);
+    let noted = [status.agent.behind_since, failed].into_iter().flatten().filter(|at| *at > good).min();
+    let alive = status.sign_of_life.filter(|_| status.agent.behind_since.is_none());
+    Some(noted.unwrap_or_else(|| alive.map_or(good, |alive| alive.max(good))))
+}
+
+/// How long the loop of a running agent has shown no sign of life, if that is longer than it can take.
+pub(crate) fn silent_for(status: &Status) -> Option<SignedDuration> {
+    if status.agent_runs != Some(true) {
+        return None;
+    }
+    let silence = since_then(status, status.sign_of_life?);
+    (silence > MAX_SILENCE).then_some(silence)
 }
 
 fn since_then(status: &Status, then: Timestamp) -> SignedDuration {

@@ -1,8 +1,10 @@
 //! Advice and delays for each kind of status.
 
 use super::*;
+use crate::adapters::builds::history::AttemptRecord;
 use crate::adapters::builds::{AgentStatus, LastPass};
 use crate::decide::guard::{Refusal, UnfitRows};
+use crate::domain::pass::{Counts, Timings};
 use crate::flows::deliver::TargetStatus;
 
 fn preview(changes: bool, reasons: &[Reason], held: bool) -> Preview {
@@ -32,6 +34,9 @@ fn status(drift: Result<Preview, PassError>, agent_runs: Option<bool>, agent: &A
         last_attempt: None,
         agent_runs,
         agent: agent.clone(),
+        sign_of_life: Some(at(160)),
+        last_good_end: None,
+        acts_on_database: true,
         hold: None,
         targets: Vec::new(),
         now: at(160),
@@ -103,29 +108,93 @@ fn a_stale_target_is_something_to_do_and_counts_as_behind() {
     let (held, later) = (preview(true, &[Reason::Held], true), preview(true, &[], false));
     let agent = AgentStatus { behind_since: Some(at(130)), ..AgentStatus::default() };
     for drift in [held, later] {
-        let found = with_stale_target(status(Ok(drift), Some(true), &agent), 100);
+        let found = Status { promoted_at: Some(at(0)), ..status(Ok(drift), Some(true), &agent) };
+        let found = with_stale_target(found, 100);
 
         assert_eq!(behind_for(&found), Some(SignedDuration::from_secs(60)), "{:?}", found.drift);
     }
 }
 
 #[test]
-fn a_build_is_behind_since_the_first_change_that_is_not_served() {
-    let agent = AgentStatus { behind_since: Some(at(100)), ..AgentStatus::default() };
+fn build_is_behind_since_the_first_noted_change_or_the_last_good_moment() {
     let cases = [
-        // changes, held, agent runs, promoted, behind for
-        (false, false, Some(true), Some(0), None),
-        (true, true, Some(true), Some(0), None),
-        (true, false, Some(true), Some(0), Some(60)),
-        (true, false, Some(false), Some(40), Some(120)),
-        (true, false, Some(true), None, Some(60)),
+        // promoted, good end, noted change, failed attempt, sign of life; behind for
+        (Some(0), None, Some(100), None, Some(160), Some(60)),
+        (Some(0), Some(120), Some(100), None, None, Some(40)),
+        (Some(0), Some(50), Some(100), Some(80), Some(160), Some(80)),
+        (Some(0), None, None, Some(90), Some(155), Some(70)),
+        // An agent that showed life and knew of no change; one that stopped showing it.
+        (Some(0), None, None, None, Some(150), Some(10)),
+        (Some(0), Some(30), None, None, Some(20), Some(130)),
+        (Some(40), None, None, None, None, Some(120)),
+        (None, Some(100), Some(100), None, Some(160), None),
     ];
-    for (changes, held, agent_runs, promoted, expected) in cases {
-        let drift = Ok(preview(changes, &[], held));
-        let found = Status { promoted_at: promoted.map(at), ..status(drift, agent_runs, &agent) };
+    for (promoted, good, noted, failed, alive, expected) in cases {
+        let agent = AgentStatus { behind_since: noted.map(at), ..AgentStatus::default() };
+        let found = Status {
+            promoted_at: promoted.map(at),
+            last_good_end: good.map(at),
+            last_attempt: failed.map(failed_attempt),
+            sign_of_life: alive.map(at),
+            ..status(Ok(preview(true, &[], false)), Some(true), &agent)
+        };
 
-        let behind = behind_for(&found).map(|behind| behind.as_secs());
+        let expected = expected.map_or(SignedDuration::MAX, SignedDuration::from_secs);
+        let case = (promoted, good, noted, failed, alive);
+        assert_eq!(behind_for(&found), Some(expected), "{case:?}");
+    }
+}
 
-        assert_eq!(behind, expected, "{changes} {held} {agent_runs:?} {promoted:?}");
+#[test]
+fn what_is_held_or_equal_is_not_behind() {
+    let agent = AgentStatus { behind_since: Some(at(100)), ..AgentStatus::default() };
+    for (changes, held) in [(false, false), (true, true)] {
+        let found = Status {
+            promoted_at: Some(at(0)),
+            ..status(Ok(preview(changes, &[], held)), Some(true), &agent)
+        };
+
+        assert_eq!(behind_for(&found), None, "{changes} {held}");
+    }
+}
+
+#[test]
+fn an_agent_without_a_sign_of_life_hangs_and_one_that_is_not_running_does_not() {
+    let cases = [
+        // agent runs, sign of life, silent for
+        (Some(true), Some(at(160)), None),
+        (Some(true), Some(at(-140)), None),
+        (Some(true), Some(at(-141)), Some(301)),
+        (Some(true), None, None),
+        (Some(false), Some(at(-9000)), None),
+        (None, Some(at(-9000)), None),
+    ];
+    for (agent_runs, sign_of_life, expected) in cases {
+        let agent = AgentStatus::default();
+        let found = status(Ok(preview(false, &[], false)), agent_runs, &agent);
+        let found = Status { sign_of_life, ..found };
+
+        assert_eq!(silent_for(&found), expected.map(SignedDuration::from_secs), "{sign_of_life:?}");
+        assert_eq!(to_do(&found).contains("restart"), expected.is_some(), "{}", to_do(&found));
+    }
+}
+
+#[test]
+fn advice_promises_only_what_the_settings_let_the_agent_do() {
+    let agent = AgentStatus::default();
+    let found = status(Ok(preview(true, &[], false)), Some(true), &agent);
+
+    assert!(to_do(&Status { acts_on_database: false, ..found }).contains("touch the marker"));
+}
+
+fn failed_attempt(second: i64) -> AttemptRecord {
+    AttemptRecord {
+        at: at(second),
+        trigger: "database".to_owned(),
+        outcome: StoredOutcome::Failed,
+        build: None,
+        error: Some("no key".to_owned()),
+        counts: Counts::default(),
+        timings: Timings::default(),
     }
 }

@@ -1,0 +1,74 @@
+//! `status --check` calls a monitor by the files alone, whatever the agent does or ignores.
+
+use rustix::process::Signal;
+
+use crate::support::agent::Agent;
+use crate::support::{Ran, World, eventually};
+
+fn check(world: &World) -> Ran {
+    world.run(&["status", "--check", "--max-age", "1s", "--json"])
+}
+
+/// Changes the table and waits until the check calls, as it must however the agent is.
+fn assert_change_is_called(world: &World) -> Ran {
+    assert_eq!(check(world).code, 0, "nothing is behind yet");
+    world.add_people([100]);
+    eventually("the check calls", || check(world).code == 1);
+    let called = check(world);
+    assert!(called.number("behind_s") >= 1, "{called:?}");
+    called
+}
+
+fn served_by_an_idle_agent(world: &World, triggers: &str) -> Agent {
+    let agent = world.agent_with(triggers);
+    agent.wait_for_records(world, 3);
+    agent.wait_for_log("state=idle");
+    // A scan that follows a hint by less than two seconds is repeated.
+    eventually("the agent is at rest", || {
+        world.run(&["status", "--json"]).json()["drift"]["changes"] == false
+    });
+    agent
+}
+
+#[test]
+fn a_change_that_a_stopped_agent_does_not_serve_is_called() {
+    let world = World::with_people(3);
+    let agent = served_by_an_idle_agent(&world, "quiet = \"100ms\"\nresync = \"1s\"\n");
+    agent.signal(Signal::STOP);
+
+    assert_change_is_called(&world);
+
+    agent.signal(Signal::CONT);
+    agent.wait_for_records(&world, 4);
+    eventually("the change is served", || check(&world).code == 0);
+    agent.stop();
+}
+
+#[test]
+fn a_change_that_the_triggers_ignore_is_called_and_the_advice_names_the_marker() {
+    let world = World::with_people(3);
+    let agent = served_by_an_idle_agent(&world, "on = [\"marker\"]\nresync = \"1s\"\n");
+
+    let called = assert_change_is_called(&world);
+
+    assert!(called.text("to_do").contains("touch the marker"), "{called:?}");
+    agent.stop();
+}
+
+#[test]
+fn a_build_by_hand_that_found_nothing_new_counts_as_the_last_good_moment() {
+    let world = World::with_people(3);
+    world.build();
+    eventually("the promotion is older than the limit", || {
+        world.add_people([100]);
+        let late = check(&world).code == 1;
+        world.sql("DELETE FROM experts WHERE id = 100");
+        late
+    });
+
+    assert_eq!(world.build().text("outcome"), "unchanged");
+    world.add_people([100]);
+
+    assert_eq!(check(&world).code, 0, "behind only since that build");
+    eventually("the check calls", || check(&world).code == 1);
+}
