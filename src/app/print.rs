@@ -3,8 +3,14 @@
 //! Text for people, the one JSON object that `--json` promises, the message of
 //! a failure, and how long ago something was. What is printed is decided by the
 //! callers.
+//!
+//! Standard output that cannot be written, as on a full disk, is remembered
+//! here, so that no command can forget it: what ends the program asks for
+//! [`output_error`]. A reader that has closed its end, as `head` does, is not a
+//! failure.
 
-use std::io::Write;
+use std::io::{self, ErrorKind, Write};
+use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use serde::Serialize;
@@ -12,12 +18,30 @@ use serde_json::json;
 
 use crate::config;
 
-/// Prints text on standard output. A reader that has closed its end is not a failure.
+/// The first error of writing to standard output, other than that of a closed pipe.
+static OUTPUT_ERROR: OnceLock<io::Error> = OnceLock::new();
+
+/// Prints text on standard output.
 pub(crate) fn print(text: &str) {
-    let mut out = std::io::stdout().lock();
-    if out.write_all(text.as_bytes()).and_then(|()| out.flush()).is_err() {
-        tracing::debug!("standard output is closed");
+    let mut out = io::stdout().lock();
+    note_output(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
+}
+
+/// Remembers why standard output could not be written.
+pub(crate) fn note_output(written: io::Result<()>) {
+    match written {
+        Err(error) if error.kind() != ErrorKind::BrokenPipe => {
+            // Only the first one is reported; the others follow from it.
+            OUTPUT_ERROR.set(error).ok();
+        }
+        Ok(()) | Err(_) => {}
     }
+}
+
+/// What kept the output of this command from being written, for an operator.
+pub(crate) fn output_error() -> Option<String> {
+    let error = OUTPUT_ERROR.get()?;
+    Some(format!("cannot write to standard output: {error}; whatever the command did is done"))
 }
 
 /// Prints the one object that `--json` promises.
@@ -40,7 +64,8 @@ pub(crate) fn fail(json: bool, code: u8, message: &str) -> u8 {
 pub(crate) fn print_error(message: &str) {
     // The journal takes the level off the line; without one it would count as information.
     let level = if config::logs_to_journal() { "<3>" } else { "" };
-    eprintln!("{level}reindexd: {message}");
+    // If this cannot be written either, the exit code is left; `eprintln!` would panic.
+    writeln!(io::stderr(), "{level}reindexd: {message}").ok();
 }
 
 /// How long ago a time was; a time in the future is `just now`, whatever the clock did.

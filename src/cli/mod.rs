@@ -19,10 +19,15 @@ mod table;
 mod targets;
 mod verify;
 
+use std::io::Write;
+use std::panic::{AssertUnwindSafe, catch_unwind};
+
 use serde_json::json;
 
 use crate::adapters::signals::Handlers;
+use crate::app::print::{note_output, output_error};
 use crate::app::{self, StartError};
+use crate::domain::text::one_line;
 
 pub use args::Args;
 
@@ -30,15 +35,40 @@ use crate::app::{BUSY, Context, DONE, FAILED, USAGE, clock, embedder};
 use args::Command;
 use print::{fail, log_warnings, print, print_error, print_json};
 
+/// A panic's message is shown up to here: it may quote what it met.
+const MAX_PANIC_CHARS: usize = 400;
+
 /// Runs the command that the arguments name, and returns the exit code.
 #[must_use]
 pub fn main(args: &Args, handlers: &Handlers) -> u8 {
-    run(args, handlers).unwrap_or_else(|StartError { code, message }| {
+    let code = without_panic(|| run(args, handlers)).unwrap_or_else(|StartError { code, message }| {
         if args.json {
             print_json(&args.command.not_started(&message));
         }
         print_error(&message);
         code
+    });
+    code_of_output(code)
+}
+
+/// The exit code of a command that ends with this one: output that is lost is a failure.
+fn code_of_output(code: u8) -> u8 {
+    let Some(message) = output_error() else { return code };
+    print_error(&message);
+    if code == DONE { FAILED } else { code }
+}
+
+/// Runs a command; a panic, which is our own bug, ends it as any failure does.
+fn without_panic(command: impl FnOnce() -> Result<u8, StartError>) -> Result<u8, StartError> {
+    // What the command worked with is dropped by the panic, and nothing of it is used afterwards.
+    catch_unwind(AssertUnwindSafe(command)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().map(String::as_str);
+        let text = text.or_else(|| panic.downcast_ref::<&str>().copied()).unwrap_or("without a message");
+        let message = format!(
+            "a fault in the program itself ended the command: {}; please report it; what was served before is still served",
+            one_line(text, MAX_PANIC_CHARS)
+        );
+        Err(StartError { code: FAILED, message })
     })
 }
 
@@ -70,10 +100,10 @@ fn run(args: &Args, handlers: &Handlers) -> Result<u8, StartError> {
 /// Prints clap's message; help and version are not failures.
 #[must_use]
 pub fn usage(error: &clap::Error) -> u8 {
-    // A closed terminal does not change the exit code.
-    error.print().ok();
+    let printed = error.print().and_then(|()| std::io::stdout().flush());
     if !error.use_stderr() {
-        return DONE;
+        note_output(printed);
+        return code_of_output(DONE);
     }
     // The arguments could not be parsed, but a caller that wrote this one waits for an object.
     if std::env::args_os().any(|argument| argument == "--json") {
@@ -81,5 +111,20 @@ pub fn usage(error: &clap::Error) -> u8 {
         let first = message.lines().next().unwrap_or_default();
         print_json(&json!({ "error": first.strip_prefix("error: ").unwrap_or(first) }));
     }
-    USAGE
+    code_of_output(USAGE)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_panic_ends_a_command_as_a_failure_with_its_message() {
+        let StartError { code, message } =
+            without_panic(|| panic!("a count of {} that\ncannot be", 7)).unwrap_err();
+
+        assert_eq!(code, FAILED);
+        assert!(message.contains("a count of 7 that cannot be; please report it"), "{message}");
+        assert_eq!(without_panic(|| Ok(BUSY)).ok(), Some(BUSY));
+    }
 }

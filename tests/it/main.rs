@@ -25,6 +25,7 @@ mod announce_commands;
 mod announce_status;
 mod cli;
 mod cli_damage;
+mod cli_output;
 mod cli_read_only;
 mod commits;
 mod compatibility;
