@@ -4,9 +4,13 @@
 //! `dotenvy` differs from it: in escapes within single and double quotes, in
 //! quoted keys, in a key without `=` (which removes an earlier value), and in a
 //! line that is none of that, which is skipped and reported here but ends its
-//! reading. The last of two equal keys counts. `$NAME` is not replaced.
+//! reading. The last of two equal keys counts. `${NAME}` and `${NAME:-default}`
+//! are replaced in every value, however it is quoted: by what the environment
+//! has, else by what an earlier line sets, else by the default or nothing.
+//! `$NAME` is not replaced.
 
 use std::collections::HashMap;
+use std::ffi::OsString;
 
 /// What a `.env` file sets, and the lines that are not `KEY=VALUE`.
 #[derive(Debug, Default, PartialEq, Eq)]
@@ -18,17 +22,17 @@ pub(super) struct DotEnv {
 /// A key, and its value where it has one.
 type Binding<'a> = (&'a str, Option<String>);
 
-/// Reads the whole text of a `.env` file.
-pub(super) fn parse(text: &str) -> DotEnv {
+/// Reads the whole text of a `.env` file; `env` is the environment.
+pub(super) fn parse(text: &str, env: &dyn Fn(&str) -> Option<OsString>) -> DotEnv {
     let text = text.strip_prefix('\u{feff}').unwrap_or(text);
+    let mut values: HashMap<String, Option<String>> = HashMap::new();
     let mut found = DotEnv::default();
     let mut rest = text.trim_start();
     while !rest.is_empty() {
         let after = if let Some((binding, after)) = statement(rest) {
-            match binding {
-                Some((key, Some(value))) => drop(found.values.insert(key.to_owned(), value)),
-                Some((key, None)) => drop(found.values.remove(key)),
-                None => {}
+            if let Some((key, value)) = binding {
+                let value = value.map(|value| with_names_replaced(&value, env, &values));
+                values.insert(key.to_owned(), value);
             }
             after
         } else {
@@ -37,7 +41,46 @@ pub(super) fn parse(text: &str) -> DotEnv {
         };
         rest = after.trim_start();
     }
+    found.values = values.into_iter().filter_map(|(key, value)| Some((key, value?))).collect();
     found
+}
+
+/// A value with what its names stand for, which is not looked through again.
+fn with_names_replaced(
+    value: &str,
+    env: &dyn Fn(&str) -> Option<OsString>,
+    earlier: &HashMap<String, Option<String>>,
+) -> String {
+    let mut replaced = String::with_capacity(value.len());
+    let mut rest = value;
+    while let Some((before, from)) = rest.split_once("${") {
+        replaced.push_str(before);
+        let Some((name, default, after)) = reference(from) else {
+            replaced.push_str("${");
+            rest = from;
+            continue;
+        };
+        match (env(name), earlier.get(name)) {
+            (Some(value), _) => replaced.push_str(&value.to_string_lossy()),
+            // A key without a value is known, and has none: the default does not count.
+            (None, Some(value)) => replaced.push_str(value.as_deref().unwrap_or_default()),
+            (None, None) => replaced.push_str(default),
+        }
+        rest = after;
+    }
+    replaced.push_str(rest);
+    replaced
+}
+
+/// The name and the default of a reference, from after its `${` on, and the text after its `}`.
+fn reference(text: &str) -> Option<(&str, &str, &str)> {
+    let end = text.find([':', '}'])?;
+    let (name, rest) = text.split_at(end);
+    if let Some(after) = rest.strip_prefix('}') {
+        return Some((name, "", after));
+    }
+    let (default, after) = rest.strip_prefix(":-")?.split_once('}')?;
+    Some((name, default, after))
 }
 
 /// One statement from its first character on, and the text after its line; `None` if it is not one.
@@ -186,15 +229,50 @@ mod tests {
             ("A=x y z", &[("A", "x y z")]),
             ("'A'=1", &[("A", "1")]),
             ("A.b-c=1", &[("A.b-c", "1")]),
-            ("A=$HOME-${B}", &[("A", "$HOME-${B}")]),
+            ("A=$HOME-${B}", &[("A", "$HOME-")]),
             ("A=x\u{a0}", &[("A", "x")]),
             ("", &[]),
             ("\n\n", &[]),
         ];
         for (text, expected) in table {
-            let found = parse(text);
+            let found = parse(text, &|_| None);
             let expected = expected.iter().map(|(k, v)| ((*k).to_owned(), (*v).to_owned())).collect();
             assert_eq!(found, DotEnv { values: expected, unreadable_lines: Vec::new() }, "{text:?}");
+        }
+    }
+
+    /// The right-hand side is what `python-dotenv` 1.0 gives for `load_dotenv`.
+    #[test]
+    fn a_name_in_braces_is_replaced_as_python_dotenv_replaces_it() {
+        let env = |name: &str| match name {
+            "HOST" => Some("from the environment".into()),
+            "EMPTY" => Some("".into()),
+            _ => None,
+        };
+        for (text, expected) in [
+            ("D=data\nA=sqlite:///${D}/experts.db", "sqlite:///data/experts.db"),
+            ("A=${HOST}", "from the environment"),
+            ("HOST=file\nA=${HOST}", "from the environment"),
+            ("A=${B}\nB=later", ""),
+            ("A=x${B:-y z}", "xy z"),
+            ("A=${B:-}", ""),
+            ("A=${HOST:-y}", "from the environment"),
+            ("A=${EMPTY:-y}", ""),
+            ("B\nA=${B:-y}", ""),
+            ("B=\nA=${B:-y}", ""),
+            ("B=1\nA='${B}'", "1"),
+            ("B=1\nA=\"${B}${B}\"", "11"),
+            ("B=1\nA=$B", "$B"),
+            ("B=1\nA=\\${B}", "\\1"),
+            ("B=1\nA=$${B}", "$1"),
+            ("B=1\nA=${B", "${B"),
+            ("B=1\nA=${B:+x}${B}", "${B:+x}1"),
+            ("A=${}x", "x"),
+            ("B=1\nA=${${B}}", "}"),
+            ("B=\"${HOST}\"\nA=${B}", "from the environment"),
+            ("B='$'\nA=${B}{HOST}", "${HOST}"),
+        ] {
+            assert_eq!(parse(text, &env).values.get("A").map(String::as_str), Some(expected), "{text:?}");
         }
     }
 
@@ -211,7 +289,7 @@ mod tests {
             (r#"A="\"#, vec![1], 0),
             ("''=1", vec![1], 0),
         ] {
-            let found = parse(text);
+            let found = parse(text, &|_| None);
             assert_eq!(found.unreadable_lines, lines, "{text:?}");
             assert_eq!(found.values.len(), values, "{text:?}");
         }
@@ -220,10 +298,10 @@ mod tests {
     proptest! {
         #[test]
         fn a_quoted_value_is_read_as_it_is_whatever_stands_around(
-            value in "[^'\\\\\0]{0,20}",
+            value in "[^'\\\\\0$]{0,20}",
             before in "([A-Z]{1,3}=[a-z0-9 ]{0,5}\n|# [^\n\r]{0,9}\n|\n){0,3}",
         ) {
-            let found = parse(&format!("{before}KEY_OF_OURS='{value}'\nLAST=1"));
+            let found = parse(&format!("{before}KEY_OF_OURS='{value}'\nLAST=1"), &|_| None);
             prop_assert_eq!(found.values.get("KEY_OF_OURS"), Some(&value));
             prop_assert_eq!(found.values.get("LAST").map(String::as_str), Some("1"));
         }
@@ -232,7 +310,7 @@ mod tests {
         fn no_text_makes_the_reader_panic_or_name_a_line_that_is_not_there(
             text in "[A-C='\"#\\\\ \n\r\t\u{e9}\u{a0}x]{0,40}|.{0,40}",
         ) {
-            let found = parse(&text);
+            let found = parse(&text, &|_| None);
             let lines = 1 + text.matches('\n').count();
             prop_assert!(found.unreadable_lines.iter().all(|line| (1..=lines).contains(line)));
         }

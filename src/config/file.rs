@@ -58,13 +58,14 @@ pub(super) fn find(
 }
 
 /// What the `.env` in the working directory sets; nothing if it does not exist.
-pub(super) fn dotenv(cwd: &Path) -> Result<DotEnv, ConfigError> {
+pub(super) fn dotenv(cwd: &Path, env: &dyn Fn(&str) -> Option<OsString>) -> Result<DotEnv, ConfigError> {
     let path = cwd.join(".env");
     // Some users keep a Python environment in a directory of that name.
     if path.is_dir() {
         return Ok(DotEnv::default());
     }
-    Ok(read(".env file", &path, MAX_SETTINGS_BYTES)?.map(|text| dotenv::parse(&text)).unwrap_or_default())
+    let text = read(".env file", &path, MAX_SETTINGS_BYTES)?;
+    Ok(text.map(|text| dotenv::parse(&text, env)).unwrap_or_default())
 }
 
 /// Reads a regular UTF-8 file of at most `largest` bytes; `None` if it does not exist.

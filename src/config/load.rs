@@ -48,7 +48,7 @@ pub fn from_inputs(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
     let settings = file::find(inputs.flag, inputs.env, inputs.cwd, inputs.system_file)?;
     let raw = settings.as_ref().map(parse::parse).transpose()?.unwrap_or_default();
     let dotenv = if inputs.dotenv && settings.is_none() {
-        file::dotenv(inputs.cwd)?
+        file::dotenv(inputs.cwd, inputs.env)?
     } else {
         dotenv::DotEnv::default()
     };
@@ -56,6 +56,9 @@ pub fn from_inputs(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
     let mut resolved = Resolved::new(settings.as_ref(), &variables, inputs.cwd);
     for line in variables.unreadable_lines() {
         resolved.note(format!(".env line {line} is ignored, expected KEY=VALUE"));
+    }
+    if !inputs.dotenv && settings.is_none() {
+        note_unread_dotenv(inputs, &mut resolved);
     }
     let config = Config {
         source: raw.source.settle(&mut resolved)?,
@@ -71,6 +74,19 @@ pub fn from_inputs(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
     check::path_conflicts(&config, &resolved)?;
     let (origins, notes) = resolved.finish();
     Ok(Loaded { config, origins, notes })
+}
+
+/// Says that `run` does not have what a `.env` gives to the commands beside it. One that cannot be
+/// read gives nothing to them either.
+fn note_unread_dotenv(inputs: &Inputs<'_>, resolved: &mut Resolved<'_>) {
+    let unread = file::dotenv(inputs.cwd, inputs.env).unwrap_or_default();
+    let names = resolved.variables.set_only_by(&unread);
+    if !names.is_empty() {
+        resolved.note(format!(
+            "`run` does not read .env, which sets {} for commands in this directory; put them into the environment or a settings file",
+            names.join(", ")
+        ));
+    }
 }
 
 /// Reads and checks the settings of this process; `dotenv` and `key` as in [`Inputs`].

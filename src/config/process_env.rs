@@ -37,6 +37,21 @@ pub(super) const GEMINI_API_KEY: &str = "GEMINI_API_KEY";
 /// The key for openai.
 pub(super) const OPENAI_API_KEY: &str = "OPENAI_API_KEY";
 
+/// Every variable that a `.env` may set.
+const OF_DOTENV: [&str; 11] = [
+    DATABASE_URL,
+    FAISS_INDEX_PATH,
+    METADATA_PATH,
+    EMBEDDING_PROVIDER,
+    EMBEDDING_MODEL,
+    OUTPUT_DIM,
+    INGEST_BATCH_SIZE,
+    GOOGLE_GEMINI_BASE_URL,
+    GOOGLE_API_KEY,
+    GEMINI_API_KEY,
+    OPENAI_API_KEY,
+];
+
 /// Looks up variables, in the environment first.
 pub(super) struct Variables<'a> {
     env: &'a dyn Fn(&str) -> Option<OsString>,
@@ -69,6 +84,13 @@ impl<'a> Variables<'a> {
             Some(Ok(value)) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
             Some(Err(_)) => Err(ConfigError::Variable { name, message: "is not UTF-8".to_owned() }),
         }
+    }
+
+    /// Variables that only this `.env` sets; it is read by other commands and not by this one.
+    pub(super) fn set_only_by(&self, unread: &DotEnv) -> Vec<&'static str> {
+        let in_file = |name: &str| unread.values.get(name).is_some_and(|value| !value.trim().is_empty());
+        let in_env = |name: &str| (self.env)(name).is_some_and(|value| !value.is_empty());
+        OF_DOTENV.into_iter().filter(|name| in_file(name) && !in_env(name)).collect()
     }
 
     /// Lines of `.env` that are not `KEY=VALUE`.
@@ -124,7 +146,7 @@ mod tests {
         };
         let file =
             "EMBEDDING_MODEL=a\nDATABASE_URL=b\nOUTPUT_DIM=c\nFAISS_INDEX_PATH=d\nINGEST_BATCH_SIZE=\n";
-        let variables = Variables::new(&env, dotenv::parse(file));
+        let variables = Variables::new(&env, dotenv::parse(file, &|_| None));
         for (name, expected) in [
             (EMBEDDING_MODEL, Some(("from-env", "environment EMBEDDING_MODEL"))),
             (DATABASE_URL, Some(("b", ".env DATABASE_URL"))),

@@ -231,6 +231,21 @@ fn dotenv_fills_in_what_the_environment_does_not_set() {
 }
 
 #[test]
+fn names_in_dotenv_mean_the_database_that_they_meant_to_ingest_py() {
+    let world = World::with_people(3);
+    dotenv(&world, "DATA_DIR=data\nDATABASE_URL=sqlite:///${DATA_DIR}/${FILE:-experts.db}\n");
+
+    let ran = run(world.command(&["plan", "--json"]).env_remove("DATABASE_URL"));
+    let other = run(world.command(&["plan"]).env_remove("DATABASE_URL").env("DATA_DIR", "gone"));
+
+    assert_eq!((ran.code, ran.number("records")), (0, 3), "{ran:?}");
+    assert!(
+        other.stderr.contains("gone/experts.db does not exist"),
+        "the environment comes first: {other:?}"
+    );
+}
+
+#[test]
 fn dotenv_is_not_read_with_a_settings_file() {
     let world = World::with_people(9);
     dotenv(&world, "INGEST_BATCH_SIZE=4\n");
@@ -244,13 +259,15 @@ fn dotenv_is_not_read_with_a_settings_file() {
 #[test]
 fn the_agent_does_not_read_dotenv() {
     let world = World::with_people(2);
-    dotenv(&world, "OUTPUT_DIM=64\n");
+    dotenv(&world, "OUTPUT_DIM=64\nGOOGLE_API_KEY=a-secret-of-dotenv\nOTHER=1\n");
     let agent = crate::support::agent::Agent::start(world.command(&["run"]).env_remove("OUTPUT_DIM"));
 
     agent.wait_for("a build", || world.served().is_some());
 
     agent.wait_for("both names", || world.path("data/faiss.index").exists());
     assert_eq!(floats(&world.path("data/faiss.index")), (2, 768));
+    assert_eq!(agent.logged("`run` does not read .env, which sets OUTPUT_DIM for commands"), 1);
+    assert!(!agent.log().contains("a-secret-of-dotenv"), "a variable of the environment is not in doubt");
     agent.stop();
 }
 
