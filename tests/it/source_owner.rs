@@ -130,16 +130,17 @@ fn a_writer_closing_during_a_scan_leaves_no_log_over_a_restored_database() {
     writer.execute(ONE_MORE, [20_001]).unwrap();
     let log = world.path("data/experts.db-wal");
 
-    let plan = stopped_in_mid_scan(&world, &log);
+    let build = stopped_in_mid_scan(&world, &log);
     writer.close().unwrap();
     assert!(log.metadata().unwrap().len() > 0, "the writer could not empty its log: the scan has it open");
-    kill_process(Pid::from_child(&plan), Signal::CONT).unwrap();
-    let ran = support::ended(plan);
+    kill_process(Pid::from_child(&build), Signal::CONT).unwrap();
+    let ran = support::ended(build);
 
     assert_eq!((ran.code, ran.number("records")), (0, 20_001), "{ran:?}");
     assert!(!log.exists(), "the scan was the last to close, and emptied the log as every client does");
     std::fs::rename(world.path("backup.db"), world.database()).unwrap();
-    assert_eq!(world.build().number("records"), 3, "the restored content is served");
+    let restored = world.run(&["build", "--accept-shrink", "--json"]);
+    assert_eq!(restored.number("records"), 3, "the restored content is served");
 }
 
 #[test]
@@ -209,6 +210,65 @@ fn rows_with_one_id_are_refused_by_name_or_all_but_the_first_quarantined() {
 }
 
 #[test]
+fn an_id_that_stands_twice_is_refused_wherever_its_rows_stand() {
+    let insert = "INSERT INTO experts (id, username, bio, tags) VALUES (?1, ?2, ?2, '[\"t\"]')";
+    let (one, real, text) = (json!(1), json!(1.0), |id: &str| json!(id));
+    for (kind, ids, named) in [
+        ("id", vec![one.clone(), real.clone()], None),
+        ("id", vec![one.clone(), real.clone(), one.clone(), real.clone()], Some("id=1")),
+        ("id TEXT COLLATE NOCASE", vec![text("ada"), text("ADA")], None),
+        ("id TEXT COLLATE NOCASE", vec![text("ada"), text("ADA"), text("ada")], Some("id=ada")),
+        ("id TEXT COLLATE RTRIM", vec![text("a"), text("a "), text("a"), text("a ")], Some("id=a")),
+    ] {
+        let world = World::new();
+        world.sql("DROP TABLE experts");
+        world.sql(&TABLE.replacen("id INTEGER", kind, 1));
+        for (nth, id) in ids.iter().enumerate() {
+            let id: &dyn rusqlite::ToSql = match id {
+                Value::String(id) => id,
+                Value::Number(id) if id.is_f64() => &id.as_f64().unwrap(),
+                id => &id.as_i64().unwrap(),
+            };
+            world.connect().execute(insert, rusqlite::params![id, format!("row {nth}")]).unwrap();
+        }
+
+        let ran = world.run(&["build", "--json"]);
+
+        let Some(named) = named else {
+            assert_eq!((ran.code, world.served_count()), (0, 2), "{kind}: {ran:?}");
+            continue;
+        };
+        assert_eq!((ran.code, ran.text("outcome")), (1, "failed".to_owned()), "{kind}: {ran:?}");
+        assert!(ran.stderr.contains(named) && ran.stderr.contains("another row has the same id"), "{ran:?}");
+        assert_eq!(world.provider.text_count(), 0, "{kind}: nothing was sent before the refusal");
+
+        world.settings("[guard]\nquarantine = 5\n");
+        assert_eq!((world.build().code, world.served_count()), (0, 2), "{kind}: each id once");
+        world.sql("UPDATE experts SET hourly_rate = 3");
+        assert_eq!(world.build().number("removed"), 0, "{kind}: and none is gone in the next build");
+    }
+}
+
+#[test]
+fn a_record_that_no_proof_would_accept_is_a_fault_of_its_row() {
+    let world = World::with_people(3);
+    // Each of these characters takes six bytes in JSON.
+    let long = "\u{1}".repeat((64 << 20) / 6 + 1);
+    world.connect().execute("UPDATE experts SET profile_url = ?1 WHERE id = 2", [long]).unwrap();
+
+    let refused = world.run(&["build", "--json"]);
+    let sent_before = world.provider.text_count();
+    world.settings("[guard]\nquarantine = 1\n");
+    let built = world.build();
+
+    assert_eq!((refused.code, sent_before), (1, 0), "{refused:?}");
+    let message = refused.text("error");
+    assert!(message.contains("row id=2 column profile_url: a record of 67"), "{message}");
+    assert_eq!((built.number("records"), world.provider.text_count()), (2, 2));
+    world.assert_proven();
+}
+
+#[test]
 fn many_untagged_rows_with_a_few_tagged_ones_cost_a_scan_and_no_more() {
     let world = World::with_people(5);
     world.sql(
@@ -240,20 +300,20 @@ fn ids(world: &World) -> Vec<Value> {
 fn stopped_in_mid_scan(world: &World, log: &Path) -> Child {
     let log = log.canonicalize().unwrap();
     for _ in 0..50 {
-        let mut plan = support::start(&mut world.command(&["plan", "--json"]));
-        let pid = Pid::from_child(&plan);
+        let mut build = support::start(&mut world.command(&["build", "--json"]));
+        let pid = Pid::from_child(&build);
         let is_open = || support::open_files(pid).contains(&log);
-        while !is_open() && plan.try_wait().unwrap().is_none() {
+        while !is_open() && build.try_wait().unwrap().is_none() {
             std::thread::sleep(Duration::from_millis(1));
         }
         kill_process(pid, Signal::STOP).ok();
         let halted = || matches!(support::process_state(pid), None | Some('T' | 'Z'));
         eventually("the process is stopped", halted);
         if is_open() {
-            return plan;
+            return build;
         }
         kill_process(pid, Signal::CONT).ok();
-        plan.wait().unwrap();
+        build.wait().unwrap();
     }
     panic!("no scan was long enough to be stopped");
 }

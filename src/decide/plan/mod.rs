@@ -115,7 +115,8 @@ impl<'a> Planner<'a> {
     /// The plan for all rows seen.
     #[must_use]
     pub fn finish(mut self) -> Plan {
-        self.plan.counts.removed = self.served.len() as u64 - self.ids.found;
+        // A build of an earlier version may have an id twice, and then has fewer ids than rows.
+        self.plan.counts.removed = (self.served.len() as u64).saturating_sub(self.ids.found);
         self.plan
     }
 

@@ -18,6 +18,10 @@ use std::io::Write as _;
 use crate::domain::record::{Column, Kind, Record, Value};
 pub(crate) use tags::parse_tags;
 
+/// A longer record is a fault of its row. What seems to be one when a file is verified is a file of
+/// another kind, and is not held in memory.
+pub(crate) const MAX_RECORD_BYTES: usize = 64 << 20;
+
 /// A finite float, displayed as Python's `repr` and `json` print it.
 #[derive(Clone, Copy, Debug, PartialEq)]
 pub(crate) struct PyFloat(pub f64);

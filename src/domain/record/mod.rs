@@ -14,6 +14,7 @@
 
 mod hash;
 mod schema;
+mod seen_ids;
 mod space;
 mod value;
 
@@ -21,6 +22,7 @@ pub use hash::{ContentHash, ContentHasher, IdHash, RecordHash, ScanHash, TextHas
 pub(crate) use hash::{ScanHasher, feed};
 pub(crate) use schema::expert;
 pub use schema::{Column, Kind, Schema, TextRules};
+pub(crate) use seen_ids::SeenIds;
 pub use space::{FORMAT_VERSION, Space};
 pub use value::{RawValue, Row, RowError};
 pub(crate) use value::{Value, printable_id};

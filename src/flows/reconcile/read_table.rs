@@ -17,7 +17,7 @@ use crate::decide::plan::{Need, Plan, Planner};
 use crate::domain::manifest::QuarantinedRow;
 use crate::domain::pass::REFUSED_PREFIX;
 use crate::domain::record::{
-    ContentHash, ContentHasher, IdHash, Row, RowError, Schema, TextHash, printable_id, raw_row_hash,
+    ContentHash, ContentHasher, IdHash, Row, RowError, Schema, SeenIds, TextHash, printable_id, raw_row_hash,
 };
 use crate::domain::row_hashes::RowHashes;
 
@@ -68,7 +68,8 @@ pub(super) fn read_table(
         unfit: UnfitRows { count: 0, allowed, named: Vec::new() },
         quarantined: Vec::new(),
         text_bytes: 0,
-        last_id: None,
+        ids: SeenIds::default(),
+        excluded_ids: Vec::new(),
     };
     let mut workers = RecordWorkers::new(schema);
     let mut sink = |row: Row<'_>, id, encoded: Result<EncodedRow<'_>, _>| reader.row(row, id, encoded);
@@ -98,7 +99,8 @@ struct TableReader<'a> {
     unfit: UnfitRows,
     quarantined: Vec<QuarantinedRow>,
     text_bytes: u64,
-    last_id: Option<IdHash>,
+    ids: SeenIds,
+    excluded_ids: Vec<IdHash>,
 }
 
 impl TableReader<'_> {
@@ -108,11 +110,27 @@ impl TableReader<'_> {
         id: IdHash,
         encoded: Result<EncodedRow<'_>, RowError>,
     ) -> Result<(), PassError> {
-        let is_repeated = self.last_id.replace(id) == Some(id);
+        let before = self.rows.iter().map(|row| row.id).chain(self.excluded_ids.iter().copied());
+        let is_repeated = !self.ids.insert(row[self.schema.id], id, before);
+        let indexed = self.rows.len();
+        self.add(row, id, encoded, is_repeated)?;
+        if self.rows.len() == indexed {
+            self.excluded_ids.push(id);
+        }
+        Ok(())
+    }
+
+    fn add(
+        &mut self,
+        row: Row<'_>,
+        id: IdHash,
+        encoded: Result<EncodedRow<'_>, RowError>,
+        is_repeated: bool,
+    ) -> Result<(), PassError> {
         match encoded {
             Ok(_) if is_repeated => {
                 let column = &self.schema.columns[self.schema.id].name;
-                let message = "the row before has the same id, expected every id once";
+                let message = "another row has the same id, expected every id once";
                 self.quarantine(row, self.error(row, column, message.to_owned()), None);
                 Ok(())
             }

@@ -7,7 +7,10 @@
 
 use crate::adapters::source::RowBuffer;
 use crate::domain::parallel::Workers;
-use crate::domain::record::{IdHash, Record, RecordHash, Row, RowError, Schema, TextHash};
+use crate::domain::python_json::MAX_RECORD_BYTES;
+use crate::domain::record::{
+    IdHash, RawValue, Record, RecordHash, Row, RowError, Schema, TextHash, printable_id,
+};
 use crate::domain::{document, python_json};
 
 /// Bytes of raw values in a batch: some hundreds of rows, a millisecond or two of work.
@@ -113,16 +116,21 @@ impl RowBatch {
                     document::write(schema, &record, &mut text)?;
                     Ok(record)
                 });
-            let offsets = record.map(|record| {
+            let offsets = record.and_then(|record| {
                 let json_start = json.len();
                 python_json::write_record(&schema.columns, &record, json);
+                let bytes = json.len() - json_start;
+                if bytes > MAX_RECORD_BYTES {
+                    json.truncate(json_start);
+                    return Err(too_long(row, schema, bytes));
+                }
                 texts.push_str(&text);
-                Offsets {
+                Ok(Offsets {
                     text: TextHash::of(&text),
                     record: RecordHash::of(&json[json_start..]),
                     json_end: json.len(),
                     text_end: texts.len(),
-                }
+                })
             });
             encoded.push((IdHash::of(row[schema.id]), offsets));
             Ok::<_, std::convert::Infallible>(())
@@ -156,6 +164,20 @@ impl RowBatch {
         self.encoded.clear();
         self.json.clear();
         self.texts.clear();
+    }
+}
+
+/// The error of a row whose record no proof would accept; it names the column that takes most of it.
+fn too_long(row: Row<'_>, schema: &Schema, bytes: usize) -> RowError {
+    let length = |value: &RawValue<'_>| match value {
+        RawValue::Text(bytes) | RawValue::Blob(bytes) => bytes.len(),
+        RawValue::Null | RawValue::Integer(_) | RawValue::Real(_) => 0,
+    };
+    let longest = row.iter().zip(&schema.columns).max_by_key(|(value, _)| length(value));
+    RowError {
+        id: printable_id(row[schema.id]),
+        column: longest.map(|(_, column)| column.name.clone()).unwrap_or_default(),
+        message: format!("a record of {bytes} bytes as JSON, expected at most {MAX_RECORD_BYTES}"),
     }
 }
 

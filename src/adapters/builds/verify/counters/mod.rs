@@ -10,6 +10,7 @@ use thiserror::Error;
 
 use super::tree_digest::PartReader;
 use crate::adapters::builds::index::HEADER_BYTES;
+use crate::domain::python_json::MAX_RECORD_BYTES;
 
 /// How far the squared length of a vector may be from one: far above what
 /// single precision loses, far below what any wrong vector shows.
@@ -98,9 +99,6 @@ fn is_unit(row: &[u8]) -> bool {
     // A NaN or an infinity makes the sum one, which is not within the tolerance.
     (lanes.iter().sum::<f32>() - 1.0).abs() <= UNIT_TOLERANCE
 }
-
-/// No row of a table is longer: what seems to be one is a file of another kind, and is not held in memory.
-const MAX_RECORD_BYTES: usize = 64 << 20;
 
 /// Counts the records of a JSON array of objects, parsing each.
 #[derive(Default)]
