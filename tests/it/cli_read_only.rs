@@ -3,6 +3,7 @@
 
 use std::os::unix::fs::MetadataExt;
 
+use crate::source_owner::leave_a_hot_journal;
 use crate::support::provider::Fault;
 use crate::support::{Ran, World};
 
@@ -40,6 +41,62 @@ fn read_only_commands_write_nothing_in_any_state() {
             assert_eq!(tree(&world), before, "{what}: {command:?}");
         }
     }
+}
+
+#[test]
+fn what_a_killed_writer_left_stays_as_it_is_until_a_pass_of_the_owner() {
+    for (mode, plans) in [("delete", false), ("wal", true)] {
+        let world = World::with_people(400);
+        world.build();
+        if mode == "wal" {
+            leave_a_log(&world);
+        } else {
+            leave_a_hot_journal(&world.database());
+        }
+        // As root, SQLite gives a log to the owner of its database, who has it already: its ctime shows that.
+        let contents = || {
+            let files = tree(&world).into_iter();
+            files.map(|(path, bytes, times)| (path, bytes, [times[0], times[1]])).collect::<Vec<_>>()
+        };
+        let before = contents();
+
+        let plan = world.run(&["plan", "--json"]);
+        let status = world.run(&["status", "--json"]);
+        assert_eq!(contents(), before, "{mode}: nothing is rolled back, folded in or made");
+
+        if plans {
+            assert_eq!((plan.code, plan.number("metadata_only")), (0, 400), "{mode}: {plan:?}");
+            assert!(status.json()["drift"]["changes"].as_bool().unwrap(), "{mode}: {status:?}");
+        } else {
+            assert_eq!(plan.code, 1, "{mode}: {plan:?}");
+            assert!(
+                plan.stderr.contains("hot journal") && plan.stderr.contains("reindexd build"),
+                "{plan:?}"
+            );
+            assert!(status.json()["drift"].is_null(), "{mode}: {status:?}");
+            assert!(status.text("error").contains("hot journal"), "{mode}: {status:?}");
+        }
+        assert_eq!(world.build().code, 0, "{mode}: a pass of the owner reads it");
+        assert_eq!(world.run(&["plan", "--check"]).code, 0, "{mode}: afterwards so does a plan");
+    }
+}
+
+/// Leaves a log with one committed transaction, as a writer that was killed does.
+fn leave_a_log(world: &World) {
+    let (database, moved) = (world.database(), world.path("data/moved.db"));
+    std::fs::rename(&database, &moved).unwrap();
+    let writer = rusqlite::Connection::open(&moved).unwrap();
+    writer.pragma_update(None, "journal_mode", "wal").unwrap();
+    writer.execute("UPDATE experts SET hourly_rate = 7", []).unwrap();
+    for suffix in ["", "-wal", "-shm"] {
+        std::fs::copy(
+            world.path(&format!("data/moved.db{suffix}")),
+            format!("{}{suffix}", database.display()),
+        )
+        .unwrap();
+    }
+    drop(writer);
+    std::fs::remove_file(moved).unwrap();
 }
 
 #[test]

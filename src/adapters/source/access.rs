@@ -1,8 +1,9 @@
 //! How this process may open the database file: as its owner, as a reader, or without locks.
 //!
-//! The owner opens it as any client does, so that closing leaves the directory
-//! as any client would. Every other user only reads, never makes a file next to
-//! the database, and reads an idle WAL database without locks. A file with a
+//! The owner's pass opens it as any client does, so that closing leaves the
+//! directory as any client would. Every other user, and every preview, only
+//! reads, never makes a file next to the database, and reads an idle WAL
+//! database without locks. A file with a
 //! rollback journal that is at rest needs no locks for any user: `quiescence`.
 //! Reading without locks is safe only while nothing writes, so `sqlite`
 //! compares the file's identity before and after.
@@ -12,8 +13,18 @@ use std::path::Path;
 
 use super::error::SourceError;
 use super::header::{DatabaseHeader, FileIdentity};
-use super::quiescence::is_quiescent;
+use super::quiescence::{is_journal_inactive, is_quiescent};
 use crate::domain::sibling_path::sibling_path;
+
+/// What a read of the source is for, which decides what it may leave behind.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(crate) enum Purpose {
+    /// A pass opens the file as any client of its user does: what a writer left
+    /// behind may be rolled back or folded in.
+    Pass,
+    /// A preview leaves the file and its directory as they are.
+    Preview,
+}
 
 /// When to take locks.
 #[derive(Clone, Copy, PartialEq, Eq)]
@@ -26,7 +37,7 @@ pub(super) enum LockPolicy {
 
 /// How this process may open the file.
 pub(super) enum AccessMode {
-    /// As its owner, in a directory where the owner may write.
+    /// As its owner, in a directory where the owner may write, for a pass.
     Owner,
     /// Only reading, with the locks that a reader takes.
     Reader,
@@ -43,6 +54,7 @@ impl AccessMode {
     pub(super) fn choose(
         path: &Path,
         header: &DatabaseHeader,
+        purpose: Purpose,
         locks: LockPolicy,
     ) -> Result<Self, SourceError> {
         if locks == LockPolicy::IfNeeded && is_quiescent(path, header) {
@@ -50,10 +62,15 @@ impl AccessMode {
         }
         let is_owner = header.identity.uid == rustix::process::geteuid().as_raw();
         let directory = path.parent().unwrap_or(Path::new("/"));
-        if is_owner && can_write(directory) && can_write(path) {
+        if purpose == Purpose::Pass && is_owner && can_write(directory) && can_write(path) {
             return Ok(Self::Owner);
         }
         if !header.wal {
+            let journal = sibling_path(path, "-journal");
+            // SQLite would find that out itself, but opens the journal for writing where it may.
+            if purpose == Purpose::Preview && !header.has_writer && !is_journal_inactive(&journal) {
+                return Err(SourceError::HotJournal { path: path.to_owned() });
+            }
             return Ok(Self::Reader);
         }
         if header.identity.wal_bytes > 0 {

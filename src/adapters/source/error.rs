@@ -30,12 +30,12 @@ pub enum SourceError {
     #[error("database {path}: locked by a writer for {} s; will retry", waited.as_secs())]
     Locked { path: PathBuf, waited: Duration },
     #[error(
-        "database {path} has a hot journal: a writer ended in the middle of a transaction, and only the owner may roll it back; open it once as its owner, or start the program that writes it"
+        "database {path} has a hot journal: a writer ended in the middle of a transaction, and only the owner may roll it back; open it once as its owner, with `reindexd build` or with the program that writes it"
     )]
     HotJournal { path: PathBuf },
     /// A log without its index, which only a writer can make.
     #[error(
-        "database {path} has a -wal file that this user cannot read safely ({found}); expected a readable -shm beside it, or an empty -wal: let the owner open the database once, or give this user read access to both files"
+        "database {path} has a -wal file that cannot be read without writing beside it ({found}); expected a readable -shm beside it, or an empty -wal: let the owner open the database once, with `reindexd build` or with the program that writes it, or give this user read access to both files"
     )]
     WalUnreadable { path: PathBuf, found: String },
     /// It was read without locks, and a writer did not wait.

@@ -24,6 +24,7 @@ use std::path::Path;
 use crate::domain::record::{Row, ScanHash, Space};
 use crate::domain::stop::Stop;
 use access::LockPolicy;
+pub(crate) use access::Purpose;
 pub use error::SourceError;
 use header::FileIdentity;
 pub(crate) use row_buffer::RowBuffer;
@@ -68,8 +69,8 @@ impl Source {
     /// # Errors
     ///
     /// [`SourceError`]: each state of the file has its own.
-    pub(crate) fn open(database: &Path, stop: &Stop) -> Result<Self, SourceError> {
-        let reader = SourceReader::of(database, stop)?;
+    pub(crate) fn open(database: &Path, purpose: Purpose, stop: &Stop) -> Result<Self, SourceError> {
+        let reader = SourceReader::of(database, purpose, stop)?;
         Ok(Self { table: reader.begin(LockPolicy::IfNeeded)?, reader })
     }
 

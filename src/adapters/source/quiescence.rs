@@ -27,7 +27,7 @@ pub(super) fn is_quiescent(path: &Path, header: &DatabaseHeader) -> bool {
 }
 
 /// Whether the journal is missing, empty, or was zeroed by a writer that keeps it for the next time.
-fn is_journal_inactive(journal: &Path) -> bool {
+pub(super) fn is_journal_inactive(journal: &Path) -> bool {
     match std::fs::metadata(journal) {
         Ok(meta) if meta.len() == 0 => meta.is_file(),
         Ok(meta) => meta.is_file() && first_byte(journal).is_ok_and(|first| first == 0),

@@ -13,7 +13,7 @@
 use std::path::{Path, PathBuf};
 use std::sync::{Mutex, MutexGuard, PoisonError};
 
-use super::access::LockPolicy;
+use super::access::{LockPolicy, Purpose};
 use super::error::SourceError;
 use super::header::FileIdentity;
 use super::row_buffer::{MAX_BUFFER_BYTES, RowBuffer, RowCopier};
@@ -41,6 +41,7 @@ pub(crate) struct Scan {
 /// The file that is read, and the right to read it.
 pub(super) struct SourceReader {
     path: PathBuf,
+    purpose: Purpose,
     stop: Stop,
     _scan_lock: MutexGuard<'static, ()>,
 }
@@ -65,15 +66,15 @@ impl Table {
 
 impl SourceReader {
     /// Waits for every other read in this process to end.
-    pub(super) fn of(database: &Path, stop: &Stop) -> Result<Self, SourceError> {
+    pub(super) fn of(database: &Path, purpose: Purpose, stop: &Stop) -> Result<Self, SourceError> {
         // A poisoned lock means only that another scan panicked; it holds no data.
         let scan_lock = SCAN_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Self { path: resolve(database)?, stop: stop.clone(), _scan_lock: scan_lock })
+        Ok(Self { path: resolve(database)?, purpose, stop: stop.clone(), _scan_lock: scan_lock })
     }
 
     /// Opens the database; no other connection of this reader may be open.
     pub(super) fn begin(&self, locks: LockPolicy) -> Result<Table, SourceError> {
-        sqlite::begin(&self.path, locks, &self.stop).map(Table::Open)
+        sqlite::begin(&self.path, self.purpose, locks, &self.stop).map(Table::Open)
     }
 
     /// Scans and keeps nothing.

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
-use super::access::{AccessMode, LockPolicy};
+use super::access::{AccessMode, LockPolicy, Purpose};
 use super::error::SourceError;
 use super::failure::{LOCK_TIMEOUT, SqliteFailure, changed, classify, locked};
 use super::header::{DatabaseHeader, FileIdentity};
@@ -46,10 +46,15 @@ struct LockFreeRead {
     clippy::disallowed_methods,
     reason = "bounded by LOCK_TIMEOUT, and a stop request is noticed between two attempts"
 )]
-pub(super) fn begin(path: &Path, locks: LockPolicy, stop: &Stop) -> Result<Transaction, SourceError> {
+pub(super) fn begin(
+    path: &Path,
+    purpose: Purpose,
+    locks: LockPolicy,
+    stop: &Stop,
+) -> Result<Transaction, SourceError> {
     let started = Instant::now();
     loop {
-        match open(path, locks, started.elapsed() < OPEN_WRITER_WAIT) {
+        match open(path, purpose, locks, started.elapsed() < OPEN_WRITER_WAIT) {
             Ok(mut transaction) => {
                 transaction.interrupt_on(stop).map_err(|error| SourceError::Sqlite {
                     path: path.to_owned(),
@@ -66,12 +71,17 @@ pub(super) fn begin(path: &Path, locks: LockPolicy, stop: &Stop) -> Result<Trans
 }
 
 /// Opens a connection and begins a read transaction.
-fn open(path: &Path, locks: LockPolicy, waits_for_writer: bool) -> Result<Transaction, SqliteFailure> {
+fn open(
+    path: &Path,
+    purpose: Purpose,
+    locks: LockPolicy,
+    waits_for_writer: bool,
+) -> Result<Transaction, SqliteFailure> {
     let header = DatabaseHeader::read(path).map_err(SqliteFailure::Final)?;
     if waits_for_writer && header.has_writer && !header.wal {
         return Err(locked(path));
     }
-    let access = AccessMode::choose(path, &header, locks).map_err(SqliteFailure::Wait)?;
+    let access = AccessMode::choose(path, &header, purpose, locks).map_err(SqliteFailure::Wait)?;
     let (flags, parameters) = match access {
         AccessMode::Owner => (OpenFlags::SQLITE_OPEN_READ_WRITE, "mode=rw"),
         AccessMode::Reader => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&readonly_shm=1"),

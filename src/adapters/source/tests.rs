@@ -32,7 +32,7 @@ fn space() -> Space {
 }
 
 fn open(path: &Path) -> Source {
-    Source::open(path, &Stop::new()).unwrap()
+    Source::open(path, Purpose::Pass, &Stop::new()).unwrap()
 }
 
 fn delete(writer: &Connection, which: &str) -> rusqlite::Result<usize> {
@@ -170,7 +170,7 @@ fn a_step_that_reads_many_rows_to_find_none_can_be_stopped() {
         if is_stopped {
             stop.request();
         }
-        let source = Source::open(&path, &stop).unwrap();
+        let source = Source::open(&path, Purpose::Pass, &stop).unwrap();
         source.scan(&space()).map(|scanned| scanned.scan.rows)
     };
 
@@ -183,7 +183,7 @@ fn what_stands_in_place_of_sqlites_own_files_is_refused_and_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("experts.db");
     Connection::open(&path).unwrap().execute_batch(include_str!("../../../data/schema.sql")).unwrap();
-    let result = || Source::open(&path, &Stop::new()).map(drop);
+    let result = || Source::open(&path, Purpose::Pass, &Stop::new()).map(drop);
     for suffix in ["-wal", "-shm", "-journal"] {
         let other = sibling_path(&path, suffix);
         let mode = rustix::fs::Mode::from_raw_mode(0o600);

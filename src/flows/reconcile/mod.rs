@@ -31,7 +31,7 @@ pub use rollback::{Rollback, RollbackReport, release, rollback};
 
 use crate::adapters::builds::staging::{Drafted, Staging};
 use crate::adapters::builds::{Builds, new_id, sweep};
-use crate::adapters::source::{Rows, Source};
+use crate::adapters::source::{Purpose, Rows, Source};
 use crate::decide::decision::{self, Decision};
 use crate::domain::pass::{Counts, Outcome, PassReport, Stage};
 use crate::domain::record::{ScanHash, TextHash};
@@ -181,7 +181,7 @@ impl<'a> Pass<'a> {
             let facts = self.prepared.facts(self.context, self.options);
             decision::after_scan(&facts, scan).is_some()
         };
-        let source = Source::open(&self.context.config.source.database, &self.context.stop)?;
+        let source = Source::open(&self.context.config.source.database, Purpose::Pass, &self.context.stop)?;
         let scanned = source.scan(&self.context.space)?;
         if is_known(scanned.hash()) {
             scanned.finish()?;

@@ -1,7 +1,8 @@
 //! What a pass would do, without doing any of it: for `plan` and `status`.
 //!
-//! Nothing is written, no lock is taken, nothing is sent. Scan, plan and
-//! decision are those of a pass; only what cannot be read is passed over.
+//! Nothing is written, beside the database neither, no lock is taken, nothing
+//! is sent. Scan, plan and decision are those of a pass; only what cannot be
+//! read is passed over.
 
 use std::collections::HashSet;
 
@@ -14,7 +15,7 @@ use super::read_table::{TableSummary, read_table};
 use super::reuse::{planner, reusable_builds};
 use crate::adapters::builds::Builds;
 use crate::adapters::cache::Cache;
-use crate::adapters::source::{Rows, Scanned, Source};
+use crate::adapters::source::{Purpose, Rows, Scanned, Source};
 use crate::decide::decision::{self, Assessment, Decision, Reason};
 use crate::domain::pass::Counts;
 use crate::domain::record::ContentHash;
@@ -60,9 +61,19 @@ pub struct Preview {
 ///
 /// [`PassError`] if the source or the builds cannot be read.
 pub fn preview(context: &PassContext<'_>, options: &PassOptions) -> Result<Preview, PassError> {
+    preview_for(context, options, Purpose::Preview)
+}
+
+/// As [`preview`], for a step of something that may write.
+pub(super) fn preview_for(
+    context: &PassContext<'_>,
+    options: &PassOptions,
+    purpose: Purpose,
+) -> Result<Preview, PassError> {
     let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
     let served = builds.served();
-    let scanned = Source::open(&context.config.source.database, &context.stop)?.scan(&context.space)?;
+    let source = Source::open(&context.config.source.database, purpose, &context.stop)?;
+    let scanned = source.scan(&context.space)?;
     let mut prepared = Prepared::read_only(builds, served)?;
     match rows_that_may_differ(context, options, &prepared, scanned)? {
         Some(rows) => {

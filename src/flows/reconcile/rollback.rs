@@ -10,12 +10,13 @@ use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::finish::sweep_after_failure;
 use super::prepare::{adopt_existing, next_sequence};
-use super::preview::preview;
+use super::preview::preview_for;
 use crate::adapters::builds::adopt::Adoption;
 use crate::adapters::builds::history::History;
 use crate::adapters::builds::promote::{self, PromoteError};
 use crate::adapters::builds::verify::failed;
 use crate::adapters::builds::{Builds, Hold, Served, error_chain, sweep};
+use crate::adapters::source::Purpose;
 use crate::domain::pass::PromotedBy;
 use crate::domain::record::ContentHash;
 
@@ -131,7 +132,8 @@ fn verify_target(context: &PassContext<'_>, builds: &Builds, id: &str) -> Result
 /// before says what it had.
 fn content_to_hold(context: &PassContext<'_>, served: &Served) -> Result<Option<ContentHash>, PassError> {
     // Forced, so that the rows are read whatever the scan is.
-    match preview(context, &PassOptions { full: true, ..PassOptions::default() }) {
+    let forced = PassOptions { full: true, ..PassOptions::default() };
+    match preview_for(context, &forced, Purpose::Pass) {
         Ok(preview) => Ok(preview.content_hash),
         Err(PassError::Stopped) => Err(PassError::Stopped),
         Err(error) => {
