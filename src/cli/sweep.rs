@@ -1,5 +1,7 @@
 //! `reindexd sweep`: removes stale staging.
 
+use std::path::PathBuf;
+
 use serde_json::json;
 
 use super::{BUSY, Context, DONE, FAILED, USAGE, fail, print, print_json};
@@ -8,6 +10,11 @@ use crate::domain::pass::ErrorClass;
 
 pub(super) fn run(context: &Context) -> u8 {
     let builds = &context.builds;
+    if !builds.is_prepared() {
+        // The lock would make the directories.
+        print_removed(context, &[]);
+        return DONE;
+    }
     let lock = match builds.lock() {
         Ok(Some(lock)) => lock,
         Ok(None) => {
@@ -22,18 +29,22 @@ pub(super) fn run(context: &Context) -> u8 {
     drop(lock);
     match swept {
         Ok(removed) => {
-            let removed: Vec<String> = removed.iter().map(|path| path.display().to_string()).collect();
-            if context.json {
-                print_json(&json!({ "removed": removed }));
-            } else if removed.is_empty() {
-                print("nothing to sweep\n");
-            } else {
-                for path in &removed {
-                    print(&format!("removed {path}\n"));
-                }
-            }
+            print_removed(context, &removed);
             DONE
         }
         Err(error) => fail(context.json, FAILED, &error_chain(&error)),
+    }
+}
+
+fn print_removed(context: &Context, removed: &[PathBuf]) {
+    let removed: Vec<String> = removed.iter().map(|path| path.display().to_string()).collect();
+    if context.json {
+        print_json(&json!({ "removed": removed }));
+    } else if removed.is_empty() {
+        print("nothing to sweep\n");
+    } else {
+        for path in &removed {
+            print(&format!("removed {path}\n"));
+        }
     }
 }

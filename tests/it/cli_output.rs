@@ -62,3 +62,41 @@ fn a_failure_that_cannot_be_printed_keeps_its_exit_code() {
 
     assert_eq!(support::ended(child).code, 1);
 }
+
+#[test]
+fn a_command_in_a_wrong_directory_leaves_nothing_behind() {
+    let world = World::new();
+    let elsewhere = world.path("elsewhere");
+    std::fs::create_dir(&elsewhere).unwrap();
+    for (arguments, code, message) in [
+        (&["build"][..], 1, "data/experts.db does not exist"),
+        (&["build", "--json"], 1, "data/experts.db does not exist"),
+        (&["build", "--full"], 1, "data/experts.db does not exist"),
+        (&["rollback"], 1, "data/experts.db does not exist"),
+        (&["rollback", "--release"], 0, ""),
+        (&["sweep"], 0, ""),
+        (&["plan"], 1, "data/experts.db does not exist"),
+        (&["status"], 0, ""),
+        (&["history"], 0, ""),
+        (&["verify"], 1, "nothing is served yet"),
+    ] {
+        let ran = support::run(world.command(arguments).current_dir(&elsewhere));
+
+        assert_eq!(ran.code, code, "{arguments:?}: {ran:?}");
+        assert!(ran.stderr.contains(message), "{arguments:?}: {ran:?}");
+        assert_eq!(std::fs::read_dir(&elsewhere).unwrap().count(), 0, "{arguments:?}");
+    }
+}
+
+#[test]
+fn a_missing_database_is_recorded_where_builds_are() {
+    let world = World::with_people(3);
+    world.build();
+    std::fs::rename(world.database(), world.path("data/elsewhere.db")).unwrap();
+
+    let ran = world.run(&["build", "--json"]);
+    let status = world.run(&["status", "--json"]).json();
+
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert_eq!(status["last_attempt"]["outcome"], "failed", "{status}");
+}

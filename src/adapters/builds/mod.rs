@@ -71,6 +71,13 @@ impl Builds {
         Ok(Self { layout: Layout::new(index, metadata)? })
     }
 
+    /// Whether a pass has made its directories here before.
+    #[must_use]
+    pub fn is_prepared(&self) -> bool {
+        // What cannot be looked at may be there.
+        !matches!(self.layout.private.symlink_metadata(), Err(error) if error.kind() == ErrorKind::NotFound)
+    }
+
     /// Makes the directories that are missing, refuses a place that cannot serve, and takes the lock;
     /// `None` if another pass has it.
     ///

@@ -74,6 +74,15 @@ impl Source {
         Ok(Self { table: reader.begin(LockPolicy::IfNeeded)?, reader })
     }
 
+    /// Whether there is a file to read; nothing is opened.
+    ///
+    /// # Errors
+    ///
+    /// [`SourceError::Missing`] or [`SourceError::Io`] if the path does not lead to one.
+    pub(crate) fn find(database: &Path) -> Result<(), SourceError> {
+        scan::resolve(database).map(drop)
+    }
+
     /// Scans the raw values once.
     ///
     /// # Errors

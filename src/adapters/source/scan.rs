@@ -179,7 +179,7 @@ impl SourceReader {
 }
 
 /// The file that the path leads to: SQLite names its journals after the path it is given.
-fn resolve(database: &Path) -> Result<PathBuf, SourceError> {
+pub(super) fn resolve(database: &Path) -> Result<PathBuf, SourceError> {
     let missing = || SourceError::Missing { path: database.to_owned() };
     database.canonicalize().map_err(|source| match source.kind() {
         std::io::ErrorKind::NotFound => missing(),

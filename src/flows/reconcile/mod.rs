@@ -36,7 +36,7 @@ use crate::decide::decision::{self, Decision};
 use crate::domain::pass::{Counts, Outcome, PassReport, Stage};
 use crate::domain::record::{ScanHash, TextHash};
 use embed_missing::embed_missing;
-use prepare::Prepared;
+use prepare::{Prepared, find_source_of_new_directory};
 use publish::{PlannedBuild, PlannedContent, publish};
 use read_table::{TableSummary, read_table};
 use record_progress::ProgressRecorder;
@@ -52,6 +52,7 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     let started = Instant::now();
     let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
     (context.progress)(PassProgress::Stage(Stage::Prepare));
+    find_source_of_new_directory(context, &builds)?;
     let lock = builds.lock()?.ok_or(PassError::Busy)?;
     let recorder = ProgressRecorder::new(builds.layout.clone(), options.trigger, (context.clock)());
     let recorder = Arc::new(recorder);

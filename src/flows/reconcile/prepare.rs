@@ -18,6 +18,7 @@ use crate::adapters::builds::adopt::{self, Adoption};
 use crate::adapters::builds::history::{EquivalentScan, History};
 use crate::adapters::builds::verify::failed;
 use crate::adapters::builds::{Build, Builds, Hold, Served, error_chain, promote};
+use crate::adapters::source::Source;
 use crate::decide::decision::{self, Assessment, Facts, ServedFacts, TableFacts};
 use crate::decide::guard::Limits;
 use crate::domain::pass::{ErrorClass, PromotedBy, REFUSED_PREFIX};
@@ -305,6 +306,19 @@ impl KeptFacts {
             refused: if options.embed_again { HashMap::new() } else { refused_texts(&kept, &context.space) },
         })
     }
+}
+
+/// Refuses to make a directory of builds where there is no database, as in a wrong working directory.
+///
+/// Where there is one already, the failure is recorded in it like any other.
+pub(super) fn find_source_of_new_directory(
+    context: &PassContext<'_>,
+    builds: &Builds,
+) -> Result<(), PassError> {
+    if !builds.is_prepared() {
+        Source::find(&context.config.source.database)?;
+    }
+    Ok(())
 }
 
 /// The sequence after this one. At the end of all numbers, builds can no longer be ordered by them.

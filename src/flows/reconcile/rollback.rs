@@ -9,7 +9,7 @@ use jiff::Timestamp;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::finish::sweep_after_failure;
-use super::prepare::{adopt_existing, next_sequence};
+use super::prepare::{adopt_existing, find_source_of_new_directory, next_sequence};
 use super::preview::preview_for;
 use crate::adapters::builds::adopt::Adoption;
 use crate::adapters::builds::history::History;
@@ -45,6 +45,7 @@ pub struct RollbackReport {
 /// [`PassError`]; the previous build is still served, unless it says otherwise.
 pub fn rollback(context: &PassContext<'_>, asked: &Rollback) -> Result<RollbackReport, PassError> {
     let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
+    find_source_of_new_directory(context, &builds)?;
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     sweep::sweep(&builds)?;
     // An interrupted adoption must not leave half a build.
@@ -58,6 +59,9 @@ pub fn rollback(context: &PassContext<'_>, asked: &Rollback) -> Result<RollbackR
 /// [`PassError`] if the hold cannot be removed.
 pub fn release(context: &PassContext<'_>) -> Result<bool, PassError> {
     let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
+    if !builds.is_prepared() {
+        return Ok(false);
+    }
     let _lock = builds.lock()?.ok_or(PassError::Busy)?;
     let is_held = Hold::load(&builds.layout)?.0.is_some();
     if is_held {
