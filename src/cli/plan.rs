@@ -21,10 +21,14 @@ fn describe(preview: &Preview) -> String {
     if !preview.changes {
         return format!("nothing to do: {records} records are up to date\n");
     }
+    let tokens = match estimated_tokens {
+        0 => String::new(),
+        tokens => format!(", about {tokens} tokens"),
+    };
     let mut rows = vec![
         ("records", records.to_string()),
         ("kept", kept.to_string()),
-        ("to embed", format!("{to_embed} in {requests} requests, about {estimated_tokens} tokens")),
+        ("to embed", format!("{to_embed} in {requests} requests{tokens}")),
         ("metadata only", preview.metadata_only.to_string()),
         ("removed", preview.removed.to_string()),
     ];

@@ -64,6 +64,35 @@ fn a_failure_that_cannot_be_printed_keeps_its_exit_code() {
 }
 
 #[test]
+fn a_plan_counts_the_requests_that_the_build_then_makes() {
+    for (settings, requests, costs) in [
+        ("[embedding]\nprovider = \"local\"\n", 3, false),
+        ("[embedding]\nbatch_size = 7\n", 6, true),
+        ("[embedding]\nitems_per_minute = 20\nbatch_size = 40\n", 2, true),
+    ] {
+        let world = World::with_people(40);
+        world.settings(settings);
+        let command = |arguments: &[&str]| {
+            let mut command = world.command(arguments);
+            if !costs {
+                command.env_remove("OUTPUT_DIM");
+            }
+            command
+        };
+
+        let plan = support::run(&mut command(&["plan", "--json"]));
+        let table = support::run(&mut command(&["plan"]));
+
+        assert_eq!(plan.number("requests"), requests, "{settings}: {plan:?}");
+        assert_eq!((plan.number("estimated_tokens") > 0, table.stdout.contains("tokens")), (costs, costs));
+        if !settings.contains("minute") {
+            let built = support::run(&mut command(&["build", "--json"]));
+            assert_eq!((built.code, built.number("requests")), (0, requests), "{settings}: {built:?}");
+        }
+    }
+}
+
+#[test]
 fn a_command_in_a_wrong_directory_leaves_nothing_behind() {
     let world = World::new();
     let elsewhere = world.path("elsewhere");

@@ -30,6 +30,10 @@ impl Drop for CancelOnDrop {
 }
 
 impl InProcess {
+    /// As many as the model computes at once: at most a third of a second.
+    pub(super) const MAX_REQUEST_TEXTS: usize = 16;
+    pub(super) const MAX_REQUEST_BYTES: usize = 1 << 20;
+
     async fn model(&self) -> Result<Arc<LocalModel>, Failure> {
         let load = || async {
             let loaded = spawn_blocking(LocalModel::load).await.map_err(|error| task_failure(&error))?;
@@ -62,13 +66,12 @@ impl Embedder for InProcess {
         .boxed()
     }
 
-    /// As many as the model computes at once: at most a third of a second.
     fn max_texts(&self) -> usize {
-        16
+        Self::MAX_REQUEST_TEXTS
     }
 
     fn max_bytes(&self) -> usize {
-        1 << 20
+        Self::MAX_REQUEST_BYTES
     }
 }
 

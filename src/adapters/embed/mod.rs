@@ -9,6 +9,7 @@
 //! A provider is never replaced by another. Which texts to embed is `plan`'s
 //! decision; storing the vectors is `cache`'s.
 
+mod batch_count;
 mod batcher;
 mod bisect;
 mod check_answer;
@@ -28,6 +29,7 @@ mod wire;
 
 use std::sync::Arc;
 
+pub(crate) use self::batch_count::BatchCounter;
 pub(crate) use self::batcher::{embed_all, embed_query};
 pub use self::error::{EmbedError, EmbedFailure, SinkError};
 pub use self::rate_limit::SentLog;

@@ -16,6 +16,7 @@ use super::reuse::{planner, reusable_builds};
 use crate::adapters::builds::Builds;
 use crate::adapters::cache::Cache;
 use crate::adapters::source::{Purpose, Rows, Scanned, Source};
+use crate::config::Provider;
 use crate::decide::decision::{self, Assessment, Decision, Reason};
 use crate::domain::pass::Counts;
 use crate::domain::record::ContentHash;
@@ -40,7 +41,8 @@ pub struct Preview {
     pub removed: u64,
     /// Requests for the texts to embed.
     pub requests: u64,
-    /// Tokens in these texts, by their length.
+    /// Tokens that are sent to a provider, by the length of the texts; none to the local model, where
+    /// they cost nothing.
     pub estimated_tokens: u64,
     /// Rows that would be quarantined.
     #[serde(rename = "left_out")]
@@ -80,7 +82,7 @@ pub(super) fn preview_for(
             let table = read_rows(context, options, &mut prepared, &rows)?;
             rows.finish()?;
             let assessment = prepared.assess(context, options, &table);
-            Ok(Preview::new(assessment, &table, context.config.embedding.batch_size))
+            Ok(Preview::new(assessment, &table, context.config.embedding.provider))
         }
         None => Ok(Preview::unchanged(&prepared)),
     }
@@ -127,7 +129,7 @@ fn read_rows(
 }
 
 impl Preview {
-    fn new(assessment: Assessment, table: &TableSummary, batch_size: usize) -> Self {
+    fn new(assessment: Assessment, table: &TableSummary, provider: Provider) -> Self {
         let Counts { records, kept, embedded, metadata_only, removed, .. } = table.plan.counts;
         let Assessment { decision, changes, reasons } = assessment;
         Self {
@@ -137,8 +139,11 @@ impl Preview {
             to_embed: embedded,
             metadata_only,
             removed,
-            requests: embedded.div_ceil(batch_size.max(1) as u64),
-            estimated_tokens: table.text_bytes.div_ceil(BYTES_PER_TOKEN),
+            requests: table.requests,
+            estimated_tokens: match provider {
+                Provider::Gemini | Provider::OpenAi => table.text_bytes.div_ceil(BYTES_PER_TOKEN),
+                Provider::Local => 0,
+            },
             quarantined: table.unfit.count,
             reasons,
             held: decision == Decision::Held,

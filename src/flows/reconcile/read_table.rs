@@ -11,6 +11,7 @@ use super::context::PassContext;
 use super::error::PassError;
 use super::record_workers::{EncodedRow, RecordWorkers};
 use crate::adapters::builds::staging::Draft;
+use crate::adapters::embed::BatchCounter;
 use crate::adapters::source::Rows;
 use crate::decide::guard::{MAX_NAMED_FAULTS, UnfitRows};
 use crate::decide::plan::{Need, Plan, Planner};
@@ -40,6 +41,8 @@ pub(super) struct TableSummary {
     pub quarantined: Vec<QuarantinedRow>,
     /// Bytes of the texts to embed.
     pub text_bytes: u64,
+    /// Requests for these texts.
+    pub requests: u64,
     /// Texts that the provider may still refuse.
     pub refusals_allowed: usize,
 }
@@ -68,6 +71,7 @@ pub(super) fn read_table(
         unfit: UnfitRows { count: 0, allowed, named: Vec::new() },
         quarantined: Vec::new(),
         text_bytes: 0,
+        batches: BatchCounter::new(&context.config.embedding),
         ids: SeenIds::default(),
         excluded_ids: Vec::new(),
     };
@@ -85,6 +89,7 @@ pub(super) fn read_table(
         unfit,
         quarantined: reader.quarantined,
         text_bytes: reader.text_bytes,
+        requests: reader.batches.requests(),
     })
 }
 
@@ -99,6 +104,7 @@ struct TableReader<'a> {
     unfit: UnfitRows,
     quarantined: Vec<QuarantinedRow>,
     text_bytes: u64,
+    batches: BatchCounter,
     ids: SeenIds,
     excluded_ids: Vec<IdHash>,
 }
@@ -155,6 +161,7 @@ impl TableReader<'_> {
         self.rows.push(hashes);
         if need == Need::Embed {
             self.text_bytes += encoded.text.len() as u64;
+            self.batches.add(encoded.text);
         }
         if let Some(draft) = self.draft.as_deref_mut() {
             draft.record(encoded.json)?;

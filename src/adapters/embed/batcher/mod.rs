@@ -17,6 +17,7 @@ use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{JoinError, JoinSet};
 use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
 
+use super::batch_count::{batch_texts, escaped_len};
 use super::bisect;
 use super::error::{EmbedError, EmbedFailure, SinkError};
 use super::rate_limit::{RateLimit, SentLog};
@@ -275,11 +276,7 @@ impl<'a> Batches<'a> {
         embedder: &dyn Embedder,
         limits: &EmbedLimits,
     ) -> Self {
-        let max_per_minute = match usize::try_from(limits.items_per_minute) {
-            Ok(0) | Err(_) => usize::MAX,
-            Ok(most) => most,
-        };
-        let max_texts = limits.batch_size.min(embedder.max_texts()).min(max_per_minute).max(1);
+        let max_texts = batch_texts(limits.batch_size, embedder.max_texts(), limits.items_per_minute);
         Self { items, deferred: None, max_texts, max_bytes: embedder.max_bytes() }
     }
 
@@ -301,16 +298,6 @@ impl<'a> Batches<'a> {
         }
         Ok((!batch.is_empty()).then_some(batch))
     }
-}
-
-/// The bytes of a text within a JSON string.
-fn escaped_len(text: &str) -> usize {
-    let escaped = |byte: u8| match byte {
-        b'"' | b'\\' => 2,
-        0x00..=0x1f => 6,
-        _ => 1,
-    };
-    text.bytes().map(escaped).sum()
 }
 
 #[cfg(test)]

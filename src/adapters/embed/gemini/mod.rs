@@ -41,9 +41,9 @@ struct GeminiTemplate {
 
 impl Gemini {
     /// More requests in a batch are refused by the service.
-    const MAX_REQUEST_TEXTS: usize = 100;
+    pub(super) const MAX_REQUEST_TEXTS: usize = 100;
     /// A body of more than 4 MiB is refused; a text's share of the rest of it is far below 512 bytes.
-    const MAX_REQUEST_BYTES: usize = (4 << 20) - Self::MAX_REQUEST_TEXTS * 512;
+    pub(super) const MAX_REQUEST_BYTES: usize = (4 << 20) - Self::MAX_REQUEST_TEXTS * 512;
 
     pub(super) fn new(settings: &EmbeddingSettings, http: Http) -> Result<Self, EmbedError> {
         let key = settings

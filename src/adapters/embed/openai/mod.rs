@@ -52,11 +52,11 @@ struct OpenAiKey {
 }
 
 impl OpenAi {
-    const MAX_REQUEST_TEXTS: usize = 2048;
+    pub(super) const MAX_REQUEST_TEXTS: usize = 2048;
     /// The service takes 300,000 tokens in a request. A token is rarely less
     /// than three bytes of any script; a batch that is still too large is
     /// halved like any that is refused.
-    const MAX_REQUEST_BYTES: usize = 768 << 10;
+    pub(super) const MAX_REQUEST_BYTES: usize = 768 << 10;
 
     pub(super) fn new(settings: &EmbeddingSettings, http: Http) -> Result<Self, EmbedError> {
         let key = settings.api_key.as_ref().map(wire::header_key);

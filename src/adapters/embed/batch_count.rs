@@ -1,0 +1,128 @@
+//! How many requests a build makes, counted text by text: for a plan, which sends none.
+//!
+//! A batch is cut where the batcher cuts it: at `embedding.batch_size`, at what
+//! one request of the provider holds, and at a minute's limit. What retries and
+//! halved batches add is not foreseen. No key is needed.
+
+use super::gemini::Gemini;
+#[cfg(feature = "local")]
+use super::in_process::InProcess;
+use super::openai::OpenAi;
+use crate::config::{EmbeddingSettings, Provider};
+
+/// Counts the requests for texts, given in the order in which they are sent.
+#[derive(Debug)]
+pub(crate) struct BatchCounter {
+    max_texts: usize,
+    max_bytes: usize,
+    /// Texts and bytes of the batch that is being filled.
+    texts: usize,
+    bytes: usize,
+    requests: u64,
+}
+
+impl BatchCounter {
+    pub(crate) fn new(settings: &EmbeddingSettings) -> Self {
+        let (texts, bytes) = match settings.provider {
+            Provider::Gemini => (Gemini::MAX_REQUEST_TEXTS, Gemini::MAX_REQUEST_BYTES),
+            Provider::OpenAi => (OpenAi::MAX_REQUEST_TEXTS, OpenAi::MAX_REQUEST_BYTES),
+            #[cfg(feature = "local")]
+            Provider::Local => (InProcess::MAX_REQUEST_TEXTS, InProcess::MAX_REQUEST_BYTES),
+            #[cfg(not(feature = "local"))]
+            Provider::Local => (usize::MAX, usize::MAX),
+        };
+        Self::of(batch_texts(settings.batch_size, texts, settings.items_per_minute), bytes)
+    }
+
+    fn of(max_texts: usize, max_bytes: usize) -> Self {
+        Self { max_texts, max_bytes, texts: 0, bytes: 0, requests: 0 }
+    }
+
+    /// Adds the next text.
+    pub(crate) fn add(&mut self, text: &str) {
+        let bytes = escaped_len(text);
+        self.bytes += bytes;
+        if self.texts == 0 || self.texts == self.max_texts || self.bytes > self.max_bytes {
+            self.requests += 1;
+            (self.texts, self.bytes) = (0, bytes);
+        }
+        self.texts += 1;
+    }
+
+    /// The requests for all texts so far.
+    pub(crate) fn requests(&self) -> u64 {
+        self.requests
+    }
+}
+
+/// The most texts of one batch.
+pub(super) fn batch_texts(batch_size: usize, max_texts: usize, items_per_minute: u32) -> usize {
+    let max_per_minute = match usize::try_from(items_per_minute) {
+        Ok(0) | Err(_) => usize::MAX,
+        Ok(most) => most,
+    };
+    batch_size.min(max_texts).min(max_per_minute).max(1)
+}
+
+/// The bytes of a text within a JSON string.
+pub(super) fn escaped_len(text: &str) -> usize {
+    let escaped = |byte: u8| match byte {
+        b'"' | b'\\' => 2,
+        0x00..=0x1f => 6,
+        _ => 1,
+    };
+    text.bytes().map(escaped).sum()
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::adapters::embed::test_settings;
+
+    fn counted(max_texts: usize, max_bytes: usize, lengths: &[usize]) -> u64 {
+        let mut counter = BatchCounter::of(max_texts, max_bytes);
+        lengths.iter().for_each(|&length| counter.add(&"x".repeat(length)));
+        counter.requests()
+    }
+
+    #[test]
+    fn a_request_ends_at_its_texts_or_at_its_bytes() {
+        let cases: [(usize, usize, &[usize], u64); 8] = [
+            (2, 100, &[], 0),
+            (2, 100, &[1], 1),
+            (2, 100, &[1, 1], 1),
+            (2, 100, &[1, 1, 1], 2),
+            (9, 10, &[5, 5, 1], 2),
+            (9, 10, &[5, 6], 2),
+            // A text that is too large by itself is a request of its own.
+            (9, 10, &[50, 50, 1], 3),
+            (9, 10, &[1, 50, 1], 3),
+        ];
+        for (max_texts, max_bytes, lengths, expected) in cases {
+            assert_eq!(
+                counted(max_texts, max_bytes, lengths),
+                expected,
+                "{max_texts} {max_bytes} {lengths:?}"
+            );
+        }
+    }
+
+    #[test]
+    fn a_request_holds_what_settings_provider_and_minute_allow() {
+        let cases = [
+            (Provider::Gemini, 100, 0, 2),
+            (Provider::Gemini, 500, 0, 2),
+            (Provider::Gemini, 100, 10, 15),
+            (Provider::OpenAi, 500, 0, 1),
+            (Provider::OpenAi, 0, 0, 150),
+        ];
+        for (provider, batch_size, items_per_minute, expected) in cases {
+            let mut settings = test_settings(provider, "m", 8);
+            (settings.batch_size, settings.items_per_minute) = (batch_size, items_per_minute);
+            let mut counter = BatchCounter::new(&settings);
+            (0..150).for_each(|_| counter.add("text"));
+
+            assert_eq!(counter.requests(), expected, "{provider:?} {batch_size} {items_per_minute}");
+        }
+    }
+}
