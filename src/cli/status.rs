@@ -1,6 +1,8 @@
 //! `reindexd status`: served build, drift, last attempt, agent, targets.
 
-use jiff::{SignedDuration, Timestamp};
+use std::time::Duration;
+
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::print::{ago, log_warnings, print, print_json};
@@ -8,6 +10,7 @@ use super::table::{milliseconds, pairs, stage_times};
 use super::targets::describe_target;
 use crate::adapters::builds::{CurrentPass, Served};
 use crate::app::{Context, DONE, FAILED};
+use crate::config::parse_duration;
 use crate::domain::build_summary::summary;
 use crate::flows::reconcile::{PassError, Preview};
 use crate::flows::status::{Status, advice};
@@ -17,9 +20,9 @@ pub(super) struct StatusArgs {
     /// Exit 1 if the served build is behind the table, or a target behind it, for longer than --max-age
     #[arg(long)]
     check: bool,
-    /// How long it may be behind, such as 30m or 2h
-    #[arg(long, default_value = "1h", value_name = "TIME")]
-    max_age: SignedDuration,
+    /// How long it may be behind, such as 30m, 2h or 1d
+    #[arg(long, default_value = "1h", value_name = "TIME", value_parser = parse_duration)]
+    max_age: Duration,
 }
 
 pub(super) fn run(context: &Context, options: &StatusArgs) -> u8 {
@@ -34,7 +37,7 @@ pub(super) fn run(context: &Context, options: &StatusArgs) -> u8 {
         print(&format!("\nto do: {}\n", advice::to_do(&status)));
     }
     let delays = [advice::behind_for(&status), advice::silent_for(&status)];
-    let is_late = delays.into_iter().flatten().any(|delay| delay > options.max_age);
+    let is_late = delays.into_iter().flatten().any(|delay| delay.unsigned_abs() > options.max_age);
     if options.check && is_late { FAILED } else { DONE }
 }
 

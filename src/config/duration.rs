@@ -1,19 +1,34 @@
-//! Durations as people write them: `250ms`, `30s`, `10m`, `1h 30m`.
+//! Durations as people write them: `250ms`, `30s`, `10m`, `1h 30m`, `1d`.
 //!
+//! A day has 24 hours, a week seven days; months and years are refused.
 //! A bare number is refused, because it does not say whether it means seconds
 //! or milliseconds. A printed duration parses as the same duration.
 
 use std::time::Duration;
 
-use jiff::SignedDuration;
+use jiff::{SignedDuration, Span, SpanRelativeTo};
 
 /// What a duration looks like, for messages.
 pub(super) const SYNTAX: &str = "a duration in quotes, such as \"30s\", \"10m\" or \"1h 30m\"";
 
 /// Parses a duration; `None` if the text is not one, or is negative.
 pub(super) fn parse(text: &str) -> Option<Duration> {
-    let signed: SignedDuration = text.trim().parse().ok()?;
+    let text = text.trim();
+    let signed = match text.parse::<SignedDuration>() {
+        Ok(signed) => signed,
+        // The only form that has days.
+        Err(_) => text.parse::<Span>().ok()?.to_duration(SpanRelativeTo::days_are_24_hours()).ok()?,
+    };
     Duration::try_from(signed).ok()
+}
+
+/// Parses a duration of the command line.
+///
+/// # Errors
+///
+/// What was expected.
+pub(crate) fn parse_flag(text: &str) -> Result<Duration, String> {
+    parse(text).ok_or_else(|| "expected a duration, such as 30s, 1h 30m or 1d".to_owned())
 }
 
 /// Prints a duration in the form that [`parse`] reads.
@@ -38,6 +53,13 @@ mod tests {
             ("1h", Some(Duration::from_secs(3600))),
             ("1h 30m", Some(Duration::from_secs(5400))),
             ("1h30m", Some(Duration::from_secs(5400))),
+            ("1d", Some(Duration::from_secs(86_400))),
+            ("1d 1h", Some(Duration::from_secs(90_000))),
+            ("2w", Some(Duration::from_secs(1_209_600))),
+            ("90m", Some(Duration::from_secs(5400))),
+            ("-1d", None),
+            ("1mo", None),
+            ("1y", None),
             ("1.5h", Some(Duration::from_secs(5400))),
             ("0s", Some(Duration::ZERO)),
             ("30", None),

@@ -31,7 +31,7 @@ pub fn settings_file() -> String {
     let sources = format!(
         "Environment variables take precedence over this file: {names}. `reindexd config` shows each value in force \
          and where it came from. Relative paths begin at the working directory. Durations are written \"250ms\", \
-         \"30s\", \"10m\", \"1h 30m\"."
+         \"30s\", \"10m\", \"1h 30m\", \"1d\"."
     );
     let sections = SECTIONS.iter().map(section);
     [format!("{}#\n{}", paragraph(about), paragraph(&sources))]

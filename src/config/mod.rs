@@ -42,6 +42,7 @@ pub use announce::{AnnounceMethod, AnnounceSettings};
 pub use api_key::{ApiKey, CREDENTIAL, read_secret};
 pub use changes::{Changes, reloaded};
 pub use choices::{LogFormat, Provider, TriggerOn, WatchMode};
+pub(crate) use duration::parse_flag as parse_duration;
 pub use error::ConfigError;
 pub use keys::{
     EmbeddingSettings, GuardSettings, LogSettings, PublishSettings, SourceSettings, TriggerSettings,

@@ -129,3 +129,20 @@ fn a_missing_database_is_recorded_where_builds_are() {
     assert_eq!(ran.code, 1, "{ran:?}");
     assert_eq!(status["last_attempt"]["outcome"], "failed", "{status}");
 }
+
+#[test]
+fn durations_of_flags_are_written_as_those_of_settings() {
+    let world = World::with_people(3);
+    world.build();
+    for age in ["1d", "90m", "1h 30m", "0s", "2w"] {
+        assert_eq!(world.run(&["status", "--check", "--max-age", age]).code, 0, "{age}");
+    }
+    for age in ["1", "soon", "-1d", "1mo", ""] {
+        let ran = world.run(&["status", "--check", &format!("--max-age={age}")]);
+
+        assert_eq!(ran.code, 2, "{age}: {ran:?}");
+        assert!(ran.stderr.contains("expected a duration, such as 30s, 1h 30m or 1d"), "{age}: {ran:?}");
+    }
+    world.settings("[trigger]\nmax_wait = \"1d\"\n");
+    assert!(world.run(&["config"]).stdout.contains("24h"), "a day is allowed where 24h is");
+}
