@@ -30,12 +30,18 @@ impl ApiKey {
     ///
     /// # Errors
     ///
-    /// A message without the content if the text is empty or holds a character
-    /// that a request header cannot carry.
+    /// A message without the content if the text is empty, stands in quotes or
+    /// after a name, or holds a character that a request header cannot carry.
     pub fn new(text: &str) -> Result<Self, String> {
         let key = text.trim();
         if key.is_empty() {
             return Err("is empty, expected a key".to_owned());
+        }
+        if key.starts_with(process_env::QUOTES) || key.ends_with(process_env::QUOTES) {
+            return Err("has a quote at its beginning or end, expected the key alone".to_owned());
+        }
+        if is_assignment(key) {
+            return Err("looks like NAME=value, expected the value alone".to_owned());
         }
         match key.bytes().position(|byte| !byte.is_ascii_graphic()) {
             None => Ok(Self(SecretString::from(key))),
@@ -48,6 +54,17 @@ impl ApiKey {
     pub fn expose(&self) -> &str {
         self.0.expose_secret()
     }
+}
+
+/// Whether a text is a line of an environment file. A key may end with `=`, as base64 does.
+fn is_assignment(text: &str) -> bool {
+    let text = text.strip_prefix("export ").unwrap_or(text).trim_start();
+    let Some((name, value)) = text.split_once('=') else { return false };
+    let is_name = |name: &str| {
+        name.starts_with(|first: char| first.is_ascii_alphabetic() || first == '_')
+            && name.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_')
+    };
+    is_name(name.trim_end()) && value.bytes().any(|byte| byte != b'=')
 }
 
 impl PartialEq for ApiKey {

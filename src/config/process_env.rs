@@ -37,6 +37,9 @@ pub(super) const GEMINI_API_KEY: &str = "GEMINI_API_KEY";
 /// The key for openai.
 pub(super) const OPENAI_API_KEY: &str = "OPENAI_API_KEY";
 
+/// What an environment file puts around a value, and `docker --env-file` leaves there.
+pub(super) const QUOTES: [char; 2] = ['"', '\''];
+
 /// Every variable that a `.env` may set.
 const OF_DOTENV: [&str; 11] = [
     DATABASE_URL,
@@ -81,6 +84,11 @@ impl<'a> Variables<'a> {
     pub(super) fn environment(&self, name: &'static str) -> Result<Option<String>, ConfigError> {
         match (self.env)(name).map(OsString::into_string) {
             None => Ok(None),
+            Some(Ok(value)) if is_quoted(value.trim()) => Err(ConfigError::Variable {
+                name,
+                message: "has quotes around its value, which `docker --env-file` keeps; expected it without"
+                    .to_owned(),
+            }),
             Some(Ok(value)) => Ok(Some(value).filter(|value| !value.trim().is_empty())),
             Some(Err(_)) => Err(ConfigError::Variable { name, message: "is not UTF-8".to_owned() }),
         }
@@ -97,6 +105,10 @@ impl<'a> Variables<'a> {
     pub(super) fn unreadable_lines(&self) -> &[usize] {
         &self.dotenv.unreadable_lines
     }
+}
+
+fn is_quoted(value: &str) -> bool {
+    value.len() > 1 && QUOTES.iter().any(|&quote| value.starts_with(quote) && value.ends_with(quote))
 }
 
 /// A variable of the process itself.

@@ -38,6 +38,12 @@ fn a_key_file_that_holds_no_key_is_named_and_not_quoted() {
         (Some(b" \n"), "is empty, expected a key"),
         (Some(b"hunter2\nhunter2\n"), "holds a character at byte 8 that is not allowed in a key"),
         (Some(b"hunt\xc3\xa9r2"), "holds a character at byte 5 that is not allowed in a key"),
+        (Some(b"\"hunter2\"\n"), "has a quote at its beginning or end, expected the key alone"),
+        (Some(b"'hunter2'"), "has a quote at its beginning or end, expected the key alone"),
+        (Some(b"\"hunter2"), "has a quote at its beginning or end, expected the key alone"),
+        (Some(b"GEMINI_API_KEY=hunter2\n"), "looks like NAME=value, expected the value alone"),
+        (Some(b"export key = hunter2"), "looks like NAME=value, expected the value alone"),
+        (Some(b"hunt er2"), "holds a character at byte 5 that is not allowed in a key"),
         (Some(b"hunter2\xff"), "is not UTF-8 in line 1"),
         (None, "does not exist"),
     ] {
@@ -50,6 +56,35 @@ fn a_key_file_that_holds_no_key_is_named_and_not_quoted() {
         assert!(message.starts_with("key file ") && message.ends_with(&format!("/key {fault}")), "{message}");
         assert!(!message.contains("hunter2"), "{message}");
     }
+}
+
+#[test]
+fn a_key_may_end_as_base64_does() {
+    for key in ["aHVudGVy", "aHVudGVyMg==", "aHVudGVyMjI=", "sk-proj_1.2/3+4"] {
+        let loaded = SettingsFixture::new().env("GOOGLE_API_KEY", key).load().unwrap();
+        assert_eq!(loaded.config.embedding.api_key.as_ref().map(ApiKey::expose), Some(key));
+    }
+}
+
+#[test]
+fn a_variable_in_quotes_is_refused_with_its_name_and_not_quoted() {
+    for (name, value) in [
+        ("GOOGLE_API_KEY", "\"hunter2\""),
+        ("GEMINI_API_KEY", "'hunter2'"),
+        ("DATABASE_URL", "\"sqlite:///hunter2.db\""),
+        ("OUTPUT_DIM", "'32'"),
+    ] {
+        let message = SettingsFixture::new().env(name, value).error_text();
+        let expected = format!(
+            "environment variable {name} has quotes around its value, which `docker --env-file` keeps; expected it without"
+        );
+        assert_eq!(message, expected);
+    }
+    let message = SettingsFixture::new().env("GOOGLE_API_KEY", "KEY=hunter2").error_text();
+    assert_eq!(
+        message,
+        "environment variable GOOGLE_API_KEY looks like NAME=value, expected the value alone"
+    );
 }
 
 #[test]
