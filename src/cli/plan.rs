@@ -19,7 +19,8 @@ pub(super) fn plan(context: &Context, check: bool) -> u8 {
 fn describe(preview: &Preview) -> String {
     let Preview { records, kept, to_embed, requests, estimated_tokens, .. } = preview;
     if !preview.changes {
-        return format!("nothing to do: {records} records are up to date\n");
+        let note = preview.null_tags_note().map(|note| format!("{note}\n")).unwrap_or_default();
+        return format!("nothing to do: {records} records are up to date\n{note}");
     }
     let tokens = match estimated_tokens {
         0 => String::new(),
@@ -35,6 +36,7 @@ fn describe(preview: &Preview) -> String {
     if preview.quarantined > 0 {
         rows.push(("quarantined", preview.quarantined.to_string()));
     }
+    rows.extend(preview.null_tags_note().map(|note| ("tags", note)));
     rows.extend(preview.reasons.iter().map(|reason| ("because", reason.to_string())));
     table::pairs(&rows)
 }

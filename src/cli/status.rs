@@ -82,6 +82,8 @@ fn describe(status: &Status) -> String {
         }
     }
     rows.push(("drift", describe_drift(&status.drift)));
+    let note = status.drift.as_ref().ok().and_then(Preview::null_tags_note);
+    rows.extend(note.map(|note| ("tags", note)));
     let quarantined = status.build().map_or(0, |build| build.manifest.quarantined.len());
     if quarantined > 0 {
         let text = format!("{quarantined} rows that cannot be indexed; see the manifest");

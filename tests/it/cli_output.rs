@@ -131,6 +131,25 @@ fn a_missing_database_is_recorded_where_builds_are() {
 }
 
 #[test]
+fn tags_that_are_the_word_null_are_counted_and_reported_where_they_are_all() {
+    let world = World::with_people(3);
+    world.sql("UPDATE experts SET tags = 'null' WHERE id < 3");
+    let some = world.run(&["plan"]);
+    let built = world.run(&["build"]);
+    let unchanged = world.run(&["status"]);
+    world.sql("UPDATE experts SET tags = ' null '");
+    let all = world.run(&["plan", "--json"]);
+    let warned = world.run(&["build"]);
+
+    let note = "some indexed rows, 2 of 3, have the JSON word null as tags, which counts as tagged";
+    assert!(some.stdout.contains(note), "{some:?}");
+    assert_eq!((built.code, built.stderr.contains("null")), (0, false), "{built:?}");
+    assert!(unchanged.stdout.contains(note), "{unchanged:?}");
+    assert_eq!((all.code, all.number("null_tags")), (0, 3), "{all:?}");
+    assert!(warned.stderr.contains("all indexed rows, 3 of 3, have the JSON word null"), "{warned:?}");
+}
+
+#[test]
 fn durations_of_flags_are_written_as_those_of_settings() {
     let world = World::with_people(3);
     world.build();

@@ -40,8 +40,13 @@ const BUILDS: [&str; 3] = ["20261127T195431Z-be3989", "20261127T195431Z-bd6ae4",
 const HELD: [&str; 2] = ["20261127T195434Z-5c1c5a", "20261127T195434Z-033ed6"];
 /// Keys that objects have gained since 0.1.0: command, a space, and the path of the key. `config` may
 /// gain settings without being listed.
-const ADDED: [&str; 3] =
-    ["status /agent/sign_of_life null", "status /agent/sign_of_life string", "status /pass null"];
+const ADDED: [&str; 5] = [
+    "plan /null_tags number",
+    "status /agent/sign_of_life null",
+    "status /agent/sign_of_life string",
+    "status /drift/null_tags number",
+    "status /pass null",
+];
 
 #[test]
 fn a_data_directory_of_0_1_0_has_nothing_to_embed_or_to_build() {
@@ -517,7 +522,7 @@ fn fixed_manifest() -> Manifest {
         adopted: false,
         program: "reindexd 0.1.0".to_owned(),
         faiss: "1.12.0".to_owned(),
-        source: SourceFacts { database: "data/experts.db".to_owned(), indexed_rows: 3 },
+        source: SourceFacts { database: "data/experts.db".to_owned(), indexed_rows: 3, null_tags: 0 },
         space: Some(gemini),
         scan_hash: Some(ScanHash([4; 32])),
         content_hash: Some(ContentHash([5; 32])),

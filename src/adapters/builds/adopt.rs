@@ -211,7 +211,7 @@ fn manifest_of(
         adopted: true,
         program: crate::PROGRAM.to_owned(),
         faiss: "unknown".to_owned(),
-        source: SourceFacts { database: "unknown".to_owned(), indexed_rows: ntotal },
+        source: SourceFacts { database: "unknown".to_owned(), indexed_rows: ntotal, null_tags: 0 },
         space: None,
         scan_hash: None,
         content_hash: None,

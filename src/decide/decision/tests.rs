@@ -31,7 +31,7 @@ fn manifest() -> Manifest {
         adopted: false,
         program: String::new(),
         faiss: String::new(),
-        source: SourceFacts { database: String::new(), indexed_rows: 10 },
+        source: SourceFacts { database: String::new(), indexed_rows: 10, null_tags: 0 },
         space: Some(space("m")),
         scan_hash: Some(SERVED_SCAN),
         content_hash: Some(SERVED_CONTENT),

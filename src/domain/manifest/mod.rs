@@ -71,6 +71,15 @@ pub struct SourceFacts {
     /// Its indexed rows at the time.
     #[serde(rename = "tagged")]
     pub indexed_rows: u64,
+    /// Of its records, those whose tags are the JSON word `null`, which counts as tagged. Not written
+    /// where there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub null_tags: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// A row that quarantine excluded from a build.

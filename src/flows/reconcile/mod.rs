@@ -132,6 +132,7 @@ impl<'a> Pass<'a> {
         }
         let scan_hash = rows.scan().hash;
         let (drafted, table, early_check) = self.draft(rows, &sources)?;
+        self.warn_of_null_tags(&table);
         self.stopwatch.lap();
 
         self.stopwatch.enter(self.context, Stage::Plan);
@@ -195,6 +196,13 @@ impl<'a> Pass<'a> {
             return Ok(None);
         }
         Ok(Some(rows))
+    }
+
+    fn warn_of_null_tags(&self, table: &TableSummary) {
+        let records = table.plan.counts.records;
+        if records > 0 && table.null_tags == records {
+            self.context.warn(&preview::null_tags_note(table.null_tags, records));
+        }
     }
 
     /// Ends a pass whose scan is known.

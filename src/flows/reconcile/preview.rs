@@ -47,6 +47,8 @@ pub struct Preview {
     /// Rows that would be quarantined.
     #[serde(rename = "left_out")]
     pub quarantined: u64,
+    /// Records whose tags are the JSON word `null`, which counts as tagged.
+    pub null_tags: u64,
     /// Why there would be a build, or what is in the way; as text in JSON.
     #[serde(serialize_with = "as_texts")]
     pub reasons: Vec<Reason>,
@@ -145,10 +147,17 @@ impl Preview {
                 Provider::Local => 0,
             },
             quarantined: table.unfit.count,
+            null_tags: table.null_tags,
             reasons,
             held: decision == Decision::Held,
             content_hash: Some(table.content_hash),
         }
+    }
+
+    /// What an operator should know of tags that are the word `null`, if there are any.
+    pub(crate) fn null_tags_note(&self) -> Option<String> {
+        let Self { null_tags, records, .. } = self;
+        (*null_tags > 0).then(|| null_tags_note(*null_tags, *records))
     }
 
     /// The scan is known: the counts are those of the served build.
@@ -165,11 +174,22 @@ impl Preview {
             requests: 0,
             estimated_tokens: 0,
             quarantined: served.map_or(0, |served| served.quarantined.len() as u64),
+            null_tags: served.map_or(0, |served| served.source.null_tags),
             reasons: Vec::new(),
             held: false,
             content_hash: None,
         }
     }
+}
+
+/// A table of which all tags are `null` was hardly meant to be indexed as a whole.
+pub(super) fn null_tags_note(null_tags: u64, records: u64) -> String {
+    let rows = if null_tags == records { "all" } else { "some" };
+    let note = format!("{rows} indexed rows, {null_tags} of {records}, have the JSON word null as tags");
+    if null_tags == records {
+        return format!("{note}, which counts as tagged; is a JSON column writing null for no tags?");
+    }
+    format!("{note}, which counts as tagged")
 }
 
 fn as_texts<S: Serializer>(reasons: &[Reason], serializer: S) -> Result<S::Ok, S::Error> {

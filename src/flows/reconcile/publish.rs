@@ -86,6 +86,7 @@ fn manifest(
         source: SourceFacts {
             database: context.config.source.database.display().to_string(),
             indexed_rows: table.indexed_rows,
+            null_tags: table.null_tags,
         },
         space: Some(context.space.clone()),
         scan_hash: Some(*scan_hash),

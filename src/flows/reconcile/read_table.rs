@@ -35,6 +35,8 @@ pub(super) struct TableSummary {
     pub plan: Plan,
     /// Equal to that of another build: nothing differs from it.
     pub content_hash: ContentHash,
+    /// Indexed rows whose tags are the JSON word `null`.
+    pub null_tags: u64,
     /// Rows that cannot be indexed.
     pub unfit: UnfitRows,
     /// The same, for the manifest.
@@ -68,6 +70,7 @@ pub(super) fn read_table(
         refused,
         content: ContentHasher::new(&context.space),
         rows: Vec::new(),
+        null_tags: 0,
         unfit: UnfitRows { count: 0, allowed, named: Vec::new() },
         quarantined: Vec::new(),
         text_bytes: 0,
@@ -86,6 +89,7 @@ pub(super) fn read_table(
         plan: reader.planner.finish(),
         content_hash: reader.content.finish(),
         refusals_allowed: usize::try_from(allowed.saturating_sub(unfit.count)).unwrap_or(usize::MAX),
+        null_tags: reader.null_tags,
         unfit,
         quarantined: reader.quarantined,
         text_bytes: reader.text_bytes,
@@ -101,6 +105,7 @@ struct TableReader<'a> {
     refused: &'a HashMap<TextHash, String>,
     content: ContentHasher,
     rows: Vec<RowHashes>,
+    null_tags: u64,
     unfit: UnfitRows,
     quarantined: Vec<QuarantinedRow>,
     text_bytes: u64,
@@ -159,6 +164,7 @@ impl TableReader<'_> {
         self.content.record(id, text, hashes.record);
         let need = self.planner.row(&hashes);
         self.rows.push(hashes);
+        self.null_tags += u64::from(encoded.has_null_tags);
         if need == Need::Embed {
             self.text_bytes += encoded.text.len() as u64;
             self.batches.add(encoded.text);

@@ -24,6 +24,8 @@ const MAX_THREADS: usize = 4;
 pub(super) struct EncodedRow<'b> {
     pub text_hash: TextHash,
     pub record_hash: RecordHash,
+    /// Whether its tags are the JSON word `null`, which counts as tagged.
+    pub has_null_tags: bool,
     /// The record as it stands in the metadata.
     pub json: &'b [u8],
     /// The document text.
@@ -60,6 +62,7 @@ struct RowBatch {
 struct Offsets {
     text: TextHash,
     record: RecordHash,
+    has_null_tags: bool,
     json_end: usize,
     text_end: usize,
 }
@@ -128,6 +131,7 @@ impl RowBatch {
                 Ok(Offsets {
                     text: TextHash::of(&text),
                     record: RecordHash::of(&json[json_start..]),
+                    has_null_tags: record.tags.is_none(),
                     json_end: json.len(),
                     text_end: texts.len(),
                 })
@@ -148,6 +152,7 @@ impl RowBatch {
                 let row = EncodedRow {
                     text_hash: offsets.text,
                     record_hash: offsets.record,
+                    has_null_tags: offsets.has_null_tags,
                     json: &json[json_start..offsets.json_end],
                     text: &texts[text_start..offsets.text_end],
                 };

@@ -18,6 +18,7 @@ fn preview(changes: bool, reasons: &[Reason], held: bool) -> Preview {
         requests: 0,
         estimated_tokens: 0,
         quarantined: 0,
+        null_tags: 0,
         reasons: reasons.to_vec(),
         held,
         content_hash: None,
