@@ -50,14 +50,14 @@ pub(crate) struct StartError {
     pub(crate) message: String,
 }
 
-/// Reads the settings and starts the log.
+/// Reads the settings and starts the log. The agent logs the notes itself, after its first line.
 pub(crate) fn load(options: &StartOptions) -> Result<Loaded, StartError> {
     let from_file = options.config_file.as_deref();
     let loaded = settings::from_process(from_file, !options.is_agent, options.needs_key)
         .map_err(|error| StartError { code: USAGE, message: error_chain(&error) })?;
     logging::start(&loaded.config.log, options.is_agent);
-    for note in &loaded.notes {
-        tracing::warn!("{note}");
+    if !options.is_agent {
+        loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
     }
     Ok(loaded)
 }

@@ -53,7 +53,22 @@ pub enum WatchMode {
 }
 
 impl Named for WatchMode {
-    const NAMES: &[(&str, Self)] = &[("auto", Self::Auto), ("inotify", Self::Inotify), ("poll", Self::Poll)];
+    const NAMES: &[(&str, Self)] = &[
+        (Self::Auto.name(), Self::Auto),
+        (Self::Inotify.name(), Self::Inotify),
+        (Self::Poll.name(), Self::Poll),
+    ];
+}
+
+impl WatchMode {
+    /// As the settings write it.
+    pub(crate) const fn name(self) -> &'static str {
+        match self {
+            Self::Auto => "auto",
+            Self::Inotify => "inotify",
+            Self::Poll => "poll",
+        }
+    }
 }
 
 /// Who makes the vectors.

@@ -24,7 +24,7 @@ use crate::adapters::signals::Handlers;
 use crate::adapters::watch::{TrackedFiles, Watch, WatchSpec};
 use crate::app::print::{ago, fail, print_json};
 use crate::app::{self, BUSY, Context, DONE, FAILED, StartError, StartOptions, USAGE, clock};
-use crate::config;
+use crate::config::{self, Config};
 use crate::domain::pass::ErrorClass;
 use crate::domain::record::Space;
 use crate::domain::stop::Stop;
@@ -52,6 +52,8 @@ fn run(options: &StartOptions, handlers: &Handlers) -> Result<u8, StartError> {
     let loaded = app::load(options)?;
     let Context { config, space, builds, json, runtime, stop, .. } =
         Context::new(loaded.config, options.json)?;
+    log_start(&config, &space);
+    loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
     if let Err(error) = builds.lock() {
         let code = if error.class() == ErrorClass::Settings { USAGE } else { FAILED };
         return Err(StartError { code, message: error_chain(&error) });
@@ -118,6 +120,23 @@ async fn run_agent(
     let sources = EventSources { hints, signals: handlers.stream()? };
     let is_served = builds.served().build().is_some();
     Ok(agent::run(config.trigger.clone(), is_served, sources, Arc::new(host), observers).await)
+}
+
+/// The first line of the log: which program does what, with which files.
+fn log_start(config: &Config, space: &Space) {
+    let absolute = |path: &Path| std::path::absolute(path).unwrap_or_else(|_| path.to_owned());
+    let settings = config.file.as_deref().map_or_else(|| "none".into(), absolute);
+    tracing::info!(
+        version = env!("CARGO_PKG_VERSION"),
+        pid = std::process::id(),
+        settings = %settings.display(),
+        database = %absolute(&config.source.database).display(),
+        index = %absolute(&config.publish.index).display(),
+        metadata = %absolute(&config.publish.metadata).display(),
+        %space,
+        watch = config.trigger.watch.name(),
+        "agent: started"
+    );
 }
 
 /// What is served, for the service manager's status line.

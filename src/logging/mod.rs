@@ -17,6 +17,9 @@ use crate::config::{LogFormat, LogSettings};
 use journal::Journal;
 use line::LineFormat;
 
+/// What libraries log below a warning concerns their authors.
+const LIBRARIES: &str = "notify=warn";
+
 /// Replaces the filter of the running process.
 static SET_FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();
 
@@ -73,7 +76,9 @@ pub(crate) fn set_level(settings: &LogSettings) {
     }
 }
 
-/// The settings have been checked, so every level that arrives here is a known one.
+/// The settings have been checked, so every level that arrives here is a known one. The lines of a
+/// library come at its own level only where the settings name it.
 fn filter(level: &str) -> EnvFilter {
-    EnvFilter::try_new(level).unwrap_or_else(|_| EnvFilter::new("info"))
+    let levels = format!("{LIBRARIES},{level}");
+    EnvFilter::try_new(levels).unwrap_or_else(|_| EnvFilter::new("info"))
 }

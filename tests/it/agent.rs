@@ -3,12 +3,42 @@
 use std::time::{Duration, Instant};
 
 use rustix::process::Signal;
+use serde_json::Value;
 
 use crate::support::agent::Agent;
 use crate::support::{SOON, World, add_person, eventually};
 
 /// With these triggers only a hint that is reported at once can start a pass.
 const NO_HURRY: &str = "quiet = \"10m\"\nmax_wait = \"20m\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n";
+
+#[test]
+fn the_first_line_says_what_runs_with_which_files_and_fields_have_plain_names() {
+    let world = World::with_people(3);
+    let agent = world.agent_with("quiet = \"200ms\"\n[log]\nformat = \"json\"\nlevel = \"info\"\n");
+    agent.wait_for("a build", || world.served().is_some());
+    let (log, pid) = (agent.log(), agent.pid().as_raw_nonzero().get());
+    agent.stop();
+
+    let lines: Vec<Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    let first = &lines[0];
+    let path = |name: &str| world.path("").canonicalize().unwrap().join(name).display().to_string();
+    assert_eq!((&first["message"], &first["pid"]), (&"agent: started".into(), &pid.into()), "{log}");
+    assert_eq!(first["version"], env!("CARGO_PKG_VERSION"));
+    for (key, file) in [
+        ("settings", "reindexd.toml"),
+        ("database", "data/experts.db"),
+        ("index", "data/faiss.index"),
+        ("metadata", "data/metadata.json"),
+    ] {
+        assert_eq!(first[key], path(file), "{key}");
+    }
+    assert_eq!((&first["watch"], first["space"].is_string()), (&"auto".into(), true));
+    for line in &lines {
+        let names: Vec<_> = line.as_object().unwrap().keys().collect();
+        assert!(names.iter().all(|name| !name.starts_with('_')), "{line}");
+        assert!(!line.to_string().contains("notify"), "{line}");
+    }
+}
 
 #[test]
 fn a_host_where_nothing_is_served_is_served_as_soon_as_the_agent_starts() {

@@ -195,14 +195,47 @@ impl LogObserver {
                 outcome == Outcome::Promoted || !self.is_recheck
             }
             Outcome::Refused | Outcome::Held | Outcome::Failed(_) => {
-                let before = self.last_failure.replace(message.to_owned());
-                before.as_deref() != Some(message)
+                // How long it waited, or when it tries again, is not another failure.
+                let failure = without_numbers(message);
+                self.last_failure.replace(failure.clone()) != Some(failure)
             }
             Outcome::Busy | Outcome::Stopped => true,
         }
     }
 }
 
+/// A message with each run of digits as one `0`.
+fn without_numbers(message: &str) -> String {
+    let mut bare = String::with_capacity(message.len());
+    for char in message.chars() {
+        match char {
+            '0'..='9' if bare.ends_with('0') => {}
+            '0'..='9' => bare.push('0'),
+            other => bare.push(other),
+        }
+    }
+    bare
+}
+
 fn millis(duration: Duration) -> u64 {
     u64::try_from(duration.as_millis()).unwrap_or(u64::MAX)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_failure_is_worth_one_line_however_its_numbers_change() {
+        let mut log = LogObserver::default();
+        let failed = Outcome::Failed(Retry::Soon { wait: None });
+        for (message, expected) in [
+            ("locked for 9 s; retry at 10:01:59", true),
+            ("locked for 10 s; retry at 10:02:08", false),
+            ("locked for 10 s", true),
+            ("", true),
+        ] {
+            assert_eq!(log.is_worth_a_line(failed, message), expected, "{message}");
+        }
+    }
 }
