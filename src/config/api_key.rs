@@ -12,6 +12,7 @@ use secrecy::{ExposeSecret, SecretString};
 
 use super::choices::Provider;
 use super::origin::{Sourced, ValueOrigin};
+use super::ownership::Chosen;
 use super::resolved::Resolved;
 use super::{ConfigError, file, process_env};
 
@@ -141,7 +142,7 @@ pub(super) fn find(
 }
 
 fn optional_secret(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
-    match file::read("key file", path, MAX_KEY_BYTES)? {
+    match file::read("key file", path, MAX_KEY_BYTES, Chosen::ByName)? {
         Some(text) => ApiKey::new(&text).map(Some).map_err(|message| unusable(path, message)),
         None => Ok(None),
     }
@@ -150,7 +151,7 @@ fn optional_secret(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
 /// The credential; an empty one counts as unset, as an empty variable does: a
 /// unit without a key sets it to an empty line.
 fn credential(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
-    match file::read("key file", path, MAX_KEY_BYTES)? {
+    match file::read("key file", path, MAX_KEY_BYTES, Chosen::ByPlace)? {
         Some(text) if text.trim().is_empty() => Ok(None),
         _ => optional_secret(path),
     }

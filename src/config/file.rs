@@ -3,7 +3,8 @@
 //! The first of flag, `$REINDEXD_CONFIG`, `./reindexd.toml` and the system's
 //! file is taken. A file named by flag or variable must exist. One that exists
 //! but cannot be read is an error and never skipped: the program would run with
-//! settings that the operator did not mean.
+//! settings that the operator did not mean. Whose file it may be is
+//! `ownership`'s decision.
 
 use std::ffi::OsString;
 use std::fs::{File, FileType, OpenOptions};
@@ -14,6 +15,7 @@ use std::path::{Path, PathBuf};
 use rustix::fs::OFlags;
 
 use super::dotenv::{self, DotEnv};
+use super::ownership::{Caller, Chosen, Ownership};
 use super::{ConfigError, process_env};
 
 /// The name looked for in the working directory.
@@ -46,14 +48,14 @@ pub(super) fn find(
             .map(|path| (PathBuf::from(path), "$REINDEXD_CONFIG")),
     };
     if let Some((path, named_by)) = named {
-        return match settings(cwd, &path)? {
+        return match settings(cwd, &path, Chosen::ByName)? {
             Some(found) => Ok(Some(found)),
             None => Err(ConfigError::Missing { path, named_by }),
         };
     }
-    match settings(cwd, Path::new(LOCAL))? {
+    match settings(cwd, Path::new(LOCAL), Chosen::ByPlace)? {
         Some(found) => Ok(Some(found)),
-        None => settings(cwd, system_file),
+        None => settings(cwd, system_file, Chosen::ByPlace),
     }
 }
 
@@ -64,12 +66,18 @@ pub(super) fn dotenv(cwd: &Path, env: &dyn Fn(&str) -> Option<OsString>) -> Resu
     if path.is_dir() {
         return Ok(DotEnv::default());
     }
-    let text = read(".env file", &path, MAX_SETTINGS_BYTES)?;
+    let text = read(".env file", &path, MAX_SETTINGS_BYTES, Chosen::ByPlace)?;
     Ok(text.map(|text| dotenv::parse(&text, env)).unwrap_or_default())
 }
 
-/// Reads a regular UTF-8 file of at most `largest` bytes; `None` if it does not exist.
-pub(super) fn read(what: &'static str, path: &Path, largest: u64) -> Result<Option<String>, ConfigError> {
+/// Reads a regular UTF-8 file of at most `largest` bytes that no stranger may write; `None` if it does not
+/// exist.
+pub(super) fn read(
+    what: &'static str,
+    path: &Path,
+    largest: u64,
+    chosen: Chosen,
+) -> Result<Option<String>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { what, path: path.to_path_buf(), source };
     let unusable = |message| ConfigError::Unusable { what, path: path.to_path_buf(), message };
     let file = match open(path) {
@@ -79,9 +87,16 @@ pub(super) fn read(what: &'static str, path: &Path, largest: u64) -> Result<Opti
         }
         Err(error) => return Err(unreadable(error)),
     };
-    let kind = file.metadata().map_err(unreadable)?.file_type();
-    if !kind.is_file() {
-        return Err(unusable(format!("is {}, expected a regular file", name_of(kind))));
+    let meta = file.metadata().map_err(unreadable)?;
+    if !meta.is_file() {
+        return Err(unusable(format!("is {}, expected a regular file", name_of(meta.file_type()))));
+    }
+    // Who may replace a link decides which of our own files is read.
+    let link = path.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink);
+    let owners = [Some(Ownership::of(&meta)), link.as_ref().map(Ownership::of)];
+    let caller = Caller::of_process();
+    if let Some(fault) = owners.into_iter().flatten().find_map(|owner| owner.fault(caller, chosen)) {
+        return Err(unusable(fault));
     }
     let mut bytes = Vec::new();
     file.take(largest + 1).read_to_end(&mut bytes).map_err(unreadable)?;
@@ -98,8 +113,8 @@ pub(super) fn read(what: &'static str, path: &Path, largest: u64) -> Result<Opti
     }
 }
 
-fn settings(cwd: &Path, path: &Path) -> Result<Option<SettingsFile>, ConfigError> {
-    let text = read("settings file", &cwd.join(path), MAX_SETTINGS_BYTES)?;
+fn settings(cwd: &Path, path: &Path, chosen: Chosen) -> Result<Option<SettingsFile>, ConfigError> {
+    let text = read("settings file", &cwd.join(path), MAX_SETTINGS_BYTES, chosen)?;
     Ok(text.map(|text| SettingsFile { path: path.to_path_buf(), text }))
 }
 
@@ -134,7 +149,9 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
             .unwrap();
         std::os::unix::fs::symlink("loop", at("loop")).unwrap();
-        let read = |name: &str, largest| read("file", &at(name), largest).map_err(|error| error.to_string());
+        let read = |name: &str, largest| {
+            read("file", &at(name), largest, Chosen::ByPlace).map_err(|error| error.to_string())
+        };
 
         assert_eq!(read("good", 100), Ok(Some("x = 1\n".to_owned())));
         assert_eq!(read("exact", 8), Ok(Some("12345678".to_owned())));
@@ -150,7 +167,7 @@ mod tests {
             let error = read(name, if name == "long" { 8 } else { 100 }).unwrap_err();
             assert!(error.contains(fault) && error.contains(name), "{error}");
         }
-        let device = super::read("file", Path::new("/dev/null"), 8).unwrap_err().to_string();
+        let device = super::read("file", Path::new("/dev/null"), 8, Chosen::ByName).unwrap_err().to_string();
         assert!(device.contains("is a device"), "{device}");
     }
 }

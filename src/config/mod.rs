@@ -28,6 +28,7 @@ mod kinds;
 mod load;
 mod nearest;
 mod origin;
+mod ownership;
 mod parse;
 pub(crate) mod paths;
 mod process_env;

@@ -62,6 +62,7 @@ mod source_owner;
 mod source_read_only;
 mod status_check;
 mod status_pass;
+mod strangers;
 mod style;
 mod support;
 mod timings;
