@@ -29,6 +29,7 @@ use crate::domain::pass::ErrorClass;
 use crate::domain::record::Space;
 use crate::domain::stop::Stop;
 use crate::flows::agent::{self, EventSources, ExitReason, LogObserver, Observer};
+use crate::flows::reconcile::claim;
 use deliveries::PassNotifier;
 use host::DaemonHost;
 use liveness::Liveness;
@@ -54,7 +55,7 @@ fn run(options: &StartOptions, handlers: &Handlers) -> Result<u8, StartError> {
         Context::new(loaded.config, options.json)?;
     log_start(&config, &space);
     loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
-    if let Err(error) = builds.lock() {
+    if let Err(error) = builds.lock_for(claim::source(&config, &builds).as_ref()) {
         let code = if error.class() == ErrorClass::Settings { USAGE } else { FAILED };
         return Err(StartError { code, message: error_chain(&error) });
     }

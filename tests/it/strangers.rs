@@ -76,3 +76,71 @@ fn a_dotenv_a_key_and_a_link_of_strangers_are_refused() {
     }
     assert_eq!(world.provider.requests().len(), 0);
 }
+
+#[test]
+fn another_database_is_not_served_from_a_directory_unless_it_is_accepted() {
+    let world = World::with_people(3);
+    world.build();
+    let claim = std::fs::read_to_string(world.path("data/.reindexd/claim.json")).unwrap();
+    std::fs::copy(world.database(), world.path("staging.db")).unwrap();
+    let staging = rusqlite::Connection::open(world.path("staging.db")).unwrap();
+    staging.execute_batch("UPDATE experts SET bio = 'Another ' || id").unwrap();
+    let (served, sent) = (world.served(), world.provider.requests().len());
+    let other =
+        |arguments: &[&str]| run(world.command(arguments).env("DATABASE_URL", "sqlite:///staging.db"));
+
+    for arguments in [&["build", "--json"][..], &["rollback", "--json"], &["run"]] {
+        let ran = other(arguments);
+        assert_eq!(ran.code, 2, "{ran:?}");
+        for expected in ["/data/experts.db", "/staging.db", "--accept-source"] {
+            assert!(ran.stderr.contains(expected), "{expected}: {ran:?}");
+        }
+    }
+    assert_eq!((world.served(), world.provider.requests().len()), (served, sent), "nothing changed or sent");
+    assert!(claim.contains("experts.db"), "{claim}");
+
+    let accepted = other(&["build", "--json", "--accept-source"]);
+    assert_eq!((accepted.code, accepted.number("embedded")), (0, 3), "{accepted:?}");
+    assert_eq!(world.run(&["build"]).code, 2, "the directory is the other database's now");
+    assert_eq!(other(&["build"]).code, 0);
+}
+
+#[test]
+fn a_claim_of_version_0_1_0_and_a_moved_directory_ask_no_question() {
+    let world = World::with_people(2);
+    world.build();
+    let path = world.path("data/.reindexd/claim.json");
+    let mut claim: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    let source = claim.as_object_mut().unwrap().remove("source").expect("a source");
+    std::fs::write(&path, claim.to_string()).unwrap();
+
+    world.build();
+    let completed: serde_json::Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+    assert_eq!(completed["source"], source);
+
+    std::fs::rename(world.path("data"), world.path("moved")).unwrap();
+    let moved = run(world
+        .command(&["build", "--json"])
+        .env("DATABASE_URL", "sqlite:///moved/experts.db")
+        .env("FAISS_INDEX_PATH", "moved/faiss.index")
+        .env("METADATA_PATH", "moved/metadata.json"));
+    assert_eq!((moved.code, moved.text("outcome").as_str()), (0, "unchanged"), "{moved:?}");
+}
+
+#[test]
+fn a_pass_that_failed_claims_no_source() {
+    let world = World::with_people(2);
+    world.build();
+    let path = world.path("data/.reindexd/claim.json");
+    let claim = std::fs::read_to_string(&path).unwrap();
+    let mut names: serde_json::Value = serde_json::from_str(&claim).unwrap();
+    names.as_object_mut().unwrap().remove("source");
+    std::fs::write(&path, names.to_string()).unwrap();
+    std::fs::write(world.path("wrong.db"), "no database").unwrap();
+
+    let failed = run(world.command(&["build"]).env("DATABASE_URL", "sqlite:///wrong.db"));
+
+    assert_eq!(failed.code, 1, "{failed:?}");
+    world.build();
+    assert_eq!(std::fs::read_to_string(&path).unwrap(), claim);
+}

@@ -20,13 +20,13 @@ pub enum BuildsError {
         "the file system of {path} refuses symbolic links, by which index and metadata are switched together; put publish.index on another file system"
     )]
     NoLinks { path: PathBuf, source: std::io::Error },
-    /// Another configuration publishes from the same directory.
+    /// Another configuration publishes from the same directory, or fills it from another source.
     #[error(
-        "{path} belongs to another configuration, which publishes {theirs}; this one publishes {ours}; give one of them another directory, or remove {claim} if that configuration is gone"
+        "{path} belongs to another configuration, which publishes {theirs}; this one publishes {ours}; nothing was sent or changed; give one of them another directory, or take this one over with `reindexd build --accept-source` ({claim} holds the claim)"
     )]
     Claimed {
         path: PathBuf,
-        /// The names that the other configuration publishes.
+        /// The names that the other configuration publishes, and from which source.
         theirs: String,
         ours: String,
         /// The file that says so.

@@ -143,7 +143,7 @@ impl Layout {
 ///
 /// Both are resolved first, since only the file system knows what `..` after a
 /// link means; a directory that does not exist is made absolute as written.
-fn relative(from: &Path, to: &Path) -> PathBuf {
+pub(super) fn relative(from: &Path, to: &Path) -> PathBuf {
     let real = |path: &Path| {
         path.canonicalize().or_else(|_| std::path::absolute(path)).unwrap_or_else(|_| path.to_owned())
     };

@@ -1,9 +1,9 @@
-//! Locks: one pass at a time, one agent and one configuration for a directory.
+//! Locks: one pass at a time and one agent for a directory.
 //!
 //! A lock belongs to an open file description: the kernel releases it when the
-//! process ends, however it ends, so no lock is ever stale. The claim is a
-//! small file that names the two published paths; a second configuration that
-//! would publish from the same directory finds it and is refused.
+//! process ends, however it ends, so no lock is ever stale. Which configuration
+//! a directory belongs to is `claim`'s. Only the publishing user can open
+//! a lock: a reader who holds one would stop all passes.
 //!
 //! Notes that are written during a pass, such as which build was announced,
 //! have a lock of their own, held while one note is written.
@@ -15,13 +15,9 @@ use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
-use serde::{Deserialize, Serialize};
 
-use super::disk;
 use super::disk_error::DiskError;
-use super::error::BuildsError;
 use super::layout::Layout;
-use super::mode::Mode;
 
 /// How a lock is opened: what a link leads to is not our lock, and a fifo is not waited for.
 pub(super) const LOCK_OPEN_FLAGS: i32 =
@@ -121,87 +117,5 @@ fn try_lock_file(path: PathBuf) -> Result<Option<PassLock>, DiskError> {
         Ok(()) => Ok(Some(PassLock { file })),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(source)) => Err(DiskError { act: "lock", path, source }),
-    }
-}
-
-#[derive(Serialize, Deserialize, PartialEq)]
-struct DirectoryClaim {
-    index: String,
-    metadata: String,
-}
-
-/// Whether this pair of names has claimed the directory; [`BuildsError::Claimed`] if another pair has.
-pub(super) fn is_claimed(layout: &Layout) -> Result<bool, BuildsError> {
-    let path = claim_path(layout);
-    let theirs = match disk::read_small(&path, 1 << 16) {
-        Ok(bytes) => serde_json::from_slice::<DirectoryClaim>(&bytes).ok(),
-        Err(_) => None,
-    };
-    let (Some(theirs), ours) = (theirs, DirectoryClaim::of(layout)) else { return Ok(false) };
-    if theirs == ours {
-        return Ok(true);
-    }
-    let names = |claim: &DirectoryClaim| format!("{} and {}", claim.index, claim.metadata);
-    Err(BuildsError::Claimed {
-        path: layout.root.clone(),
-        theirs: names(&theirs),
-        ours: names(&ours),
-        claim: path,
-    })
-}
-
-/// Claims the directory for this pair of names. The caller holds the lock.
-pub(super) fn claim(layout: &Layout) -> Result<(), BuildsError> {
-    if is_claimed(layout)? {
-        return Ok(());
-    }
-    let bytes = serde_json::to_vec(&DirectoryClaim::of(layout)).expect("two strings");
-    let mode = Mode { file: 0o640, ..Mode::DEFAULT };
-    Ok(disk::replace_file(&claim_path(layout), &bytes, mode)?)
-}
-
-impl DirectoryClaim {
-    fn of(layout: &Layout) -> Self {
-        let [index, metadata] = layout.public().map(|(link, target, _)| {
-            let name = link.file_name().map(|name| name.to_string_lossy().into_owned()).unwrap_or_default();
-            // The path from the name to `current` distinguishes directories without naming them.
-            format!("{name} -> {}", target.display())
-        });
-        Self { index, metadata }
-    }
-}
-
-fn claim_path(layout: &Layout) -> PathBuf {
-    layout.private.join("claim.json")
-}
-
-#[cfg(test)]
-mod tests {
-    use proptest::prelude::*;
-
-    use super::*;
-    use crate::adapters::builds::Builds;
-
-    proptest! {
-        #[test]
-        fn no_bytes_make_a_claim_that_is_not_one_and_ours_stays_ours(
-            bytes in prop::collection::vec(any::<u8>(), 0..80),
-            at in any::<prop::sample::Index>(),
-        ) {
-            let folder = tempfile::tempdir().unwrap();
-            let builds = Builds::at(&folder.path().join("faiss.index"), &folder.path().join("metadata.json")).unwrap();
-            drop(builds.lock().unwrap().unwrap());
-            prop_assert!(is_claimed(&builds.layout).unwrap());
-            let path = claim_path(&builds.layout);
-            let ours = std::fs::read(&path).unwrap();
-
-            std::fs::write(&path, &bytes).unwrap();
-            prop_assert!(!is_claimed(&builds.layout).unwrap());
-            // Cut short it claims nothing, and is written again.
-            std::fs::write(&path, &ours[..at.index(ours.len())]).unwrap();
-            prop_assert!(!is_claimed(&builds.layout).unwrap());
-            drop(builds.lock().unwrap().unwrap());
-            prop_assert_eq!(std::fs::read(&path).unwrap(), ours);
-        }
     }
 }

@@ -9,6 +9,7 @@
 pub mod adopt;
 mod agent_status;
 mod build;
+mod claim;
 pub mod collect;
 mod current_pass;
 pub mod disk;
@@ -40,6 +41,7 @@ use rustix::io::Errno;
 
 pub use agent_status::{AgentStatus, LastPass, show_sign_of_life, sign_of_life};
 pub use build::{Build, is_id, new_id};
+pub use claim::ClaimedSource;
 pub use current_pass::{CurrentPass, CurrentPassFile, current_pass};
 pub use disk_error::DiskError;
 pub use error::BuildsError;
@@ -86,6 +88,40 @@ impl Builds {
     /// [`BuildsError::NoLinks`], [`BuildsError::Claimed`], [`BuildsError::OtherUser`],
     /// [`BuildsError::DirectoryIsLink`] for such a place, [`DiskError`] otherwise.
     pub fn lock(&self) -> Result<Option<lock::PassLock>, BuildsError> {
+        self.lock_unless(|layout| claim::is_claimed(layout, None).map(drop))
+    }
+
+    /// As [`Self::lock`], for a configuration that fills the directory from this source.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::lock`]; [`BuildsError::Claimed`] also if another source is served.
+    pub fn lock_for(&self, source: Option<&ClaimedSource>) -> Result<Option<lock::PassLock>, BuildsError> {
+        self.lock_unless(|layout| claim::is_claimed(layout, source).map(drop))
+    }
+
+    /// As [`Self::lock`], whichever configuration the directory belonged to: an operator accepted this one.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::lock`], but for [`BuildsError::Claimed`].
+    pub fn lock_and_take_over(&self) -> Result<Option<lock::PassLock>, BuildsError> {
+        self.lock_unless(|_| Ok(()))
+    }
+
+    /// Records that what is served was made from this source. The caller holds the lock.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildsError::Disk`] if the claim cannot be replaced.
+    pub fn claim_source(&self, source: &ClaimedSource) -> Result<(), BuildsError> {
+        claim::claim_source(&self.layout, source)
+    }
+
+    fn lock_unless(
+        &self,
+        refuse: impl Fn(&Layout) -> Result<(), BuildsError>,
+    ) -> Result<Option<lock::PassLock>, BuildsError> {
         let layout = &self.layout;
         let mode = self.mode();
         if let Some(path) = [&layout.builds, &layout.private].into_iter().find(|path| path.is_symlink()) {
@@ -99,12 +135,12 @@ impl Builds {
         disk::make_directories(parent(&layout.metadata), mode)?;
         self.check_owner()?;
         // Another configuration is refused even while a pass of this one runs.
-        lock::is_claimed(layout)?;
+        refuse(layout)?;
         let Some(lock) = lock::try_lock(layout)? else { return Ok(None) };
         if !layout.current.is_symlink() {
             self.try_a_link()?;
         }
-        lock::claim(layout)?;
+        claim::claim_names(layout)?;
         Ok(Some(lock))
     }
 

@@ -5,6 +5,7 @@
 //! either a new build served or the previous one. When a pass is due is
 //! `agent_state`'s decision; delivering a new build is left to the caller.
 
+pub(crate) mod claim;
 mod context;
 mod disk_space;
 mod embed_missing;
@@ -53,7 +54,10 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
     (context.progress)(PassProgress::Stage(Stage::Prepare));
     find_source_of_new_directory(context, &builds)?;
-    let lock = builds.lock()?.ok_or(PassError::Busy)?;
+    let source = claim::source(context.config, &builds);
+    let lock =
+        if options.accept_source { builds.lock_and_take_over() } else { builds.lock_for(source.as_ref()) };
+    let lock = lock?.ok_or(PassError::Busy)?;
     let recorder = ProgressRecorder::new(builds.layout.clone(), options.trigger, (context.clock)());
     let recorder = Arc::new(recorder);
     let alive = Arc::clone(&recorder);
@@ -68,6 +72,9 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     let mut pass =
         pass.inspect_err(|error| finish::record_failed_start(context, options, &builds, started, error))?;
     let result = pass.run();
+    if result.as_ref().is_ok_and(|report| report.outcome != Outcome::Held) {
+        claim::record(context, &builds, source.as_ref());
+    }
     let Pass { mut prepared, mut stopwatch, counts, .. } = pass;
     finish::finish(context, options, &mut prepared, counts, &mut stopwatch, &result);
     if result.as_ref().is_ok_and(|report| report.outcome != Outcome::Held) {

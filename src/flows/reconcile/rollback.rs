@@ -6,6 +6,7 @@
 
 use jiff::Timestamp;
 
+use super::claim;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::finish::sweep_after_failure;
@@ -46,7 +47,8 @@ pub struct RollbackReport {
 pub fn rollback(context: &PassContext<'_>, asked: &Rollback) -> Result<RollbackReport, PassError> {
     let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
     find_source_of_new_directory(context, &builds)?;
-    let _lock = builds.lock()?.ok_or(PassError::Busy)?;
+    let source = claim::source(context.config, &builds);
+    let _lock = builds.lock_for(source.as_ref())?.ok_or(PassError::Busy)?;
     sweep::sweep(&builds)?;
     // An interrupted adoption must not leave half a build.
     switch_back(context, asked, &builds).inspect_err(|_| sweep_after_failure(context, &builds))
