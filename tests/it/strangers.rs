@@ -2,6 +2,7 @@
 
 use std::os::unix::fs::{PermissionsExt, chown};
 
+use crate::support::provider::Fault;
 use crate::support::{World, not_run, run};
 
 /// No user of the system.
@@ -143,4 +144,37 @@ fn a_pass_that_failed_claims_no_source() {
     assert_eq!(failed.code, 1, "{failed:?}");
     world.build();
     assert_eq!(std::fs::read_to_string(&path).unwrap(), claim);
+}
+
+#[test]
+fn row_text_that_a_provider_quotes_is_in_no_log_and_no_state() {
+    let quotes: [(&str, fn(&str) -> String); 4] = [
+        ("its beginning", |text| text[..60].to_owned()),
+        ("as JSON", |text| serde_json::to_string(text).unwrap()),
+        ("JSON within JSON", |text| serde_json::to_string(&serde_json::to_string(text).unwrap()).unwrap()),
+        ("other white space", |text| text.replace(' ', "\n  ")),
+    ];
+    for (name, quote) in quotes {
+        let world = World::with_people(1);
+        world.sql("UPDATE experts SET bio = 'Suffers from \"hereditary\" porphyria, in confidence.'");
+        let text = crate::support::text_of(&serde_json::json!({
+            "First Name": "First1", "Last Name": "Last1", "Job Title": "Title", "Company": "Company",
+            "Bio": "Suffers from \"hereditary\" porphyria, in confidence.", "tags": ["tag", "other"],
+        }));
+        let message = format!("content not allowed: {}", quote(&text));
+        let body =
+            serde_json::json!({"error": {"code": 400, "status": "INVALID_ARGUMENT", "message": message}});
+        world.provider.always(Some(Fault::Status(400, body.to_string())));
+
+        let ran = world.run(&["build", "--json"]);
+
+        let state = std::fs::read_to_string(world.path("data/.reindexd/state.json")).unwrap();
+        assert_eq!(ran.code, 1, "{name}: {ran:?}");
+        assert!(ran.stderr.contains("content not allowed"), "the rest is said, {name}: {ran:?}");
+        for secret in ["porphyria", "hereditary", "First1", "Last1"] {
+            for found in [&ran.stdout, &ran.stderr, &state] {
+                assert!(!found.contains(secret), "{name}: {found}");
+            }
+        }
+    }
 }

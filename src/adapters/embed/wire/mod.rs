@@ -64,7 +64,10 @@ pub(super) fn failure(reply: &Reply, key: Option<&SecretString>, texts: &[String
     body.wait = body.wait.max(reply.retry_after);
     let status = reply.status;
     let message = match redact::redact(&body.message, key, texts) {
-        message if message.is_empty() => format!("status {status}"),
+        message if message.is_empty() => match body.codes.iter().find(|code| is_code(code)) {
+            Some(code) => format!("status {status} {code}"),
+            None => format!("status {status}"),
+        },
         message => format!("status {status}: {message}"),
     };
     Failure { kind: kind(status, &body), message }
@@ -77,6 +80,14 @@ pub(super) fn unreadable(error: &serde_json::Error, reply: &Reply, texts: &[Stri
     let of_body = serde_json::from_slice::<serde::de::IgnoredAny>(&reply.body).err();
     let error = of_body.as_ref().unwrap_or(error);
     Failure::transient(None, redact::redact(&format!("unreadable answer: {error}"), None, texts))
+}
+
+/// Whether a word is meant for programs, and no text of a row.
+fn is_code(word: &str) -> bool {
+    const MAX_CODE_BYTES: usize = 60;
+    word.len() <= MAX_CODE_BYTES
+        && word.contains('_')
+        && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
 fn kind(status: u16, body: &ErrorBody) -> FailureKind {
