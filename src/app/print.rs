@@ -17,12 +17,17 @@ use serde::Serialize;
 use serde_json::json;
 
 use crate::config;
+use crate::domain::text::{visible, visible_lines};
 
 /// The first error of writing to standard output, other than that of a closed pipe.
 static OUTPUT_ERROR: OnceLock<io::Error> = OnceLock::new();
 
-/// Prints text on standard output.
+/// Prints text for people on standard output.
 pub(crate) fn print(text: &str) {
+    write_out(&visible_lines(text));
+}
+
+fn write_out(text: &str) {
     let mut out = io::stdout().lock();
     note_output(out.write_all(text.as_bytes()).and_then(|()| out.flush()));
 }
@@ -48,7 +53,7 @@ pub(crate) fn output_error() -> Option<String> {
 pub(crate) fn print_json(value: &impl Serialize) {
     let mut text = serde_json::to_string(value).expect("the objects have string keys only");
     text.push('\n');
-    print(&text);
+    write_out(&text);
 }
 
 /// Prints why a command failed: on standard error, and as an object where that is promised.
@@ -65,7 +70,7 @@ pub(crate) fn print_error(message: &str) {
     // The journal takes the level off the line; without one it would count as information.
     let level = if config::logs_to_journal() { "<3>" } else { "" };
     // If this cannot be written either, the exit code is left; `eprintln!` would panic.
-    writeln!(io::stderr(), "{level}reindexd: {message}").ok();
+    writeln!(io::stderr(), "{level}reindexd: {}", visible(message)).ok();
 }
 
 /// How long ago a time was; a time in the future is `just now`, whatever the clock did.

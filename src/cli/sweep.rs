@@ -7,6 +7,7 @@ use serde_json::json;
 use super::{BUSY, Context, DONE, FAILED, USAGE, fail, print, print_json};
 use crate::adapters::builds::{error_chain, sweep};
 use crate::domain::pass::ErrorClass;
+use crate::domain::text::visible;
 
 pub(super) fn run(context: &Context) -> u8 {
     let builds = &context.builds;
@@ -44,7 +45,7 @@ fn print_removed(context: &Context, removed: &[PathBuf]) {
         print("nothing to sweep\n");
     } else {
         for path in &removed {
-            print(&format!("removed {path}\n"));
+            print(&format!("removed {}\n", visible(path)));
         }
     }
 }

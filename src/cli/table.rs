@@ -10,19 +10,22 @@ pub(super) use crate::flows::status::timings_of;
 use unicode_width::UnicodeWidthStr;
 
 use crate::domain::pass::{Stage, Timings};
+use crate::domain::text::visible;
 
 /// Two columns: names and values.
 pub(super) fn pairs(rows: &[(&str, String)]) -> String {
     let width = rows.iter().map(|(name, _)| name.width()).max().unwrap_or_default();
-    let line = |(name, value): &(&str, String)| format!("{}  {value}\n", padded(name, width));
+    let line = |(name, value): &(&str, String)| format!("{}  {}\n", padded(name, width), visible(value));
     rows.iter().map(line).collect()
 }
 
 /// Columns under a head, each as wide as its widest cell.
 pub(super) fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
+    let rows: Vec<Vec<String>> =
+        rows.iter().map(|row| row.iter().map(|cell| visible(cell)).collect()).collect();
     let head: Vec<String> = head.iter().map(|name| (*name).to_owned()).collect();
     let width = |column: usize| {
-        let cells = std::iter::once(&head).chain(rows).filter_map(|row| row.get(column));
+        let cells = std::iter::once(&head).chain(&rows).filter_map(|row| row.get(column));
         cells.map(|cell| cell.width()).max().unwrap_or_default()
     };
     let widths: Vec<usize> = (0..head.len()).map(width).collect();
@@ -30,7 +33,7 @@ pub(super) fn columns(head: &[&str], rows: &[Vec<String>]) -> String {
         let cells = row.iter().zip(&widths).map(|(cell, width)| padded(cell, *width));
         format!("{}\n", cells.collect::<Vec<_>>().join("  ").trim_end())
     };
-    std::iter::once(&head).chain(rows).map(line).collect()
+    std::iter::once(&head).chain(&rows).map(line).collect()
 }
 
 fn padded(text: &str, width: usize) -> String {

@@ -6,6 +6,7 @@
 
 pub(crate) mod build_summary;
 pub(crate) mod document;
+pub(crate) mod file_kind;
 pub mod file_stamp;
 pub mod manifest;
 // Not all of it has a caller yet: the scan and the pass take their part next.

@@ -10,6 +10,8 @@ use tracing_subscriber::field::RecordFields;
 use tracing_subscriber::fmt::FormatFields;
 use tracing_subscriber::fmt::format::Writer;
 
+use crate::domain::text::visible;
+
 /// The parts of one line, gathered field by field.
 #[derive(Default)]
 pub(super) struct Line {
@@ -19,11 +21,13 @@ pub(super) struct Line {
 
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
+        // A value may be a path or another's message: it must not begin a line of its own.
+        let value = visible(&format!("{value:?}"));
         let written = match field.name() {
-            "message" => write!(self.message, "{value:?}"),
+            "message" => write!(self.message, "{value}"),
             name => {
                 let separator = if self.fields.is_empty() { "" } else { " " };
-                write!(self.fields, "{separator}{name}={value:?}")
+                write!(self.fields, "{separator}{name}={value}")
             }
         };
         written.expect("a string takes all that is written");

@@ -22,10 +22,12 @@ fn every_state_of_the_file_has_its_message_and_the_old_build_is_still_served() {
         ("is a directory, expected a regular file", |db| std::fs::create_dir(db).unwrap()),
         ("is a device, fifo or socket, expected a regular file", make_fifo),
         ("is not a SQLite database: the file is empty", |db| std::fs::write(db, "").unwrap()),
-        ("is not a SQLite database: it begins with \"id,username\"", |db| {
+        ("is not a SQLite database: it is text", |db| {
             std::fs::write(db, "id,username").unwrap();
         }),
-        ("is not a SQLite database: it begins with", |db| std::fs::write(db, [7; 5000]).unwrap()),
+        ("is not a SQLite database: it is a file of an unknown kind", |db| {
+            std::fs::write(db, [7; 5000]).unwrap()
+        }),
         ("no such table: experts", |db| in_new_database(db, "CREATE TABLE others (id)")),
         ("no such column: category", |db| {
             in_new_database(db, &TABLE.replace(", category", ""));

@@ -178,3 +178,43 @@ fn row_text_that_a_provider_quotes_is_in_no_log_and_no_state() {
         }
     }
 }
+
+#[test]
+fn nothing_that_a_stranger_named_acts_on_a_terminal_or_forges_a_line() {
+    let world = World::with_people(1);
+    world.build();
+    let name = "x\u{1b}[31m\u{9b}\u{202e}\u{61c}\n2031-01-01T00:00:00Z  INFO forged.staging";
+    let leave = || std::fs::write(world.path("data").join(name), "").unwrap();
+    leave();
+    let swept = world.run(&["sweep"]);
+    leave();
+    let agent = world.agent();
+    agent.wait_for_log("stale staging removed");
+    let log = agent.log();
+    agent.stop();
+    world.sql(
+        "DROP TABLE experts; CREATE VIEW experts AS SELECT * FROM \"x\u{1b}]0;owned\u{7}\n2031- INFO forged\u{61c}\"",
+    );
+    let plan = world.run(&["plan"]);
+    let status = world.run(&["status"]);
+
+    assert!(swept.stdout.contains("forged"), "{swept:?}");
+    for said in [swept.stdout, log, plan.stderr, status.stdout] {
+        assert!(!said.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\u{61c}', '\u{7}']), "{said:?}");
+        assert!(!said.lines().any(|line| line.starts_with("2031-")), "{said}");
+    }
+}
+
+#[test]
+fn a_file_in_the_databases_place_is_named_by_its_kind_and_not_quoted() {
+    let world = World::with_people(1);
+    std::fs::write(world.path("key"), "AIza-of-the-service").unwrap();
+    std::fs::remove_file(world.database()).unwrap();
+    std::os::unix::fs::symlink("../key", world.database()).unwrap();
+
+    for command in ["plan", "build", "status"] {
+        let ran = world.run(&[command]);
+        let said = format!("{}{}", ran.stdout, ran.stderr);
+        assert!(said.contains("is not a SQLite database: it is text") && !said.contains("AIza"), "{said}");
+    }
+}

@@ -16,7 +16,7 @@ use super::disk_error::DiskError;
 use super::layout::Layout;
 use super::lock;
 use super::mode::Mode;
-use crate::domain::text::error_chain;
+use crate::domain::text::{error_chain, json_fault};
 
 const MAX_FILE_BYTES: u64 = 1 << 20;
 
@@ -41,7 +41,7 @@ pub(super) fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<(T, Opt
     match disk::read_small(path, MAX_FILE_BYTES) {
         Ok(bytes) => match serde_json::from_slice(&bytes) {
             Ok(value) => Ok((value, None)),
-            Err(error) => damaged(error.to_string()),
+            Err(error) => damaged(json_fault(&error)),
         },
         Err(error) => match error.source.kind() {
             ErrorKind::NotFound => Ok((T::default(), None)),

@@ -13,6 +13,7 @@ use std::time::{Duration, SystemTime};
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::error::SourceError;
+use crate::domain::file_kind::kind_of;
 use crate::domain::sibling_path::sibling_path;
 
 /// A file changed more recently than this may change again within the same time stamp.
@@ -102,10 +103,10 @@ impl DatabaseHeader {
             return Err(wrong("the file is empty".to_owned()));
         }
         if head.len() < Self::BYTES || !head.starts_with(b"SQLite format 3\0") {
-            return Err(wrong(format!(
-                "it begins with {:?}",
-                String::from_utf8_lossy(&head[..head.len().min(16)])
-            )));
+            return Err(wrong(match kind_of(&head) {
+                "a SQLite database" => format!("it ends after {} bytes", head.len()),
+                kind => format!("it is {kind}"),
+            }));
         }
         let wal_bytes = std::fs::metadata(sibling_path(path, "-wal")).map_or(0, |meta| meta.len());
         let identity = FileIdentity {

@@ -3,10 +3,26 @@
 //! A row, a provider or an operator's command may put anything into a text:
 //! line breaks that forge a line, sequences that colour or clear a screen,
 //! marks that reverse the reading order. Every function here returns one line
-//! in which none of these has an effect. They differ in what they keep of a
-//! long text, and in whether white space is kept.
+//! in which none of these has an effect; what has one is decided by Unicode's
+//! properties. They differ in what they keep of a long text, and in whether
+//! white space is kept.
 
 use std::error::Error;
+
+use icu_properties::props::{BidiControl, GeneralCategory};
+use icu_properties::{CodePointMapData, CodePointSetData};
+
+/// The whole text as it is, with what has an effect escaped, line breaks too.
+#[must_use]
+pub fn visible(text: &str) -> String {
+    text.chars().flat_map(visible_char).collect()
+}
+
+/// As [`visible`], for text of several lines: their ends stay.
+#[must_use]
+pub fn visible_lines(text: &str) -> String {
+    text.split('\n').map(visible).collect::<Vec<_>>().join("\n")
+}
 
 /// The beginning: at most `max_chars` characters, then `…` if there was more.
 ///
@@ -18,7 +34,7 @@ pub fn one_line(text: &str, max_chars: usize) -> String {
         if !line.is_empty() {
             line.push(' ');
         }
-        line.extend(word.chars().take(max_chars + 1).flat_map(visible));
+        line.extend(word.chars().take(max_chars + 1).flat_map(visible_char));
         if line.chars().count() > max_chars {
             return line.chars().take(max_chars).chain(['…']).collect();
         }
@@ -47,6 +63,17 @@ pub fn tail(text: &[u8], max_bytes: usize) -> String {
     line
 }
 
+/// Why bytes are not the JSON that was expected. The parser's own message may quote them.
+#[must_use]
+pub fn json_fault(error: &serde_json::Error) -> String {
+    use serde_json::error::Category;
+    let what = match error.classify() {
+        Category::Syntax | Category::Eof | Category::Io => "no JSON",
+        Category::Data => "another value than expected",
+    };
+    format!("{what} at line {} column {}", error.line(), error.column())
+}
+
 /// An error with its causes, each after a colon. A cause that the text already ends with is not repeated.
 #[must_use]
 pub fn error_chain(error: &dyn Error) -> String {
@@ -70,17 +97,25 @@ fn chain(error: &dyn Error, has: fn(&str, &str) -> bool) -> String {
         }
         cause = error.source();
     }
-    text
+    visible(&text)
 }
 
 /// Letters, digits and signs of any script as they are; what has an effect on a terminal escaped.
-fn visible(char: char) -> impl Iterator<Item = char> {
-    let has_effect = char.is_control()
-        || matches!(char, '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}')
-        || matches!(char, '\u{2066}'..='\u{2069}' | '\u{feff}');
-    let escaped = has_effect.then(|| char.escape_unicode());
-    let plain = (!has_effect).then_some(char);
+fn visible_char(char: char) -> impl Iterator<Item = char> {
+    let escaped = has_effect(char).then(|| char.escape_unicode());
+    let plain = escaped.is_none().then_some(char);
     escaped.into_iter().flatten().chain(plain)
+}
+
+/// Controls, marks of format and direction, and what ends a line or a paragraph.
+fn has_effect(char: char) -> bool {
+    use GeneralCategory::{Control, Format, LineSeparator, ParagraphSeparator};
+    if char.is_ascii() {
+        return char.is_ascii_control();
+    }
+    let category = CodePointMapData::<GeneralCategory>::new().get(char);
+    matches!(category, Control | Format | LineSeparator | ParagraphSeparator)
+        || CodePointSetData::new::<BidiControl>().contains(char)
 }
 
 #[cfg(test)]

@@ -94,15 +94,71 @@ fn an_error_is_printed_with_each_cause_once() {
     }
 }
 
+/// By the same Unicode properties as elsewhere, but asked in another way: by the general category's group and
+/// the properties that Unicode derives for display.
+fn is_harmless(char: char) -> bool {
+    use icu_properties::CodePointSetData;
+    use icu_properties::props::{BidiControl, PatternWhiteSpace};
+    let is_line_end = CodePointSetData::new::<PatternWhiteSpace>().contains(char) && char != ' ';
+    !is_line_end && !char.is_control() && !CodePointSetData::new::<BidiControl>().contains(char)
+}
+
+#[test]
+fn characters_are_judged_by_their_property_and_not_by_a_list() {
+    let hidden = [
+        '\0',
+        '\t',
+        '\n',
+        '\r',
+        '\u{7f}',
+        '\u{85}',
+        '\u{9b}',
+        '\u{ad}',
+        '\u{600}',
+        '\u{61c}',
+        '\u{180e}',
+        '\u{200b}',
+        '\u{200e}',
+        '\u{2028}',
+        '\u{2029}',
+        '\u{202e}',
+        '\u{2060}',
+        '\u{2069}',
+        '\u{feff}',
+        '\u{fff9}',
+        '\u{1d173}',
+        '\u{e0001}',
+        '\u{e0041}',
+    ];
+    for char in hidden {
+        assert_eq!(visible(&format!("a{char}b")), format!("a{}b", char.escape_unicode()));
+    }
+    for shown in [' ', '"', '\\', 'é', '\u{301}', '山', 'ب', '\u{a0}', '😀'] {
+        assert_eq!(visible(&shown.to_string()), shown.to_string());
+    }
+    assert_eq!(visible_lines("a\n\u{1b}b\r\n"), "a\n\\u{1b}b\\u{d}\n");
+}
+
+#[test]
+fn an_error_and_its_causes_are_one_line() {
+    let error = Layer(
+        "no such table: x\u{1b}]0;owned\u{7}\n2031-01-01 INFO",
+        Some(Box::new(Layer("\u{202e}", None))),
+    );
+    assert_eq!(error_chain(&error), "no such table: x\\u{1b}]0;owned\\u{7}\\u{a}2031-01-01 INFO: \\u{202e}");
+}
+
 proptest! {
     #[test]
     fn nothing_that_acts_on_a_terminal_survives(text in any::<String>(), most in 0_usize..60) {
         let text = format!("{text}{WITH_EFFECT}{text}");
         let line = one_line(&text, most);
         prop_assert!(line.chars().count() <= most + 1);
-        for line in [line, literal(&text, most), tail(text.as_bytes(), most)] {
-            prop_assert!(line.chars().all(|char| !char.is_control()), "{line:?}");
-            prop_assert!(!line.contains(['\u{202e}', '\u{2066}', '\u{feff}', '\u{200b}', '\u{2028}']), "{line:?}");
+        for line in [line, literal(&text, most), tail(text.as_bytes(), most), visible(&text)] {
+            prop_assert!(line.chars().all(is_harmless), "{line:?}");
         }
+        let lines = visible_lines(&text);
+        prop_assert_eq!(lines.matches('\n').count(), text.matches('\n').count());
+        prop_assert!(lines.split('\n').all(|line| line.chars().all(is_harmless)), "{:?}", lines);
     }
 }

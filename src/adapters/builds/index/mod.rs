@@ -30,6 +30,7 @@ use thiserror::Error;
 
 use super::disk;
 use super::disk_error::DiskError;
+use crate::domain::file_kind::kind_of;
 use crate::domain::text::one_line;
 
 /// Version of the Faiss that is built into the program.
@@ -110,10 +111,7 @@ fn parse(head: &[u8], bytes: u64, path: &Path) -> Result<IndexHeader, IndexError
         return Err(shape(format!("at least {HEADER_BYTES} bytes"), format!("{} bytes", head.len())));
     }
     if &head[..4] != MAGIC {
-        return Err(shape(
-            "the magic number IxFI".to_owned(),
-            format!("{:?}", String::from_utf8_lossy(&head[..4])),
-        ));
+        return Err(shape("the magic number IxFI".to_owned(), kind_of(head).to_owned()));
     }
     let u64_at = |at: usize| u64::from_le_bytes(head[at..at + 8].try_into().expect("eight bytes"));
     let dimension = u32::from_le_bytes(head[4..8].try_into().expect("four bytes"));
