@@ -58,6 +58,13 @@ fn announce_entry(
     };
     let asks = confirm.is_some() || matches!(method, AnnounceMethod::Post(_));
     let token_file = token_file(entry, asks, raw, resolved)?;
+    if token_file.is_some() {
+        let post = if let AnnounceMethod::Post(address) = &method { Some(address) } else { None };
+        for address in post.into_iter().chain(&confirm).filter(|address| url::is_open_to_others(address)) {
+            let address = address.split('?').next().unwrap_or_default();
+            resolved.note(format!("{entry}.token_file: the token is sent to {address} unencrypted"));
+        }
+    }
     let timeout = resolved.written(raw.timeout.as_ref()).unwrap_or_else(|| default_of(&keys::timeout));
     let timeout = resolved.settle_given::<Period>(&keys::timeout, &format!("{entry}.timeout"), &timeout)?;
     Ok(AnnounceSettings { method, confirm, token_file, timeout })

@@ -23,6 +23,7 @@ mod embedding;
 mod error;
 mod file;
 pub mod generate;
+mod key_shape;
 mod keys;
 mod kinds;
 mod load;

@@ -14,6 +14,7 @@ use toml::Spanned;
 use super::ConfigError;
 use super::declare::Key;
 use super::file::SettingsFile;
+use super::key_shape::without_keys;
 use super::kinds::{FromVariable, ValueKind};
 use super::origin::{Setting, Sourced, ValueOrigin, line_of};
 use super::process_env::Variables;
@@ -97,7 +98,10 @@ impl<'a> Resolved<'a> {
         let settings = self
             .recorded
             .into_iter()
-            .map(|(key, value, origin)| Setting { key, value, origin: origin.to_string() })
+            .map(|(key, value, origin)| {
+                let (value, origin) = (without_keys(&value), without_keys(&origin.to_string()));
+                Setting { key, value, origin }
+            })
             .collect();
         (settings, self.notes)
     }

@@ -33,6 +33,9 @@ pub(super) fn reload(
             return None;
         }
     };
+    for note in &loaded.notes {
+        tracing::warn!("settings: {note}");
+    }
     let old = current(config);
     let changes = settings::Changes::between(&old, &loaded.config);
     if !changes.needs_restart.is_empty() {

@@ -2,6 +2,8 @@
 
 use std::os::unix::fs::{PermissionsExt, chown};
 
+use rustix::process::Signal;
+
 use crate::support::provider::Fault;
 use crate::support::{World, not_run, run};
 
@@ -217,4 +219,18 @@ fn a_file_in_the_databases_place_is_named_by_its_kind_and_not_quoted() {
         let said = format!("{}{}", ran.stdout, ran.stderr);
         assert!(said.contains("is not a SQLite database: it is text") && !said.contains("AIza"), "{said}");
     }
+}
+
+#[test]
+fn a_secret_that_a_reload_would_send_unencrypted_is_said() {
+    let world = World::with_people(1);
+    world.settings("");
+    let agent = world.agent();
+    agent.wait_for_promotions(1);
+    world.settings("[[announce]]\npost = \"http://192.0.2.1/reload\"\ntoken_file = \"hf_abcdefghijkl\"\n");
+    agent.signal(Signal::HUP);
+    agent.wait_for_log("announce[0].token_file: the token is sent to http://192.0.2.1/reload unencrypted");
+    let log = agent.log();
+    agent.stop();
+    assert!(!log.contains("hf_abcdefghijkl"), "{log}");
 }

@@ -133,3 +133,51 @@ fn a_key_that_would_be_sent_unencrypted_is_reported() {
     assert!(note("http://127.0.0.1:9").is_empty());
     assert!(note("https://proxy.example").is_empty());
 }
+
+#[test]
+fn a_token_that_would_be_sent_unencrypted_is_reported_for_each_address() {
+    let notes = |entry: &str| {
+        let file = format!("[embedding]\nprovider = \"local\"\n[[announce]]\ntimeout = \"1s\"\n{entry}");
+        SettingsFixture::new().file("reindexd.toml", &file).load().unwrap().notes
+    };
+    let token = "token_file = \"t\"\n";
+
+    assert_eq!(
+        notes(&format!("post = \"http://api.example/x?y\"\nconfirm = \"http://192.0.2.1/\"\n{token}")),
+        [
+            "announce[0].token_file: the token is sent to http://api.example/x unencrypted",
+            "announce[0].token_file: the token is sent to http://192.0.2.1/ unencrypted",
+        ]
+    );
+    assert!(
+        notes(&format!("command = [\"x\"]\nconfirm = \"http://192.0.2.1/\"\n{token}"))[0]
+            .contains("192.0.2.1")
+    );
+    for entry in
+        ["post = \"http://api.example/x\"\n", "post = \"https://api.example/x\"\ntoken_file = \"t\"\n"]
+    {
+        assert_eq!(notes(entry), [""; 0], "{entry}");
+    }
+    assert_eq!(notes(&format!("post = \"http://127.0.0.1:1/\"\n{token}")), [""; 0]);
+}
+
+#[test]
+fn a_key_in_the_place_of_another_value_is_not_repeated() {
+    const KEY: &str = "hf_QWERTYuiopASDFghjkl";
+    let errors = [
+        format!("[embedding]\napi_key_file = \"{KEY}\"\n"),
+        format!("[embedding]\nbase_url = \"{KEY}\"\n"),
+        format!("[embedding]\nprovider = \"{KEY}\"\n"),
+        format!("[embedding]\n{KEY} = 1\n"),
+        format!("[trigger]\nquiet = \"{KEY}\"\n"),
+        format!("{KEY}\n"),
+    ];
+    for file in errors {
+        let error = SettingsFixture::new().file("reindexd.toml", &file).error_text();
+        assert!(error.contains("***") || !error.contains("hf_"), "{error}");
+        assert!(!error.contains(KEY), "{file}: {error}");
+    }
+    let shown = SettingsFixture::new().env("EMBEDDING_MODEL", KEY).env("GOOGLE_API_KEY", "k").load().unwrap();
+    assert_eq!(shown.config.embedding.model, KEY);
+    assert!(shown.origins.iter().all(|setting| !setting.value.contains(KEY)), "{:?}", shown.origins);
+}
