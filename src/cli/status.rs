@@ -150,7 +150,7 @@ fn describe_pass(pass: &CurrentPass, now: Timestamp) -> String {
 fn describe_agent(status: &Status) -> String {
     let agent = &status.agent;
     match status.agent_runs {
-        None => "unknown: its lock cannot be read".to_owned(),
+        None => "unknown: only the user that publishes here can see its lock".to_owned(),
         Some(false) => "not running".to_owned(),
         Some(true) => {
             let watch = agent.watch.as_ref().map(|watch| format!(", watching by {watch}"));

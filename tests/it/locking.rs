@@ -117,3 +117,25 @@ fn a_second_user_learns_who_owns_the_directory_and_changes_nothing() {
     assert_eq!(world.served(), Some(served));
     assert_eq!(world.staging(), Vec::<std::path::PathBuf>::new());
 }
+
+#[test]
+fn locks_belong_to_the_publishing_user_alone_also_those_that_were_wider() {
+    use std::os::unix::fs::PermissionsExt;
+    let world = World::with_people(1);
+    let locks = ["lock", "agent.lock", "notes.lock"].map(|name| world.path("data/.reindexd").join(name));
+    let agent = world.agent();
+    agent.wait_for_promotions(1);
+    agent.stop();
+    let modes = || locks.each_ref().map(|path| path.metadata().unwrap().permissions().mode() & 0o777);
+    assert_eq!(modes(), [0o600; 3]);
+
+    for path in &locks {
+        std::fs::set_permissions(path, PermissionsExt::from_mode(0o640)).unwrap();
+    }
+    let agent = world.agent();
+    agent.wait_for_log("outcome=unchanged");
+    world.add_people([2]);
+    agent.wait_for_promotions(1);
+    agent.stop();
+    assert_eq!(modes(), [0o600; 3]);
+}

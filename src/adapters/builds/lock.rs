@@ -8,9 +8,9 @@
 //! Notes that are written during a pass, such as which build was announced,
 //! have a lock of their own, held while one note is written.
 
-use std::fs::{File, OpenOptions, TryLockError};
+use std::fs::{File, OpenOptions, Permissions, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::OpenOptionsExt;
+use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -22,6 +22,9 @@ use super::layout::Layout;
 /// How a lock is opened: what a link leads to is not our lock, and a fifo is not waited for.
 pub(super) const LOCK_OPEN_FLAGS: i32 =
     rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
+
+/// A process that can open a lock can hold it.
+const LOCK_MODE: u32 = 0o600;
 
 /// The right to change what is published, until it is dropped.
 #[derive(Debug)]
@@ -109,10 +112,15 @@ fn try_lock_file(path: PathBuf) -> Result<Option<PassLock>, DiskError> {
         .write(true)
         .create(true)
         .truncate(false)
-        .mode(0o640)
+        .mode(LOCK_MODE)
         .custom_flags(LOCK_OPEN_FLAGS)
         .open(&path)
         .map_err(DiskError::at("open", &path))?;
+    let mode = file.metadata().map_err(DiskError::at("stat", &path))?.permissions().mode() & 0o7777;
+    if mode != LOCK_MODE {
+        // As 0.1.0 made it: a group that could read it.
+        file.set_permissions(Permissions::from_mode(LOCK_MODE)).map_err(DiskError::at("chmod", &path))?;
+    }
     match file.try_lock() {
         Ok(()) => Ok(Some(PassLock { file })),
         Err(TryLockError::WouldBlock) => Ok(None),
