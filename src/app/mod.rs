@@ -79,6 +79,7 @@ impl Context {
         let runtime = threads::start().map_err(|message| StartError { code: FAILED, message })?;
         let builds = Builds::at(&config.publish.index, &config.publish.metadata)
             .map_err(|error| StartError { code: USAGE, message: error_chain(&error) })?;
+        builds.mode().set_umask();
         let space = config.space(local_revision);
         Ok(Self { config, space, builds, json, runtime, stop: Stop::new(), stopped_by: Arc::default() })
     }

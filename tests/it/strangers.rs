@@ -1,6 +1,6 @@
 //! What strangers leave, name and say: it is neither obeyed nor served, and acts on nothing.
 
-use std::os::unix::fs::{PermissionsExt, chown};
+use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
 use rustix::process::Signal;
 
@@ -233,4 +233,44 @@ fn a_secret_that_a_reload_would_send_unencrypted_is_said() {
     let log = agent.log();
     agent.stop();
     assert!(!log.contains("hf_abcdefghijkl"), "{log}");
+}
+
+#[test]
+fn all_that_is_published_in_a_setgid_directory_is_readable_by_its_group() {
+    const GROUP: u32 = 61_010;
+    if !rustix::process::geteuid().is_root() {
+        return not_run("only root can give a directory to any group");
+    }
+    let world = World::with_people(2);
+    let change = |mode| {
+        chown(world.path("data"), None, Some(GROUP)).unwrap();
+        std::fs::set_permissions(world.path("data"), PermissionsExt::from_mode(mode)).unwrap();
+    };
+    change(0o2770);
+    world.build();
+    world.add_people([3]);
+    let mut strict = std::process::Command::new("sh");
+    let program = format!("umask 077; exec {} build", env!("CARGO_BIN_EXE_reindexd"));
+    let command = world.command(&[]);
+    strict.args(["-c", &program]).current_dir(world.path("")).env_clear();
+    strict.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let built = run(&mut strict);
+
+    assert_eq!(built.code, 0, "{built:?}");
+    let mut folders = vec![world.path("data/builds")];
+    let mut files = 0;
+    while let Some(folder) = folders.pop() {
+        let meta = folder.metadata().unwrap();
+        assert_eq!((meta.gid(), meta.mode() & 0o7777), (GROUP, 0o2750), "{}", folder.display());
+        for entry in std::fs::read_dir(folder).unwrap().flatten() {
+            if entry.file_type().unwrap().is_dir() {
+                folders.push(entry.path());
+            } else {
+                let meta = entry.metadata().unwrap();
+                assert_eq!((meta.gid(), meta.mode() & 0o7777), (GROUP, 0o440), "{:?}", entry.path());
+                files += 1;
+            }
+        }
+    }
+    assert_eq!(files, 8);
 }

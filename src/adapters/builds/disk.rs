@@ -18,11 +18,15 @@ use super::mode::Mode;
 use super::writer::Writer;
 use crate::domain::sibling_path::{parent, sibling_path};
 
-/// Makes one directory and sets its mode. Fails if the name is taken.
+/// Makes one directory with its mode. Fails if the name is taken.
+///
+/// A link that took the name in between is not followed.
 pub(super) fn make_directory(path: &Path, mode: Mode) -> Result<(), DiskError> {
-    std::fs::DirBuilder::new().mode(0o700).create(path).map_err(DiskError::at("make directory", path))?;
-    let directory = File::open(path).map_err(DiskError::at("open", path))?;
-    mode.apply(&directory, mode.directory, path)
+    let made = std::fs::DirBuilder::new().mode(mode.directory).create(path);
+    made.map_err(DiskError::at("make directory", path))?;
+    let flags = rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::DIRECTORY);
+    let directory = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
+    mode.apply_to_directory(&directory.map_err(DiskError::at("open", path))?, path)
 }
 
 /// Makes a directory and its missing parents, each made durable in its own.
