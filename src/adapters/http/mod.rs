@@ -7,9 +7,10 @@
 //! address than its origin.
 //!
 //! `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` have their usual meaning, but a
-//! loopback address is always reached directly. What a status or a body means
+//! address of this host is always reached directly. What a status or a body means
 //! is left to the caller.
 
+use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -23,7 +24,8 @@ use crate::domain::text::network_error_chain;
 /// A client that keeps its connections alive between requests.
 pub(crate) struct Http {
     outside: Client,
-    loopback: Client,
+    /// Without a proxy, for this host.
+    direct: Client,
     /// Set if this host has no certificate authority: then only plain HTTP works.
     no_authorities: Option<String>,
 }
@@ -132,7 +134,7 @@ impl Http {
         };
         let direct = builder().no_proxy();
         let direct = if no_authorities.is_some() { direct.tls_certs_only([]) } else { direct };
-        Ok(Self { outside, loopback: direct.build().map_err(failed)?, no_authorities })
+        Ok(Self { outside, direct: direct.build().map_err(failed)?, no_authorities })
     }
 
     /// Sends a request and reads its whole answer.
@@ -145,8 +147,8 @@ impl Http {
         let url = address(url)?;
         let origin = url.origin().ascii_serialization();
         let headers = header_map(headers)?;
-        // The loopback address of a proxy is not ours.
-        let client = if is_loopback(&url) { &self.loopback } else { &self.outside };
+        // What a proxy reaches under such an address is not this host.
+        let client = if is_loopback(&url) || is_own_address(&url) { &self.direct } else { &self.outside };
         if let (Some(why), "https") = (&self.no_authorities, url.scheme()) {
             return Err(HttpError::Client(why.clone()));
         }
@@ -169,6 +171,23 @@ impl Http {
         }
         reply.unwrap_or_else(|_elapsed| Err(HttpError::Timeout { origin: origin.clone(), limit: timeout }))
     }
+}
+
+/// Whether an address is one of this host's own, on any interface.
+///
+/// The system is asked which of its addresses it would send from: that is the address itself. Nothing is
+/// sent by that.
+fn is_own_address(url: &Url) -> bool {
+    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
+    let Ok(address) = host.parse::<IpAddr>() else { return false };
+    let any =
+        if address.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
+    let sent_from = || {
+        let socket = UdpSocket::bind((any, 0)).ok()?;
+        socket.connect((address, url.port_or_known_default()?)).ok()?;
+        Some(socket.local_addr().ok()?.ip())
+    };
+    address.is_unspecified() || sent_from() == Some(address)
 }
 
 async fn read(mut response: reqwest::Response, origin: &str, max_bytes: usize) -> Result<Reply, HttpError> {

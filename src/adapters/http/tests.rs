@@ -246,3 +246,20 @@ proptest! {
         prop_assert_eq!(retry_after(Some(&until), Some(&print(now))), wait);
     }
 }
+
+#[test]
+fn an_address_of_any_interface_is_this_hosts_own() {
+    let own = |url: &str| is_own_address(&Url::parse(url).unwrap());
+    for url in ["http://127.0.0.1:1/x", "http://0.0.0.0:1/"] {
+        assert!(own(url), "{url}");
+    }
+    // The address of the interface that leads outside, where there is one.
+    let outside = UdpSocket::bind("0.0.0.0:0").unwrap();
+    if outside.connect("192.0.2.1:9").is_ok() {
+        let address = outside.local_addr().unwrap().ip();
+        assert!(own(&format!("http://{address}:8080/v1")), "{address}");
+    }
+    for url in ["http://192.0.2.1/", "http://[2001:db8::1]:1/", "http://host.example/"] {
+        assert!(!own(url), "{url}");
+    }
+}
