@@ -52,6 +52,10 @@ pub(crate) struct StartError {
 
 /// Reads the settings and starts the log. The agent logs the notes itself, after its first line.
 pub(crate) fn load(options: &StartOptions) -> Result<Loaded, StartError> {
+    if options.needs_key {
+        // A core would hold the key. Where the system has no such switch, the unit's limit remains.
+        rustix::process::set_dumpable_behavior(rustix::process::DumpableBehavior::NotDumpable).ok();
+    }
     let from_file = options.config_file.as_deref();
     let loaded = settings::from_process(from_file, !options.is_agent, options.needs_key)
         .map_err(|error| StartError { code: USAGE, message: error_chain(&error) })?;

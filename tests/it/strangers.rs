@@ -2,10 +2,10 @@
 
 use std::os::unix::fs::{MetadataExt, PermissionsExt, chown};
 
-use rustix::process::Signal;
+use rustix::process::{Pid, Signal};
 
 use crate::support::provider::Fault;
-use crate::support::{World, not_run, run};
+use crate::support::{SOON, World, not_run, run, start};
 
 /// No user of the system.
 const STRANGER: u32 = 65534;
@@ -273,4 +273,25 @@ fn all_that_is_published_in_a_setgid_directory_is_readable_by_its_group() {
         }
     }
     assert_eq!(files, 8);
+}
+
+#[test]
+fn a_process_that_holds_the_key_leaves_no_core() {
+    use std::os::unix::process::ExitStatusExt;
+    let world = World::with_people(1);
+    world.provider.hold();
+    let program = format!("ulimit -c unlimited && exec {} build", env!("CARGO_BIN_EXE_reindexd"));
+    let command = world.command(&[]);
+    let mut shell = std::process::Command::new("sh");
+    shell.args(["-c", &program]).current_dir(world.path("")).env_clear();
+    shell.envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))));
+    let mut child = start(&mut shell);
+    assert!(world.provider.wait_for_requests(1, SOON));
+
+    rustix::process::kill_process(Pid::from_child(&child), Signal::ABORT).unwrap();
+    let status = child.wait().unwrap();
+    world.provider.release();
+
+    assert_eq!(status.signal(), Some(Signal::ABORT.as_raw()), "{status:?}");
+    assert!(!status.core_dumped(), "{status:?}");
 }
