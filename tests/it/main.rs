@@ -19,6 +19,7 @@
 mod adoption;
 mod adoption_interrupted;
 mod agent;
+mod agent_blocked;
 mod announce;
 mod announce_api;
 mod announce_commands;

@@ -21,6 +21,9 @@ use tokio::time::Instant;
 use crate::config::is_loopback;
 use crate::domain::text::network_error_chain;
 
+/// What is read of an answer that is not a success: enough for any message.
+pub(crate) const MAX_REFUSAL_BYTES: usize = 64 * 1024;
+
 /// A client that keeps its connections alive between requests.
 pub(crate) struct Http {
     outside: Client,
@@ -51,7 +54,8 @@ pub(crate) struct HttpRequest<'a> {
     pub(crate) method: HttpMethod,
     pub(crate) url: &'a str,
     pub(crate) headers: &'a [HeaderField<'a>],
-    /// The most bytes that the body of the answer may have, decompressed.
+    /// The most bytes that the body of the answer may have, decompressed. Of an answer whose status is
+    /// not a success the first [`MAX_REFUSAL_BYTES`] are read, and the rest is left.
     pub(crate) max_bytes: usize,
     /// From the connection to the last byte of the answer.
     pub(crate) timeout: Duration,
@@ -65,7 +69,7 @@ pub(crate) struct Reply {
     pub(crate) retry_after: Option<Duration>,
     /// Where a redirect points; it was not followed.
     pub(crate) location: Option<String>,
-    /// The body, decompressed.
+    /// The body, decompressed; of a refusal its beginning.
     pub(crate) body: Vec<u8>,
 }
 
@@ -195,11 +199,18 @@ async fn read(mut response: reqwest::Response, origin: &str, max_bytes: usize) -
     let retry_after = retry_after(text(header::RETRY_AFTER), text(header::DATE));
     let location = text(header::LOCATION).map(str::to_owned);
     let status = response.status().as_u16();
+    let is_refusal = !response.status().is_success();
+    let max_bytes = if is_refusal { max_bytes.min(MAX_REFUSAL_BYTES) } else { max_bytes };
     // The length is only a claim of the sender: never reserve more than the limit.
     let length = response.content_length().and_then(|bytes| usize::try_from(bytes).ok()).unwrap_or_default();
     let mut body = Vec::with_capacity(length.min(max_bytes));
     while let Some(piece) = response.chunk().await.map_err(|error| broken(origin, error))? {
-        if body.len() + piece.len() > max_bytes {
+        let room = max_bytes - body.len();
+        if piece.len() > room && is_refusal {
+            body.extend_from_slice(&piece[..room]);
+            break;
+        }
+        if piece.len() > room {
             return Err(HttpError::TooLarge { origin: origin.to_owned(), max_bytes });
         }
         body.extend_from_slice(&piece);

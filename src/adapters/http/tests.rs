@@ -263,3 +263,19 @@ fn an_address_of_any_interface_is_this_hosts_own() {
         assert!(!own(url), "{url}");
     }
 }
+
+#[tokio::test]
+async fn of_a_refusal_only_the_beginning_is_read() {
+    for (status, expected) in [("503 Service Unavailable", 503), ("400 Bad Request", 400)] {
+        let address = serve(move |_, _, to| {
+            write!(to, "HTTP/1.1 {status}\r\n\r\n").unwrap();
+            while to.write_all(&[b'x'; 4096]).is_ok() {}
+            false
+        });
+
+        let reply = get(address, 100 << 20, SOON).await.unwrap();
+
+        assert_eq!((reply.status, reply.body.len()), (expected, MAX_REFUSAL_BYTES));
+        assert_eq!(get(address, 10, SOON).await.unwrap().body.len(), 10, "the caller may ask for less");
+    }
+}

@@ -6,12 +6,19 @@
 //! left for the parser each is replaced by the list of its own index. Numbers
 //! are parsed strictly; anything but a plain decimal is left to serde.
 //!
+//! What is kept is bounded by what was asked for, whatever an answer holds and
+//! however large it is: [`ListLimits`] for the lists, [`Entries`] for the entries
+//! around them. A list beyond the limits stays in the JSON, where it is read
+//! only if it is asked for.
+//!
 //! Written by hand for bench lines 5 and 7a, first builds with a server that
 //! answers at once; `docs/performance.md` has what it saves there.
 
 use std::fmt;
+use std::marker::PhantomData;
 
-use serde::{Deserialize, Deserializer, de};
+use serde::de::{self, DeserializeSeed as _};
+use serde::{Deserialize, Deserializer};
 use serde_json::value::RawValue;
 
 /// An answer and the lists of plain numbers that were taken from it.
@@ -19,6 +26,68 @@ pub(super) struct FloatLists {
     /// The rest of the answer, with `[n]` where the n-th list was.
     pub json: Vec<u8>,
     lists: Vec<Vec<f32>>,
+    limits: ListLimits,
+}
+
+/// How much of an answer is kept.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct ListLimits {
+    lists: usize,
+    /// Floats in a list.
+    floats: usize,
+}
+
+impl ListLimits {
+    /// Floats that are kept of any list: a server that does not know our dimension sends its own, and
+    /// the message names its length.
+    const MIN_FLOATS: usize = 4096;
+
+    /// For an answer with the vectors of so many texts. One list more shows that there are too many.
+    pub(super) fn of(texts: usize, dimension: usize) -> Self {
+        Self { lists: texts + 1, floats: dimension.max(Self::MIN_FLOATS) }
+    }
+}
+
+/// The entries of a list, as many as any request has texts and one more; the others are only counted.
+pub(super) struct Entries<T> {
+    pub(super) kept: Vec<T>,
+    pub(super) count: usize,
+}
+
+impl<T> Entries<T> {
+    /// One more than the most texts of any request.
+    const MAX: usize = 2048 + 1;
+}
+
+impl<'de, T: Deserialize<'de>> Deserialize<'de> for Entries<T> {
+    fn deserialize<D: Deserializer<'de>>(from: D) -> Result<Self, D::Error> {
+        struct EntriesVisitor<T>(PhantomData<T>);
+
+        impl<'de, T: Deserialize<'de>> de::Visitor<'de> for EntriesVisitor<T> {
+            type Value = Entries<T>;
+
+            fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+                f.write_str("a list")
+            }
+
+            fn visit_seq<A: de::SeqAccess<'de>>(self, mut entries: A) -> Result<Entries<T>, A::Error> {
+                let mut kept = Vec::new();
+                while kept.len() < Entries::<T>::MAX {
+                    match entries.next_element()? {
+                        Some(entry) => kept.push(entry),
+                        None => return Ok(Entries { count: kept.len(), kept }),
+                    }
+                }
+                let mut count = kept.len();
+                while entries.next_element::<de::IgnoredAny>()?.is_some() {
+                    count += 1;
+                }
+                Ok(Entries { kept, count })
+            }
+        }
+
+        from.deserialize_seq(EntriesVisitor(PhantomData))
+    }
 }
 
 /// A list of numbers in the JSON that is left; `None` if none was sent.
@@ -38,9 +107,9 @@ impl<'a> Numbers<'a> {
     }
 }
 
-/// Parses every list of plain numbers in `body`, which may be any bytes.
-pub(super) fn extract(body: &[u8]) -> FloatLists {
-    let (mut json, mut lists) = (Vec::new(), Vec::new());
+/// Takes lists of plain numbers out of `body`, which may be any bytes, up to the limits.
+pub(super) fn extract(body: &[u8], limits: ListLimits) -> FloatLists {
+    let (mut json, mut lists, mut floats) = (Vec::new(), Vec::new(), Vec::new());
     let mut rest = body;
     while let Some(at) = rest.iter().position(|byte| matches!(byte, b'"' | b'[')) {
         json.extend_from_slice(&rest[..at]);
@@ -49,9 +118,18 @@ pub(super) fn extract(body: &[u8]) -> FloatLists {
             let (string, after) = rest.split_at(string_length(rest));
             json.extend_from_slice(string);
             rest = after;
-        } else if let Some((floats, after)) = plain_floats(rest) {
-            json.extend_from_slice(format!("[{}]", lists.len()).as_bytes());
-            lists.push(floats);
+        } else if let Some((count, after)) = plain_floats(rest, &mut floats, limits.floats) {
+            let list = &rest[..rest.len() - after.len()];
+            if lists.len() < limits.lists && count <= limits.floats {
+                json.extend_from_slice(format!("[{}]", lists.len()).as_bytes());
+                lists.push(floats.as_slice().to_vec());
+            } else if index(list).is_some() {
+                // The same number, which no longer resembles an index.
+                json.extend_from_slice(&list[..list.len() - 1]);
+                json.extend_from_slice(b"e0]");
+            } else {
+                json.extend_from_slice(list);
+            }
             rest = after;
         } else {
             json.push(b'[');
@@ -59,23 +137,34 @@ pub(super) fn extract(body: &[u8]) -> FloatLists {
         }
     }
     json.extend_from_slice(rest);
-    FloatLists { json, lists }
+    FloatLists { json, lists, limits }
 }
 
 impl FloatLists {
     /// The floats of a list; none if no list was sent.
     ///
-    /// A list of one integer is always extracted, so a list that looks like an
-    /// index is one.
+    /// A list of one integer is never left as it was, so a list that looks like
+    /// an index is one. A list past the limits is an error that has its length.
     pub(super) fn floats(&mut self, numbers: &Numbers<'_>) -> serde_json::Result<Vec<f32>> {
         let Some(raw) = numbers.0 else { return Ok(Vec::new()) };
-        let index = raw.get().strip_prefix('[').and_then(|list| list.strip_suffix(']')?.parse().ok());
-        if let Some(list) = index.and_then(|index: usize| self.lists.get_mut(index)) {
+        if let Some(list) = index(raw.get().as_bytes()).and_then(|index| self.lists.get_mut(index)) {
             return Ok(std::mem::take(list));
         }
-        let floats: Vec<Float> = serde_json::from_str(raw.get())?;
-        Ok(floats.into_iter().map(|Float(x)| x).collect())
+        let most = self.limits.floats;
+        let (kept, count) = AtMost(most).deserialize(&mut serde_json::Deserializer::from_str(raw.get()))?;
+        if count > most {
+            return Err(de::Error::custom(format!(
+                "expected at most {most} floats in a vector, found {count}"
+            )));
+        }
+        Ok(kept)
     }
+}
+
+/// The number in a list that holds nothing else.
+fn index(list: &[u8]) -> Option<usize> {
+    let list = std::str::from_utf8(list).ok()?;
+    list.strip_prefix('[')?.strip_suffix(']')?.parse().ok()
 }
 
 /// The bytes of a string from its first quote to its last, or to the end of the text.
@@ -91,17 +180,21 @@ fn string_length(text: &[u8]) -> usize {
     text.len()
 }
 
-/// A list of decimals of few digits, and the text after it.
-fn plain_floats(text: &[u8]) -> Option<(Vec<f32>, &[u8])> {
-    // The most common dimension; a longer list grows once or twice.
-    let mut floats = Vec::with_capacity(768);
+/// A list of decimals of few digits: how many, and the text after it. At most `limit` of them are put
+/// into `floats`, in place of what is there.
+fn plain_floats<'t>(text: &'t [u8], floats: &mut Vec<f32>, limit: usize) -> Option<(usize, &'t [u8])> {
+    floats.clear();
+    let mut count = 0;
     let mut rest = text.strip_prefix(b"[")?;
     loop {
         let (float, after) = plain_float(without_space(rest))?;
-        floats.push(float);
+        count += 1;
+        if count <= limit {
+            floats.push(float);
+        }
         match without_space(after) {
             [b',', more @ ..] => rest = more,
-            [b']', more @ ..] => return Some((floats, more)),
+            [b']', more @ ..] => return Some((count, more)),
             _ => return None,
         }
     }
@@ -183,6 +276,36 @@ fn eight_digits(text: [u8; 8]) -> Option<u64> {
     let twos = (ones.wrapping_mul(10).wrapping_add(ones >> 8)) & 0x00ff_00ff_00ff_00ff;
     let fours = (twos.wrapping_mul(100).wrapping_add(twos >> 16)) & 0x0000_ffff_0000_ffff;
     Some((fours.wrapping_mul(10_000).wrapping_add(fours >> 32)) & 0xffff_ffff)
+}
+
+/// Reads a list of numbers of any form, and keeps so many of them: gives those and the count of all.
+struct AtMost(usize);
+
+impl<'de> de::DeserializeSeed<'de> for AtMost {
+    type Value = (Vec<f32>, usize);
+
+    fn deserialize<D: Deserializer<'de>>(self, from: D) -> Result<Self::Value, D::Error> {
+        from.deserialize_seq(self)
+    }
+}
+
+impl<'de> de::Visitor<'de> for AtMost {
+    type Value = (Vec<f32>, usize);
+
+    fn expecting(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("a list of numbers")
+    }
+
+    fn visit_seq<A: de::SeqAccess<'de>>(self, mut numbers: A) -> Result<Self::Value, A::Error> {
+        let (mut kept, mut count) = (Vec::new(), 0);
+        while let Some(Float(x)) = numbers.next_element()? {
+            count += 1;
+            if count <= self.0 {
+                kept.push(x);
+            }
+        }
+        Ok((kept, count))
+    }
 }
 
 /// A number, or a string that holds one.

@@ -5,9 +5,12 @@ use serde_json::Value;
 
 use super::*;
 
+/// As for a hundred texts.
+const LIMITS: ListLimits = ListLimits { lists: 101, floats: 4096 };
+
 /// The floats of one list.
 fn floats(list: &str) -> serde_json::Result<Vec<f32>> {
-    let mut answer = extract(list.as_bytes());
+    let mut answer = extract(list.as_bytes(), LIMITS);
     let json = String::from_utf8(answer.json.clone()).unwrap();
     answer.floats(&serde_json::from_str(&json)?)
 }
@@ -72,7 +75,7 @@ fn what_is_not_a_list_of_numbers_is_refused_and_a_text_may_be_one() {
 #[test]
 fn a_list_that_resembles_the_index_of_another_is_read_as_itself() {
     let body = br#"{"a":[0.5,1],"b":[0],"c":[1],"d":"[0] \"[1]","e":[[2],[1234567890123456]],"f":[1e0]}"#;
-    let mut answer = extract(body);
+    let mut answer = extract(body, LIMITS);
     let json = answer.json.clone();
     let left: std::collections::BTreeMap<&str, Numbers<'_>> = serde_json::from_slice(&json).unwrap();
 
@@ -103,13 +106,52 @@ fn eight_digits_are_eight_digits_and_nothing_else() {
     }
 }
 
+#[test]
+fn what_is_kept_is_bounded_by_what_was_asked_for_whatever_an_answer_holds() {
+    let limits = ListLimits::of(5, 768);
+    for list in ["[1]", "[0.5,1]", "[]", "[[1]]", "{\"values\":[1]}"] {
+        let body = format!("[{list}{}]", format!(",{list}").repeat(50_000));
+
+        let left = extract(body.as_bytes(), limits);
+        let entries: Entries<&RawValue> = serde_json::from_slice(&left.json).unwrap();
+
+        assert!(left.lists.len() <= 6, "{list}: {} lists", left.lists.len());
+        assert!(left.lists.iter().all(|list| list.capacity() <= 2), "{list}: nothing is reserved");
+        assert!(left.json.len() <= 2 * body.len(), "{list}");
+        assert_eq!((entries.kept.len(), entries.count), (2049, 50_001), "{list}");
+    }
+}
+
+#[test]
+fn a_list_past_the_limits_is_counted_and_not_kept() {
+    let long = format!("[{}1]", "0.5,".repeat(99_999));
+    for list in [long.clone(), long.replacen("0.5", "5e-1", 1)] {
+        let error = floats(&list).unwrap_err().to_string();
+        assert!(error.contains("at most 4096 floats") && error.contains("found 100000"), "{error}");
+    }
+}
+
+#[test]
+fn lists_past_the_limit_are_read_where_they_stand() {
+    let limits = ListLimits { lists: 1, floats: 10 };
+    let mut answer = extract(br#"{"a":[7],"b":[0],"c":[0.5, 2],"d":[ 0 ]}"#, limits);
+    let json = answer.json.clone();
+    let left: std::collections::BTreeMap<&str, Numbers<'_>> = serde_json::from_slice(&json).unwrap();
+
+    let found = ["a", "b", "c", "d"].map(|name| answer.floats(&left[name]).unwrap());
+
+    assert_eq!(found, [vec![7.0], vec![0.0], vec![0.5, 2.0], vec![0.0]]);
+}
+
 proptest! {
     /// With every list put back in its place, the JSON has the same value as before.
     #[test]
     fn the_rest_is_json_if_the_answer_was_and_lacks_only_lists(
         text in r#"(\{|\}|\[|\]|,|:|"|\\|1|-|\.|e| |[0-9]{7,9}|"a":|\[0\.5,1\]|\\"|null){0,20}"#,
+        lists in 0_usize..3,
     ) {
-        let left = extract(text.as_bytes());
+        let limits = ListLimits { lists, floats: 1 + lists };
+        let left = extract(text.as_bytes(), limits);
         let whole: Result<Value, _> = serde_json::from_str(&text);
         let rest: Result<Value, _> = serde_json::from_slice(&left.json);
 
@@ -122,7 +164,7 @@ proptest! {
 
     #[test]
     fn no_bytes_make_it_panic(body in prop::collection::vec(any::<u8>(), 0..100)) {
-        let left = extract(&body);
+        let left = extract(&body, LIMITS);
         prop_assert!(left.json.len() <= 3 * body.len());
     }
 }
@@ -132,8 +174,12 @@ fn same(whole: &Value, rest: &Value, left: &mut FloatLists) -> bool {
         (Value::Array(one), Value::Array(_)) if one.iter().all(Value::is_number) && !one.is_empty() => {
             let text = rest.to_string();
             let numbers: Numbers<'_> = serde_json::from_str(&text).unwrap();
-            let found = left.floats(&numbers).unwrap();
-            found == one.iter().map(|x| x.as_f64().unwrap() as f32).collect::<Vec<_>>()
+            let most = left.limits.floats;
+            let found = left.floats(&numbers);
+            if one.len() > most {
+                return found.is_err();
+            }
+            found.unwrap() == one.iter().map(|x| x.as_f64().unwrap() as f32).collect::<Vec<_>>()
         }
         (Value::Array(one), Value::Array(other)) => {
             one.len() == other.len() && one.iter().zip(other).all(|(one, other)| same(one, other, left))

@@ -10,11 +10,11 @@ use std::time::Duration;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use secrecy::SecretString;
+use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
-use serde_json::Value;
 
 use super::error::EmbedError;
-use super::float_list::{self, Numbers};
+use super::float_list::{self, Entries, ListLimits, Numbers};
 use super::types::{Embedder, Failure, Task};
 use super::wire;
 use crate::adapters::http::{HeaderText, Http, HttpMethod, HttpRequest, Reply};
@@ -78,7 +78,7 @@ impl Embedder for Gemini {
                 timeout: self.timeout,
             };
             let reply = self.http.send(request).await?;
-            vectors(&reply, &self.key, texts)
+            vectors(&reply, &self.key, texts, self.template.dimension)
         }
         .boxed()
     }
@@ -157,8 +157,9 @@ impl GeminiTemplate {
 #[derive(Deserialize)]
 struct GeminiAnswer<'a> {
     #[serde(borrow)]
-    embeddings: Option<Vec<GeminiEmbedding<'a>>>,
-    error: Option<Value>,
+    embeddings: Option<Entries<GeminiEmbedding<'a>>>,
+    /// Whatever it is: `wire` reads it.
+    error: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -168,16 +169,24 @@ struct GeminiEmbedding<'a> {
     values: Numbers<'a>,
 }
 
-fn vectors(reply: &Reply, key: &SecretString, texts: &[String]) -> Result<Vec<Vec<f32>>, Failure> {
+fn vectors(
+    reply: &Reply,
+    key: &SecretString,
+    texts: &[String],
+    dimension: usize,
+) -> Result<Vec<Vec<f32>>, Failure> {
     if reply.status != 200 {
         return Err(wire::failure(reply, Some(key), texts));
     }
     let unreadable = |error: serde_json::Error| wire::unreadable(&error, reply, texts);
-    let mut lists = float_list::extract(&reply.body);
+    let mut lists = float_list::extract(&reply.body, ListLimits::of(texts.len(), dimension));
     let json = std::mem::take(&mut lists.json);
     match serde_json::from_slice(&json).map_err(unreadable)? {
         GeminiAnswer { embeddings: Some(embeddings), error: None } => {
-            let vectors = embeddings.iter().map(|embedding| lists.floats(&embedding.values));
+            if embeddings.count > embeddings.kept.len() {
+                return Err(wire::too_many(texts, embeddings.count));
+            }
+            let vectors = embeddings.kept.iter().map(|embedding| lists.floats(&embedding.values));
             vectors.collect::<Result<_, _>>().map_err(unreadable)
         }
         GeminiAnswer { .. } => Err(wire::failure(reply, Some(key), texts)),

@@ -1,6 +1,7 @@
 //! Requests and answers of the Gemini API.
 
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::*;
 use crate::adapters::embed::test_settings;
@@ -72,7 +73,7 @@ fn the_address_is_the_base_with_version_and_model_and_the_key_is_not_in_it() {
 fn answers_give_vectors_in_order_or_a_failure_that_may_pass() {
     let read = |status, body: &str| {
         let reply = Reply { status, retry_after: None, location: None, body: body.into() };
-        vectors(&reply, &SecretString::from("AIza-secret"), &texts(&["one", "two"]))
+        vectors(&reply, &SecretString::from("AIza-secret"), &texts(&["one", "two"]), 3)
     };
     let good = [
         (
@@ -108,7 +109,7 @@ fn answers_give_vectors_in_order_or_a_failure_that_may_pass() {
 
 fn read(body: &[u8]) -> Result<Vec<Vec<f32>>, Failure> {
     let reply = Reply { status: 200, retry_after: None, location: None, body: body.into() };
-    vectors(&reply, &SecretString::from("AIza-secret"), &[])
+    vectors(&reply, &SecretString::from("AIza-secret"), &[], 3)
 }
 
 fn any_float() -> impl Strategy<Value = f32> {

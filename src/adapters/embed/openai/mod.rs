@@ -17,12 +17,12 @@ use base64::engine::general_purpose::{GeneralPurpose, NO_PAD};
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use secrecy::{ExposeSecret, SecretString};
-use serde::{Deserialize, Serialize, de};
-use serde_json::Value;
+use serde::de::{self, IgnoredAny};
+use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
 
 use super::error::EmbedError;
-use super::float_list::{self, FloatLists, Numbers};
+use super::float_list::{self, Entries, FloatLists, ListLimits, Numbers};
 use super::types::{Embedder, Failure, Task};
 use super::wire;
 use crate::adapters::http::{HeaderText, Http, HttpMethod, HttpRequest, Reply};
@@ -117,7 +117,7 @@ impl Embedder for OpenAi {
                 timeout: self.timeout,
             };
             let reply = self.http.send(request).await?;
-            let vectors = vectors(&reply, self.key.as_ref().map(|key| &key.secret), texts)?;
+            let vectors = vectors(&reply, self.key.as_ref().map(|key| &key.secret), texts, self.dimension)?;
             self.check_length(&vectors)?;
             Ok(vectors)
         }
@@ -174,8 +174,9 @@ struct OpenAiRequest<'a> {
 #[derive(Deserialize)]
 struct OpenAiAnswer<'a> {
     #[serde(borrow)]
-    data: Option<Vec<OpenAiEntry<'a>>>,
-    error: Option<Value>,
+    data: Option<Entries<OpenAiEntry<'a>>>,
+    /// Whatever it is: `wire` reads it.
+    error: Option<IgnoredAny>,
 }
 
 #[derive(Deserialize)]
@@ -213,17 +214,25 @@ fn base64_floats(text: &str) -> Option<Vec<f32>> {
     rest.is_empty().then(|| floats.iter().copied().map(f32::from_le_bytes).collect())
 }
 
-fn vectors(reply: &Reply, key: Option<&SecretString>, texts: &[String]) -> Result<Vec<Vec<f32>>, Failure> {
+fn vectors(
+    reply: &Reply,
+    key: Option<&SecretString>,
+    texts: &[String],
+    dimension: usize,
+) -> Result<Vec<Vec<f32>>, Failure> {
     if reply.status != 200 {
         return Err(wire::failure(reply, key, texts));
     }
     let unreadable = |error: serde_json::Error| wire::unreadable(&error, reply, texts);
-    let mut lists = float_list::extract(&reply.body);
+    let mut lists = float_list::extract(&reply.body, ListLimits::of(texts.len(), dimension));
     let json = std::mem::take(&mut lists.json);
     match serde_json::from_slice(&json).map_err(unreadable)? {
         OpenAiAnswer { data: Some(entries), error: None } => {
+            if entries.count > entries.kept.len() {
+                return Err(wire::too_many(texts, entries.count));
+            }
             let read = |entry: &OpenAiEntry<'_>| Ok((entry.index, floats_of(entry, &mut lists)?));
-            in_order(entries.iter().map(read).collect::<Result<_, _>>().map_err(unreadable)?)
+            in_order(entries.kept.iter().map(read).collect::<Result<_, _>>().map_err(unreadable)?)
         }
         OpenAiAnswer { .. } => Err(wire::failure(reply, key, texts)),
     }

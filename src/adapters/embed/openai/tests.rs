@@ -1,6 +1,7 @@
 //! Requests and answers of the `/v1/embeddings` kind.
 
 use proptest::prelude::*;
+use serde_json::Value;
 
 use super::*;
 use crate::adapters::embed::test_settings;
@@ -19,7 +20,7 @@ fn server(model: &str, dimension: usize) -> OpenAi {
 
 fn read(body: &str) -> Result<Vec<Vec<f32>>, Failure> {
     let reply = Reply { status: 200, retry_after: None, location: None, body: body.into() };
-    vectors(&reply, None, &texts(&["one", "two"]))
+    vectors(&reply, None, &texts(&["one", "two"]), 3)
 }
 
 #[test]
@@ -152,7 +153,7 @@ proptest! {
         let at = at.index(body.len());
         body[at] = byte;
         let reply = Reply { status: 200, retry_after: None, location: None, body };
-        if let Ok(found) = vectors(&reply, None, &[]) {
+        if let Ok(found) = vectors(&reply, None, &[], 3) {
             prop_assert_eq!(found.len(), sent.len());
             // One byte differs: at most the floats of one vector, or the places of two.
             let different = found.iter().zip(&sent).filter(|(found, sent)| found != sent).count();
@@ -170,7 +171,7 @@ proptest! {
     #[test]
     fn no_bytes_make_the_reader_panic(body in prop::collection::vec(any::<u8>(), 0..100)) {
         let reply = Reply { status: 200, retry_after: None, location: None, body };
-        prop_assert!(vectors(&reply, None, &[]).is_err());
+        prop_assert!(vectors(&reply, None, &[], 3).is_err());
     }
 }
 

@@ -10,10 +10,11 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::Value;
 
+use super::check_answer::WrongAnswer;
 use super::error::EmbedError;
 use super::redact;
 use super::types::{Failure, FailureKind};
-use crate::adapters::http::{self, Reply};
+use crate::adapters::http::{self, MAX_REFUSAL_BYTES, Reply};
 use crate::config::ApiKey;
 
 /// Enough of a page of HTML for a message.
@@ -52,7 +53,9 @@ struct ErrorBody {
 
 /// The failure that an answer without vectors means.
 pub(super) fn failure(reply: &Reply, key: Option<&SecretString>, texts: &[String]) -> Failure {
-    let value = serde_json::from_slice::<Value>(&reply.body).unwrap_or(Value::Null);
+    // With status 200 the body may be as long as an answer.
+    let body = &reply.body[..reply.body.len().min(MAX_REFUSAL_BYTES)];
+    let value = serde_json::from_slice::<Value>(body).unwrap_or(Value::Null);
     let mut body = parse_error(&value);
     if body.message.is_empty() {
         let start = &reply.body[..reply.body.len().min(MAX_ERROR_BYTES)];
@@ -71,6 +74,11 @@ pub(super) fn failure(reply: &Reply, key: Option<&SecretString>, texts: &[String
         message => format!("status {status}: {message}"),
     };
     Failure { kind: kind(status, &body), message }
+}
+
+/// The failure of an answer with more entries than any request has texts.
+pub(super) fn too_many(texts: &[String], found: usize) -> Failure {
+    Failure::transient(None, WrongAnswer::Count { expected: texts.len(), found }.to_string())
 }
 
 /// The failure of an answer with status 200 that cannot be parsed: the next one may be whole.
