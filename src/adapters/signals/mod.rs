@@ -8,16 +8,22 @@
 //! that does nothing: a write past the limit on a file's size then fails like
 //! one on a full disk, instead of ending the process.
 //!
-//! What a signal means is decided by `flows::agent` and `cli`.
+//! [`Handlers::end_after_stop`] ends a process that a call to the system keeps
+//! from ending by itself. What a signal means is decided by `flows::agent` and `cli`.
 
 use std::ffi::c_int;
-use std::io::{self, Write};
+use std::io::{self, Read, Write};
+use std::os::unix::net::UnixStream;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::channel;
+use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt};
 use signal_hook::consts::signal::{SIGHUP, SIGINT, SIGTERM, SIGUSR1, SIGXFSZ};
-use signal_hook::flag;
+use signal_hook::{flag, low_level};
+
+use crate::domain::parallel::start_detached;
 
 /// A signal, by what it asks for.
 #[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
@@ -111,6 +117,31 @@ impl Handlers {
     pub fn stop(&self) -> Option<Signal> {
         let arrived = |flag: &AtomicBool, signal| flag.load(Ordering::SeqCst).then_some(signal);
         arrived(&self.terminate, Signal::Terminate).or_else(|| arrived(&self.interrupt, Signal::Interrupt))
+    }
+
+    /// Ends the process with this exit code once a SIGTERM or SIGINT has not ended it within `limit`.
+    ///
+    /// A file system that hangs can keep any thread of the program from going
+    /// on, at its start too. The thread that ends it waits for nothing else.
+    ///
+    /// # Errors
+    ///
+    /// If the system refuses a descriptor, a handler or a thread.
+    pub fn end_after_stop(&self, limit: Duration, status: u8) -> io::Result<()> {
+        let (mut arrived, raised) = UnixStream::pair()?;
+        low_level::pipe::register(SIGTERM, raised.try_clone()?)?;
+        low_level::pipe::register(SIGINT, raised)?;
+        // Read only now that the pipe receives: a signal before that is not lost.
+        let was_requested = self.stop().is_some();
+        let wait_and_end = move || {
+            if !was_requested && arrived.read_exact(&mut [0]).is_err() {
+                return;
+            }
+            let (_nothing, more) = channel::<()>();
+            more.recv_timeout(limit).ok();
+            low_level::exit(c_int::from(status))
+        };
+        start_detached("stop limit", wait_and_end)
     }
 
     /// Every signal since [`Handlers::install`], and every one to come. Equal

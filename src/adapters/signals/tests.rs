@@ -90,3 +90,24 @@ fn a_command_stopped_by_a_signal_says_so_in_its_status() {
         assert_eq!(signal.is_stop(), number == SIGTERM || number == SIGINT, "{signal:?}");
     }
 }
+
+#[test]
+fn a_stop_that_nothing_answers_ends_the_process_within_its_limit() {
+    const TEST: &str = "a_stop_that_nothing_answers_ends_the_process_within_its_limit";
+    let Some(role) = std::env::var_os(ROLE) else {
+        assert_eq!(alone(TEST, "before"), Some(7));
+        assert_eq!(alone(TEST, "after"), Some(7));
+        return;
+    };
+    let handlers = Handlers::install().unwrap();
+    if role == "before" {
+        raise(SIGTERM).unwrap();
+        handlers.end_after_stop(Duration::from_millis(20), 7).unwrap();
+    } else {
+        handlers.end_after_stop(Duration::from_millis(20), 7).unwrap();
+        raise(SIGINT).unwrap();
+    }
+    // As a thread that a file system does not let go on.
+    std::thread::sleep(Duration::from_secs(30));
+    panic!("still running");
+}

@@ -231,6 +231,15 @@ impl<I: Send + 'static, O: Send + 'static> Worker<I, O> {
     }
 }
 
+/// A thread that lasts as long as the process, or as its work.
+///
+/// # Errors
+///
+/// If the system refuses it: there is no caller in which this work could run.
+pub(crate) fn start_detached(name: &str, work: impl FnOnce() + Send + 'static) -> std::io::Result<()> {
+    thread::Builder::new().name(name.to_owned()).spawn(work).map(drop)
+}
+
 fn spawn<T: Send + 'static>(name: &str, work: impl FnOnce() -> T + Send + 'static) -> Option<JoinHandle<T>> {
     thread::Builder::new().name(name.to_owned()).spawn(work).ok()
 }

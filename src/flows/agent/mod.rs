@@ -39,9 +39,9 @@ use observer::Observers;
 const MAX_PASS_INTERVAL: Duration = Duration::from_secs(3600);
 /// How long a pass has to end once it is asked to: less than the five seconds
 /// in which the agent promises to exit.
-const PASS_STOP_LIMIT: Duration = Duration::from_millis(4500);
+const PASS_STOP_LIMIT: Duration = Duration::from_millis(4200);
 /// When the last sweep is left to the next start, counted from the stop request.
-const EXIT_LIMIT: Duration = Duration::from_millis(4900);
+const SWEEP_LIMIT: Duration = Duration::from_millis(4500);
 
 /// Sweeps, then keeps the served build in sync with the source until a signal ends it.
 ///
@@ -284,7 +284,7 @@ impl Agent {
         self.observers.report(&AgentEvent::Started);
     }
 
-    /// Cancels the pass, waits for it, and sweeps, all within [`EXIT_LIMIT`].
+    /// Cancels the pass, waits for it, and sweeps, all within [`SWEEP_LIMIT`].
     async fn stop(mut self) -> ExitReason {
         let requested = Instant::now();
         self.observers.report(&AgentEvent::Stopping);
@@ -302,7 +302,7 @@ impl Agent {
             }
         }
         let host = Arc::clone(&self.host);
-        match timeout_at(requested + EXIT_LIMIT, spawn_blocking(move || host.sweep())).await {
+        match timeout_at(requested + SWEEP_LIMIT, spawn_blocking(move || host.sweep())).await {
             Ok(Ok(Ok(()))) => return ExitReason::Stopped,
             Ok(Ok(Err(error))) => self.observers.report(&AgentEvent::SweepFailed { error: &*error }),
             Ok(Err(error)) => self.observers.report(&AgentEvent::SweepFailed { error: &error }),

@@ -507,7 +507,7 @@ async fn pass_that_does_not_end_in_time_is_not_swept() {
     let (_, pass) = world.pass().await;
     world.raise(Signal::Terminate);
     pass.stop.requested().await;
-    tokio::time::advance(Duration::from_millis(4400)).await;
+    tokio::time::advance(Duration::from_millis(4100)).await;
     tokio::task::yield_now().await;
     assert!(!world.agent.is_finished());
     tokio::time::advance(Duration::from_millis(200)).await;
