@@ -32,6 +32,7 @@ use crate::domain::text::one_line;
 pub use args::Args;
 
 use crate::app::{BUSY, Context, DONE, FAILED, USAGE, clock, embedder};
+use crate::logging;
 use args::Command;
 use print::{fail, log_warnings, print, print_error, print_json};
 
@@ -41,7 +42,9 @@ const MAX_PANIC_CHARS: usize = 400;
 /// Runs the command that the arguments name, and returns the exit code.
 #[must_use]
 pub fn main(args: &Args, handlers: &Handlers) -> u8 {
-    let code = without_panic(|| run(args, handlers)).unwrap_or_else(|StartError { code, message }| {
+    let ended = without_panic(|| run(args, handlers));
+    logging::flush();
+    let code = ended.unwrap_or_else(|StartError { code, message }| {
         if args.json {
             print_json(&args.command.not_started(&message));
         }

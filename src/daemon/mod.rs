@@ -30,6 +30,7 @@ use crate::domain::record::Space;
 use crate::domain::stop::Stop;
 use crate::flows::agent::{self, EventSources, ExitReason, LogObserver, Observer};
 use crate::flows::reconcile::claim;
+use crate::logging;
 use deliveries::PassNotifier;
 use host::DaemonHost;
 use liveness::Liveness;
@@ -48,7 +49,9 @@ const FINAL_WRITE_TIMEOUT: Duration = Duration::from_millis(250);
 /// Runs the agent until a signal ends it, and returns the exit code.
 #[must_use]
 pub fn main(options: &StartOptions, handlers: &Handlers) -> u8 {
-    run(options, handlers).unwrap_or_else(|StartError { code, message }| fail(options.json, code, &message))
+    let ended = run(options, handlers);
+    logging::flush();
+    ended.unwrap_or_else(|StartError { code, message }| fail(options.json, code, &message))
 }
 
 fn run(options: &StartOptions, handlers: &Handlers) -> Result<u8, StartError> {

@@ -19,6 +19,12 @@ pub(super) struct Line {
     fields: String,
 }
 
+impl Line {
+    pub(super) fn bytes(&self) -> usize {
+        self.message.len() + self.fields.len()
+    }
+}
+
 impl Visit for Line {
     fn record_debug(&mut self, field: &Field, value: &dyn Debug) {
         // A value may be a path or another's message: it must not begin a line of its own.

@@ -3,8 +3,9 @@
 //! An entry has the same line for people as standard error, since that is all
 //! that `journalctl` shows by default, and each field under its own name:
 //! `journalctl BUILD=…` finds the entries of a build. Levels are syslog's of
-//! the same name. An entry that cannot be sent is lost: nothing waits for the
-//! journal, and there is no other place to report it.
+//! the same name. Entries are sent by the thread of a `queue`: nothing else waits
+//! for the journal. An entry that cannot be sent is lost: there is no other place
+//! to report it.
 //!
 //! Written here because tracing-journald cannot put fields into the message.
 
@@ -19,12 +20,16 @@ use tracing_subscriber::Layer;
 use tracing_subscriber::layer::Context;
 
 use super::line::Line;
+use super::queue::{LogLine, LogQueue};
 
 /// Where the journal listens.
-pub(crate) const SOCKET: &str = "/run/systemd/journal/socket";
+pub(super) const SOCKET: &str = "/run/systemd/journal/socket";
 
-/// Sends each event to the journal.
-pub(crate) struct Journal {
+/// Queues each event for the journal.
+pub(super) struct Journal(pub(super) LogQueue<JournalEntry>);
+
+/// The way to the journal. Sending waits while the journal does not read.
+struct JournalSocket {
     socket: UnixDatagram,
     path: PathBuf,
 }
@@ -35,14 +40,17 @@ impl Journal {
     /// # Errors
     ///
     /// If no socket receives there.
-    pub(crate) fn at(path: impl AsRef<Path>) -> io::Result<Self> {
+    pub(super) fn at(path: impl AsRef<Path>, report_lost: impl Fn(u64) + Send + 'static) -> io::Result<Self> {
         let socket = UnixDatagram::unbound()?;
         // A restarted journal has another socket under the same name, so each
         // entry is sent to the name; here it is only checked that one receives.
         UnixDatagram::unbound()?.connect(&path)?;
-        Ok(Self { socket, path: path.as_ref().to_owned() })
+        let socket = JournalSocket { socket, path: path.as_ref().to_owned() };
+        Ok(Self(LogQueue::start(move |entry| socket.send(entry), report_lost)))
     }
+}
 
+impl JournalSocket {
     fn send(&self, entry: &JournalEntry) {
         let whole = self.socket.send_to(&entry.bytes(usize::MAX), &self.path);
         if whole.is_err_and(|error| error.raw_os_error() == Some(rustix::io::Errno::MSGSIZE.raw_os_error())) {
@@ -62,7 +70,7 @@ impl<S: Subscriber> Layer<S> for Journal {
         entry.put("SYSLOG_IDENTIFIER", env!("CARGO_PKG_NAME"));
         entry.put("TARGET", event.metadata().target());
         event.record(&mut entry);
-        self.send(&entry);
+        self.0.push(entry);
     }
 }
 
@@ -76,9 +84,15 @@ fn priority(level: Level) -> &'static str {
 }
 
 #[derive(Default)]
-struct JournalEntry {
+pub(super) struct JournalEntry {
     line: Line,
     fields: Vec<(String, String)>,
+}
+
+impl LogLine for JournalEntry {
+    fn bytes(&self) -> usize {
+        self.line.bytes() + self.fields.iter().map(|(name, value)| name.len() + value.len()).sum::<usize>()
+    }
 }
 
 impl JournalEntry {

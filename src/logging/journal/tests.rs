@@ -1,6 +1,7 @@
 //! Entries as a journal's socket receives them.
 
 use std::collections::BTreeMap;
+use std::time::Duration;
 
 use tracing_subscriber::layer::SubscriberExt;
 
@@ -12,8 +13,10 @@ fn logged(log: impl FnOnce()) -> Vec<BTreeMap<String, String>> {
     let path = folder.path().join("socket");
     let listener = UnixDatagram::bind(&path).unwrap();
     listener.set_nonblocking(true).unwrap();
-    let journal = Journal::at(&path).unwrap();
+    let journal = Journal::at(&path, |_| ()).unwrap();
+    let queue = journal.0.clone();
     tracing::subscriber::with_default(tracing_subscriber::registry().with(journal), log);
+    queue.flush(Duration::from_secs(30));
     let mut entries = Vec::new();
     let mut datagram = vec![0; 1 << 20];
     while let Ok(length) = listener.recv(&mut datagram) {
@@ -77,5 +80,21 @@ fn an_entry_too_large_for_a_datagram_is_cut_and_not_lost() {
 #[test]
 fn missing_journal_socket_is_an_error() {
     let folder = tempfile::tempdir().unwrap();
-    assert!(Journal::at(folder.path().join("socket")).is_err());
+    assert!(Journal::at(folder.path().join("socket"), |_| ()).is_err());
+}
+
+#[test]
+fn a_journal_that_does_not_read_delays_nothing_and_loses_what_the_queue_cannot_take() {
+    let folder = tempfile::tempdir().unwrap();
+    let path = folder.path().join("socket");
+    let _unread = UnixDatagram::bind(&path).unwrap();
+    let journal = Journal::at(&path, |_| ()).unwrap();
+    let queue = journal.0.clone();
+
+    // More than the kernel and the queue hold together.
+    tracing::subscriber::with_default(tracing_subscriber::registry().with(journal), || {
+        (0..5_000).for_each(|number| tracing::info!(number, "not read"));
+    });
+
+    assert!(queue.lost() > 0);
 }
