@@ -16,10 +16,11 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Threads for requests, timers and signals.
 const WORKERS: usize = 2;
-/// Threads for what may block: a pass, and the status file that is written during it.
-const BLOCKING_THREADS: usize = 2;
-/// Threads of others: the watch and its events. Faiss has one more for each processor.
-const OTHER_THREADS: usize = 2;
+/// Threads for what may block: a pass, and during it the status file and what the loop asks of files.
+const BLOCKING_THREADS: usize = 3;
+/// Threads of others: the watch and its events, messages to the service manager and its status line.
+/// Faiss has one more for each processor.
+const OTHER_THREADS: usize = 4;
 /// Pairs of descriptors that tokio and the signals take at the start.
 const FD_PAIRS: usize = 5;
 /// How long an idle thread is kept: an idle agent scans once an hour.

@@ -9,9 +9,9 @@ use tokio::runtime::Handle;
 use super::deliveries::PassNotifier;
 use super::liveness::Liveness;
 use super::marker_file::MarkerFile;
+use super::notifier::{Message, Notifier};
 use super::progress_log::ProgressLog;
 use super::reload::{LiveConfig, current, reload};
-use super::systemd::notify_ready;
 use crate::adapters::builds::{Builds, error_chain, sweep};
 use crate::adapters::embed::SentLog;
 use crate::adapters::watch::{FileStamps, TrackedFiles, Watch};
@@ -35,6 +35,7 @@ pub(super) struct DaemonHost {
     pub(super) sent: SentLog,
     pub(super) liveness: Arc<Liveness>,
     pub(super) notifier: PassNotifier,
+    pub(super) systemd_notifier: Arc<Notifier>,
     pub(super) watch: Watch,
     pub(super) tracked: TrackedFiles,
     pub(super) marker: Mutex<MarkerFile>,
@@ -56,7 +57,7 @@ impl Host for DaemonHost {
             progress: &|progress| {
                 log.update(progress);
                 if self.liveness.update(progress) {
-                    notify_ready();
+                    self.systemd_notifier.notify(Message::Ready);
                 }
             },
             clock,

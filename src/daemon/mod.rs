@@ -8,6 +8,7 @@ mod deliveries;
 mod host;
 mod liveness;
 mod marker_file;
+mod notifier;
 mod progress_log;
 mod reload;
 mod status_file;
@@ -35,6 +36,7 @@ use deliveries::PassNotifier;
 use host::DaemonHost;
 use liveness::Liveness;
 use marker_file::MarkerFile;
+use notifier::Notifier;
 use reload::{LiveConfig, current};
 use status_file::StatusFile;
 use systemd::{DescribeServed, ServiceManager, SystemdObserver};
@@ -107,12 +109,23 @@ async fn run_agent(
     let status_file = StatusFile::open(layout, watch.backend(), stop.clone());
     let manager =
         ServiceManager { is_present: config::is_managed(), watchdog: sd_notify::watchdog_enabled() };
-    let embed_limit = config.embedding.retry_budget + config.embedding.request_timeout;
+    let in_force = Arc::clone(live_config);
+    let embed_limit = Box::new(move || {
+        let embedding = &current(&in_force).embedding;
+        embedding.retry_budget + embedding.request_timeout
+    });
+    let systemd_notifier = Arc::new(Notifier::start());
     let served = describe_served(builds.clone());
     let observers: Vec<Box<dyn Observer>> = vec![
         Box::new(LogObserver::default()),
         Box::new(status_file),
-        Box::new(SystemdObserver::new(manager, Arc::clone(&liveness), served, embed_limit)),
+        Box::new(SystemdObserver::new(
+            manager,
+            Arc::clone(&systemd_notifier),
+            Arc::clone(&liveness),
+            served,
+            embed_limit,
+        )),
     ];
     let links = vec![layout.index.clone(), layout.metadata.clone(), layout.current.clone()];
     let host = DaemonHost {
@@ -124,6 +137,7 @@ async fn run_agent(
         sent: SentLog::default(),
         liveness,
         notifier,
+        systemd_notifier,
         watch,
         tracked: TrackedFiles { database: config.source.database.clone(), links },
         marker: Mutex::new(MarkerFile::open(layout)),

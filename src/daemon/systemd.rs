@@ -3,25 +3,30 @@
 //! READY is sent once the watches are armed and the first plan is made, or the
 //! first pass has ended some other way. The watchdog is notified only while the
 //! running pass makes progress, so that the manager restarts a process whose
-//! pass hangs. Whether it does is [`Liveness`]'s answer; the protocol is
-//! `sd-notify`'s. Without a manager nothing is sent.
+//! pass hangs. Whether it does is [`Liveness`]'s answer, by the settings in force
+//! at that moment. What is served is read from files by a thread of its own, so
+//! that a file system that hangs costs the status line alone.
 
 use std::sync::Arc;
+use std::sync::mpsc::Receiver;
 use std::time::{Duration, Instant};
 
-use sd_notify::NotifyState;
-
 use super::liveness::Liveness;
+use super::notifier::{Message, Notifier};
 use crate::decide::agent_state::AgentState;
+use crate::domain::parallel::Background;
 use crate::flows::agent::{AgentEvent, Observer};
 
 /// How often STATUS is sent where no watchdog asks for more: it holds the age of the build.
 const STATUS_INTERVAL: Duration = Duration::from_secs(60);
-/// How much longer the manager is asked to wait for a start or a stop in progress.
-const TIMEOUT_EXTENSION: Duration = Duration::from_secs(30);
+/// Status lines that wait at most; only the newest is sent.
+const MAX_LINES: usize = 16;
 
 /// Says what is served, for people.
 pub(super) type DescribeServed = Box<dyn Fn() -> String + Send>;
+
+/// How long the settings in force let a pass try to embed without a success.
+pub(super) type EmbedLimit = Box<dyn Fn() -> Duration + Send>;
 
 /// The service manager that started this process, if one did.
 pub(super) struct ServiceManager {
@@ -33,10 +38,11 @@ pub(super) struct ServiceManager {
 /// Notifies the service manager.
 pub(super) struct SystemdObserver {
     manager: ServiceManager,
+    notifier: Arc<Notifier>,
     liveness: Arc<Liveness>,
-    served: DescribeServed,
-    /// How long a pass may try to embed without a success.
-    embed_limit: Duration,
+    /// Adds what is served to what the agent does. `None` without a manager, or a thread.
+    status_line: Option<Background<String, ()>>,
+    embed_limit: EmbedLimit,
     state: String,
     stopping: bool,
 }
@@ -44,41 +50,57 @@ pub(super) struct SystemdObserver {
 impl SystemdObserver {
     pub(super) fn new(
         manager: ServiceManager,
+        notifier: Arc<Notifier>,
         liveness: Arc<Liveness>,
         served: DescribeServed,
-        embed_limit: Duration,
+        embed_limit: EmbedLimit,
     ) -> Self {
-        Self { manager, liveness, served, embed_limit, state: "start".to_owned(), stopping: false }
+        let line_notifier = Arc::clone(&notifier);
+        let send_newest = move |lines: Receiver<String>| {
+            while let Ok(line) = lines.recv() {
+                let newest = lines.try_iter().last().unwrap_or(line);
+                line_notifier.notify(Message::Status(format!("{newest}; serving {}", served())));
+            }
+        };
+        let status_line =
+            if manager.is_present { Background::start("status line", MAX_LINES, send_newest) } else { None };
+        let state = "start".to_owned();
+        Self { manager, notifier, liveness, status_line, embed_limit, state, stopping: false }
     }
 
     fn notify_status(&self) {
-        if !self.manager.is_present {
-            return;
+        if let Some(status_line) = &self.status_line {
+            let state = self.liveness.describe(Instant::now()).unwrap_or_else(|| self.state.clone());
+            // A full queue has lines enough.
+            status_line.try_send(state).ok();
         }
-        let state = self.liveness.describe(Instant::now()).unwrap_or_else(|| self.state.clone());
-        notify(&[NotifyState::Status(&format!("{state}; serving {}", (self.served)()))]);
+    }
+
+    /// By the settings in force now: a reload may have changed how long a pass may take.
+    fn is_pass_alive(&self, now: Instant) -> bool {
+        self.liveness.is_alive(now, (self.embed_limit)())
     }
 
     fn notify_watchdog(&self) {
         let now = Instant::now();
-        if !self.liveness.is_alive(now, self.embed_limit) {
+        if !self.is_pass_alive(now) {
             let (stage, silence) = self.liveness.silence(now).unzip();
             let (stage, silent_s) = (stage.map(tracing::field::display), silence.map(|time| time.as_secs()));
             tracing::warn!(stage, silent_s, "pass: no progress, watchdog not notified");
             return;
         }
         if self.manager.watchdog.is_some() {
-            notify(&[NotifyState::Watchdog]);
+            self.notifier.notify(Message::Watchdog);
         }
         if !self.liveness.is_ready() || self.stopping {
             // A long first scan, or a last batch that is being saved.
-            notify(&[NotifyState::ExtendTimeoutUsec(micros(TIMEOUT_EXTENSION))]);
+            self.notifier.notify(Message::ExtendTimeout);
         }
     }
 
     fn notify_ready_once(&self) {
         if self.liveness.becomes_ready() {
-            notify_ready();
+            self.notifier.notify(Message::Ready);
         }
     }
 }
@@ -97,14 +119,12 @@ impl Observer for SystemdObserver {
                 self.liveness.pass_finished();
                 self.notify_ready_once();
             }
-            AgentEvent::Reloading => match NotifyState::monotonic_usec_now() {
-                Ok(now) => notify(&[NotifyState::Reloading, now]),
-                Err(error) => tracing::warn!(%error, "service manager: cannot be notified of a reload"),
-            },
-            AgentEvent::Reloaded { .. } => notify_ready(),
+            AgentEvent::Reloading => self.notifier.notify(Message::Reloading),
+            AgentEvent::Reloaded { .. } => self.notifier.notify(Message::Ready),
             AgentEvent::Stopping => {
                 self.stopping = true;
-                notify(&[NotifyState::Stopping, NotifyState::ExtendTimeoutUsec(micros(TIMEOUT_EXTENSION))]);
+                self.notifier.notify(Message::Stopping);
+                self.notifier.notify(Message::ExtendTimeout);
             }
             AgentEvent::Heartbeat { .. } => self.notify_watchdog(),
             AgentEvent::Started
@@ -132,18 +152,28 @@ fn describe_state(state: &AgentState, wait: Option<Duration>) -> String {
     }
 }
 
-fn micros(duration: Duration) -> u32 {
-    u32::try_from(duration.as_micros()).unwrap_or(u32::MAX)
-}
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU64, Ordering};
 
-/// Notifies the manager that the agent is ready.
-pub(super) fn notify_ready() {
-    notify(&[NotifyState::Ready]);
-}
+    use super::*;
+    use crate::domain::pass::Stage;
+    use crate::flows::reconcile::PassProgress;
 
-/// A manager that cannot be reached changes nothing else.
-fn notify(state: &[NotifyState<'_>]) {
-    if let Err(error) = sd_notify::notify(state) {
-        tracing::debug!(%error, "service manager: cannot be notified");
+    #[test]
+    fn a_reload_that_lets_a_pass_take_longer_holds_for_the_running_pass() {
+        let (liveness, limit_s) = (Arc::new(Liveness::default()), Arc::new(AtomicU64::new(1)));
+        let in_force = Arc::clone(&limit_s);
+        let embed_limit = Box::new(move || Duration::from_secs(in_force.load(Ordering::Relaxed)));
+        let manager = ServiceManager { is_present: false, watchdog: None };
+        let (notifier, served) = (Arc::new(Notifier::start()), Box::new(String::new));
+        let observer = SystemdObserver::new(manager, notifier, Arc::clone(&liveness), served, embed_limit);
+        liveness.update(PassProgress::Stage(Stage::Embed));
+        let later = Instant::now() + Duration::from_secs(300);
+        assert!(!observer.is_pass_alive(later));
+
+        limit_s.store(600, Ordering::Relaxed);
+
+        assert!(observer.is_pass_alive(later));
     }
 }

@@ -2,8 +2,8 @@
 //!
 //! The loop itself opens nothing: files, passes, settings and the record of the
 //! marker are behind [`Host`], so that tests and the daemon start the same
-//! loop. Only a pass and a sweep may take long; they run on threads of their
-//! own. What others learn of all this goes through `observer`.
+//! loop. Any of them may take long, where a file system hangs, so the loop calls
+//! them on other threads. What others learn of all this goes through `observer`.
 
 use std::io;
 use std::path::Path;

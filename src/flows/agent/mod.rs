@@ -6,19 +6,26 @@
 //! then, has not changed. A marker is recorded as handled only when a pass has
 //! answered it, by the stamp it had before that pass scanned.
 //!
+//! The loop waits for nothing but its events: files are asked on other threads,
+//! for a moment at most ([`FileProbe`]), settings are read and the marker is saved
+//! by tasks whose end is an event. Where a file system does not answer, a hint
+//! counts as a change; the pass that follows waits for it.
+//!
 //! Everything outside comes in through [`Host`] and [`EventSources`]; what a
 //! pass does is decided by `reconcile`, and what others learn by [`Observer`]s.
 
 mod host;
 mod observer;
+mod probe;
+mod tasks;
 
 use std::future;
-use std::pin::Pin;
+use std::io;
 use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::stream::{self, Stream, StreamExt};
-use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep_until, timeout_at};
 
 use crate::adapters::signals::Signal;
@@ -34,6 +41,8 @@ pub(crate) use host::{BoxError, EventSources, ExitReason, Host};
 pub(crate) use observer::{AgentEvent, LogObserver, Observer};
 
 use observer::Observers;
+use probe::FileProbe;
+use tasks::{MarkerTask, RunningPass, SettingsTask, wait_for_pass};
 
 /// The agent runs a pass this often even if no file has changed.
 const MAX_PASS_INTERVAL: Duration = Duration::from_secs(3600);
@@ -65,24 +74,27 @@ pub(crate) async fn run(
         last_scan: now,
         marker_seen: host.last_handled_marker(),
         marker_pending: None,
+        probe: FileProbe::default(),
+        settings: SettingsTask::default(),
+        marker: MarkerTask::default(),
         host,
         observers: Observers(observers),
     };
     let mut sources =
         EventSources { hints: sources.hints, signals: sources.signals.chain(stream::pending()) };
     agent.first_sweep().await;
-    let marker_owed = agent.is_marker_touched(&agent.stat_files());
+    let marker_owed = agent.stat_files().await.is_some_and(|stamps| agent.is_marker_touched(&stamps));
     let mut event = Event::Started { served, marker_owed };
     loop {
         match agent.step(event) {
             Action::Wait => event = agent.next_event(&mut sources).await,
             Action::Build(request) => {
-                agent.start_pass(request);
+                agent.start_pass(request).await;
                 event = agent.next_event(&mut sources).await;
             }
             Action::Reload => {
-                agent.read_settings();
-                event = Event::Hint(Cause::Reload);
+                agent.start_reading_settings();
+                event = agent.next_event(&mut sources).await;
             }
             Action::Stop => return agent.stop().await,
         }
@@ -104,21 +116,19 @@ struct Agent {
     marker_seen: Option<FileStamp>,
     /// The marker to save when its pass has an answer.
     marker_pending: Option<FileStamp>,
+    probe: FileProbe,
+    settings: SettingsTask,
+    marker: MarkerTask,
     host: Arc<dyn Host>,
     observers: Observers,
-}
-
-struct RunningPass {
-    request: PassRequest,
-    started: Instant,
-    stop: Stop,
-    thread: JoinHandle<PassReport>,
 }
 
 /// What ended a wait.
 enum WakeUp {
     Signal(Option<Signal>),
     PassFinished(Box<Result<PassReport, JoinError>>),
+    SettingsRead(Box<Option<config::TriggerSettings>>),
+    MarkerSaved(io::Result<()>),
     Due,
     Hint(Hint),
     Resync,
@@ -154,6 +164,8 @@ impl Agent {
                 biased;
                 signal = sources.signals.next() => WakeUp::Signal(signal),
                 report = wait_for_pass(&mut self.running) => WakeUp::PassFinished(Box::new(report)),
+                trigger = self.settings.ended() => WakeUp::SettingsRead(Box::new(trigger)),
+                saved = self.marker.ended() => WakeUp::MarkerSaved(saved),
                 () = reached(due) => WakeUp::Due,
                 hint = sources.hints.next() => WakeUp::Hint(hint),
                 () = sleep_until(self.resync_at) => WakeUp::Resync,
@@ -161,10 +173,15 @@ impl Agent {
             };
             let event = match wake_up {
                 WakeUp::Signal(signal) => signal.map(event_of),
-                WakeUp::PassFinished(report) => Some(self.finish_pass(*report)),
+                WakeUp::PassFinished(report) => Some(self.finish_pass(*report).await),
+                WakeUp::SettingsRead(trigger) => Some(self.apply_settings(*trigger)),
+                WakeUp::MarkerSaved(saved) => {
+                    self.marker_saved(&saved);
+                    None
+                }
                 WakeUp::Due => Some(Event::Due),
-                WakeUp::Hint(hint) => self.filter_hint(hint),
-                WakeUp::Resync => self.resync(),
+                WakeUp::Hint(hint) => self.filter_hint(hint).await,
+                WakeUp::Resync => self.resync().await,
                 WakeUp::Heartbeat => {
                     self.observers.report(&AgentEvent::Heartbeat { state: &self.state });
                     let every = self.observers.heartbeat().unwrap_or(MAX_PASS_INTERVAL);
@@ -178,15 +195,16 @@ impl Agent {
         }
     }
 
-    fn start_pass(&mut self, request: PassRequest) {
+    async fn start_pass(&mut self, request: PassRequest) {
         assert!(self.running.is_none(), "agent_state asked for a second pass");
         // Before the scan, so that every later change differs from it.
-        let stamps = self.stat_files();
-        if request.full_check {
+        self.last_stat = self.stat_files().await;
+        if let Some(stamps) = &self.last_stat
+            && request.full_check
+        {
             self.marker_seen = stamps.marker;
             self.marker_pending = stamps.marker;
         }
-        self.last_stat = Some(stamps);
         let (host, stop, started) = (Arc::clone(&self.host), Stop::new(), Instant::now());
         self.last_scan = started;
         self.observers.report(&AgentEvent::PassStarted { request });
@@ -195,7 +213,7 @@ impl Agent {
         self.running = Some(RunningPass { request, started, stop, thread });
     }
 
-    fn finish_pass(&mut self, report: Result<PassReport, JoinError>) -> Event {
+    async fn finish_pass(&mut self, report: Result<PassReport, JoinError>) -> Event {
         let report = report.unwrap_or_else(|error| {
             let outcome = Outcome::Failed(Retry::Soon { wait: None });
             PassReport::without_build(outcome, format!("the pass panicked: {error}"))
@@ -210,10 +228,12 @@ impl Agent {
             | Outcome::Held
             | Outcome::Failed(_) => {
                 // We may have changed the links ourselves; the source we do not.
-                let links = self.stat_files().links;
-                if let Some(stamps) = &mut self.last_stat {
-                    stamps.links = links;
-                }
+                let now = self.stat_files().await;
+                self.last_stat = self
+                    .last_stat
+                    .take()
+                    .zip(now)
+                    .map(|(before_scan, now)| FileStamps { links: now.links, ..before_scan });
             }
         }
         let took = running.started.elapsed();
@@ -222,21 +242,17 @@ impl Agent {
     }
 
     /// The event that a hint becomes, by what `stat` says; `None` if nothing changed.
-    fn filter_hint(&mut self, hint: Hint) -> Option<Event> {
-        match hint {
-            Hint::Marker => Some(Event::Hint(Cause::Marker)),
-            Hint::Database => {
-                let stamps = self.stat_files();
-                self.source_event(&stamps)
-            }
-            Hint::Everything => {
-                let stamps = self.stat_files();
-                if self.is_marker_touched(&stamps) {
-                    return Some(Event::Hint(Cause::Marker));
-                }
-                self.source_event(&stamps)
-            }
+    async fn filter_hint(&mut self, hint: Hint) -> Option<Event> {
+        let stamps = match hint {
+            Hint::Marker => return Some(Event::Hint(Cause::Marker)),
+            Hint::Database | Hint::Everything => self.stat_files().await,
+        };
+        // A file system that does not answer may have changed.
+        let Some(stamps) = stamps else { return Some(Event::Hint(Cause::Database)) };
+        if hint == Hint::Everything && self.is_marker_touched(&stamps) {
+            return Some(Event::Hint(Cause::Marker));
         }
+        self.source_event(&stamps)
     }
 
     /// A change of the source; one that is not a trigger is only reported, for those who watch the age of
@@ -250,10 +266,11 @@ impl Agent {
     }
 
     /// Finds what no event reported.
-    fn resync(&mut self) -> Option<Event> {
+    async fn resync(&mut self) -> Option<Event> {
+        let stamps = self.stat_files().await;
         let now = Instant::now();
         self.resync_at = in_future(now, self.trigger.resync);
-        let stamps = self.stat_files();
+        let Some(stamps) = stamps else { return Some(Event::Hint(Cause::Resync)) };
         if self.is_marker_touched(&stamps) {
             return Some(Event::Hint(Cause::Marker));
         }
@@ -263,9 +280,13 @@ impl Agent {
         differs.then_some(Event::Hint(Cause::Resync))
     }
 
-    fn read_settings(&mut self) {
-        self.observers.report(&AgentEvent::Reloading);
-        let trigger = self.host.reload();
+    fn start_reading_settings(&mut self) {
+        if self.settings.start(&self.host) {
+            self.observers.report(&AgentEvent::Reloading);
+        }
+    }
+
+    fn apply_settings(&mut self, trigger: Option<config::TriggerSettings>) -> Event {
         let accepted = trigger.is_some();
         if let Some(trigger) = trigger {
             self.timing = Timing::from(&trigger);
@@ -273,6 +294,10 @@ impl Agent {
             self.trigger = trigger;
         }
         self.observers.report(&AgentEvent::Reloaded { accepted });
+        if self.settings.takes_another() {
+            self.start_reading_settings();
+        }
+        Event::Hint(Cause::Reload)
     }
 
     async fn first_sweep(&mut self) {
@@ -295,11 +320,18 @@ impl Agent {
                 self.observers.report(&AgentEvent::StopTimedOut);
                 return ExitReason::StopTimedOut;
             };
-            if let Event::Ended { outcome, .. } = self.finish_pass(report)
+            if let Event::Ended { outcome, .. } = self.finish_pass(report).await
                 && outcome.is_final()
             {
                 self.save_marker();
             }
+        }
+        while self.marker.is_saving() {
+            let Ok(saved) = timeout_at(requested + SWEEP_LIMIT, self.marker.ended()).await else {
+                self.observers.report(&AgentEvent::StopTimedOut);
+                return ExitReason::StopTimedOut;
+            };
+            self.marker_saved(&saved);
         }
         let host = Arc::clone(&self.host);
         match timeout_at(requested + SWEEP_LIMIT, spawn_blocking(move || host.sweep())).await {
@@ -314,16 +346,23 @@ impl Agent {
         ExitReason::Stopped
     }
 
+    /// Saves the marker that a pass has answered.
     fn save_marker(&mut self) {
-        if let Some(stamp) = self.marker_pending.take()
-            && let Err(error) = self.host.save_marker(stamp)
-        {
-            self.observers.report(&AgentEvent::MarkerNotSaved { error: &error });
+        if let Some(stamp) = self.marker_pending.take() {
+            self.marker.save(stamp, &self.host);
         }
     }
 
-    fn stat_files(&self) -> FileStamps {
-        self.host.stat_files(&self.trigger.marker)
+    fn marker_saved(&mut self, saved: &io::Result<()>) {
+        if let Err(error) = saved {
+            self.observers.report(&AgentEvent::MarkerNotSaved { error });
+        }
+        self.marker.start_next(&self.host);
+    }
+
+    /// `None` where the file system does not answer.
+    async fn stat_files(&mut self) -> Option<FileStamps> {
+        self.probe.stat(&self.host, &self.trigger).await
     }
 
     fn is_marker_touched(&self, stamps: &FileStamps) -> bool {
@@ -345,13 +384,6 @@ fn event_of(signal: Signal) -> Event {
         Signal::Terminate | Signal::Interrupt => Event::Stop,
         Signal::Reload => Event::Reload,
         Signal::Now => Event::Hint(Cause::Request),
-    }
-}
-
-async fn wait_for_pass(running: &mut Option<RunningPass>) -> Result<PassReport, JoinError> {
-    match running {
-        Some(running) => Pin::new(&mut running.thread).await,
-        None => future::pending().await,
     }
 }
 

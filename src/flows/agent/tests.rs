@@ -9,6 +9,7 @@ use std::path::{Path, PathBuf};
 use std::sync::atomic::{AtomicUsize, Ordering};
 use std::sync::{Mutex, mpsc as blocking};
 use tokio::sync::mpsc;
+use tokio::task::JoinHandle;
 
 const PROMOTED: Outcome = Outcome::Promoted;
 const UNCHANGED: Outcome = Outcome::Unchanged;
@@ -188,6 +189,24 @@ impl AgentHarness {
         world
     }
 
+    /// Waits until something was reported so often.
+    async fn wait_for_reports(&self, what: &str, count: usize) {
+        let deadline = std::time::Instant::now() + Duration::from_secs(30);
+        while self.reported(what) < count {
+            assert!(std::time::Instant::now() < deadline, "{what}: {}", self.reported(what));
+            tokio::task::yield_now().await;
+        }
+    }
+
+    /// Lets the loop take what has arrived while a pass keeps the clock from going on: its question to
+    /// `stat` is answered by a thread.
+    async fn let_it_react(&self) {
+        let until = std::time::Instant::now() + Duration::from_millis(100);
+        while std::time::Instant::now() < until {
+            tokio::task::yield_now().await;
+        }
+    }
+
     /// The next pass, and how long it took to come.
     async fn pass_within(&mut self, limit: Duration) -> Option<(Duration, TestPass)> {
         let from = Instant::now();
@@ -290,7 +309,7 @@ async fn change_during_a_pass_is_scanned_after_it() {
     let (_, pass) = world.pass().await;
     world.commit(2);
     // While the pass runs the clock stands still, and the hint is taken all the same.
-    tokio::task::yield_now().await;
+    world.let_it_react().await;
     tokio::time::advance(secs(20)).await;
     pass.end(PROMOTED);
     let (wait, pass) = world.pass().await;
@@ -560,4 +579,38 @@ async fn with_a_real_watch_on_real_files_a_commit_and_a_touch_bring_their_passes
         pass.end(UNCHANGED);
         request != pass_request(Trigger::Marker, true)
     } {}
+}
+
+#[tokio::test]
+#[allow(clippy::await_holding_lock, reason = "what the locks hold is the file system that does not answer")]
+async fn files_that_do_not_answer_delay_neither_heartbeat_nor_stop() {
+    let shared = HarnessState::new(stamp(1), stamp(1));
+    let host = Arc::clone(&shared);
+    let stat = Box::new(move |_: &Path| host.files.lock().unwrap().clone());
+    let beat = Some(Duration::from_millis(10));
+    let mut world =
+        AgentHarness::start(settings(true, true), Arc::clone(&shared), watch::channel(), stat, beat);
+    world.pass().await.1.end(UNCHANGED);
+    world.wait_for_reports("idle", 1).await;
+
+    let _hung = (shared.files.lock().unwrap(), shared.settings.lock().unwrap(), shared.saved.lock().unwrap());
+    world.raise(Signal::Reload);
+    world.hints.send(Hint::Database);
+    world.wait_for_reports("Reloading", 1).await;
+    world.wait_for_reports("settling", 1).await;
+    world.wait_for_reports("Heartbeat", world.reported("Heartbeat") + 3).await;
+    world.hints.send(Hint::Everything);
+    world.raise(Signal::Terminate);
+
+    let ended = tokio::time::timeout(Duration::from_secs(5), &mut world.agent).await;
+    assert_eq!(ended.unwrap().unwrap(), ExitReason::Stopped);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_reload_that_arrives_while_settings_are_read_is_not_lost() {
+    let world = AgentHarness::idle_after_start(settings(true, true)).await;
+    world.raise(Signal::Reload);
+    world.raise(Signal::Reload);
+    world.wait_for_reports("Reloaded", 2).await;
+    assert_eq!(world.reported("Reloading"), 2);
 }

@@ -1,0 +1,106 @@
+//! Work of the loop that touches files and that nothing waits for: its end is an event.
+//!
+//! Settings are read and the marker is saved one at a time, each on a thread of
+//! its own. A request that comes in between follows when the one before has
+//! ended; a file system that hangs costs these two, never the loop.
+
+use std::future;
+use std::io;
+use std::sync::Arc;
+
+use tokio::task::{JoinError, JoinHandle, spawn_blocking};
+use tokio::time::Instant;
+
+use super::host::Host;
+use crate::config;
+use crate::domain::file_stamp::FileStamp;
+use crate::domain::pass::{PassReport, PassRequest};
+use crate::domain::stop::Stop;
+
+/// A pass on its thread.
+pub(super) struct RunningPass {
+    pub(super) request: PassRequest,
+    pub(super) started: Instant,
+    pub(super) stop: Stop,
+    pub(super) thread: JoinHandle<PassReport>,
+}
+
+/// Reads the settings again.
+#[derive(Default)]
+pub(super) struct SettingsTask {
+    reading: Option<JoinHandle<Option<config::TriggerSettings>>>,
+    /// Another SIGHUP arrived while they were read.
+    again: bool,
+}
+
+impl SettingsTask {
+    /// Whether reading began; if not, it will once more when the one that runs has ended.
+    pub(super) fn start(&mut self, host: &Arc<dyn Host>) -> bool {
+        self.again = self.reading.is_some();
+        if self.again {
+            return false;
+        }
+        let host = Arc::clone(host);
+        self.reading = Some(spawn_blocking(move || host.reload()));
+        true
+    }
+
+    /// The triggers in force, if they changed. Safe to drop and call again.
+    pub(super) async fn ended(&mut self) -> Option<config::TriggerSettings> {
+        let Some(reading) = &mut self.reading else { return future::pending().await };
+        // A panic of ours puts nothing in force.
+        let trigger = reading.await.unwrap_or_default();
+        self.reading = None;
+        trigger
+    }
+
+    /// Whether they are to be read once more; true once.
+    pub(super) fn takes_another(&mut self) -> bool {
+        std::mem::take(&mut self.again)
+    }
+}
+
+/// Saves which marker is handled.
+#[derive(Default)]
+pub(super) struct MarkerTask {
+    saving: Option<JoinHandle<io::Result<()>>>,
+    /// The marker to save when the one before is saved.
+    next: Option<FileStamp>,
+}
+
+impl MarkerTask {
+    pub(super) fn save(&mut self, stamp: FileStamp, host: &Arc<dyn Host>) {
+        self.next = Some(stamp);
+        self.start_next(host);
+    }
+
+    /// Saves the marker that waits, if there is one and nothing is being saved.
+    pub(super) fn start_next(&mut self, host: &Arc<dyn Host>) {
+        if self.saving.is_none()
+            && let Some(stamp) = self.next.take()
+        {
+            let host = Arc::clone(host);
+            self.saving = Some(spawn_blocking(move || host.save_marker(stamp)));
+        }
+    }
+
+    pub(super) fn is_saving(&self) -> bool {
+        self.saving.is_some()
+    }
+
+    /// How saving ended. Safe to drop and call again.
+    pub(super) async fn ended(&mut self) -> io::Result<()> {
+        let Some(saving) = &mut self.saving else { return future::pending().await };
+        let saved = saving.await.unwrap_or_else(|error| Err(io::Error::other(error)));
+        self.saving = None;
+        saved
+    }
+}
+
+/// How the running pass ended. Safe to drop and call again.
+pub(super) async fn wait_for_pass(running: &mut Option<RunningPass>) -> Result<PassReport, JoinError> {
+    match running {
+        Some(running) => (&mut running.thread).await,
+        None => future::pending().await,
+    }
+}
