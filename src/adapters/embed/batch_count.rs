@@ -81,7 +81,9 @@ mod tests {
 
     fn counted(max_texts: usize, max_bytes: usize, lengths: &[usize]) -> u64 {
         let mut counter = BatchCounter::of(max_texts, max_bytes);
-        lengths.iter().for_each(|&length| counter.add(&"x".repeat(length)));
+        for &length in lengths {
+            counter.add(&"x".repeat(length));
+        }
         counter.requests()
     }
 
@@ -120,7 +122,9 @@ mod tests {
             let mut settings = test_settings(provider, "m", 8);
             (settings.batch_size, settings.items_per_minute) = (batch_size, items_per_minute);
             let mut counter = BatchCounter::new(&settings);
-            (0..150).for_each(|_| counter.add("text"));
+            for _ in 0..150 {
+                counter.add("text");
+            }
 
             assert_eq!(counter.requests(), expected, "{provider:?} {batch_size} {items_per_minute}");
         }
