@@ -37,8 +37,8 @@ pub(super) const GEMINI_API_KEY: &str = "GEMINI_API_KEY";
 /// The key for openai.
 pub(super) const OPENAI_API_KEY: &str = "OPENAI_API_KEY";
 
-/// What an environment file puts around a value, and `docker --env-file` leaves there.
-pub(super) const QUOTES: [char; 2] = ['"', '\''];
+/// What an environment file puts around a value, and `docker --env-file` leaves there: both quotes.
+pub(super) const QUOTES: [char; 2] = ['\u{22}', '\u{27}'];
 
 /// Every variable that a `.env` may set.
 const OF_DOTENV: [&str; 11] = [
