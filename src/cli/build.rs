@@ -154,6 +154,11 @@ fn describe_served(context: &Context) -> (Option<String>, String) {
             (Some(id), text)
         }
         Served::Damaged { .. } => (None, "what is served is damaged".to_owned()),
+        Served::NotKnown(_) => {
+            let id = context.builds.served_id().ok().flatten();
+            let text = id.as_ref().map(|id| format!("`current` still leads to build {id}"));
+            (id, text.unwrap_or_else(|| "what is served could not be read".to_owned()))
+        }
         Served::Nothing => (None, "nothing is served yet".to_owned()),
     }
 }

@@ -13,6 +13,10 @@ pub(super) fn run(context: &Context) -> u8 {
         Ok(kept) => kept,
         Err(error) => return fail(context.json, FAILED, &error_chain(&error)),
     };
+    for (id, doubt) in &kept.not_known {
+        tracing::warn!("build {id} is not shown, because it could not be read: {}", error_chain(doubt));
+    }
+    let kept = kept.whole;
     let (history, _) = History::load(&builds.layout).unwrap_or_default();
     let served = builds.served().build().map(|build| build.manifest.id.clone());
     if context.json {

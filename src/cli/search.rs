@@ -27,6 +27,7 @@ pub(super) fn run(context: &Context, query: &str, k: usize) -> u8 {
             return fail(context.json, FAILED, "nothing is served yet; run `reindexd build` first");
         }
         Served::Damaged { why } => return fail(context.json, FAILED, &why),
+        Served::NotKnown(doubt) => return fail(context.json, FAILED, &error_chain(&doubt)),
     };
     if let Err(message) = check_space(&build.manifest, &context.space) {
         return fail(context.json, FAILED, &message);

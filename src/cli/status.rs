@@ -8,7 +8,7 @@ use serde_json::{Value, json};
 use super::print::{ago, log_warnings, print, print_json};
 use super::table::{milliseconds, pairs, stage_times};
 use super::targets::describe_target;
-use crate::adapters::builds::{CurrentPass, Served};
+use crate::adapters::builds::{CurrentPass, Served, error_chain};
 use crate::app::{Context, DONE, FAILED};
 use crate::config::parse_duration;
 use crate::domain::build_summary::summary;
@@ -109,6 +109,7 @@ fn describe_served(status: &Status) -> String {
     match &status.served {
         Served::Nothing => "nothing yet".to_owned(),
         Served::Damaged { why } => format!("damaged: {why}"),
+        Served::NotKnown(doubt) => format!("not known: {}", error_chain(doubt)),
         Served::Build(build) => {
             let manifest = &build.manifest;
             let age = status.promoted_at.map(|at| format!(", promoted {}", ago(at, status.now)));

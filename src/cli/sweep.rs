@@ -28,13 +28,14 @@ pub(super) fn run(context: &Context) -> u8 {
     };
     let swept = sweep::sweep(builds);
     drop(lock);
-    match swept {
-        Ok(removed) => {
-            print_removed(context, &removed);
-            DONE
+    if let Some(error) = swept.failures.first() {
+        for path in &swept.removed {
+            tracing::info!(path = %path.display(), "sweep: stale staging removed");
         }
-        Err(error) => fail(context.json, FAILED, &error_chain(&error)),
+        return fail(context.json, FAILED, &error_chain(error));
     }
+    print_removed(context, &swept.removed);
+    DONE
 }
 
 fn print_removed(context: &Context, removed: &[PathBuf]) {

@@ -6,10 +6,15 @@ use super::{Context, DONE, FAILED, print, print_error, print_json};
 use crate::adapters::builds::verify::{Check, VerifyError};
 use crate::adapters::builds::{Build, BuildsError, Served, error_chain};
 
+/// The words of `result`.
+const WHOLE: &str = "whole";
+const DAMAGED: &str = "damaged";
+const NOT_KNOWN: &str = "not known";
+
 pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
     let build = match find(context, id) {
         Ok(build) => build,
-        Err(NoBuild::Missing(message)) => return print_not_verified(context, id, FAILED, &message),
+        Err(NoBuild::NotKnown(message)) => return print_not_verified(context, id, FAILED, &message),
         Err(NoBuild::Damaged(found)) => {
             let expected = "a build that can be read".to_owned();
             let check = Check { name: "build", ok: false, expected, found };
@@ -19,7 +24,7 @@ pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
     match build.run_checks(&context.stop) {
         Ok(checks) => print_checks(context, &build.manifest.id, &checks),
         Err(VerifyError::Stopped) => print_not_verified(context, id, context.stop_code(), "stopped"),
-        Err(error @ (VerifyError::ChecksFailed { .. } | VerifyError::Shortage(_))) => {
+        Err(error @ (VerifyError::ChecksFailed { .. } | VerifyError::NotKnown(_))) => {
             print_not_verified(context, id, FAILED, &error_chain(&error))
         }
     }
@@ -27,7 +32,8 @@ pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
 
 /// Why there is nothing to compare.
 enum NoBuild {
-    Missing(String),
+    /// It does not exist, or whether it is whole could not be found out.
+    NotKnown(String),
     Damaged(String),
 }
 
@@ -37,20 +43,21 @@ fn find(context: &Context, id: Option<&str>) -> Result<Build, NoBuild> {
         return match context.builds.served() {
             Served::Build(build) => Ok(*build),
             Served::Nothing => {
-                Err(NoBuild::Missing("nothing is served yet; run `reindexd build` first".to_owned()))
+                Err(NoBuild::NotKnown("nothing is served yet; run `reindexd build` first".to_owned()))
             }
             Served::Damaged { why } => Err(NoBuild::Damaged(why)),
+            Served::NotKnown(doubt) => Err(NoBuild::NotKnown(error_chain(&doubt))),
         };
     };
     context.builds.build(id).map_err(|error| match error {
-        BuildsError::NoSuchBuild { .. } => NoBuild::Missing(error_chain(&error)),
-        other => NoBuild::Damaged(error_chain(&other)),
+        BuildsError::Damaged { .. } => NoBuild::Damaged(error_chain(&error)),
+        other => NoBuild::NotKnown(error_chain(&other)),
     })
 }
 
 /// The object if nothing was compared: what is not verified is not `ok`.
 pub(super) fn not_verified(id: Option<&str>, message: &str) -> Value {
-    json!({ "ok": false, "build": id, "checks": [], "error": message })
+    json!({ "ok": false, "result": NOT_KNOWN, "build": id, "checks": [], "error": message })
 }
 
 fn print_not_verified(context: &Context, id: Option<&str>, code: u8, message: &str) -> u8 {
@@ -64,7 +71,9 @@ fn print_not_verified(context: &Context, id: Option<&str>, code: u8, message: &s
 fn print_checks(context: &Context, id: &str, checks: &[Check]) -> u8 {
     let ok = checks.iter().all(|check| check.ok);
     if context.json {
-        print_json(&json!({ "ok": ok, "build": id, "checks": checks }));
+        print_json(
+            &json!({ "ok": ok, "result": if ok { WHOLE } else { DAMAGED }, "build": id, "checks": checks }),
+        );
     } else {
         let lines: String = checks.iter().map(check_line).collect();
         let result = if ok { "is verified" } else { "is damaged; `reindexd build --full` makes a new one" };

@@ -75,8 +75,12 @@ impl Host for DaemonHost {
     fn sweep(&self) -> Result<(), BoxError> {
         // A pass of another process has the lock and sweeps itself.
         if let Some(_lock) = self.builds.lock().map_err(|error| error_chain(&error))? {
-            for path in sweep::sweep(&self.builds).map_err(|error| error_chain(&error))? {
+            let swept = sweep::sweep(&self.builds);
+            for path in swept.removed {
                 tracing::info!(path = %path.display(), "sweep: stale staging removed");
+            }
+            for error in swept.failures {
+                tracing::warn!("sweep: {}; it stays and takes disk space", error_chain(&error));
             }
         }
         Ok(())

@@ -175,6 +175,7 @@ fn describe_served(builds: Builds) -> DescribeServed {
         }
         Served::Nothing => "nothing yet".to_owned(),
         Served::Damaged { why } => format!("a damaged build: {why}"),
+        Served::NotKnown(doubt) => format!("not known: {}", error_chain(&doubt)),
     })
 }
 

@@ -61,7 +61,7 @@ fn every_damage_to_every_file_is_found_and_repaired_by_a_full_build() {
 fn a_manifest_that_is_not_this_builds_or_cannot_be_read_is_replaced_by_any_build() {
     let unreadable: [Damage; 2] = [
         ("no object", |file, _| std::fs::write(file, "null").unwrap()),
-        ("of a later version", |file, _| std::fs::write(file, "{\"format\": 99}").unwrap()),
+        ("of no format", |file, _| std::fs::write(file, "{\"format\": 0}").unwrap()),
     ];
     for (what, damage) in DAMAGES.into_iter().chain(unreadable) {
         let (world, served) = world_of_two_builds();

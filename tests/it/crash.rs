@@ -193,7 +193,7 @@ fn copy(from: &Path, to: &Path) {
 }
 
 /// A strace that may kill what it traces; where there is none, a line says that the test did not run.
-fn strace() -> Option<std::path::PathBuf> {
+pub(crate) fn strace() -> Option<std::path::PathBuf> {
     let strace = ["/usr/bin/strace", "/usr/local/bin/strace", "/bin/strace"].iter().map(Path::new);
     let strace = strace.into_iter().find(|path| path.exists());
     let Some(strace) = strace else {

@@ -34,6 +34,7 @@ mod crash;
 mod disk_full;
 mod disk_space;
 mod docs;
+mod doubt;
 mod generated;
 mod glossary;
 mod guards;

@@ -140,7 +140,7 @@ fn gave_up(agent: &Agent) -> bool {
 pub fn errors_of(site: &SyscallSite) -> &'static [&'static str] {
     match (site.name.as_str(), site.kind) {
         ("openat", Kind::Change) => &["ENOSPC", "EIO", "EACCES", "EROFS", "EMFILE", "EDQUOT", "EINTR"],
-        ("openat", _) => &["EIO", "EACCES", "EMFILE", "EINTR"],
+        ("openat", _) => &["EIO", "EACCES", "EMFILE", "ETIMEDOUT", "ESTALE", "EINTR"],
         ("write" | "pwrite64", _) => &["ENOSPC", "EIO", "EDQUOT", "EINTR"],
         ("fsync" | "fdatasync", _) => &["EIO", "ENOSPC", "EDQUOT", "EINTR"],
         ("ftruncate", _) => &["EIO", "ENOSPC", "EINTR"],
@@ -149,7 +149,7 @@ pub fn errors_of(site: &SyscallSite) -> &'static [&'static str] {
         }
         ("unlink" | "unlinkat" | "rmdir", _) => &["EIO", "EACCES", "EROFS"],
         ("fchmod", _) => &["EIO", "EROFS", "EINTR"],
-        ("read" | "pread64", _) => &["EIO", "EINTR"],
+        ("read" | "pread64", _) => &["EIO", "ETIMEDOUT", "ESTALE", "EINTR"],
         // The standard library treats any other error of closing a folder as a bug and panics; no
         // local file system reports one, and which close is met may differ by a thread.
         ("close", _) => &["EINTR"],
@@ -176,7 +176,9 @@ fn met_at_every_call_of(scenario: &'static Scenario) {
     let mut each: BTreeMap<&str, usize> = BTreeMap::new();
     let mut faults = Vec::new();
     for (site, error) in &cases {
+        harness.world.provider.forget();
         let injected = harness.inject(site, &format!("error={error}"));
+        let sent = harness.world.provider.text_count();
         let at = format!("{}, {error} at {site}", scenario.name);
         let once = injected.calls.iter().filter(|call| call.was_injected()).count() == 1;
         if !once || !harness.injected_at(site, &injected.calls) {
@@ -184,6 +186,10 @@ fn met_at_every_call_of(scenario: &'static Scenario) {
             continue;
         }
         *each.entry(error).or_default() += 1;
+        // Whatever the error: no text is sent that an undisturbed run would not send.
+        if sent > harness.to_embed {
+            faults.push(format!("{at}: {sent} texts were sent, expected at most {}", harness.to_embed));
+        }
         let served = harness.whole(&at);
         match injected.code {
             0 => unharmed += 1,

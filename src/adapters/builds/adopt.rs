@@ -9,16 +9,18 @@
 //! Nothing shows that the rows of such a build match the table, so no vector
 //! of it is reused: the first pass embeds every text.
 
+use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;
 use std::path::{Path, PathBuf};
 
 use jiff::Timestamp;
+use rustix::io::Errno;
 use thiserror::Error;
 
 use super::build::{ADOPTED, new_id};
 use super::disk::{self, is_link_to};
 use super::disk_error::DiskError;
-use super::index::{self, IndexHeader};
+use super::index::{self, IndexError, IndexHeader};
 use super::layout::{HASHES, INDEX, Layout, METADATA};
 use super::mode::Mode;
 use super::promote::{self, PromoteError, link_public_names};
@@ -83,7 +85,7 @@ impl From<ReadError> for AdoptError {
     fn from(error: ReadError) -> Self {
         match error {
             ReadError::Stopped => Self::Stopped,
-            ReadError::Shortage(error) | ReadError::Disk(error) => error.into(),
+            ReadError::Disk(error) => error.into(),
         }
     }
 }
@@ -128,7 +130,7 @@ pub fn adopt(
 fn plain_files(layout: &Layout) -> Result<Vec<PlainFile>, BuildsError> {
     let mut plain = Vec::new();
     for (link, target, name) in layout.public() {
-        if is_link_to(&link, &target) {
+        if is_known_link_to(&link, &target)? {
             continue;
         }
         match link.metadata() {
@@ -138,10 +140,21 @@ fn plain_files(layout: &Layout) -> Result<Vec<PlainFile>, BuildsError> {
                 return Err(BuildsError::NotFileOrLink { path: link, found });
             }
             // Missing, or a link that leads nowhere: a promotion puts ours there.
-            Err(_) => {}
+            Err(error) if error.kind() == ErrorKind::NotFound => {}
+            Err(error) if Errno::from_io_error(&error) == Some(Errno::LOOP) => {}
+            Err(error) => return Err(DiskError::at("stat", &link)(error).into()),
         }
     }
     Ok(plain)
+}
+
+/// Whether a name is a link with exactly this target; a link that cannot be read is not taken for a file.
+fn is_known_link_to(link: &Path, target: &Path) -> Result<bool, DiskError> {
+    match link.read_link() {
+        Ok(found) => Ok(found == target),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(false),
+        Err(error) => Err(DiskError::at("read the link", link)(error)),
+    }
 }
 
 /// Makes a sealed build of the two plain files.
@@ -181,6 +194,7 @@ fn metadata_bits(layout: &Layout) -> Result<u32, DiskError> {
 fn classify(staging: &Staging, stop: &Stop) -> Result<(Option<IndexHeader>, Option<String>), AdoptError> {
     let header = match index::header(&staging.path(INDEX)) {
         Ok(header) => header,
+        Err(IndexError::Disk(error)) if !error.proves_damage() => return Err(error.into()),
         Err(error) => return Ok((None, Some(error_chain(&error)))),
     };
     let mut counter = RecordCounter::default();
@@ -239,8 +253,12 @@ fn are_of(build: &Build, plain: &[PlainFile], stop: &Stop) -> Result<bool, Adopt
 }
 
 fn have_same_bytes(one: &Path, other: &Path, stop: &Stop) -> Result<bool, AdoptError> {
-    let stat = |path: &Path| path.metadata().ok().map(|meta| (meta.dev(), meta.ino(), meta.len()));
-    let (Some(a), Some(b)) = (stat(one), stat(other)) else { return Ok(false) };
+    let stat = |path: &Path| match path.metadata() {
+        Ok(meta) => Ok(Some((meta.dev(), meta.ino(), meta.len()))),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(DiskError::at("stat", path)(error)),
+    };
+    let (Some(a), Some(b)) = (stat(one)?, stat(other)?) else { return Ok(false) };
     Ok(a == b || (a.2 == b.2 && file_fact(one, stop)? == file_fact(other, stop)?))
 }
 

@@ -8,8 +8,8 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::disk;
-use super::error::BuildsError;
 use super::layout::{HASHES, MANIFEST};
+use super::proof::Proof;
 use crate::domain::manifest::Manifest;
 use crate::domain::row_hashes::{RowHashes, parse_hashes};
 
@@ -27,25 +27,27 @@ pub struct Build {
 }
 
 impl Build {
-    /// Reads a build's manifest; fails if it is missing or damaged.
-    pub(super) fn read(directory: PathBuf, id: &str) -> Result<Self, BuildsError> {
-        let bytes = disk::read_small(&directory.join(MANIFEST), MAX_MANIFEST_BYTES)?;
-        Manifest::parse(&bytes)
-            .and_then(|manifest| manifest.belongs_to(id))
-            .map(|manifest| Self { directory, manifest })
-            .map_err(|error| BuildsError::Damaged { id: id.to_owned(), source: error.into() })
+    /// Reads a build's manifest.
+    pub(super) fn read(directory: PathBuf, id: &str) -> Proof<Self> {
+        let path = directory.join(MANIFEST);
+        Proof::from(disk::read_small(&path, MAX_MANIFEST_BYTES)).and_then(|bytes| {
+            let manifest = Manifest::parse(&bytes).and_then(|manifest| manifest.belongs_to(id));
+            Proof::of_manifest(manifest, &path).map(|manifest| Self { directory, manifest })
+        })
     }
 
-    /// Reads the build's row hashes and checks their digest.
-    ///
-    /// # Errors
-    ///
-    /// [`BuildsError`] if they are missing or damaged.
-    pub fn rows(&self) -> Result<Vec<RowHashes>, BuildsError> {
-        let max_bytes = self.manifest.files.hashes.bytes.min(MAX_HASHES_BYTES);
-        let bytes = disk::read_small(&self.path(HASHES), max_bytes)?;
-        parse_hashes(&bytes)
-            .map_err(|error| BuildsError::Damaged { id: self.manifest.id.clone(), source: error.into() })
+    /// Reads the build's row hashes and checks them against the manifest.
+    #[must_use]
+    pub fn rows(&self) -> Proof<Vec<RowHashes>> {
+        let (path, fact) = (self.path(HASHES), &self.manifest.files.hashes);
+        Proof::from(disk::read_small(&path, fact.bytes.min(MAX_HASHES_BYTES))).and_then(|bytes| {
+            let found = blake3::hash(&bytes).to_hex();
+            if found.as_str() != fact.blake3 {
+                let path = path.display();
+                return Proof::Damaged(format!("{path}: expected blake3 {}, found {found}", fact.blake3));
+            }
+            Proof::of_hashes(parse_hashes(&bytes), &path, &self.manifest.program)
+        })
     }
 
     /// The path of one of its four files.

@@ -14,7 +14,7 @@ use super::disk_error::DiskError;
 use super::history::History;
 use super::hold::Hold;
 use super::layout::STAGING;
-use super::{Build, Builds};
+use super::{Builds, KeptBuilds};
 
 /// What the choice depends on.
 pub struct RetentionRules<'a> {
@@ -33,17 +33,18 @@ pub struct RetentionRules<'a> {
     pub now: Timestamp,
 }
 
-/// The ids to be removed, of all names in `builds/` (`ids`) and of those that can be read (`kept`,
-/// newest first).
+/// The ids to be removed: of builds that are whole and old, and of those that are proven to be damaged.
+/// One of which nothing is known stays.
 #[must_use]
-pub fn surplus(ids: &[String], kept: &[Build], rules: &RetentionRules<'_>) -> Vec<String> {
+pub fn surplus(kept: &KeptBuilds, rules: &RetentionRules<'_>) -> Vec<String> {
     let history = rules.state;
-    let previous = rules
-        .served
-        .and_then(|served| history.previous_to(served, &|id| ids.iter().any(|other| other == id)));
+    let mut ids: Vec<&str> = kept.whole.iter().map(|build| build.manifest.id.as_str()).collect();
+    ids.extend(kept.damaged.iter().map(String::as_str));
+    let exists = |id: &str| ids.contains(&id) || kept.not_known.iter().any(|(other, _)| other == id);
+    let previous = rules.served.and_then(|served| history.previous_to(served, &exists));
     let held = rules.hold.map(|hold| [Some(hold.build.as_str()), hold.from.as_deref()]);
     let mut stays: Vec<&str> =
-        kept.iter().take(rules.newest).map(|build| build.manifest.id.as_str()).collect();
+        kept.whole.iter().take(rules.newest).map(|build| build.manifest.id.as_str()).collect();
     stays.extend(rules.served);
     stays.extend(rules.used);
     stays.extend(previous);
@@ -52,7 +53,10 @@ pub fn surplus(ids: &[String], kept: &[Build], rules: &RetentionRules<'_>) -> Ve
         // A clock that jumped puts this time far away in either direction.
         history.replaced_at(id).is_some_and(|at| rules.now.duration_since(at).unsigned_abs() < rules.grace)
     };
-    ids.iter().filter(|id| !stays.contains(&id.as_str()) && !has_readers(id)).cloned().collect()
+    let mut surplus: Vec<String> =
+        ids.iter().filter(|id| !stays.contains(*id) && !has_readers(id)).map(|id| (*id).to_owned()).collect();
+    surplus.sort();
+    surplus
 }
 
 /// Removes builds by their ids.
@@ -62,12 +66,12 @@ pub fn surplus(ids: &[String], kept: &[Build], rules: &RetentionRules<'_>) -> Ve
 ///
 /// # Errors
 ///
-/// The first [`DiskError`].
+/// The first [`DiskError`]; the others are removed all the same.
 pub fn collect(builds: &Builds, ids: &[String]) -> Result<(), DiskError> {
-    for id in ids {
+    let remove = |id: &String| {
         let staging = builds.layout.build(&format!("{id}{STAGING}"));
         disk::rename(&builds.layout.build(id), &staging)?;
-        disk::remove_tree(&staging)?;
-    }
-    Ok(())
+        disk::remove_tree(&staging)
+    };
+    ids.iter().map(remove).fold(Ok(()), Result::and)
 }

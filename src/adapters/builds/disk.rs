@@ -182,12 +182,17 @@ pub(super) fn open_file(path: &Path) -> Result<File, DiskError> {
     let file = OpenOptions::new()
         .read(true)
         .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-        .open(path)
-        .map_err(DiskError::at("open", path))?;
+        .open(path);
+    let not_regular = || DiskError::invalid(path, "expected a regular file, found something else".to_owned());
+    let file = file.map_err(|error| match path.metadata() {
+        // A socket cannot be opened at all.
+        Ok(found) if !found.is_file() => not_regular(),
+        _ => DiskError::at("open", path)(error),
+    })?;
     if file.metadata().map_err(DiskError::at("stat", path))?.is_file() {
         return Ok(file);
     }
-    Err(DiskError::invalid(path, "expected a regular file, found something else".to_owned()))
+    Err(not_regular())
 }
 
 /// Opens a file whose length is known: nothing is read from a file of another length.

@@ -7,7 +7,8 @@ use thiserror::Error;
 use super::disk_error::DiskError;
 use super::index::IndexError;
 use super::layout::LayoutError;
-use crate::domain::pass::ErrorClass;
+use super::proof::{Doubt, Proof};
+use crate::domain::pass::{ErrorClass, Retry};
 
 #[derive(Debug, Error)]
 pub enum BuildsError {
@@ -42,9 +43,12 @@ pub enum BuildsError {
     /// What is written below it would be written elsewhere.
     #[error("{path} is a link, expected a directory; put what it leads to in its place")]
     DirectoryIsLink { path: PathBuf },
-    /// The manifest or the row hashes are not what was written.
-    #[error("build {id} is damaged: {source}")]
-    Damaged { id: String, source: Box<dyn std::error::Error + Send + Sync> },
+    /// One of its files is proven not to be what was written.
+    #[error("build {id} is damaged: {why}")]
+    Damaged { id: String, why: String },
+    /// Whether a build is whole could not be found out.
+    #[error(transparent)]
+    NotKnown(#[from] Doubt),
     #[error("there is no build {id}; `reindexd history` lists those that are kept")]
     NoSuchBuild { id: String },
     #[error(transparent)]
@@ -61,10 +65,45 @@ impl BuildsError {
             | Self::Claimed { .. }
             | Self::OtherUser { .. }
             | Self::DirectoryIsLink { .. } => ErrorClass::Settings,
-            Self::Disk(error) => error.class(),
-            Self::NotFileOrLink { .. } | Self::Damaged { .. } | Self::NoSuchBuild { .. } | Self::Index(_) => {
-                ErrorClass::Other
-            }
+            Self::Disk(_)
+            | Self::NotFileOrLink { .. }
+            | Self::Damaged { .. }
+            | Self::NotKnown(_)
+            | Self::NoSuchBuild { .. }
+            | Self::Index(_) => ErrorClass::Other,
+        }
+    }
+
+    /// When another pass may succeed.
+    #[must_use]
+    pub fn retry(&self) -> Retry {
+        match self {
+            Self::NotKnown(doubt) => doubt.retry(),
+            Self::Disk(_)
+            | Self::Layout(_)
+            | Self::NoLinks { .. }
+            | Self::Claimed { .. }
+            | Self::OtherUser { .. }
+            | Self::NotFileOrLink { .. }
+            | Self::DirectoryIsLink { .. }
+            | Self::Damaged { .. }
+            | Self::NoSuchBuild { .. }
+            | Self::Index(_) => Retry::Soon { wait: None },
+        }
+    }
+}
+
+impl<T> Proof<T> {
+    /// The value of what is whole; of the build `id`, the two other results as two errors.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildsError::Damaged`] and [`BuildsError::NotKnown`].
+    pub fn of_build(self, id: &str) -> Result<T, BuildsError> {
+        match self {
+            Self::Whole(value) => Ok(value),
+            Self::Damaged(why) => Err(BuildsError::Damaged { id: id.to_owned(), why }),
+            Self::NotKnown(doubt) => Err(BuildsError::NotKnown(doubt)),
         }
     }
 }

@@ -43,11 +43,9 @@ pub(super) fn read<T: DeserializeOwned + Default>(path: &Path) -> Result<(T, Opt
             Ok(value) => Ok((value, None)),
             Err(error) => damaged(json_fault(&error)),
         },
-        Err(error) => match error.source.kind() {
-            ErrorKind::NotFound => Ok((T::default(), None)),
-            ErrorKind::InvalidData => damaged(error.source.to_string()),
-            _ => Err(error),
-        },
+        Err(error) if error.source.kind() == ErrorKind::NotFound => Ok((T::default(), None)),
+        Err(error) if error.proves_damage() => damaged(error.source.to_string()),
+        Err(error) => Err(error),
     }
 }
 
@@ -72,14 +70,14 @@ pub fn save_note<T: Serialize>(layout: &Layout, name: &str, note: &T) -> Result<
 ///
 /// # Errors
 ///
-/// [`DiskError`] if the lock of the notes stays taken or the file cannot be replaced.
+/// [`DiskError`] if the lock of the notes stays taken, or the file cannot be read or replaced.
 pub fn change_note<T>(layout: &Layout, name: &str, change: impl FnOnce(&mut T)) -> Result<(), DiskError>
 where
     T: Clone + Default + PartialEq + Serialize + DeserializeOwned,
 {
     let _lock = lock::lock_notes(layout)?;
     let path = path(layout, name);
-    let before: T = load(&path).0;
+    let before: T = read(&path)?.0;
     let mut note = before.clone();
     change(&mut note);
     if note == before { Ok(()) } else { save(&path, &note) }

@@ -24,6 +24,7 @@ pub mod layout;
 pub mod lock;
 mod mode;
 pub mod promote;
+mod proof;
 pub mod records;
 mod served;
 mod spool;
@@ -48,9 +49,9 @@ pub use error::BuildsError;
 pub use hold::Hold;
 pub use layout::{Layout, LayoutError};
 pub use mode::Mode;
+pub use proof::{Doubt, Proof};
 pub use served::Served;
 
-use crate::domain::pass::ErrorClass;
 use crate::domain::sibling_path::parent;
 pub use crate::domain::text::error_chain;
 
@@ -61,6 +62,17 @@ const LINK_ERRNOS: [Errno; 3] = [Errno::PERM, Errno::NOSYS, Errno::OPNOTSUPP];
 #[derive(Clone, Debug)]
 pub struct Builds {
     pub layout: Layout,
+}
+
+/// The builds in `builds/`, each in the list of what is known of it.
+#[derive(Debug, Default)]
+pub struct KeptBuilds {
+    /// Newest first by sequence.
+    pub whole: Vec<Build>,
+    /// Ids of those whose manifest is proven to be damaged.
+    pub damaged: Vec<String>,
+    /// Ids of those of which nothing is known, and why: they are neither used nor removed.
+    pub not_known: Vec<(String, Doubt)>,
 }
 
 impl Builds {
@@ -146,8 +158,11 @@ impl Builds {
 
     /// The id that `current` names, whether or not a build can be read there:
     /// the API serves it all the same.
-    #[must_use]
-    pub fn served_id(&self) -> Option<String> {
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`] if the link cannot be read.
+    pub fn served_id(&self) -> Result<Option<String>, DiskError> {
         served::served_id(&self.layout)
     }
 
@@ -167,7 +182,7 @@ impl Builds {
     ///
     /// # Errors
     ///
-    /// [`BuildsError::NoSuchBuild`], or another [`BuildsError`] if it is damaged.
+    /// [`BuildsError::NoSuchBuild`], [`BuildsError::Damaged`]; every other one says nothing about it.
     pub fn build(&self, id: &str) -> Result<Build, BuildsError> {
         let is_name =
             !id.is_empty() && !id.contains('/') && !id.starts_with('.') && !id.ends_with(layout::STAGING);
@@ -176,7 +191,7 @@ impl Builds {
         }
         let directory = self.layout.build(id);
         match directory.metadata() {
-            Ok(found) if found.is_dir() => Build::read(directory, id),
+            Ok(found) if found.is_dir() => Build::read(directory, id).of_build(id),
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(DiskError::at("stat", &directory)(error).into())
             }
@@ -184,22 +199,21 @@ impl Builds {
         }
     }
 
-    /// All sealed builds that can be read, newest first by sequence.
+    /// All sealed builds, by what their manifests are known to be.
     ///
     /// # Errors
     ///
-    /// [`DiskError`] if `builds/` cannot be listed, or a build cannot be read for a reason that
-    /// says nothing about it.
-    pub fn kept(&self) -> Result<Vec<Build>, BuildsError> {
-        let mut kept = Vec::new();
+    /// [`DiskError`] if `builds/` cannot be listed.
+    pub fn kept(&self) -> Result<KeptBuilds, DiskError> {
+        let mut kept = KeptBuilds::default();
         for id in self.ids()? {
-            match self.build(&id) {
-                Ok(build) => kept.push(build),
-                Err(error) if error.class() == ErrorClass::Shortage => return Err(error),
-                Err(_) => {}
+            match Build::read(self.layout.build(&id), &id) {
+                Proof::Whole(build) => kept.whole.push(build),
+                Proof::Damaged(_) => kept.damaged.push(id),
+                Proof::NotKnown(doubt) => kept.not_known.push((id, doubt)),
             }
         }
-        kept.sort_by_key(|build| Reverse(build.manifest.sequence));
+        kept.whole.sort_by_key(|build| Reverse(build.manifest.sequence));
         Ok(kept)
     }
 

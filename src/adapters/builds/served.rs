@@ -9,19 +9,22 @@ use std::path::PathBuf;
 
 use super::build::Build;
 use super::disk;
+use super::disk_error::DiskError;
 use super::layout::Layout;
-use crate::domain::text::error_chain;
+use super::proof::{Doubt, Proof};
 
 #[derive(Debug)]
 pub enum Served {
     /// `current` does not exist.
     Nothing,
     Build(Box<Build>),
-    /// `current` exists and does not lead to a build that can be read.
+    /// `current` exists, and is proven not to lead to a build that is whole.
     Damaged {
         /// What was expected and found.
         why: String,
     },
+    /// What is served could not be found out: it may be whole.
+    NotKnown(Doubt),
 }
 
 impl Served {
@@ -30,7 +33,7 @@ impl Served {
     pub fn build(&self) -> Option<&Build> {
         match self {
             Self::Build(build) => Some(build),
-            Self::Nothing | Self::Damaged { .. } => None,
+            Self::Nothing | Self::Damaged { .. } | Self::NotKnown(_) => None,
         }
     }
 
@@ -40,7 +43,12 @@ impl Served {
         let target = match std::fs::read_link(&layout.current) {
             Ok(target) => target,
             Err(error) if error.kind() == ErrorKind::NotFound => return Self::Nothing,
-            Err(error) => return Self::Damaged { why: format!("{current} is not a link: {error}") },
+            Err(error) if error.kind() == ErrorKind::InvalidInput => {
+                return Self::Damaged { why: format!("{current} is not a link: {error}") };
+            }
+            Err(error) => {
+                return Self::NotKnown(Doubt::Disk(DiskError::at("read the link", &layout.current)(error)));
+            }
         };
         let id = target.file_name().and_then(|name| name.to_str()).unwrap_or_default();
         if id.is_empty() || target != Layout::current_target(id) {
@@ -48,16 +56,20 @@ impl Served {
             return Self::Damaged { why };
         }
         match Build::read(layout.build(id), id) {
-            Ok(build) => Self::Build(Box::new(build)),
-            Err(error) => Self::Damaged { why: error_chain(&error) },
+            Proof::Whole(build) => Self::Build(Box::new(build)),
+            Proof::Damaged(why) => Self::Damaged { why: format!("build {id} is damaged: {why}") },
+            Proof::NotKnown(doubt) => Self::NotKnown(doubt),
         }
     }
 }
 
 /// The id that `current` names, whether or not a build can be read there: the API serves it all the same.
-pub(super) fn served_id(layout: &Layout) -> Option<String> {
-    let target = std::fs::read_link(&layout.current).ok()?;
-    Some(target.file_name()?.to_str()?.to_owned())
+pub(super) fn served_id(layout: &Layout) -> Result<Option<String>, DiskError> {
+    match std::fs::read_link(&layout.current) {
+        Ok(target) => Ok(target.file_name().and_then(|name| name.to_str()).map(str::to_owned)),
+        Err(error) if matches!(error.kind(), ErrorKind::NotFound | ErrorKind::InvalidInput) => Ok(None),
+        Err(error) => Err(DiskError::at("read the link", &layout.current)(error)),
+    }
 }
 
 /// The public names that do not lead to what is served, as after another run of ingest.py.

@@ -16,26 +16,32 @@ use super::layout::STAGING;
 use super::{Builds, current_pass, disk, lock};
 use crate::domain::sibling_path::parent;
 
-/// Removes stale staging and returns what it removed. The caller holds the pass lock.
-///
-/// # Errors
-///
-/// The first [`DiskError`]; what was removed before stays removed.
-pub fn sweep(builds: &Builds) -> Result<Vec<PathBuf>, DiskError> {
+/// What a sweep did. What it could not remove takes disk space and is in no one's way: a build has a name
+/// of its own.
+#[derive(Debug, Default)]
+pub struct Swept {
+    pub removed: Vec<PathBuf>,
+    /// Why something stays.
+    pub failures: Vec<DiskError>,
+}
+
+/// Removes stale staging. The caller holds the pass lock.
+#[must_use]
+pub fn sweep(builds: &Builds) -> Swept {
     let layout = &builds.layout;
-    let mut removed = Vec::new();
+    let mut swept = Swept::default();
     // Only the holder of the pass lock has a pass to record.
-    current_pass::remove(layout)?;
-    for path in stale(&layout.builds)? {
-        if is_directory(&path) {
-            disk::remove_tree(&path)?;
-        } else {
-            disk::remove_if_exists(&path)?;
-        }
-        removed.push(path);
+    swept.failures.extend(current_pass::remove(layout).err());
+    for path in swept.stale(&layout.builds) {
+        let is_gone =
+            if is_directory(&path) { disk::remove_tree(&path) } else { disk::remove_if_exists(&path) };
+        swept.note(path, is_gone);
     }
     // While a note is being written, its staging file is not stale.
-    let notes_lock = lock::try_lock_notes(layout)?;
+    let notes_lock = lock::try_lock_notes(layout).unwrap_or_else(|error| {
+        swept.failures.push(error);
+        None
+    });
     let mut directories = vec![layout.root.as_path()];
     if notes_lock.is_some() {
         directories.push(&layout.private);
@@ -50,21 +56,37 @@ pub fn sweep(builds: &Builds) -> Result<Vec<PathBuf>, DiskError> {
                 || directory == layout.private
                 || *path == disk::staging_name(&layout.metadata)
         };
-        for path in stale(directory)?.into_iter().filter(is_ours) {
-            let kind = path.symlink_metadata().map_err(DiskError::at("stat", &path))?.file_type();
-            if kind.is_file() || kind.is_symlink() {
-                disk::remove_if_exists(&path)?;
-                removed.push(path);
+        for path in swept.stale(directory).into_iter().filter(is_ours) {
+            match path.symlink_metadata() {
+                Ok(meta) if meta.is_file() || meta.is_symlink() => {
+                    let is_gone = disk::remove_if_exists(&path);
+                    swept.note(path, is_gone);
+                }
+                Ok(_) => {}
+                Err(error) => swept.failures.push(DiskError::at("stat", &path)(error)),
             }
         }
     }
-    Ok(removed)
+    swept
 }
 
-fn stale(directory: &Path) -> Result<Vec<PathBuf>, DiskError> {
-    let is_staging = |name: &OsString| name.as_bytes().ends_with(STAGING.as_bytes());
-    let names = disk::list_names(directory)?.into_iter();
-    Ok(names.filter(is_staging).map(|name| directory.join(name)).collect())
+impl Swept {
+    fn note(&mut self, path: PathBuf, is_gone: Result<(), DiskError>) {
+        match is_gone {
+            Ok(()) => self.removed.push(path),
+            Err(error) => self.failures.push(error),
+        }
+    }
+
+    /// The staging names in a directory.
+    fn stale(&mut self, directory: &Path) -> Vec<PathBuf> {
+        let is_staging = |name: &OsString| name.as_bytes().ends_with(STAGING.as_bytes());
+        let names = disk::list_names(directory).unwrap_or_else(|error| {
+            self.failures.push(error);
+            Vec::new()
+        });
+        names.into_iter().filter(is_staging).map(|name| directory.join(name)).collect()
+    }
 }
 
 fn is_directory(path: &Path) -> bool {
@@ -85,9 +107,9 @@ mod tests {
         std::fs::write(&note, "{").unwrap();
 
         let writing = lock::lock_notes(&builds.layout).unwrap();
-        assert_eq!(sweep(&builds).unwrap(), Vec::<PathBuf>::new());
+        assert_eq!(sweep(&builds).removed, Vec::<PathBuf>::new());
         drop(writing);
 
-        assert_eq!(sweep(&builds).unwrap(), [note]);
+        assert_eq!(sweep(&builds).removed, [note]);
     }
 }

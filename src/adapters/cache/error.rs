@@ -21,6 +21,12 @@ pub enum CacheError {
     /// A damaged file is found and moved away at the next [`Cache::open`](super::Cache::open).
     #[error("embedding cache {}: cannot {act}", path.display())]
     Sqlite { act: &'static str, path: PathBuf, source: rusqlite::Error },
+    /// Another program wrote it: it is not damaged, and not used.
+    #[error(
+        "embedding cache {} was made by a newer version: it has layout {found}, and this is {}, which knows \
+         layout {known}; nothing was changed: install the newer version again, or move the file away if there was none", path.display(), crate::PROGRAM
+    )]
+    Newer { path: PathBuf, found: i64, known: i64 },
     /// One vector is missing or not as it was stored. It is no longer listed, so
     /// its text may be embedded again; the rest of the cache is good.
     #[error("embedding cache holds no vector of text {text}: {message}")]

@@ -66,7 +66,7 @@ impl From<rusqlite::Error> for CacheFileError {
 }
 
 impl CacheFileError {
-    fn at(self, path: &Path) -> CacheError {
+    pub(super) fn at(self, path: &Path) -> CacheError {
         let act = "open";
         match self {
             Self::Failed(error) => error,
@@ -86,6 +86,9 @@ pub(super) fn open(path: &Path, now: i64) -> Result<(Connection, PathBuf, Option
         Err(CacheFileError::Damaged(_)) => open_checked(&path),
         other => other,
     };
+    if let Err(CacheFileError::Damaged(_)) = &checked {
+        read_to_the_end(&path)?;
+    }
     match checked {
         Ok(connection) => Ok((connection, path, None)),
         Err(CacheFileError::Damaged(why)) => {
@@ -98,12 +101,30 @@ pub(super) fn open(path: &Path, now: i64) -> Result<(Connection, PathBuf, Option
     }
 }
 
+/// Asks the cache as [`open_read_only`] opens it; `None` if there is none.
+pub(super) fn read_only<T>(
+    path: &Path,
+    ask: impl FnOnce(&Connection) -> rusqlite::Result<T>,
+) -> Result<Option<T>, CacheFileError> {
+    if fs::symlink_metadata(path).is_err_and(|error| error.kind() == io::ErrorKind::NotFound) {
+        return Ok(None);
+    }
+    let connection = open_read_only(path)?;
+    let (application, layout): (i64, i64) =
+        (mark(&connection, "application_id")?, mark(&connection, "user_version")?);
+    if application == APPLICATION && layout > LAYOUT {
+        let newer = CacheError::Newer { path: path.to_owned(), found: layout, known: LAYOUT };
+        return Err(CacheFileError::Failed(newer));
+    }
+    Ok(Some(ask(&connection)?))
+}
+
 /// Opens the cache for reading without taking a lock or making a file.
 ///
 /// An idle file is read as one that does not change, because reading a WAL file
 /// in the usual way leaves files beside it; the log of a killed or running pass is
 /// read with an index in memory. Closing must not clean up: the log may be in use.
-pub(super) fn open_read_only(path: &Path) -> Result<Connection, CacheFileError> {
+fn open_read_only(path: &Path) -> Result<Connection, CacheFileError> {
     let path = resolved(path).map_err(CacheFileError::Failed)?;
     only_regular_files(&path).map_err(CacheFileError::Failed)?;
     let idle = fs::symlink_metadata(sibling_path(&path, "-wal")).map_or(true, |log| log.len() == 0);
@@ -179,7 +200,7 @@ fn open_checked(path: &Path) -> Result<Connection, CacheFileError> {
     )?;
     let transaction = connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
     begin_if_empty(&transaction)?;
-    check_format(&transaction)?;
+    check_format(&transaction, path)?;
     transaction.commit()?;
     connection.progress_handler(0, None::<fn() -> bool>)?;
     Ok(connection)
@@ -222,8 +243,12 @@ fn begin_if_empty(transaction: &Transaction<'_>) -> rusqlite::Result<()> {
 }
 
 /// Checks that the file has our layout and that its trees are sound. Vectors are checked when they are read.
-fn check_format(transaction: &Transaction<'_>) -> Result<(), CacheFileError> {
+fn check_format(transaction: &Transaction<'_>, path: &Path) -> Result<(), CacheFileError> {
     let found = marks(transaction)?;
+    if found.0 == APPLICATION && found.1 > LAYOUT {
+        let newer = CacheError::Newer { path: path.to_owned(), found: found.1, known: LAYOUT };
+        return Err(CacheFileError::Failed(newer));
+    }
     if found != (APPLICATION, LAYOUT) {
         return Err(CacheFileError::Damaged(format!(
             "expected marks {APPLICATION}, {LAYOUT}, found {}, {}",
@@ -245,8 +270,11 @@ fn check_format(transaction: &Transaction<'_>) -> Result<(), CacheFileError> {
 }
 
 fn marks(transaction: &Transaction<'_>) -> rusqlite::Result<(i64, i64)> {
-    let mark = |name| transaction.pragma_query_value(None, name, |row| row.get(0));
-    Ok((mark("application_id")?, mark("user_version")?))
+    Ok((mark(transaction, "application_id")?, mark(transaction, "user_version")?))
+}
+
+fn mark(connection: &Connection, name: &str) -> rusqlite::Result<i64> {
+    connection.pragma_query_value(None, name, |row| row.get(0))
 }
 
 fn tables(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<String>> {
@@ -257,6 +285,20 @@ fn tables(transaction: &Transaction<'_>) -> rusqlite::Result<Vec<String>> {
 }
 
 // --- damage -----------------------------------------------------------------
+
+/// Fails if the bytes of the cache cannot all be read: SQLite reports such a page as a damaged one, and only
+/// what was read to its end is known to be damaged. No process uses the file, so closing it drops no lock.
+fn read_to_the_end(path: &Path) -> Result<(), CacheError> {
+    for path in SIDE_FILES.map(|suffix| sibling_path(path, suffix)) {
+        match fs::File::open(&path).and_then(|mut file| io::copy(&mut file, &mut io::sink())) {
+            Err(error) if error.kind() != io::ErrorKind::NotFound => {
+                return Err(CacheError::Io { act: "read", path, source: error });
+            }
+            Ok(_) | Err(_) => {}
+        }
+    }
+    Ok(())
+}
 
 /// Moves a damaged cache and its side files away, for a person to examine, and
 /// removes those that were moved before: one is enough, and they are large.

@@ -22,6 +22,7 @@ mod error;
 mod file;
 
 pub use error::{CacheError, Warning};
+use file::CacheFileError;
 
 /// The vectors of one space; those of other spaces in the same file are not touched.
 ///
@@ -74,11 +75,18 @@ impl Cache {
     /// The texts of this space in the cache at `path`, read without a lock and without any change.
     ///
     /// An estimate: while a pass runs the latest batch may be missing. Empty if
-    /// there is no cache or it cannot be read: then the texts would be embedded again.
-    #[must_use]
-    pub fn stored_hashes(path: &Path, space: &Space) -> HashSet<TextHash> {
-        let list = |connection: Connection| rowids(&connection, key(space)).ok();
-        file::open_read_only(path).ok().and_then(list).unwrap_or_default().into_keys().collect()
+    /// there is no cache or it is damaged: then the texts would be embedded again.
+    ///
+    /// # Errors
+    ///
+    /// A [`CacheError`] if nothing is known about the cache, as when it cannot be read or is of a newer
+    /// version.
+    pub fn stored_hashes(path: &Path, space: &Space) -> Result<HashSet<TextHash>, CacheError> {
+        match file::read_only(path, |connection| rowids(connection, key(space))) {
+            Ok(rowids) => Ok(rowids.unwrap_or_default().into_keys().collect()),
+            Err(CacheFileError::Damaged(_)) => Ok(HashSet::new()),
+            Err(error) => Err(error.at(path)),
+        }
     }
 
     /// Stores one batch in one transaction: `vectors` holds the floats of each

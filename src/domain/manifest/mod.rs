@@ -8,18 +8,20 @@
 //! Bytes to types and back, nothing else: `builds` reads and writes the file,
 //! `row_hashes` has the format of `hashes.bin`.
 
-use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use crate::domain::pass::{Counts, Timings};
 use crate::domain::record::{ContentHash, RecordHash, ScanHash, Space, TextHash};
+use crate::domain::text::one_line;
 
 /// The format of `manifest.json`. A build of another format is not read.
 pub const MANIFEST_FORMAT: u32 = 1;
 
 /// What stands before and after the manifest's digest of its own beginning.
 const CHECKSUM: [&str; 2] = [",\n  \"checksum\": \"", "\"\n}\n"];
+/// More of a program's name is not shown.
+const MAX_PROGRAM_CHARS: usize = 80;
 /// More floats than the settings allow in a vector.
 const MAX_DIMENSIONS: usize = 65_536;
 
@@ -121,10 +123,18 @@ pub struct Files {
 pub enum ManifestError {
     #[error("manifest is not readable: {0}")]
     Json(#[from] serde_json::Error),
-    /// A manifest of another program version.
+    /// A number that no format has.
     #[error("manifest has format {found}, expected {MANIFEST_FORMAT}")]
     Format { found: u32 },
-    #[error("manifest has changed since it was written: its checksum does not match")]
+    /// A manifest of a newer program version: nothing is known about its build.
+    #[error("manifest has format {found} of {by}, this program knows up to {known}")]
+    Newer {
+        found: u32,
+        known: u32,
+        /// The program that wrote it, as far as it says so.
+        by: String,
+    },
+    #[error("manifest has changed since it was written: its checksum is missing or does not match")]
     Checksum,
     /// A number that no build can have.
     #[error("manifest has vectors of {found} floats, expected at most {MAX_DIMENSIONS}")]
@@ -144,14 +154,21 @@ impl Manifest {
         #[derive(Deserialize)]
         struct ManifestHead {
             format: u32,
-            checksum: Option<IgnoredAny>,
+            #[serde(default)]
+            program: serde_json::Value,
         }
         let head: ManifestHead = serde_json::from_slice(bytes)?;
-        if head.format != MANIFEST_FORMAT {
-            return Err(ManifestError::Format { found: head.format });
+        let ManifestHead { format: found, program } = head;
+        // Before any other rule: a newer format may have others.
+        if found > MANIFEST_FORMAT && !was_format_1(bytes, found) {
+            let by = program.as_str().unwrap_or("another program");
+            let by = one_line(by, MAX_PROGRAM_CHARS);
+            return Err(ManifestError::Newer { found, known: MANIFEST_FORMAT, by });
         }
-        // Earlier programs wrote no checksum.
-        if head.checksum.is_some() && !checksum_matches(bytes) {
+        if found != MANIFEST_FORMAT {
+            return Err(ManifestError::Format { found });
+        }
+        if !checksum_matches(bytes) {
             return Err(ManifestError::Checksum);
         }
         let manifest: Self = serde_json::from_slice(bytes)?;
@@ -187,6 +204,16 @@ impl Manifest {
 /// What follows these bytes in a manifest.
 fn checksum_suffix(beginning: &[u8]) -> String {
     CHECKSUM.join(blake3::hash(beginning).to_hex().as_str())
+}
+
+/// Whether only the number of its format has changed since a manifest was written: then it is not newer.
+fn was_format_1(bytes: &[u8], found: u32) -> bool {
+    let name = format!("\"format\": {found}");
+    let at = bytes.windows(name.len()).position(|part| part == name.as_bytes());
+    at.is_some_and(|at| {
+        let first = format!("\"format\": {MANIFEST_FORMAT}");
+        checksum_matches(&[&bytes[..at], first.as_bytes(), &bytes[at + name.len()..]].concat())
+    })
 }
 
 /// Whether a manifest ends with the digest of the rest of it.

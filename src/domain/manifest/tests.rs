@@ -28,18 +28,18 @@ fn a_manifest_comes_back_as_it_was_written_or_not_at_all() {
         for bit in 0..8 {
             let mut flipped = whole.clone();
             flipped[at] ^= 1 << bit;
-            // Without its name the checksum is not known, and what it is of is as it was.
-            let found = Manifest::parse(&flipped);
-            assert!(found.is_err() || found.unwrap() == manifest, "bit {bit} of byte {at}");
+            // A newer format is not damage, and one bit makes none of format 1.
+            let error = Manifest::parse(&flipped).expect_err(&format!("bit {bit} of byte {at}"));
+            assert!(!matches!(error, ManifestError::Newer { .. }), "bit {bit} of byte {at}: {error}");
         }
     }
 }
 
 #[test]
-fn a_manifest_without_a_checksum_is_one_of_an_earlier_program() {
-    let earlier = serde_json::to_vec_pretty(&manifest(32)).unwrap();
+fn a_manifest_without_a_checksum_is_damaged() {
+    let without = serde_json::to_vec_pretty(&manifest(32)).unwrap();
 
-    assert_eq!(Manifest::parse(&earlier).unwrap(), manifest(32));
+    assert!(matches!(Manifest::parse(&without), Err(ManifestError::Checksum)));
 }
 
 #[test]
@@ -51,9 +51,24 @@ fn a_manifest_of_vectors_that_no_setting_allows_is_refused() {
 
 #[test]
 fn a_manifest_of_a_later_format_is_refused_by_its_number() {
-    let error = Manifest::parse(br#"{"format": 2, "news": true}"#).unwrap_err();
+    let whole = String::from_utf8(manifest(32).print()).unwrap();
+    let cases = [
+        (r#"{"format": 2, "news": true}"#.to_owned(), "format 2 of another program"),
+        (r#"{"format": 99, "program": "reindexd 9.0.0"}"#.to_owned(), "format 99 of reindexd 9.0.0"),
+        (r#"{"format": 2, "program": ["of", "another", "kind"]}"#.to_owned(), "format 2 of another program"),
+        (
+            whole.replace("\"format\": 1", "\"format\": 2").replace("\"id\": \"x\"", "\"id\": \"y\""),
+            "format 2 of",
+        ),
+    ];
+    for (newer, expected) in cases {
+        let error = Manifest::parse(newer.as_bytes()).unwrap_err();
 
-    assert_eq!(error.to_string(), "manifest has format 2, expected 1");
+        assert!(matches!(error, ManifestError::Newer { known: 1, .. }), "{newer}: {error}");
+        assert!(error.to_string().contains(expected), "{newer}: {error}");
+    }
+    let zero = Manifest::parse(br#"{"format": 0}"#).unwrap_err();
+    assert_eq!(zero.to_string(), "manifest has format 0, expected 1");
 }
 
 #[test]

@@ -84,8 +84,6 @@ pub enum Retry {
 pub enum ErrorClass {
     /// The settings, or the user who runs the program, are wrong.
     Settings,
-    /// The system is short of descriptors or memory, which says nothing about the file.
-    Shortage,
     Other,
 }
 

@@ -40,10 +40,12 @@ pub struct RowHashes {
 
 /// Why bytes are not a `hashes.bin`.
 #[derive(Debug, Error)]
-#[error("hashes.bin: expected {expected}, found {found}")]
-pub struct RowHashesError {
-    pub expected: String,
-    pub found: String,
+pub enum RowHashesError {
+    #[error("hashes.bin: expected {expected}, found {found}")]
+    Wrong { expected: String, found: String },
+    /// Of a newer program version.
+    #[error("hashes.bin: has version {found}, this program knows up to {known}")]
+    Newer { found: u32, known: u32 },
 }
 
 /// The bytes of `hashes.bin`'s header for these rows.
@@ -80,7 +82,7 @@ pub fn row_bytes(rows: &[RowHashes]) -> Vec<u8> {
 ///
 /// [`RowHashesError`] with what was expected and what was found.
 pub fn parse_hashes(bytes: &[u8]) -> Result<Vec<RowHashes>, RowHashesError> {
-    let wrong = |expected: String, found: String| Err(RowHashesError { expected, found });
+    let wrong = |expected: String, found: String| Err(RowHashesError::Wrong { expected, found });
     if bytes.len() < HEADER_BYTES {
         return wrong(format!("a header of {HEADER_BYTES} bytes"), format!("{} bytes", bytes.len()));
     }
@@ -90,6 +92,9 @@ pub fn parse_hashes(bytes: &[u8]) -> Result<Vec<RowHashes>, RowHashesError> {
     }
     let u32_at = |at: usize| u32::from_le_bytes(header[at..at + 4].try_into().expect("four bytes"));
     let (version, row_size) = (u32_at(8), u32_at(12));
+    if version > VERSION {
+        return Err(RowHashesError::Newer { found: version, known: VERSION });
+    }
     if version != VERSION || row_size as usize != ROW_BYTES {
         return wrong(
             format!("version {VERSION} with rows of {ROW_BYTES} bytes"),

@@ -39,7 +39,9 @@ pub(super) fn ensure_disk_space(
     }
     // The new build will be one of the newest.
     let newest = context.config.publish.keep.saturating_sub(1).max(1);
-    collect(context, prepared, newest, Duration::ZERO, &sources.used_by(&table.plan))?;
+    if let Err(error) = collect(context, prepared, newest, Duration::ZERO, &sources.used_by(&table.plan)) {
+        context.warn(&error_chain(&error));
+    }
     let free = disk::free_bytes(root)?;
     if free < needed {
         return Err(PassError::NoSpace { path: root.clone(), needed, free });
@@ -55,7 +57,7 @@ fn collect(
     used: &[&str],
 ) -> Result<(), BuildsError> {
     let builds = &prepared.builds;
-    let served = builds.served_id();
+    let served = builds.served_id()?;
     let rules = RetentionRules {
         newest,
         grace,
@@ -65,6 +67,7 @@ fn collect(
         hold: prepared.hold(),
         now: (context.clock)(),
     };
-    let surplus = collect::surplus(&builds.ids()?, &builds.kept()?, &rules);
+    let mut surplus = collect::surplus(&builds.kept()?, &rules);
+    surplus.retain(|id| !prepared.is_doubted(id));
     Ok(collect::collect(builds, &surplus)?)
 }

@@ -12,7 +12,7 @@ use thiserror::Error;
 use crate::adapters::builds::adopt::AdoptError;
 use crate::adapters::builds::promote::PromoteError;
 use crate::adapters::builds::verify::VerifyError;
-use crate::adapters::builds::{BuildsError, DiskError, LayoutError, error_chain};
+use crate::adapters::builds::{BuildsError, DiskError, Doubt, LayoutError, error_chain};
 use crate::adapters::cache::CacheError;
 use crate::adapters::embed::{EmbedError, EmbedFailure};
 use crate::adapters::source::SourceError;
@@ -135,13 +135,13 @@ impl PassError {
         match self {
             Self::Embed { retry, .. } => *retry,
             Self::Source(error) => error.retry(),
+            Self::Builds(error) => error.retry(),
             Self::Busy
             | Self::Stopped
             | Self::NoSpace { .. }
             | Self::Cache(_)
             | Self::Verify(_)
-            | Self::Promote(_)
-            | Self::Builds(_) => Retry::Soon { wait: None },
+            | Self::Promote(_) => Retry::Soon { wait: None },
             Self::Unfit(_)
             | Self::Refused(_)
             | Self::DamagedTarget { .. }
@@ -194,7 +194,7 @@ impl From<VerifyError> for PassError {
     fn from(error: VerifyError) -> Self {
         match error {
             VerifyError::Stopped => Self::Stopped,
-            VerifyError::Shortage(error) => Self::Builds(error.into()),
+            VerifyError::NotKnown(doubt) => Self::Builds(doubt.into()),
             other @ VerifyError::ChecksFailed { .. } => Self::Verify(other),
         }
     }
@@ -206,6 +206,12 @@ impl From<AdoptError> for PassError {
             AdoptError::Stopped => Self::Stopped,
             AdoptError::Promote(error) => Self::Promote(error),
         }
+    }
+}
+
+impl From<Doubt> for PassError {
+    fn from(doubt: Doubt) -> Self {
+        Self::Builds(doubt.into())
     }
 }
 

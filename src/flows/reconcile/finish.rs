@@ -29,7 +29,7 @@ pub(super) fn finish(
         Ok(_) => collect_old_builds(context, prepared),
         // The staging of a build that is not what was planned is kept for inspection.
         Err(PassError::Verify(_)) => {}
-        Err(_) => sweep_after_failure(context, &prepared.builds),
+        Err(_) => sweep(context, &prepared.builds),
     }
     let has_failed_before = prepared.history.attempts.last().is_some_and(|last| last.error.is_some());
     let record = match result {
@@ -57,7 +57,7 @@ pub(super) fn record_failed_start(
     started: Instant,
     error: &PassError,
 ) {
-    sweep_after_failure(context, builds);
+    sweep(context, builds);
     if matches!(error, PassError::Stopped) {
         return;
     }
@@ -70,10 +70,11 @@ pub(super) fn record_failed_start(
     }
 }
 
-/// Removes what a failed pass left unverified.
-pub(super) fn sweep_after_failure(context: &PassContext<'_>, builds: &Builds) {
-    if let Err(error) = sweep::sweep(builds) {
-        context.warn(&error_chain(&error));
+/// Removes stale staging, as a failed pass leaves it. What cannot be removed takes disk space and ends
+/// no pass.
+pub(super) fn sweep(context: &PassContext<'_>, builds: &Builds) {
+    for error in sweep::sweep(builds).failures {
+        context.warn(&format!("stale staging stays and takes disk space: {}", error_chain(&error)));
     }
 }
 

@@ -31,7 +31,7 @@ pub use preview::{Preview, preview};
 pub use rollback::{Rollback, RollbackReport, release, rollback};
 
 use crate::adapters::builds::staging::{Drafted, Staging};
-use crate::adapters::builds::{Builds, new_id, sweep};
+use crate::adapters::builds::{Builds, Doubt, error_chain, new_id};
 use crate::adapters::source::{Purpose, Rows, Source};
 use crate::decide::decision::{self, Decision};
 use crate::domain::pass::{Counts, Outcome, PassReport, Stage};
@@ -41,7 +41,7 @@ use prepare::{Prepared, find_source_of_new_directory};
 use publish::{PlannedBuild, PlannedContent, publish};
 use read_table::{TableSummary, read_table};
 use record_progress::ProgressRecorder;
-use reuse::{EarlyIndexCheck, VectorSources};
+use reuse::{EarlyIndexCheck, Unusable, VectorSources};
 use stopwatch::Stopwatch;
 
 /// Runs one pass.
@@ -67,7 +67,7 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
         (context.progress)(now);
     };
     let context = &context.with_progress(&progress, stop);
-    sweep::sweep(&builds)?;
+    finish::sweep(context, &builds);
     let pass = Pass::start(context, options, builds.clone(), started);
     let mut pass =
         pass.inspect_err(|error| finish::record_failed_start(context, options, &builds, started, error))?;
@@ -90,6 +90,10 @@ struct Pass<'a> {
     prepared: Prepared,
     /// Texts that this pass embedded before it had to read the table again.
     embedded: HashSet<TextHash>,
+    /// Texts that were to be embedded before a build was excluded.
+    embedded_before: Option<u64>,
+    /// Why a build is excluded that may be whole.
+    doubt: Option<Doubt>,
     counts: Counts,
     stopwatch: Stopwatch,
 }
@@ -110,7 +114,16 @@ impl<'a> Pass<'a> {
             prepared.verify_served(context)?;
         }
         let (embedded, counts) = (HashSet::new(), Counts::default());
-        Ok(Self { context, options, prepared, embedded, counts, stopwatch })
+        Ok(Self {
+            context,
+            options,
+            prepared,
+            embedded,
+            embedded_before: None,
+            doubt: None,
+            counts,
+            stopwatch,
+        })
     }
 
     fn run(&mut self) -> Result<PassReport, PassError> {
@@ -125,7 +138,7 @@ impl<'a> Pass<'a> {
     fn try_once(&mut self) -> Result<Option<PassReport>, PassError> {
         self.stopwatch.enter(self.context, Stage::Scan);
         let Some(rows) = self.scan()? else { return self.unchanged().map(Some) };
-        self.prepared.read_rows(self.context)?;
+        self.prepared.read_rows()?;
         let mut sources = VectorSources::find(self.context, self.options, &self.prepared, &self.embedded)?;
         if self.prepared.hold().is_some() {
             // Before a draft is written: a hold may last for weeks.
@@ -133,6 +146,7 @@ impl<'a> Pass<'a> {
             let table = read_table(&rows, self.context, planner, None, self.prepared.refused())?;
             if self.prepared.facts(self.context, self.options).is_held(table.content_hash) {
                 rows.finish()?;
+                self.prepared.warn_of_damage(self.context, None);
                 return Ok(Some(self.report(Outcome::Held)));
             }
             self.prepared.release_hold()?;
@@ -144,23 +158,24 @@ impl<'a> Pass<'a> {
 
         self.stopwatch.enter(self.context, Stage::Plan);
         self.counts = Counts { requests: self.counts.requests, ..table.plan.counts };
+        self.count_cost_of_exclusion()?;
         match self.prepared.assess(self.context, self.options, &table).decision {
             Decision::Build => {}
             Decision::Unchanged => {
-                drafted.staging.discard()?;
-                self.prepared.remember_scan(scan_hash)?;
+                self.discard(drafted);
+                self.prepared.remember_scan(self.context, scan_hash);
                 return Ok(Some(self.report(Outcome::Unchanged)));
             }
             Decision::Held => {
-                drafted.staging.discard()?;
+                self.discard(drafted);
                 return Ok(Some(self.report(Outcome::Held)));
             }
             Decision::Fail(unfit) => return Err(unfit.into()),
             Decision::Refuse(refusal) => return Err(refusal.into()),
         }
-        if let Some(damaged) = sources.find_damaged(self.context, &table.plan, early_check)? {
-            self.prepared.exclude(self.context, damaged);
-            drafted.staging.discard()?;
+        if let Some(unusable) = sources.find_unusable(self.context, &table.plan, early_check)? {
+            self.exclude(unusable)?;
+            self.discard(drafted);
             return Ok(None);
         }
         disk_space::ensure_disk_space(self.context, &self.prepared, &drafted, &table, &sources)?;
@@ -174,7 +189,7 @@ impl<'a> Pass<'a> {
             // These rows are quarantined from now on, so the metadata must be written without them.
             self.prepared.add_refused(received.refused);
             self.embedded.extend(received.texts);
-            drafted.staging.discard()?;
+            self.discard(drafted);
             return Ok(None);
         }
         let contents = PlannedContent { scan_hash, table, counts: self.counts };
@@ -209,6 +224,40 @@ impl<'a> Pass<'a> {
         let records = table.plan.counts.records;
         if records > 0 && table.null_tags == records {
             self.context.warn(&preview::null_tags_note(table.null_tags, records));
+        }
+    }
+
+    /// Goes on without a build of which vectors were to be reused.
+    fn exclude(&mut self, unusable: Unusable) -> Result<(), PassError> {
+        self.embedded_before.get_or_insert(self.counts.embedded);
+        match unusable {
+            Unusable::Damaged { id, why } => self.prepared.exclude(id, &why),
+            Unusable::NotKnown { id, doubt } if self.prepared.id() == Some(&id) => return Err(doubt.into()),
+            Unusable::NotKnown { id, doubt } => {
+                self.prepared.doubt(self.context, id, &doubt);
+                self.doubt = Some(doubt);
+            }
+        }
+        Ok(())
+    }
+
+    /// Warns of damage with its cost. Where a build is excluded that may be whole, there must be none: what
+    /// only that build has would be embedded again.
+    fn count_cost_of_exclusion(&mut self) -> Result<(), PassError> {
+        let more = self.counts.embedded.saturating_sub(self.embedded_before.unwrap_or(0));
+        match self.doubt.take() {
+            Some(doubt) if more > 0 => Err(doubt.into()),
+            Some(_) | None => {
+                self.prepared.warn_of_damage(self.context, Some(more));
+                Ok(())
+            }
+        }
+    }
+
+    /// Removes a draft. What stays takes disk space, and the next sweep tries again.
+    fn discard(&self, drafted: Drafted) {
+        if let Err(error) = drafted.staging.discard() {
+            self.context.warn(&error_chain(&error));
         }
     }
 

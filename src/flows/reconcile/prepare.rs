@@ -9,19 +9,17 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
-use jiff::Timestamp;
-
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::read_table::TableSummary;
 use crate::adapters::builds::adopt::{self, Adoption};
 use crate::adapters::builds::history::{EquivalentScan, History};
 use crate::adapters::builds::verify::failed;
-use crate::adapters::builds::{Build, Builds, Hold, Served, error_chain, promote};
+use crate::adapters::builds::{Build, Builds, Doubt, Hold, KeptBuilds, Proof, Served, error_chain, promote};
 use crate::adapters::source::Source;
 use crate::decide::decision::{self, Assessment, Facts, ServedFacts, TableFacts};
 use crate::decide::guard::Limits;
-use crate::domain::pass::{ErrorClass, PromotedBy, REFUSED_PREFIX};
+use crate::domain::pass::{PromotedBy, REFUSED_PREFIX};
 use crate::domain::record::{ContentHash, ScanHash, Space, TextHash};
 use crate::domain::row_hashes::RowHashes;
 
@@ -40,6 +38,10 @@ pub(super) struct Prepared {
     must_rebuild: bool,
     /// Builds whose index is not what its manifest says.
     excluded: HashSet<String>,
+    /// Builds whose index is not known to be whole.
+    doubted: HashSet<String>,
+    /// What was found to be damaged, until the operator is warned of it.
+    damage: Vec<String>,
     is_read_only: bool,
 }
 
@@ -66,21 +68,22 @@ impl Prepared {
         for message in [damaged_history, damaged_hold].into_iter().flatten() {
             context.warn(&message);
         }
+        let served = known(builds.served())?;
         let kept = KeptFacts::read(&builds, context, options)?;
-        let served = builds.served();
         let mut prepared = Self::new(builds, served, history, hold);
         prepared.kept = kept;
         if let Served::Damaged { why } = &prepared.served {
-            context.warn(&format!("what is served cannot be read and is replaced: {why}"));
+            prepared.damage.push(format!("what is served cannot be read and is replaced: {why}"));
             prepared.must_rebuild = true;
         }
         prepared.adopt_or_finish_promotion(context)?;
-        prepared.note_promotion((context.clock)())?;
+        prepared.note_promotion(context);
         Ok(prepared)
     }
 
     /// Reads what is served and changes nothing.
     pub(super) fn read_only(builds: Builds, served: Served) -> Result<Self, PassError> {
+        let served = known(served)?;
         let (history, _) = History::load(&builds.layout)?;
         let (hold, _) = Hold::load(&builds.layout)?;
         let dangling_links = served.build().map(|_| builds.dangling_links()).unwrap_or_default();
@@ -98,6 +101,8 @@ impl Prepared {
             dangling_links: Vec::new(),
             must_rebuild: false,
             excluded: HashSet::new(),
+            doubted: HashSet::new(),
+            damage: Vec::new(),
             is_read_only: false,
         }
     }
@@ -122,15 +127,22 @@ impl Prepared {
     }
 
     /// Records a promotion that was interrupted before it was recorded.
-    fn note_promotion(&mut self, now: Timestamp) -> Result<(), PassError> {
+    fn note_promotion(&mut self, context: &PassContext<'_>) {
+        let now = (context.clock)();
         if let Some(id) = self.id()
             && self.history.promotions.last().is_none_or(|last| last.build != id)
         {
             let id = id.to_owned();
             self.history.record_promotion(&id, PromotedBy::Build.as_str(), now);
-            self.history.save(&self.builds.layout)?;
+            self.save_history(context);
         }
-        Ok(())
+    }
+
+    /// Writes the history. Where it cannot be written, the next pass does again what it would say.
+    fn save_history(&self, context: &PassContext<'_>) {
+        if let Err(error) = self.history.save(&self.builds.layout) {
+            context.warn(&error_chain(&error));
+        }
     }
 
     /// What the decision about a scan needs to know.
@@ -138,6 +150,7 @@ impl Prepared {
         let (served, previous_records) = match &self.served {
             Served::Nothing => (ServedFacts::Nothing, None),
             Served::Damaged { why } => (ServedFacts::Damaged(why), self.kept.newest_records),
+            Served::NotKnown(_) => unreachable!("nothing is decided about what is not known"),
             Served::Build(build) => (ServedFacts::Build(&build.manifest), Some(build.manifest.ntotal)),
         };
         let equivalent = self.history.equivalent_scan.as_ref();
@@ -177,20 +190,21 @@ impl Prepared {
     }
 
     /// Reads the rows of the served build: only a table that may differ is worth it.
-    pub(super) fn read_rows(&mut self, context: &PassContext<'_>) -> Result<(), PassError> {
+    pub(super) fn read_rows(&mut self) -> Result<(), PassError> {
         if !self.rows.is_empty() {
             return Ok(());
         }
-        match self.served.build().map(Build::rows) {
-            Some(Ok(rows)) => self.rows = Arc::new(rows),
-            // A preview shows what can be read.
-            Some(Err(_)) if self.is_read_only => {}
-            Some(Err(error)) if error.class() == ErrorClass::Shortage => return Err(error.into()),
-            Some(Err(error)) => {
-                context.warn(&error_chain(&error));
+        let Some(build) = self.served.build() else { return Ok(()) };
+        match build.rows() {
+            Proof::Whole(rows) => self.rows = Arc::new(rows),
+            Proof::NotKnown(doubt) => return Err(doubt.into()),
+            Proof::Damaged(why) => {
+                if !self.must_rebuild {
+                    self.damage
+                        .push(format!("build {} is damaged and is replaced: {why}", build.manifest.id));
+                }
                 self.must_rebuild = true;
             }
-            None => {}
         }
         Ok(())
     }
@@ -213,19 +227,18 @@ impl Prepared {
             return Ok(());
         }
         let id = &build.manifest.id;
-        context.warn(&format!("served build {id} is damaged and is replaced: {}", failed(&checks)));
+        self.damage.push(format!("served build {id} is damaged and is replaced: {}", failed(&checks)));
         self.must_rebuild = true;
         Ok(())
     }
 
     /// Remembers that a scan has the content of the served build though its raw values differ: the next
     /// pass need not read the rows.
-    pub(super) fn remember_scan(&mut self, scan_hash: ScanHash) -> Result<(), PassError> {
+    pub(super) fn remember_scan(&mut self, context: &PassContext<'_>, scan_hash: ScanHash) {
         if let Some(build) = self.id() {
             self.history.equivalent_scan = Some(EquivalentScan { build: build.to_owned(), scan_hash });
-            self.history.save(&self.builds.layout)?;
+            self.save_history(context);
         }
-        Ok(())
     }
 
     /// Ends the hold, if there is one.
@@ -243,12 +256,33 @@ impl Prepared {
     }
 
     /// Reuses nothing more of a build whose index is damaged.
-    pub(super) fn exclude(&mut self, context: &PassContext<'_>, id: String) {
-        context.warn(&format!(
-            "the index of build {id} does not match its manifest; its vectors are not reused"
+    pub(super) fn exclude(&mut self, id: String, why: &str) {
+        self.damage.push(format!(
+            "the index of build {id} does not match its manifest; its vectors are not reused: {why}"
         ));
         self.must_rebuild |= self.id() == Some(&id);
         self.excluded.insert(id);
+    }
+
+    /// Warns of what was found to be damaged, once, and of the texts that are embedded because of it.
+    pub(super) fn warn_of_damage(&mut self, context: &PassContext<'_>, texts: Option<u64>) {
+        if self.damage.is_empty() {
+            return;
+        }
+        let cost = texts.map(|texts| format!("; texts to embed again because of it: {texts}"));
+        context.warn(&format!("{}{}", self.damage.join("; "), cost.unwrap_or_default()));
+        self.damage.clear();
+    }
+
+    /// Reuses nothing of a build whose index is not known to be whole, and does not remove it.
+    pub(super) fn doubt(&mut self, context: &PassContext<'_>, id: String, doubt: &Doubt) {
+        context.warn(&not_used(&id, doubt));
+        self.excluded.insert(id.clone());
+        self.doubted.insert(id);
+    }
+
+    pub(super) fn is_doubted(&self, id: &str) -> bool {
+        self.doubted.contains(id)
     }
 
     /// The content of the served build, if its files are not known to be damaged.
@@ -298,7 +332,10 @@ impl Prepared {
 
 impl KeptFacts {
     fn read(builds: &Builds, context: &PassContext<'_>, options: &PassOptions) -> Result<Self, PassError> {
-        let kept = builds.kept()?;
+        let KeptBuilds { whole: kept, not_known, .. } = builds.kept()?;
+        for (id, doubt) in &not_known {
+            context.warn(&not_used(id, doubt));
+        }
         let newest = kept.first().map(|newest| &newest.manifest);
         Ok(Self {
             sequence: newest.map_or(0, |newest| newest.sequence),
@@ -319,6 +356,18 @@ pub(super) fn find_source_of_new_directory(
         Source::find(&context.config.source.database)?;
     }
     Ok(())
+}
+
+/// What is served, unless it is not known: then a pass ends and a preview shows nothing.
+fn known(served: Served) -> Result<Served, PassError> {
+    match served {
+        Served::NotKnown(doubt) => Err(doubt.into()),
+        Served::Nothing | Served::Build(_) | Served::Damaged { .. } => Ok(served),
+    }
+}
+
+fn not_used(id: &str, doubt: &Doubt) -> String {
+    format!("build {id} is neither used nor removed, because it could not be read: {}", error_chain(doubt))
 }
 
 /// The sequence after this one. At the end of all numbers, builds can no longer be ordered by them.
@@ -355,7 +404,9 @@ pub(super) fn adopt_existing(
             context.warn(&format!("the adopted files do not belong together: {mismatch}"));
         }
         history.record_promotion(id, PromotedBy::Adopt.as_str(), now);
-        history.save(&builds.layout)?;
+        if let Err(error) = history.save(&builds.layout) {
+            context.warn(&error_chain(&error));
+        }
     }
     Ok(adoption)
 }

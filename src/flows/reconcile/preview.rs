@@ -117,13 +117,13 @@ fn read_rows(
     prepared: &mut Prepared,
     rows: &Rows,
 ) -> Result<TableSummary, PassError> {
-    prepared.read_rows(context)?;
+    prepared.read_rows()?;
     prepared.read_kept(context, options)?;
     let (builds, cached) = if options.embed_again {
         (Vec::new(), HashSet::new())
     } else {
         let cache = prepared.builds.layout.cache();
-        (reusable_builds(context, prepared)?, Cache::stored_hashes(&cache, &context.space))
+        (reusable_builds(context, prepared)?, Cache::stored_hashes(&cache, &context.space)?)
     };
     let embedded = HashSet::new();
     let planner = planner(prepared.rows(), &builds, &cached, &embedded);

@@ -13,14 +13,13 @@ use super::error::PassError;
 use super::prepare::Prepared;
 use super::read_table::TableSummary;
 use crate::adapters::builds::staging::{BuildContent, Drafted, Sealed};
-use crate::adapters::builds::verify::VerifyError;
-use crate::adapters::builds::{Build, error_chain};
+use crate::adapters::builds::{Build, Doubt, KeptBuilds, Proof, error_chain};
 use crate::adapters::cache::Cache;
 use crate::decide::plan::{Plan, Planner, Reusable};
 use crate::domain::parallel::SpawnedTask;
-use crate::domain::pass::ErrorClass;
 use crate::domain::record::TextHash;
 use crate::domain::row_hashes::RowHashes;
+use crate::domain::stop::Stopped;
 
 /// Bytes of an index that take longer to check than a thread takes to start.
 const MIN_BYTES_FOR_THREAD: u64 = 1 << 20;
@@ -41,7 +40,13 @@ pub(super) struct BuildRows {
 }
 
 /// A check that goes on while the rows are read. Dropped, it is stopped.
-pub(super) type EarlyIndexCheck = SpawnedTask<Result<bool, VerifyError>>;
+pub(super) type EarlyIndexCheck = SpawnedTask<Result<Proof<()>, Stopped>>;
+
+/// A build of which a plan cannot take vectors after all.
+pub(super) enum Unusable {
+    Damaged { id: String, why: String },
+    NotKnown { id: String, doubt: Doubt },
+}
 
 impl VectorSources {
     /// Finds them: the served build first, then the others, newest first. To embed every text again,
@@ -74,26 +79,28 @@ impl VectorSources {
     pub(super) fn start_index_check(&self, context: &PassContext<'_>) -> Option<EarlyIndexCheck> {
         let build = self.builds.first()?.build.clone();
         let is_worth_it = build.manifest.files.index.bytes >= MIN_BYTES_FOR_THREAD;
-        is_worth_it.then(|| {
-            SpawnedTask::start("check-index", &context.stop, move |stop| build.index_matches_manifest(stop))
-        })
+        is_worth_it
+            .then(|| SpawnedTask::start("check-index", &context.stop, move |stop| build.prove_index(stop)))
     }
 
-    /// Checks the indexes that a plan takes vectors from; gives the id of one that is damaged.
-    pub(super) fn find_damaged(
+    /// Checks the indexes that a plan takes vectors from; gives the first that is not known to be whole.
+    pub(super) fn find_unusable(
         &self,
         context: &PassContext<'_>,
         plan: &Plan,
         mut early: Option<EarlyIndexCheck>,
-    ) -> Result<Option<String>, VerifyError> {
+    ) -> Result<Option<Unusable>, Stopped> {
         for &nth in &plan.builds_used {
             let build = &self.builds[usize::from(nth)].build;
-            let matches = match early.take_if(|_| nth == 0) {
+            let proof = match early.take_if(|_| nth == 0) {
                 Some(check) => check.join(),
-                None => build.index_matches_manifest(&context.stop),
+                None => build.prove_index(&context.stop),
             };
-            if !matches? {
-                return Ok(Some(build.manifest.id.clone()));
+            let id = build.manifest.id.clone();
+            match proof? {
+                Proof::Whole(()) => {}
+                Proof::Damaged(why) => return Ok(Some(Unusable::Damaged { id, why })),
+                Proof::NotKnown(doubt) => return Ok(Some(Unusable::NotKnown { id, doubt })),
             }
         }
         Ok(None)
@@ -146,7 +153,8 @@ pub(super) fn reusable_builds(
     prepared: &Prepared,
 ) -> Result<Vec<BuildRows>, PassError> {
     let is_served = |build: &Build| prepared.id() == Some(&build.manifest.id);
-    let mut kept = prepared.builds.kept()?;
+    let KeptBuilds { whole: mut kept, not_known, .. } = prepared.builds.kept()?;
+    let mut doubt = not_known.into_iter().map(|(_, doubt)| doubt).next();
     kept.retain(|build| {
         build.manifest.space.as_ref() == Some(&context.space)
             && !prepared.excluded().contains(&build.manifest.id)
@@ -155,15 +163,21 @@ pub(super) fn reusable_builds(
     let mut reusable = Vec::with_capacity(kept.len());
     for build in kept {
         let is_read = is_served(&build) && !prepared.rows().is_empty();
-        let rows = if is_read { Ok(Arc::clone(prepared.rows())) } else { build.rows().map(Arc::new) };
+        let rows =
+            if is_read { Proof::Whole(Arc::clone(prepared.rows())) } else { build.rows().map(Arc::new) };
         match rows {
-            Ok(rows) => reusable.push(BuildRows { build, rows }),
-            Err(error) if error.class() == ErrorClass::Shortage => return Err(error.into()),
+            Proof::Whole(rows) => reusable.push(BuildRows { build, rows }),
             // Nothing can be reused of a build whose rows are damaged; `verify` says why.
-            Err(_) => {}
+            Proof::Damaged(_) => {}
+            Proof::NotKnown(found) => doubt = doubt.or(Some(found)),
         }
     }
-    Ok(reusable)
+    // Without the served build, what is not known may be all there is.
+    let has_served = reusable.first().is_some_and(|first| is_served(&first.build));
+    match doubt {
+        Some(doubt) if !has_served => Err(doubt.into()),
+        Some(_) | None => Ok(reusable),
+    }
 }
 
 /// A planner that knows these vectors.

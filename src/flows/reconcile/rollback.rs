@@ -9,14 +9,14 @@ use jiff::Timestamp;
 use super::claim;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
-use super::finish::sweep_after_failure;
+use super::finish::sweep;
 use super::prepare::{adopt_existing, find_source_of_new_directory, next_sequence};
 use super::preview::preview_for;
 use crate::adapters::builds::adopt::Adoption;
 use crate::adapters::builds::history::History;
 use crate::adapters::builds::promote::{self, PromoteError};
 use crate::adapters::builds::verify::failed;
-use crate::adapters::builds::{Builds, Hold, Served, error_chain, sweep};
+use crate::adapters::builds::{Builds, BuildsError, Hold, Served, error_chain};
 use crate::adapters::source::Purpose;
 use crate::domain::pass::PromotedBy;
 use crate::domain::record::ContentHash;
@@ -49,9 +49,9 @@ pub fn rollback(context: &PassContext<'_>, asked: &Rollback) -> Result<RollbackR
     find_source_of_new_directory(context, &builds)?;
     let source = claim::source(context.config, &builds);
     let _lock = builds.lock_for(source.as_ref())?.ok_or(PassError::Busy)?;
-    sweep::sweep(&builds)?;
+    sweep(context, &builds);
     // An interrupted adoption must not leave half a build.
-    switch_back(context, asked, &builds).inspect_err(|_| sweep_after_failure(context, &builds))
+    switch_back(context, asked, &builds).inspect_err(|_| sweep(context, &builds))
 }
 
 /// Ends a hold; the agent's next pass builds what the table has.
@@ -84,6 +84,7 @@ fn switch_back(
         Served::Build(build) => Some(build.manifest.id.clone()),
         // It cannot be read, but its promotion was recorded: one more reason to leave it.
         Served::Damaged { .. } => history.promotions.last().map(|last| last.build.clone()),
+        Served::NotKnown(_) => builds.served_id()?,
     };
     let to = target(asked, from.as_deref(), builds, &history)?;
     verify_target(context, builds, &to)?;
@@ -104,7 +105,7 @@ fn adopt_before_rollback(
     history: &mut History,
 ) -> Result<Served, PassError> {
     let served = builds.served();
-    let highest = builds.kept()?.first().map_or(0, |newest| newest.manifest.sequence);
+    let highest = builds.kept()?.whole.first().map_or(0, |newest| newest.manifest.sequence);
     match adopt_existing(context, builds, &served, next_sequence(highest), history)? {
         Adoption::Adopted { build, .. } => Ok(Served::Build(build)),
         Adoption::Nothing | Adoption::Relinked | Adoption::Mixed { .. } => Ok(served),
@@ -121,7 +122,10 @@ fn target(
         return Ok(to.clone());
     }
     let from = from.ok_or(PassError::NothingPromoted)?;
-    let exists = |id: &str| builds.build(id).is_ok();
+    // One that is not known may be the one that was served before: it is not passed over.
+    let exists = |id: &str| {
+        !matches!(builds.build(id), Err(BuildsError::NoSuchBuild { .. } | BuildsError::Damaged { .. }))
+    };
     let before = history.previous_to(from, &exists);
     before.map(str::to_owned).ok_or_else(|| PassError::NothingBefore { served: from.to_owned() })
 }

@@ -10,7 +10,7 @@ use jiff::Timestamp;
 
 use crate::adapters::builds::history::{AttemptRecord, History};
 use crate::adapters::builds::{AgentStatus, CurrentPass, Hold, current_pass, json_file, sign_of_life};
-use crate::adapters::builds::{Build, Builds, Served, lock};
+use crate::adapters::builds::{Build, Builds, Served, error_chain, lock};
 use crate::adapters::deliver::state as delivery_state;
 use crate::domain::manifest::Manifest;
 use crate::domain::pass::Timings;
@@ -85,6 +85,7 @@ impl Status {
         match (&self.served, &self.drift) {
             (_, Err(error)) => Some(error.to_line()),
             (Served::Damaged { why }, _) => Some(why.clone()),
+            (Served::NotKnown(doubt), _) => Some(error_chain(doubt)),
             _ => None,
         }
     }

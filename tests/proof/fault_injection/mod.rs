@@ -46,7 +46,7 @@ pub struct Harness {
     /// The pair that a build makes from the table afterwards.
     settled: Pair,
     /// How many texts the run embeds.
-    to_embed: usize,
+    pub to_embed: usize,
     /// Every name below `data` at the end, without the ids of builds.
     names: BTreeSet<String>,
     /// How many builds are kept then.

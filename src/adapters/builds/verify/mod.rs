@@ -15,15 +15,14 @@ use thiserror::Error;
 
 use super::build::{Build, MAX_HASHES_BYTES};
 use super::disk;
-use super::disk_error::DiskError;
-use super::index::{self, IndexError, MappedIndex};
+use super::index::{self, Hit, IndexError, MappedIndex};
 use super::layout::{HASHES, INDEX, METADATA};
+use super::proof::{Doubt, Proof};
 use super::staging::{Sealed, Staging};
 use crate::domain::manifest::{FileFact, Files};
 use crate::domain::parallel;
 use crate::domain::row_hashes::parse_hashes;
 use crate::domain::stop::{Stop, Stopped};
-use crate::domain::text::error_chain;
 use counters::UnitLengths;
 use read::read_exactly;
 
@@ -95,9 +94,9 @@ pub enum VerifyError {
     },
     #[error("stopped while the build was verified")]
     Stopped,
-    /// A file could not be read because the system was short of something, which says nothing about the file.
+    /// A file could not be checked, which says nothing about it.
     #[error(transparent)]
-    Shortage(DiskError),
+    NotKnown(Doubt),
 }
 
 impl From<Stopped> for VerifyError {
@@ -137,6 +136,7 @@ impl Sealed {
             rows: self.rows,
             hashed_rows: self.rows,
             dimension: self.dimension,
+            by: crate::PROGRAM,
             unit: true,
         };
         let checks = run_checks(&self.staging.directory, &expected, stop)?;
@@ -153,7 +153,7 @@ impl Build {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::Stopped`] and [`VerifyError::Shortage`] only: the checks report damage.
+    /// [`VerifyError::Stopped`] and [`VerifyError::NotKnown`] only: the checks report damage.
     pub fn run_checks(&self, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
         let manifest = &self.manifest;
         let expected = Expected {
@@ -161,6 +161,7 @@ impl Build {
             rows: manifest.ntotal,
             hashed_rows: if manifest.adopted { 0 } else { manifest.ntotal },
             dimension: manifest.dimension,
+            by: &manifest.program,
             unit: !manifest.adopted,
         };
         run_checks(&self.directory, &expected, stop)
@@ -170,14 +171,23 @@ impl Build {
     ///
     /// # Errors
     ///
-    /// [`VerifyError::Stopped`] and [`VerifyError::Shortage`] only.
-    pub fn index_matches_manifest(&self, stop: &Stop) -> Result<bool, VerifyError> {
-        let fact = &self.manifest.files.index;
+    /// [`Stopped`] only.
+    pub fn prove_index(&self, stop: &Stop) -> Result<Proof<()>, Stopped> {
+        let (path, fact) = (self.path(INDEX), &self.manifest.files.index);
         let mut hasher = blake3::Hasher::new();
-        let read = read_exactly(&self.path(INDEX), fact.bytes, stop, &mut |chunk| {
+        let read = read_exactly(&path, fact.bytes, stop, &mut |chunk| {
             hasher.update(chunk);
         });
-        Ok(about_the_file(read)?.is_ok() && digest_of(fact) == Some(hasher.finalize()))
+        let found = hasher.finalize();
+        match read {
+            Ok(()) if digest_of(fact) == Some(found) => Ok(Proof::Whole(())),
+            Ok(()) => {
+                let (path, expected) = (path.display(), &fact.blake3);
+                Ok(Proof::Damaged(format!("{path}: expected blake3 {expected}, found {found}")))
+            }
+            Err(ReadError::Disk(error)) => Ok(error.into()),
+            Err(ReadError::Stopped) => Err(Stopped),
+        }
     }
 }
 
@@ -190,6 +200,8 @@ struct Expected<'a> {
     hashed_rows: u64,
     /// Floats in a vector.
     dimension: usize,
+    /// The program that made it.
+    by: &'a str,
     /// Whether every vector must be of unit length: unknown for an adopted build.
     unit: bool,
 }
@@ -207,20 +219,37 @@ fn run_checks(directory: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<
         || if index_ok { check_with_faiss(&index, expected, stop) } else { Ok(Vec::new()) },
     );
     checks.extend(metadata?);
-    checks.extend(check_hashes(&directory.join(HASHES), expected));
+    checks.extend(check_hashes(&directory.join(HASHES), expected)?);
     if Check::all_ok(&checks) {
         checks.extend(faiss?);
     }
     Ok(checks)
 }
 
-/// Separates what a reading says about the file from what says nothing about it.
-fn about_the_file<T>(read: Result<T, ReadError>) -> Result<Result<T, DiskError>, VerifyError> {
+/// What a reading says about the file, or what is wrong with it; a doubt ends the verification.
+fn about_the_file<T>(read: Result<T, ReadError>) -> Result<Result<T, String>, VerifyError> {
     match read {
         Ok(read) => Ok(Ok(read)),
-        Err(ReadError::Disk(error)) => Ok(Err(error)),
+        Err(ReadError::Disk(error)) => settled(error.into()),
         Err(ReadError::Stopped) => Err(VerifyError::Stopped),
-        Err(ReadError::Shortage(error)) => Err(VerifyError::Shortage(error)),
+    }
+}
+
+fn settled<T>(proof: Proof<T>) -> Result<Result<T, String>, VerifyError> {
+    match proof {
+        Proof::Whole(value) => Ok(Ok(value)),
+        Proof::Damaged(why) => Ok(Err(why)),
+        Proof::NotKnown(doubt) => Err(VerifyError::NotKnown(doubt)),
+    }
+}
+
+/// What Faiss says about a file whose bytes are right: a failure to map or search it says nothing about them.
+fn about_the_index<T>(answer: Result<T, IndexError>) -> Result<Result<T, String>, VerifyError> {
+    match answer {
+        Ok(value) => Ok(Ok(value)),
+        Err(IndexError::Disk(error)) => settled(error.into()),
+        Err(error @ IndexError::Shape { .. }) => Ok(Err(error.to_string())),
+        Err(error @ IndexError::Faiss { .. }) => Err(VerifyError::NotKnown(Doubt::Faiss(error.to_string()))),
     }
 }
 
@@ -229,10 +258,10 @@ fn digest_of(fact: &FileFact) -> Option<blake3::Hash> {
 }
 
 /// The check of a file of the right length, or of one that could not be read as such.
-fn check_digest(name: &'static str, fact: &FileFact, found: Result<blake3::Hash, DiskError>) -> Check {
+fn check_digest(name: &'static str, fact: &FileFact, found: Result<blake3::Hash, String>) -> Check {
     let describe = |digest: &str| format!("{} bytes, blake3 {digest}", fact.bytes);
     let ok = found.as_ref().ok().is_some_and(|found| digest_of(fact) == Some(*found));
-    let found = found.map_or_else(|error| error_chain(&error), |found| describe(&found.to_hex()));
+    let found = found.map_or_else(|why| why, |found| describe(&found.to_hex()));
     Check { name, ok, expected: describe(&fact.blake3), found }
 }
 
@@ -268,26 +297,29 @@ fn check_metadata(path: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<[
     ])
 }
 
-fn check_hashes(path: &Path, expected: &Expected<'_>) -> [Check; 2] {
+fn check_hashes(path: &Path, expected: &Expected<'_>) -> Result<[Check; 2], VerifyError> {
     let fact = &expected.files.hashes;
-    let bytes = disk::read_small(path, fact.bytes.min(MAX_HASHES_BYTES)).map_err(|error| error_chain(&error));
+    let bytes = settled(disk::read_small(path, fact.bytes.min(MAX_HASHES_BYTES)).into())?;
     let digest = bytes.as_ref().map(|bytes| blake3::hash(bytes));
     let ok = digest.as_ref().ok().is_some_and(|digest| digest_of(fact) == Some(*digest));
     let found = digest.map_or_else(Clone::clone, |digest| digest.to_string());
-    let rows = bytes.and_then(|bytes| parse_hashes(&bytes).map_err(|error| error.to_string()));
-    [
+    let rows = match bytes {
+        // Of a newer version only if they are as they were written.
+        Ok(bytes) if ok => settled(Proof::of_hashes(parse_hashes(&bytes), path, expected.by))?,
+        Ok(bytes) => parse_hashes(&bytes).map_err(|error| error.to_string()),
+        Err(why) => Err(why),
+    };
+    Ok([
         Check { name: "hashes file", ok, expected: fact.blake3.clone(), found },
         Check::found("hashed rows", &expected.hashed_rows, rows.map(|rows| rows.len() as u64)),
-    ]
+    ])
 }
 
 /// What Faiss reads from an index whose digest is right.
 fn check_with_faiss(path: &Path, expected: &Expected<'_>, stop: &Stop) -> Result<Vec<Check>, VerifyError> {
-    let index = match MappedIndex::map(path) {
+    let index = match about_the_index(MappedIndex::map(path))? {
         Ok(index) => index,
-        Err(error) => {
-            return Ok(vec![Check::found("index", &"a flat index", Err(error_chain(&error)))]);
-        }
+        Err(why) => return Ok(vec![Check::found("index", &"a flat index", Err(why))]),
     };
     let header = index.header;
     let metric = if header.inner_product { "inner product" } else { "another" };
@@ -311,7 +343,7 @@ fn check_self_search(index: &MappedIndex, path: &Path, stop: &Stop) -> Result<Ch
     for nth in 0..sample {
         stop.check()?;
         let row = if sample == 1 { rows / 2 } else { nth * (rows - 1) / (sample - 1) };
-        if let Err(found) = self_search(index, path, row) {
+        if let Err(found) = self_search(index, path, row)? {
             lost.push(format!("row {row}: {found}"));
         }
     }
@@ -321,10 +353,14 @@ fn check_self_search(index: &MappedIndex, path: &Path, stop: &Stop) -> Result<Ch
 }
 
 /// Whether a row is its own best result, except for rows that are as good within rounding.
-fn self_search(index: &MappedIndex, path: &Path, row: u64) -> Result<(), String> {
-    let message = |error: IndexError| error_chain(&error);
-    let vector = index::vector(path, index.header.dimension, row).map_err(message)?;
-    let hits = index.search(&vector, 4, path).map_err(message)?;
+fn self_search(index: &MappedIndex, path: &Path, row: u64) -> Result<Result<(), String>, VerifyError> {
+    let answer = index::vector(path, index.header.dimension, row)
+        .and_then(|vector| index.search(&vector, 4, path).map(|hits| (vector, hits)));
+    let found = about_the_index(answer)?;
+    Ok(found.and_then(|(vector, hits)| is_found(&vector, &hits, row)))
+}
+
+fn is_found(vector: &[f32], hits: &[Hit], row: u64) -> Result<(), String> {
     let own: f32 = vector.iter().map(|x| x * x).sum();
     let best = hits.first().ok_or("nothing found")?;
     let is_hit = hits.iter().any(|hit| hit.row as u64 == row);

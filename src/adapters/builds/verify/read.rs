@@ -1,14 +1,13 @@
 //! Reads a file in chunks, checking the stop before each.
 //!
-//! What ends a reading either says something about the file or does not: a
-//! requested stop and a shortage of the system say nothing.
+//! A reading ends with the bytes, with a requested stop, or with an error, of
+//! which `proof` says whether it says anything about the file.
 
 use std::io::{self, Read};
 use std::path::Path;
 
 use super::super::disk;
 use super::super::disk_error::DiskError;
-use crate::domain::pass::ErrorClass;
 use crate::domain::stop::{Stop, Stopped};
 
 /// Half of what a small processor core caches for itself.
@@ -16,18 +15,12 @@ pub(super) const CHUNK_BYTES: usize = 256 << 10;
 
 pub(in super::super) enum ReadError {
     Stopped,
-    /// The system was short of something, which says nothing about the file.
-    Shortage(DiskError),
-    /// The file is not what it should be.
     Disk(DiskError),
 }
 
 impl From<DiskError> for ReadError {
     fn from(error: DiskError) -> Self {
-        match error.class() {
-            ErrorClass::Shortage => Self::Shortage(error),
-            ErrorClass::Settings | ErrorClass::Other => Self::Disk(error),
-        }
+        Self::Disk(error)
     }
 }
 
