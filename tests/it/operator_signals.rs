@@ -153,17 +153,18 @@ fn a_marker_cuts_the_wait_after_a_failure_short() {
 }
 
 #[test]
-fn a_wait_that_the_provider_asks_for_ends_by_itself() {
+fn a_provider_that_asks_for_no_wait_does_not_shorten_the_back_off() {
     let world = World::with_people(1);
     let agent = world.agent_with(&format!("{QUICK}[embedding]\nretry_budget = \"0s\"\n"));
     agent.wait_for_promotions(1);
-    world.provider.script([Fault::RateLimited { retry_info: Some("1.2s"), retry_after: None }]);
+    world.provider.script([Fault::RateLimited { retry_info: Some("0s"), retry_after: Some("0".to_owned()) }]);
 
     world.add_people([2]);
-    agent.wait_for_log("state=backing_off wait_ms=1");
+    // 30 s, less up to a quarter.
+    agent.wait_for_log("state=backing_off wait_ms=2");
 
+    agent.signal(Signal::USR1);
     agent.wait_for_records(&world, 2);
-    agent.wait_for_log("outcome=promoted trigger=retry");
     agent.stop();
 }
 

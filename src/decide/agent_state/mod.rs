@@ -23,13 +23,8 @@ mod attempt;
 
 /// The first wait after a failure that a retry can end; each further one is twice as long.
 pub(crate) const FIRST_RETRY: Duration = Duration::from_secs(30);
-/// The longest wait of our own after a failure, and the one for a quota.
+/// The longest wait after a failure, also where a provider asks for more, and the one for a quota.
 pub(crate) const MAX_RETRY_WAIT: Duration = Duration::from_secs(3600);
-/// The shortest wait that a provider can ask for: one that always says "at once"
-/// must not be called without a pause.
-const MIN_PROVIDER_WAIT: Duration = Duration::from_secs(1);
-/// The longest wait that a provider can ask for: by then a daily quota is back.
-const MAX_PROVIDER_WAIT: Duration = Duration::from_secs(24 * 3600);
 /// How soon to try a lock again that another process holds; each further time twice as long.
 const FIRST_LOCK_WAIT: Duration = Duration::from_secs(1);
 /// The longest wait for that lock.
@@ -296,11 +291,9 @@ fn ended(
         },
         Outcome::Failed(Retry::Soon { wait }) => {
             let attempt = attempt.failed();
-            let own = || retry_wait(attempt.failures, jitter);
-            back_off(
-                attempt,
-                wait.map_or_else(own, |asked| asked.clamp(MIN_PROVIDER_WAIT, MAX_PROVIDER_WAIT)),
-            )
+            // A provider's wait lengthens our own and never shortens it: some always say "at once".
+            let asked = wait.unwrap_or_default().min(MAX_RETRY_WAIT);
+            back_off(attempt, retry_wait(attempt.failures, jitter).max(asked))
         }
         Outcome::Failed(Retry::Hourly) => back_off(attempt.failed(), MAX_RETRY_WAIT),
         // A pass that stopped without a stop request is still owed.

@@ -224,13 +224,14 @@ fn jitter_takes_up_to_a_quarter_off_a_wait() {
 }
 
 #[test]
-fn a_wait_that_the_provider_or_the_lock_names_is_kept() {
+fn a_wait_of_the_provider_lengthens_the_back_off_and_never_shortens_it() {
     let asked = |secs| Outcome::Failed(Retry::Soon { wait: Some(Duration::from_secs(secs)) });
     let table = [
         ("as asked", asked(46), 46_000),
-        ("at once, but not without a pause", asked(0), 1000),
-        ("longer than our own longest", asked(7200), 7_200_000),
-        ("never, but no longer than a day", asked(u64::MAX), 86_400_000),
+        ("at once", asked(0), 30_000),
+        ("sooner than our own wait", asked(29), 30_000),
+        ("longer than our own longest", asked(7200), 3_600_000),
+        ("never", asked(u64::MAX), 3_600_000),
         ("a quota", Outcome::Failed(Retry::Hourly), 3_600_000),
         ("the lock", Outcome::Busy, 1000),
     ];
