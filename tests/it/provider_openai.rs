@@ -2,7 +2,7 @@
 
 use std::time::Duration;
 
-use crate::support::provider::Fault;
+use crate::support::provider::{CustomAnswer, Fault, Right, Then};
 use crate::support::{self, DIMENSION, OPENAI_MODEL, World};
 
 #[test]
@@ -37,6 +37,32 @@ fn vectors_are_put_in_the_order_of_their_indices() {
     let ran = world.build();
 
     assert_eq!((ran.number("requests"), ran.number("records")), (1, 12));
+    world.assert_true(OPENAI_MODEL);
+}
+
+#[test]
+fn an_index_of_zero_may_be_missing_and_no_default_is_sent() {
+    let make = |right: &Right, _: &str| {
+        let mut body = right.json();
+        body["data"][0].as_object_mut().unwrap().remove("index");
+        let body = body.to_string();
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    let world = World::with_people(5);
+    world.ask_openai("");
+    world.provider.always(Some(Fault::Custom(CustomAnswer {
+        what: "",
+        make,
+        then: Then::GoOn,
+        right: true,
+    })));
+
+    let ran = world.build();
+
+    assert_eq!((ran.number("requests"), ran.number("records")), (1, 5));
+    let sent = world.provider.requests()[0].json();
+    let fields: Vec<_> = sent.as_object().unwrap().keys().cloned().collect();
+    assert_eq!(fields, ["dimensions", "input", "model"], "encoding_format is every server's default");
     world.assert_true(OPENAI_MODEL);
 }
 

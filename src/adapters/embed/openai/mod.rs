@@ -2,11 +2,13 @@
 //!
 //! The address may be given with or without `/v1`, or with whatever path a
 //! gateway needs. The order of an answer is its `index` fields, each exactly
-//! once. Vectors may come as numbers or as base64 of little-endian floats.
+//! once; one may be missing, because some servers omit a zero. Vectors may come as
+//! numbers or as base64 of little-endian floats.
 //!
 //! `dimensions` is sent only if needed, because many servers refuse or ignore
 //! it: to models known to have another length, and to those that have answered
-//! with longer vectors than ours.
+//! with longer vectors than ours. Nothing is sent that is every server's
+//! default, such as `encoding_format`: some refuse it.
 
 use std::borrow::Cow;
 use std::sync::atomic::{AtomicBool, Ordering};
@@ -77,8 +79,7 @@ impl OpenAi {
 
     fn body(&self, texts: &[String]) -> Vec<u8> {
         let dimensions = self.send_dimension.load(Ordering::Relaxed).then_some(self.dimension);
-        let request =
-            OpenAiRequest { model: &self.model, input: texts, dimensions, encoding_format: "float" };
+        let request = OpenAiRequest { model: &self.model, input: texts, dimensions };
         serde_json::to_vec(&request).expect("strings and numbers always have a JSON form")
     }
 
@@ -168,7 +169,6 @@ struct OpenAiRequest<'a> {
     input: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     dimensions: Option<usize>,
-    encoding_format: &'static str,
 }
 
 #[derive(Deserialize)]
@@ -238,17 +238,21 @@ fn vectors(
     }
 }
 
-/// The vectors by their index. If no entry has one, their order is kept.
+/// The vectors by their index. If no entry has one, their order is kept; a single
+/// entry without one has the place that no other has.
 fn in_order(entries: Vec<(Option<usize>, Vec<f32>)>) -> Result<Vec<Vec<f32>>, Failure> {
-    if entries.iter().all(|(index, _)| index.is_none()) {
+    let count = entries.len();
+    let without = entries.iter().filter(|(index, _)| index.is_none()).count();
+    if without == count {
         return Ok(entries.into_iter().map(|(_, vector)| vector).collect());
     }
-    let count = entries.len();
     let mut places: Vec<Option<Vec<f32>>> = vec![None; count];
+    let mut unplaced = None;
     for (index, vector) in entries {
-        match index.and_then(|index| places.get_mut(index)) {
-            Some(place @ None) => *place = Some(vector),
-            Some(Some(_)) | None => {
+        match index.map(|index| places.get_mut(index)) {
+            None if without == 1 => unplaced = Some(vector),
+            Some(Some(place @ None)) => *place = Some(vector),
+            None | Some(_) => {
                 return Err(Failure::transient(
                     None,
                     format!(
@@ -258,6 +262,10 @@ fn in_order(entries: Vec<(Option<usize>, Vec<f32>)>) -> Result<Vec<Vec<f32>>, Fa
                 ));
             }
         }
+    }
+    // All others have a place of their own, so exactly one is free.
+    if let Some(free) = places.iter_mut().find(|place| place.is_none()) {
+        *free = unplaced;
     }
     Ok(places.into_iter().flatten().collect())
 }

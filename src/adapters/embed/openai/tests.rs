@@ -43,15 +43,15 @@ fn an_address_with_or_without_a_version_leads_to_the_same_place() {
 #[test]
 fn the_dimension_is_sent_only_to_models_known_to_need_it() {
     let cases = [
-        ("text-embedding-3-small", 768, r#""dimensions":768,"#),
+        ("text-embedding-3-small", 768, r#","dimensions":768"#),
         ("text-embedding-3-small", 1536, ""),
-        ("openai/text-embedding-3-large", 1536, r#""dimensions":1536,"#),
+        ("openai/text-embedding-3-large", 1536, r#","dimensions":1536"#),
         ("text-embedding-ada-002", 1536, ""),
         ("nomic-embed-text", 768, ""),
     ];
     for (model, dimension, field) in cases {
         let body = server(model, dimension).body(&texts(&["é", "2"]));
-        let expected = format!(r#"{{"model":"{model}","input":["é","2"],{field}"encoding_format":"float"}}"#);
+        let expected = format!(r#"{{"model":"{model}","input":["é","2"]{field}}}"#);
         assert_eq!(String::from_utf8(body).unwrap(), expected);
     }
 }
@@ -73,6 +73,9 @@ fn vectors_stand_in_the_order_of_their_index() {
     let good = [
         r#"{"data":[{"index":1,"embedding":[3,4]},{"index":0,"embedding":["1",2.0]}],"usage":{}}"#,
         r#"{"data":[{"embedding":[1,2]},{"embedding":[3,4]}]}"#,
+        r#"{"data":[{"embedding":[1,2]},{"index":1,"embedding":[3,4]}]}"#,
+        r#"{"data":[{"index":1,"embedding":[3,4]},{"embedding":[1,2]}]}"#,
+        r#"{"data":[{"index":0,"embedding":[1,2]},{"embedding":[3,4]}]}"#,
         r#"{"object":"list","data":[{"object":"embedding","index":0,"embedding":"AACAPwAAAEA="},{"index":1,"embedding":"AABAQAAAgEA"}]}"#,
     ];
     for body in good {
@@ -81,7 +84,9 @@ fn vectors_stand_in_the_order_of_their_index() {
     let wrong = [
         r#"{"data":[{"index":0,"embedding":[1]},{"index":0,"embedding":[2]}]}"#,
         r#"{"data":[{"index":1,"embedding":[1]},{"index":2,"embedding":[2]}]}"#,
-        r#"{"data":[{"index":0,"embedding":[1]},{"embedding":[2]}]}"#,
+        r#"{"data":[{"index":2,"embedding":[1]},{"embedding":[2]},{"embedding":[3]}]}"#,
+        r#"{"data":[{"index":2,"embedding":[1]},{"embedding":[2]}]}"#,
+        r#"{"data":[{"index":1,"embedding":[1]},{"index":1,"embedding":[1]},{"embedding":[2]}]}"#,
         r#"{"data":[{"index":-1,"embedding":[1]}]}"#,
         r#"{"data":[{"index":0,"embedding":"AACAPw!="}]}"#,
         r#"{"data":[{"index":0,"embedding":"AACAPwA="}]}"#,

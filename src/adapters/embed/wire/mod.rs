@@ -46,9 +46,11 @@ pub(super) fn max_answer_bytes(texts: usize, dimension: usize) -> usize {
 #[derive(Default)]
 struct ErrorBody {
     message: String,
-    /// Everything meant for programs, in lower case: codes, types, reasons, quota names.
+    /// Everything meant for programs, as [`snake_case`]: codes, types, reasons, quota names.
     codes: Vec<String>,
     wait: Option<Duration>,
+    /// The status that the body itself names; gateways send it within a 200.
+    named_status: Option<u16>,
 }
 
 /// The failure that an answer without vectors means.
@@ -65,7 +67,7 @@ pub(super) fn failure(reply: &Reply, key: Option<&SecretString>, texts: &[String
         body.message = format!("the redirect to {location} was not followed");
     }
     body.wait = body.wait.max(reply.retry_after);
-    let status = reply.status;
+    let status = body.named_status.filter(|_| reply.status == 200).unwrap_or(reply.status);
     let message = match redact::redact(&body.message, key, texts) {
         message if message.is_empty() => match body.codes.iter().find(|code| is_code(code)) {
             Some(code) => format!("status {status} {code}"),
@@ -98,34 +100,80 @@ fn is_code(word: &str) -> bool {
         && word.bytes().all(|b| b.is_ascii_lowercase() || b == b'_')
 }
 
+/// Codes of a day's quota or of credit that is used up. Gateways use any status for these, 200 included.
+const USED_UP: [&str; 8] = [
+    "per_day",
+    "insufficient_quota",
+    "insufficient_balance",
+    "insufficient_credits",
+    "billing_hard_limit",
+    "credit",
+    "credits",
+    "spend",
+];
+
+/// Codes of a wrong key, project, model, region or field.
+const WRONG_SETTINGS: [&str; 8] = [
+    "api_key",
+    "apikey",
+    "failed_precondition",
+    "model_not_found",
+    "unsupported_model",
+    "unknown_parameter",
+    "unsupported_parameter",
+    "unsupported_country_region_territory",
+];
+
+/// What an error means: by its codes, then by its status, and by its message only where neither decides.
 fn kind(status: u16, body: &ErrorBody) -> FailureKind {
-    let code = |known: &[&str]| body.codes.iter().any(|code| known.iter().any(|known| code.contains(known)));
+    let code = |known: &[&str]| {
+        let is_in =
+            |code: &String| known.iter().any(|known| format!("_{code}_").contains(&format!("_{known}_")));
+        body.codes.iter().any(is_in)
+    };
     let message = body.message.to_ascii_lowercase();
     let wait = body.wait;
-    // Gateways use any status for these, 200 included.
-    let used_up = code(&[
-        "perday",
-        "insufficient_quota",
-        "insufficient_balance",
-        "billing_hard_limit",
-        "credit",
-        "spend",
-    ]);
     // Some have one code for every limit, and only the message distinguishes a minute's from a day's.
     let used_up_by_message = status == 429 && contains_any(&message, &["per day", "credits are depleted"]);
-    if used_up || used_up_by_message || status == 402 {
+    if code(&USED_UP) || used_up_by_message || status == 402 {
         return FailureKind::Exhausted;
     }
     match status {
         401 | 403 | 404 | 405 | 410 | 300..=399 => FailureKind::Final,
-        408 | 429 | 500..=599 => FailureKind::Transient { wait },
-        400..=499 if code(&["api_key", "failed_precondition", "model_not_found"]) => FailureKind::Final,
-        400..=499 if contains_any(&message, &["api key not valid", "api key expired", "invalid api key"]) => {
+        429 if contains_any(&message, &["request too large", "request is too large"]) => {
+            FailureKind::BadRequest
+        }
+        408 | 409 | 423 | 424 | 425 | 429 | 499 | 500..=599 => FailureKind::Transient { wait },
+        400..=499 if code(&WRONG_SETTINGS) || contains_any(&message, &WRONG_SETTINGS_MESSAGES) => {
             FailureKind::Final
         }
         400..=499 => FailureKind::BadRequest,
         _ => FailureKind::Transient { wait },
     }
+}
+
+/// The same of providers that send no code for it.
+const WRONG_SETTINGS_MESSAGES: [&str; 6] = [
+    "api key not valid",
+    "api key expired",
+    "invalid api key",
+    "extra inputs are not permitted",
+    "unknown name \"",
+    "unrecognized request argument",
+];
+
+/// A code in lower case, its parts joined by `_`: `RequestsPerDay-FreeTier` is `requests_per_day_free_tier`.
+fn snake_case(code: &str) -> String {
+    let mut snake = String::with_capacity(code.len() + 8);
+    let mut was_lower = false;
+    for char in code.chars() {
+        if char.is_ascii_uppercase() && was_lower {
+            snake.push('_');
+        }
+        was_lower = char.is_ascii_lowercase() || char.is_ascii_digit();
+        snake.push(if char.is_ascii_alphanumeric() { char.to_ascii_lowercase() } else { '_' });
+    }
+    snake
 }
 
 fn contains_any(message: &str, known: &[&str]) -> bool {
@@ -142,12 +190,15 @@ fn parse_error(value: &Value) -> ErrorBody {
         body.message = message_of(value);
     }
     for name in ["status", "type", "code", "error_type"] {
-        body.codes.extend(error.get(name).and_then(Value::as_str).map(str::to_ascii_lowercase));
+        body.codes.extend(error.get(name).and_then(Value::as_str).map(snake_case));
     }
+    let number = ["code", "status"].iter().find_map(|&name| error.get(name)?.as_u64());
+    body.named_status =
+        number.and_then(|number| u16::try_from(number).ok()).filter(|n| (400..600).contains(n));
     for detail in list(error.get("details")) {
-        body.codes.extend(detail.get("reason").and_then(Value::as_str).map(str::to_ascii_lowercase));
+        body.codes.extend(detail.get("reason").and_then(Value::as_str).map(snake_case));
         for violation in list(detail.get("violations")) {
-            body.codes.extend(violation.get("quotaId").and_then(Value::as_str).map(str::to_ascii_lowercase));
+            body.codes.extend(violation.get("quotaId").and_then(Value::as_str).map(snake_case));
         }
         body.wait = body.wait.max(detail.get("retryDelay").and_then(Value::as_str).and_then(duration));
     }
