@@ -48,6 +48,7 @@ mod parity_bad_rows;
 mod parity_env;
 mod parity_interrupted;
 mod properties;
+mod provider_answers;
 mod provider_faults;
 mod provider_limits;
 mod provider_openai;

@@ -7,21 +7,22 @@ use crate::support::provider::Fault;
 use crate::support::{MODEL, OPENAI_MODEL, Ran, World};
 
 #[test]
-fn a_transient_fault_costs_one_more_request_and_never_a_wrong_vector() {
-    let faults = passing_faults();
-    let count = u32::try_from(faults.len()).unwrap();
-    let world = World::with_people(count);
-    // One text in a request and all at once, so that each request meets one fault.
-    settings(&world, &format!("batch_size = 1\nconcurrency = {count}\nrequest_timeout = \"2s\"\n"));
-    world.provider.script(faults);
+fn a_transient_fault_costs_at_most_two_more_requests_and_never_a_wrong_vector() {
+    at_once(passing_faults(), |fault| {
+        let world = World::with_people(2);
+        settings(&world, "batch_size = 1\nconcurrency = 1\nrequest_timeout = \"2s\"\n");
+        // The first text shows that the provider works.
+        world.provider.script([Fault::SlowDrip { bytes: usize::MAX, every: Duration::ZERO }, fault.clone()]);
 
-    let ran = world.build();
+        let ran = world.build();
 
-    assert_eq!(world.provider.script_left(), 0);
-    assert_eq!(world.provider.text_count(), 2 * count as usize, "one request more for each fault");
-    assert_eq!((ran.number("embedded"), ran.number("requests")), (u64::from(count), 2 * u64::from(count)));
-    world.assert_true(MODEL);
-    world.assert_proven();
+        assert_eq!((world.provider.script_left(), ran.number("embedded")), (0, 2), "{fault:?}");
+        // Where the text may be at fault, another one is sent in between.
+        assert!((3..=4).contains(&world.provider.text_count()), "{fault:?}: {}", world.provider.text_count());
+        assert_eq!(ran.number("requests"), world.provider.text_count() as u64, "{fault:?}");
+        world.assert_true(MODEL);
+        world.assert_proven();
+    });
 }
 
 #[test]
@@ -40,8 +41,8 @@ fn a_lasting_fault_ends_the_attempt_with_its_message_after_the_budget() {
         (Fault::FewerVectors(1), "expected 1 vectors, one per text, found 0"),
         (Fault::MoreVectors(1), "expected 1 vectors, one per text, found 2"),
         (Fault::WrongDimension(31), "expected vectors of 32 floats, found one of 31"),
-        (Fault::NotANumber, "unreadable answer"),
-        (Fault::NullComponent, "unreadable answer"),
+        (Fault::NotANumber, "not finite"),
+        (Fault::NullComponent, "not finite"),
         (Fault::Infinite, "not finite"),
         (Fault::Zeros, "is zero and has no direction"),
         (Fault::GarbageBody, "unreadable answer"),
@@ -62,7 +63,11 @@ fn a_lasting_fault_ends_the_attempt_with_its_message_after_the_budget() {
         let took = begun.elapsed();
         assert_failed(&world, &ran, &first, message);
         assert!(world.provider.request_count() >= 2, "{fault:?}: no second try");
-        assert!(took >= Duration::from_millis(650), "{fault:?}: ended after {took:?}");
+        // What is wrong each time does not pass with time, and ends sooner.
+        let is_wrong =
+            message.starts_with("expected") || message.contains("not finite") || message.contains("zero");
+        assert!(is_wrong || took >= Duration::from_millis(650), "{fault:?}: ended after {took:?}");
+        assert!(world.provider.text_count() <= 8, "{fault:?}: {} texts", world.provider.text_count());
         assert!(took < Duration::from_secs(8), "{fault:?}: {took:?}");
         assert_eq!(ran.number("requests"), world.provider.request_count() as u64, "{fault:?}");
     });

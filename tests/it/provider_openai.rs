@@ -86,10 +86,8 @@ fn an_index_given_twice_and_other_wrong_answers_are_asked_for_again() {
 
     let ran = world.build();
 
-    assert_eq!(
-        (ran.number("embedded"), ran.number("requests")),
-        (2 * u64::from(count), 2 * u64::from(count))
-    );
+    assert_eq!(ran.number("embedded"), 2 * u64::from(count));
+    assert!(ran.number("requests") <= 3 * u64::from(count), "{ran:?}");
     world.assert_true(OPENAI_MODEL);
 }
 

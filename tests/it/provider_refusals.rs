@@ -18,7 +18,8 @@ fn one_bad_text_is_named_by_its_row_and_the_others_are_embedded_once() {
     for message in ["row id=5:", "status 400: Request contains an invalid argument.", "guard.quarantine"] {
         assert!(failed.text("error").contains(message), "{message}: {failed:?}");
     }
-    assert_eq!((requests, failed.number("embedded")), (9, 15), "two requests for each halving of 16");
+    assert_eq!(failed.number("embedded"), 15, "{failed:?}");
+    assert!(requests <= 14, "{requests} requests: two for each halving of 16, and two for the proof");
     assert_eq!((built.number("records"), built.number("embedded")), (16, 1));
     assert_eq!(world.provider.texts_seen().len(), 1, "only the fixed text is embedded");
 }
@@ -75,7 +76,7 @@ fn a_request_that_is_refused_whatever_its_texts_are_is_not_taken_for_bad_texts()
     assert_eq!(
         (ran.code, world.provider.request_count()),
         (1, 3),
-        "the whole batch, and both halves: {ran:?}"
+        "the whole batch, and a text of each half: {ran:?}"
     );
     assert!(ran.text("error").contains("refuses every request, not a single text"), "{ran:?}");
     assert!(ran.text("error").contains("Request contains an invalid argument."), "{ran:?}");

@@ -80,6 +80,28 @@ fn a_provider_that_hangs_or_answers_slowly_does_not_delay_a_stop() {
 }
 
 #[test]
+fn a_stop_waits_for_the_answers_on_their_way_and_keeps_them() {
+    for (command, expected) in [("run", 0), ("build", 143)] {
+        for (latency, sent_again) in [(200, 0), (1000, 0), (3000, 0), (10_000, 20)] {
+            let world = World::with_people(20);
+            world.settings("[embedding]\nbatch_size = 10\nconcurrency = 2\n[trigger]\nquiet = \"100ms\"\n");
+            world.provider.set_latency(Duration::from_millis(latency));
+            let mut running = Agent::start(&mut world.command(&[command]));
+            assert!(world.provider.wait_for_requests(2, SOON), "{}", running.log());
+
+            running.signal(Signal::TERM);
+            let code = running.ended(FIVE_SECONDS);
+
+            assert_eq!(code, expected, "{command} {latency} ms: {}", running.log());
+            world.provider.set_latency(Duration::ZERO);
+            world.provider.forget();
+            world.build();
+            assert_eq!(world.provider.text_count(), sent_again, "{command} {latency} ms");
+        }
+    }
+}
+
+#[test]
 fn a_wait_between_two_tries_does_not_delay_a_stop() {
     let world = World::with_people(20);
     world.provider.always(Some(Fault::RateLimited { retry_info: Some("300s"), retry_after: None }));

@@ -44,7 +44,15 @@ pub enum EmbedError {
         /// How much longer the provider asks us to wait.
         wait: Option<Duration>,
         message: String,
+        /// A text that was refused too, without proof that it is at fault.
+        suspect: Option<TextHash>,
     },
+    #[error(
+        "the provider's vectors do not have the length of embedding.dimension: {0}; set embedding.dimension to the length found, or choose another model"
+    )]
+    WrongLength(String),
+    #[error("the provider gives the same wrong answer again and again: {0}")]
+    WrongAnswers(String),
     #[error("the provider's quota or credit is used up: {0}")]
     Exhausted(String),
     /// No request will succeed with this key, model or address.
@@ -71,12 +79,12 @@ impl EmbedError {
             Self::GaveUp { wait, .. } => Retry::Soon { wait: *wait },
             Self::Items(_) | Self::Stopped => Retry::Soon { wait: None },
             // An attempt that cannot store its vectors costs money each time.
-            Self::Exhausted(_) | Self::Sink(_) => Retry::Hourly,
+            Self::Exhausted(_) | Self::Sink(_) | Self::WrongAnswers(_) | Self::BadRequest(_) => Retry::Hourly,
             Self::Settings(_)
             | Self::NoKey { .. }
             | Self::NotBuilt
             | Self::Refused(_)
-            | Self::BadRequest(_)
+            | Self::WrongLength(_)
             | Self::TextRefused { .. } => Retry::OnChange,
         }
     }
@@ -91,6 +99,8 @@ impl EmbedError {
             | Self::Exhausted(_)
             | Self::Refused(_)
             | Self::BadRequest(_)
+            | Self::WrongLength(_)
+            | Self::WrongAnswers(_)
             | Self::TextRefused { .. }
             | Self::Sink(_)
             | Self::Items(_)

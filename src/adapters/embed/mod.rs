@@ -2,16 +2,16 @@
 //!
 //! [`Embedder`] is one request to one provider; `embed_all` makes an attempt
 //! of many: batches, several at a time, within a rate limit, repeated after
-//! transient failures and halved where one text makes the provider refuse a
-//! batch. Nothing of an answer is handed on before all of it was checked, and
-//! every vector handed on has unit length.
+//! failures that may pass and halved where a request is too large or one
+//! text makes the provider refuse it. Nothing of an answer is handed on before
+//! all of it was checked, and every vector handed on has unit length.
 //!
 //! A provider is never replaced by another. Which texts to embed is `plan`'s
 //! decision; storing the vectors is `cache`'s.
 
 mod batch_count;
 mod batcher;
-mod bisect;
+mod batches;
 mod check_answer;
 mod error;
 mod float_list;
@@ -20,7 +20,9 @@ mod gemini;
 mod in_process;
 #[cfg(feature = "local")]
 pub(crate) mod local;
+mod next_step;
 mod openai;
+mod queue;
 mod rate_limit;
 mod redact;
 mod requester;
@@ -34,7 +36,7 @@ pub(crate) use self::batcher::{embed_all, embed_query};
 pub use self::error::{EmbedError, EmbedFailure, SinkError};
 pub use self::rate_limit::SentLog;
 pub(crate) use self::types::{EmbedLimits, EmbedProgress, EmbeddedBatch, TextItem};
-pub use self::types::{Embedder, Failure, FailureKind, Task};
+pub use self::types::{Embedder, Failure, FailureKind, Task, WrongKind};
 use crate::adapters::http::Http;
 use crate::config::{EmbeddingSettings, Provider};
 

@@ -21,9 +21,29 @@ use crate::domain::parallel::lock;
 /// a minute apart here must not arrive within one minute there.
 const WINDOW: Duration = Duration::from_secs(61);
 
-/// The sends of the last minute, of all attempts that share it.
+/// What attempts leave to those that follow them in the same process: the sends
+/// of the last minute, and what was learnt of the provider.
 #[derive(Clone, Debug, Default)]
-pub struct SentLog(Arc<Mutex<VecDeque<(Instant, usize)>>>);
+pub struct SentLog(Arc<Mutex<VecDeque<(Instant, usize)>>>, Arc<Mutex<Learnt>>);
+
+/// What was learnt of the provider; it holds for the life of the process.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub(super) struct Learnt {
+    /// The most texts in a request, where that was found to be fewer than the settings say.
+    pub(super) max_texts: Option<usize>,
+    /// Whether no request of the last attempt succeeded: the next one begins with a single text.
+    pub(super) is_silent: bool,
+}
+
+impl SentLog {
+    pub(super) fn learnt(&self) -> Learnt {
+        *lock(&self.1)
+    }
+
+    pub(super) fn learn(&self, learnt: Learnt) {
+        *lock(&self.1) = learnt;
+    }
+}
 
 /// What one attempt may add to a [`SentLog`].
 #[derive(Debug)]

@@ -1,6 +1,6 @@
 //! What embedding is asked for, what it returns, and the [`Embedder`] that does it.
 //!
-//! The batcher, the requester and bisection share these types and know of each
+//! The batcher, its queue and the requester share these types and know of each
 //! other only what they call. A [`Failure`] says what can be done about one
 //! request; what its end means for a whole attempt is `error`'s.
 
@@ -52,12 +52,52 @@ pub enum FailureKind {
         /// How long the provider asks us to wait, if it does; zero counts as asked.
         wait: Option<Duration>,
     },
+    /// No answer within the request's own timeout: later, or with fewer texts.
+    Timeout,
+    /// The server failed: later, or it fails because of these texts.
+    ServerError {
+        /// How long the provider asks us to wait, if it does.
+        wait: Option<Duration>,
+    },
+    /// The next request has another form: the same texts are sent again at once.
+    Resend,
+    /// Nothing of the answer can be used.
+    Wrong(WrongKind),
+    /// The request is too large: too many texts, bytes or tokens.
+    TooLarge,
     /// A day's quota or the credit is used up.
     Exhausted,
     /// No request will succeed: a wrong key, an unknown model, a wrong address.
     Final,
     /// The provider refuses this request; a text in it may be the reason.
     BadRequest,
+}
+
+/// Why nothing of an answer can be used.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum WrongKind {
+    /// Another number of vectors than of texts.
+    Count,
+    /// No certain order of the vectors.
+    Order,
+    /// Another length of every vector.
+    Length,
+}
+
+impl FailureKind {
+    /// How long the provider asks us to wait, if it does.
+    pub(super) fn wait(self) -> Option<Duration> {
+        match self {
+            Self::Transient { wait } | Self::ServerError { wait } => wait,
+            Self::Timeout
+            | Self::Resend
+            | Self::Wrong(_)
+            | Self::TooLarge
+            | Self::Exhausted
+            | Self::Final
+            | Self::BadRequest => None,
+        }
+    }
 }
 
 impl Failure {
@@ -72,7 +112,9 @@ impl Failure {
 
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
-        if error.retry() {
+        if matches!(error, HttpError::Timeout { .. }) {
+            Self { kind: FailureKind::Timeout, message: error.to_string() }
+        } else if error.retry() {
             Self::transient(None, error.to_string())
         } else {
             Self::permanent(error.to_string())
@@ -112,6 +154,9 @@ pub(crate) struct EmbedLimits {
     pub(crate) retry_budget: Duration,
     /// How many texts the provider may refuse before the attempt fails.
     pub(crate) refusals_allowed: usize,
+    /// A text that the provider is known to take, or takes from anybody: sent where no other text can
+    /// show whether the provider works.
+    pub(crate) witness: String,
 }
 
 /// The result of one attempt to embed many texts.
@@ -150,12 +195,4 @@ pub(crate) struct ProviderWait {
     pub(crate) why: String,
     /// How long the wait is in all.
     pub(crate) wait: Duration,
-}
-
-/// What the tasks of an attempt report to the caller's thread. At most what
-/// `concurrency` batches hold is in the channel, so it needs no bound of its own.
-pub(super) enum BatchEvent {
-    Arrived(EmbeddedBatch),
-    Refused(RefusedText),
-    Waiting(ProviderWait),
 }

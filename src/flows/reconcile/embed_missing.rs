@@ -37,7 +37,7 @@ pub(super) fn embed_missing(
     let failed = |failure| PassError::from_embed_failure(failure, |hash| id_of_text(drafted, hash));
     let embedder =
         (context.embedder)().map_err(|error| failed(EmbedFailure { error, texts: 0, requests: 0 }))?;
-    let limits = limits(context, table);
+    let limits = EmbedLimits { witness: witness(drafted, table)?, ..limits(context, table) };
     let mut items =
         drafted.spool()?.map(|item| item.map(|text| TextItem { hash: text.hash, text: text.text }));
     let mut texts = Vec::new();
@@ -66,7 +66,18 @@ fn limits(context: &PassContext<'_>, table: &TableSummary) -> EmbedLimits {
         sent: context.sent.clone(),
         retry_budget: settings.retry_budget,
         refusals_allowed: table.refusals_allowed,
+        witness: String::new(),
     }
+}
+
+/// A text that is not one of the draft: the provider has taken it before, or takes it from anybody.
+fn witness(drafted: &Drafted, table: &TableSummary) -> Result<String, PassError> {
+    const PLAIN_WORD: &str = "reindexd";
+    let Some(known) = &table.witness else { return Ok(PLAIN_WORD.to_owned()) };
+    let hash = TextHash::of(known);
+    // A later row with a text of the draft has no vector either.
+    let is_in_draft = drafted.spool()?.flatten().any(|text| text.hash == hash);
+    Ok(if is_in_draft { PLAIN_WORD.to_owned() } else { known.clone() })
 }
 
 /// The id of the first row with a text, for a message; the texts of the draft are read again for it.

@@ -164,6 +164,13 @@ impl PassError {
                     "the provider refuses the text of row id={row}: {message}; fix the row, or raise guard.quarantine to exclude it"
                 )
             }
+            EmbedError::GaveUp { suspect: Some(hash), .. } => {
+                let row = id_of_text(hash).unwrap_or_else(|| format!("with text {hash}"));
+                format!(
+                    "{}; the text of row id={row} was refused before that, which may be the cause or not",
+                    error_chain(&error)
+                )
+            }
             _ => error_chain(&error),
         };
         let message = if texts > 0 {

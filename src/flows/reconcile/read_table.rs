@@ -25,6 +25,9 @@ use crate::domain::row_hashes::RowHashes;
 /// Quarantined rows that the manifest lists; any further ones are excluded too, and only counted.
 const MAX_LISTED_ROWS: usize = 10_000;
 
+/// A longer text is not sent only to see whether the provider works.
+const MAX_WITNESS_BYTES: usize = 4096;
+
 /// What the rows of one scan came to.
 pub(super) struct TableSummary {
     /// Rows that are indexed or excluded.
@@ -47,6 +50,8 @@ pub(super) struct TableSummary {
     pub requests: u64,
     /// Texts that the provider may still refuse.
     pub refusals_allowed: usize,
+    /// The first short text that this table need not embed.
+    pub witness: Option<String>,
 }
 
 /// Reads all rows.
@@ -74,6 +79,7 @@ pub(super) fn read_table(
         unfit: UnfitRows { count: 0, allowed, named: Vec::new() },
         quarantined: Vec::new(),
         text_bytes: 0,
+        witness: None,
         batches: BatchCounter::new(&context.config.embedding),
         ids: SeenIds::default(),
         excluded_ids: Vec::new(),
@@ -94,6 +100,7 @@ pub(super) fn read_table(
         quarantined: reader.quarantined,
         text_bytes: reader.text_bytes,
         requests: reader.batches.requests(),
+        witness: reader.witness,
     })
 }
 
@@ -112,6 +119,8 @@ struct TableReader<'a> {
     batches: BatchCounter,
     ids: SeenIds,
     excluded_ids: Vec<IdHash>,
+    /// The first short text that need not be embedded.
+    witness: Option<String>,
 }
 
 impl TableReader<'_> {
@@ -168,6 +177,8 @@ impl TableReader<'_> {
         if need == Need::Embed {
             self.text_bytes += encoded.text.len() as u64;
             self.batches.add(encoded.text);
+        } else if self.witness.is_none() && encoded.text.len() <= MAX_WITNESS_BYTES {
+            self.witness = Some(encoded.text.to_owned());
         }
         if let Some(draft) = self.draft.as_deref_mut() {
             draft.record(encoded.json)?;

@@ -1,13 +1,13 @@
 //! One attempt to embed many texts: in batches, several at a time.
 //!
 //! Requests run as their own tasks; the texts are pulled and the vectors handed
-//! on by the caller's thread, which may block for it. At most `concurrency`
-//! batches are in memory at any time. Batches arrive in any order: each vector
-//! comes with the hash of its text.
+//! on by the caller's thread, which may block for it. Batches arrive in any
+//! order: each vector comes with the hash of its text.
 //!
-//! Whatever ends an attempt early, an answer that has arrived is handed on
-//! first, because it has been paid for. Only a sink that fails ends everything
-//! at once. Retries are `requester`'s, refused batches `bisect`'s.
+//! Whatever ends an attempt early, requests on their way may still be answered,
+//! for a bounded time, and their vectors are handed on, because they have been
+//! paid for. Only a sink that fails ends everything at once. Which texts are
+//! sent next is `queue`'s decision.
 
 use std::io;
 use std::sync::Arc;
@@ -15,17 +15,19 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
 
-use super::batch_count::{batch_texts, escaped_len};
-use super::bisect;
+use super::batches::Batches;
+use super::check_answer::{CheckedAnswer, Flaw};
 use super::error::{EmbedError, EmbedFailure, SinkError};
-use super::rate_limit::{RateLimit, SentLog};
+use super::queue::{AfterFailure, Ending, Next, Part, Queue, Role};
+use super::rate_limit::{Learnt, RateLimit, SentLog};
 use super::requester::{RequestEnd, Requester};
 use super::types::{
-    BatchEvent, EmbedLimits, EmbedProgress, EmbedReport, EmbeddedBatch, Embedder, ProviderWait, Task,
-    TextItem,
+    EmbedLimits, EmbedProgress, EmbedReport, EmbeddedBatch, Embedder, Failure, FailureKind, ProviderWait,
+    Task, TextItem,
 };
+use crate::domain::record::TextHash;
 use crate::domain::stop::Stop;
 
 /// Embeds all of `items` and hands their vectors to `on_batch` as they arrive.
@@ -46,15 +48,18 @@ pub(crate) async fn embed_all(
     stop: &Stop,
 ) -> Result<EmbedReport, EmbedFailure> {
     let batches = Batches::new(items, embedder.as_ref(), limits);
-    let (sender, events) = mpsc::unbounded_channel();
+    let (sender, waits) = mpsc::unbounded_channel();
     let rate_limit = RateLimit::new(limits.items_per_minute, limits.sent.clone());
     let requester =
         Requester::new(embedder, Task::Document, limits.dimension, limits.retry_budget, rate_limit, sender);
+    let learnt = limits.sent.learnt();
+    let most = batches.max_texts().min(learnt.max_texts.unwrap_or(usize::MAX));
     let mut attempt = Batcher {
         limits,
         batches,
         requester: Arc::new(requester),
-        events,
+        waits,
+        queue: Queue::new(most, learnt.is_silent, &limits.witness),
         in_flight: JoinSet::new(),
         on_batch,
         progress,
@@ -63,12 +68,11 @@ pub(crate) async fn embed_all(
         report: EmbedReport::default(),
     };
     let result = match attempt.run(stop).await {
-        // Nothing may be lost to a failure of another batch.
-        Err(error) if !matches!(error, EmbedError::Sink(_) | EmbedError::Stopped) => {
-            Err(attempt.finish_in_flight(stop).await.err().unwrap_or(error))
-        }
-        other => other,
+        Err(error @ EmbedError::Sink(_)) => Err(error),
+        Err(error) => Err(attempt.finish_in_flight(stop).await.err().unwrap_or(error)),
+        Ok(()) => Ok(()),
     };
+    attempt.learn();
     let Batcher { mut report, requester, .. } = attempt;
     report.requests = requester.requests();
     match result {
@@ -89,26 +93,76 @@ pub(crate) async fn embed_query(
     text: &str,
     limit: Duration,
 ) -> Result<Vec<f32>, EmbedError> {
-    let (sender, _events) = mpsc::unbounded_channel();
+    let (sender, _waits) = mpsc::unbounded_channel();
     let no_limit = RateLimit::new(0, SentLog::default());
     let requester = Requester::new(embedder, Task::Query, dimension, limit, no_limit, sender);
-    match timeout(limit, requester.request(&[text.to_owned()])).await {
-        Ok(Ok(vector)) => Ok(vector),
-        Ok(Err(RequestEnd::Failed(failure))) => Err(requester.attempt_error(failure)),
-        Ok(Err(RequestEnd::Closed)) => Err(EmbedError::Stopped),
-        Err(_elapsed) => {
-            let message = requester.last_message().unwrap_or_else(|| "no answer received".to_owned());
-            Err(EmbedError::GaveUp { tried: limit, wait: None, message })
+    let text = [text.to_owned()];
+    let ask = async {
+        for failures in 0.. {
+            let failure = match requester.send(&text).await {
+                Ok(CheckedAnswer { vectors, flawed, .. }) => match flawed.into_iter().next() {
+                    None => return Ok(vectors),
+                    Some((_, flaw)) => flawed_text(&flaw),
+                },
+                Err(RequestEnd::Failed(failure)) => failure,
+                Err(RequestEnd::Closed) => break,
+            };
+            let can_pass = match failure.kind {
+                FailureKind::Transient { .. } | FailureKind::Timeout | FailureKind::ServerError { .. } => {
+                    true
+                }
+                // Either may be right with the next request.
+                FailureKind::Resend | FailureKind::Wrong(_) => failures < 2,
+                FailureKind::TooLarge
+                | FailureKind::BadRequest
+                | FailureKind::Exhausted
+                | FailureKind::Final => false,
+            };
+            match requester.later(&failure, failures).filter(|_| can_pass) {
+                Some(later) => sleep_until(later).await,
+                None => return Err(attempt_error(&requester, failure, None)),
+            }
+        }
+        Err(EmbedError::Stopped)
+    };
+    timeout(limit, ask).await.unwrap_or_else(|_elapsed| {
+        let message = requester.last_message().unwrap_or_else(|| "no answer received".to_owned());
+        Err(EmbedError::GaveUp { tried: limit, wait: None, message, suspect: None })
+    })
+}
+
+/// What a request's last failure means for the attempt.
+fn attempt_error(requester: &Requester, failure: Failure, suspect: Option<TextHash>) -> EmbedError {
+    let Failure { kind, message } = failure;
+    match kind {
+        FailureKind::Exhausted => EmbedError::Exhausted(message),
+        FailureKind::Final => EmbedError::Refused(message),
+        FailureKind::BadRequest | FailureKind::TooLarge => EmbedError::BadRequest(message),
+        FailureKind::Transient { .. }
+        | FailureKind::Timeout
+        | FailureKind::ServerError { .. }
+        | FailureKind::Resend
+        | FailureKind::Wrong(_) => {
+            EmbedError::GaveUp { tried: requester.silent_for(), wait: kind.wait(), message, suspect }
         }
     }
 }
+
+/// A text whose vector cannot be used is refused like one that the provider itself refuses.
+fn flawed_text(flaw: &Flaw) -> Failure {
+    Failure { kind: FailureKind::BadRequest, message: flaw.to_string() }
+}
+
+/// A request that has ended, with what it was for.
+type EndedRequest = (Part, Result<CheckedAnswer, RequestEnd>);
 
 struct Batcher<'a> {
     limits: &'a EmbedLimits,
     batches: Batches<'a>,
     requester: Arc<Requester>,
-    events: UnboundedReceiver<BatchEvent>,
-    in_flight: JoinSet<Result<(), EmbedError>>,
+    waits: UnboundedReceiver<ProviderWait>,
+    queue: Queue,
+    in_flight: JoinSet<EndedRequest>,
     on_batch: &'a mut dyn FnMut(EmbeddedBatch) -> Result<(), SinkError>,
     progress: &'a dyn Fn(EmbedProgress),
     /// The wait that began last, and its end.
@@ -122,119 +176,186 @@ impl Batcher<'_> {
     const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
     /// How long requests in flight may take to be answered after another one failed.
     const IN_FLIGHT_LIMIT: Duration = Duration::from_secs(10);
+    /// The same after a stop was requested: the program must end within five seconds.
+    const STOP_LIMIT: Duration = Duration::from_millis(3500);
 
     async fn run(&mut self, stop: &Stop) -> Result<(), EmbedError> {
         let mut tick = interval_at(Instant::now() + Self::PROGRESS_INTERVAL, Self::PROGRESS_INTERVAL);
         tick.set_missed_tick_behavior(MissedTickBehavior::Delay);
         loop {
             if stop.is_requested() {
-                return self.stopped().await;
+                return Err(EmbedError::Stopped);
             }
-            self.fill()?;
-            if self.in_flight.is_empty() {
-                return self.drain();
-            }
+            let until = match self.fill()? {
+                Next::Wait(until) => until,
+                Next::Done | Next::Send(_) => return Ok(()),
+            };
+            // Without an instant, the timer is off.
+            let due = sleep_until(until.unwrap_or_else(Instant::now));
             tokio::select! {
                 biased;
-                () = stop.requested() => return self.stopped().await,
-                Some(event) = self.events.recv() => self.drain_events(event)?,
-                Some(ended) = self.in_flight.join_next() => task_result(ended)?,
+                () = stop.requested() => return Err(EmbedError::Stopped),
+                Some(wait) = self.waits.recv() => self.began_wait(wait),
+                Some(ended) = self.in_flight.join_next() => self.ended(ended)?,
+                () = due, if until.is_some() => {}
                 _ = tick.tick() => self.report_progress(),
             }
         }
     }
 
-    /// Starts batches until as many are in flight as allowed.
-    fn fill(&mut self) -> Result<(), EmbedError> {
-        while self.in_flight.len() < self.limits.concurrency.max(1) {
-            let Some(batch) = self.batches.next().map_err(EmbedError::Items)? else {
-                break;
-            };
-            let requester = Arc::clone(&self.requester);
-            self.in_flight.spawn(async move { bisect::embed_batch(&requester, batch).await });
+    /// Sends what may be sent now, and returns what comes after that.
+    fn fill(&mut self) -> Result<Next, EmbedError> {
+        loop {
+            let concurrency = self.limits.concurrency.max(1);
+            let next = self.queue.next(&mut self.batches, Instant::now(), self.in_flight.len(), concurrency);
+            match next.map_err(EmbedError::Items)? {
+                Next::Send(part) => {
+                    let requester = Arc::clone(&self.requester);
+                    self.in_flight.spawn(async move {
+                        let texts: Vec<String> = part.items.iter().map(|item| item.text.clone()).collect();
+                        let result = requester.send(&texts).await;
+                        (part, result)
+                    });
+                }
+                after @ (Next::Wait(_) | Next::Done) => return Ok(after),
+            }
+        }
+    }
+
+    /// Takes a request that ended, with all others that have ended by now: their
+    /// vectors are stored in one step, which costs a flush of the disk.
+    fn ended(&mut self, first: Result<EndedRequest, JoinError>) -> Result<(), EmbedError> {
+        let (mut arrived, mut failed) = (EmbeddedBatch { hashes: vec![], vectors: vec![] }, Vec::new());
+        let mut next = Some(first);
+        while let Some(ended) = next {
+            match task_result(ended)? {
+                (part, Ok(answer)) => failed.extend(self.answered(part, answer, &mut arrived)),
+                (part, Err(RequestEnd::Failed(failure))) => failed.push((part, failure)),
+                (_, Err(RequestEnd::Closed)) => {}
+            }
+            next = self.in_flight.try_join_next();
+        }
+        self.store(arrived)?;
+        failed.into_iter().try_for_each(|(part, failure)| self.failed(part, failure))
+    }
+
+    /// Takes the vectors of an answer. A text that was alone and has none counts as refused.
+    fn answered(
+        &mut self,
+        mut part: Part,
+        answer: CheckedAnswer,
+        arrived: &mut EmbeddedBatch,
+    ) -> Option<(Part, Failure)> {
+        let CheckedAnswer { places, vectors, flawed } = answer;
+        if let ([_], [(_, flaw)]) = (part.items.as_slice(), flawed.as_slice()) {
+            part.tries.is_flawed = true;
+            return Some((part, flawed_text(flaw)));
+        }
+        if part.role != Role::Witness {
+            arrived.hashes.extend(places.iter().map(|&place| part.items[place].hash));
+            arrived.vectors.extend(vectors);
+        }
+        let again = flawed.iter().map(|(place, _)| part.items[*place].clone()).collect();
+        self.queue.answered(&part, places.len(), again);
+        None
+    }
+
+    fn store(&mut self, arrived: EmbeddedBatch) -> Result<(), EmbedError> {
+        let texts = arrived.hashes.len();
+        assert_eq!(arrived.vectors.len(), texts * self.limits.dimension, "checked when it arrived");
+        if texts > 0 {
+            (self.on_batch)(arrived).map_err(EmbedError::Sink)?;
+            self.report.texts += texts as u64;
+            self.last_arrival = Some(Instant::now());
+            self.report_progress();
         }
         Ok(())
     }
 
-    /// Takes an event; if it is an answer, then with all answers that have arrived
-    /// after it: they are stored in one step, which costs a flush of the disk.
-    fn drain_events(&mut self, event: BatchEvent) -> Result<(), EmbedError> {
-        let BatchEvent::Arrived(mut arrived) = event else { return self.on_event(event) };
-        let mut after = None;
-        while let Ok(event) = self.events.try_recv() {
-            match event {
-                BatchEvent::Arrived(more) => {
-                    arrived.hashes.extend(more.hashes);
-                    arrived.vectors.extend(more.vectors);
-                }
-                other => {
-                    after = Some(other);
-                    break;
-                }
+    fn failed(&mut self, part: Part, failure: Failure) -> Result<(), EmbedError> {
+        let later = match failure.kind {
+            FailureKind::Exhausted
+            | FailureKind::Final
+            | FailureKind::BadRequest
+            | FailureKind::TooLarge
+            | FailureKind::Resend => None,
+            FailureKind::Transient { .. }
+            | FailureKind::Timeout
+            | FailureKind::ServerError { .. }
+            | FailureKind::Wrong(_) => self.requester.later(&failure, self.queue.failures(&part)),
+        };
+        match self.queue.failed(part, &failure, later) {
+            AfterFailure::GoOn => Ok(()),
+            AfterFailure::Refused(refused) if self.report.refused.len() >= self.limits.refusals_allowed => {
+                Err(refused.into())
             }
-        }
-        self.on_event(BatchEvent::Arrived(arrived))?;
-        after.map_or(Ok(()), |event| self.on_event(event))
-    }
-
-    fn on_event(&mut self, event: BatchEvent) -> Result<(), EmbedError> {
-        match event {
-            BatchEvent::Arrived(arrived) => {
-                let texts = arrived.hashes.len();
-                assert_eq!(arrived.vectors.len(), texts * self.limits.dimension, "checked when it arrived");
-                (self.on_batch)(arrived).map_err(EmbedError::Sink)?;
-                self.report.texts += texts as u64;
-                self.last_arrival = Some(Instant::now());
-            }
-            BatchEvent::Refused(refused) => {
-                if self.report.refused.len() >= self.limits.refusals_allowed {
-                    return Err(refused.into());
-                }
+            AfterFailure::Refused(refused) => {
                 self.report.refused.push(refused);
+                self.report_progress();
+                Ok(())
             }
-            BatchEvent::Waiting(waiting) => {
-                let until = Instant::now() + waiting.wait;
-                self.waiting = Some((waiting, until));
+            AfterFailure::End(Ending::WrongLength) => Err(EmbedError::WrongLength(failure.message)),
+            AfterFailure::End(Ending::WrongAnswers) => Err(EmbedError::WrongAnswers(failure.message)),
+            AfterFailure::End(Ending::Request) => Err(EmbedError::BadRequest(failure.message)),
+            AfterFailure::End(Ending::Failed | Ending::GaveUp) => {
+                Err(attempt_error(&self.requester, failure, self.queue.suspect()))
             }
         }
-        self.report_progress();
-        Ok(())
-    }
-
-    /// Takes every event sent so far.
-    fn drain(&mut self) -> Result<(), EmbedError> {
-        while let Ok(event) = self.events.try_recv() {
-            self.on_event(event)?;
-        }
-        Ok(())
-    }
-
-    /// Abandons the requests in flight, but not the answers that have arrived.
-    async fn stopped(&mut self) -> Result<(), EmbedError> {
-        self.in_flight.shutdown().await;
-        self.drain()?;
-        Err(EmbedError::Stopped)
     }
 
     /// Lets requests in flight be answered, sends no more, and hands on what arrives.
     async fn finish_in_flight(&mut self, stop: &Stop) -> Result<(), EmbedError> {
         self.requester.close();
-        let all_ended = async {
-            // The failure to report is the first one, which the caller has already.
-            while self.in_flight.join_next().await.is_some() {}
-        };
-        tokio::select! {
-            biased;
-            () = stop.requested() => {}
-            _ = timeout(Self::IN_FLIGHT_LIMIT, all_ended) => {}
-        }
-        self.in_flight.shutdown().await;
-        while let Ok(event) = self.events.try_recv() {
-            if let Err(error @ EmbedError::Sink(_)) = self.on_event(event) {
-                return Err(error);
+        let mut limit = Box::pin(sleep(Self::IN_FLIGHT_LIMIT));
+        let mut is_stopping = false;
+        loop {
+            tokio::select! {
+                biased;
+                () = stop.requested(), if !is_stopping => {
+                    is_stopping = true;
+                    let stopped = Instant::now() + Self::STOP_LIMIT;
+                    let earlier = limit.deadline().min(stopped);
+                    limit.as_mut().reset(earlier);
+                }
+                ended = self.in_flight.join_next() => match ended {
+                    // The failure to report is the first one, which the caller has already.
+                    Some(ended) => if let Err(error @ EmbedError::Sink(_)) = self.ended(ended) {
+                        return Err(error);
+                    },
+                    None => return Ok(()),
+                },
+                () = &mut limit => {
+                    self.in_flight.shutdown().await;
+                    return Ok(());
+                }
             }
         }
-        Ok(())
+    }
+
+    /// Leaves to the next attempt what was learnt of the provider.
+    fn learn(&self) {
+        let found = self.queue.found_limit();
+        let Learnt { max_texts, is_silent } = self.limits.sent.learnt();
+        let has_succeeded = self.queue.has_succeeded();
+        let was_asked = self.requester.requests() > 0;
+        if let Some(limit) = found {
+            tracing::warn!(
+                "the provider takes at most {limit} texts in a request; set embedding.batch_size = {limit}"
+            );
+        }
+        self.limits.sent.learn(Learnt {
+            max_texts: found.or(max_texts),
+            is_silent: if was_asked { !has_succeeded } else { is_silent },
+        });
+    }
+
+    fn began_wait(&mut self, wait: ProviderWait) {
+        let until = Instant::now() + wait.wait;
+        // The provider's own message stays: other requests report the same pause without it.
+        if self.waiting.as_ref().is_none_or(|(_, ends)| *ends < until) {
+            self.waiting = Some((wait, until));
+        }
+        self.report_progress();
     }
 
     fn report_progress(&self) {
@@ -252,51 +373,12 @@ impl Batcher<'_> {
 }
 
 /// The result of a task. Its panic is our own bug and resumes here.
-fn task_result(ended: Result<Result<(), EmbedError>, JoinError>) -> Result<(), EmbedError> {
+fn task_result(ended: Result<EndedRequest, JoinError>) -> Result<EndedRequest, EmbedError> {
     match ended.map_err(JoinError::try_into_panic) {
-        Ok(result) => result,
+        Ok(result) => Ok(result),
         Err(Ok(panic)) => std::panic::resume_unwind(panic),
         // Only the end of the runtime cancels a task that has not ended.
         Err(Err(_cancelled)) => Err(EmbedError::Stopped),
-    }
-}
-
-/// Cuts the texts into batches as they are pulled.
-struct Batches<'a> {
-    items: &'a mut dyn Iterator<Item = io::Result<TextItem>>,
-    /// Pulled, but too large for the batch before.
-    deferred: Option<TextItem>,
-    max_texts: usize,
-    max_bytes: usize,
-}
-
-impl<'a> Batches<'a> {
-    fn new(
-        items: &'a mut dyn Iterator<Item = io::Result<TextItem>>,
-        embedder: &dyn Embedder,
-        limits: &EmbedLimits,
-    ) -> Self {
-        let max_texts = batch_texts(limits.batch_size, embedder.max_texts(), limits.items_per_minute);
-        Self { items, deferred: None, max_texts, max_bytes: embedder.max_bytes() }
-    }
-
-    /// The next batch. A text that is too large by itself is a batch of its
-    /// own: whether to refuse it is the provider's decision.
-    fn next(&mut self) -> io::Result<Option<Vec<TextItem>>> {
-        let mut batch = Vec::new();
-        let mut bytes = 0;
-        while batch.len() < self.max_texts {
-            let Some(item) = self.deferred.take().map(Ok).or_else(|| self.items.next()).transpose()? else {
-                break;
-            };
-            bytes += escaped_len(&item.text);
-            if bytes > self.max_bytes && !batch.is_empty() {
-                self.deferred = Some(item);
-                break;
-            }
-            batch.push(item);
-        }
-        Ok((!batch.is_empty()).then_some(batch))
     }
 }
 

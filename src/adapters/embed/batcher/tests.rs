@@ -14,6 +14,7 @@ use crate::domain::pass::Retry;
 use crate::domain::record::TextHash;
 
 const DIMENSION: usize = 3;
+const WITNESS: &str = "a witness";
 const SECOND: Duration = Duration::from_secs(1);
 
 type Answer = Result<Vec<Vec<f32>>, Failure>;
@@ -98,8 +99,9 @@ fn text(number: usize) -> String {
     format!("text {number:04}")
 }
 
+/// The number of a text; the witness has one that no text has.
 fn number(text: &str) -> usize {
-    text[5..9].parse().unwrap()
+    if text == WITNESS { usize::MAX } else { text[5..9].parse().unwrap() }
 }
 
 fn limits() -> EmbedLimits {
@@ -111,6 +113,7 @@ fn limits() -> EmbedLimits {
         sent: SentLog::default(),
         retry_budget: 600 * SECOND,
         refusals_allowed: 0,
+        witness: WITNESS.to_owned(),
     }
 }
 
@@ -192,30 +195,6 @@ async fn texts_are_pulled_only_as_they_are_sent() {
     assert_eq!(arrived, 1000);
 }
 
-#[test]
-fn a_batch_is_bounded_by_number_minute_and_bytes_and_a_giant_goes_alone() {
-    let fake = FakeEmbedder::new(|texts, _| (SECOND, vectors(texts)));
-    let cut = |lengths: &[usize], limits: &EmbedLimits| {
-        let item = |&length: &usize| Ok(TextItem { hash: TextHash::of(""), text: "\n".repeat(length / 6) });
-        let mut items = lengths.iter().map(item);
-        let mut batches = Batches::new(&mut items, fake.as_ref(), limits);
-        let sizes = std::iter::from_fn(|| batches.next().unwrap().map(|batch| batch.len()));
-        sizes.collect::<Vec<_>>()
-    };
-    let few = EmbedLimits { batch_size: 3, ..limits() };
-    let slow = EmbedLimits { items_per_minute: 2, ..limits() };
-    let cases: [(&[usize], &EmbedLimits, &[usize]); 5] = [
-        (&[60; 7], &few, &[3, 3, 1]),
-        (&[60; 5], &slow, &[2, 2, 1]),
-        (&[480, 480, 60, 480], &limits(), &[2, 2]),
-        (&[60, 6000, 60, 60], &limits(), &[1, 1, 2]),
-        (&[], &limits(), &[]),
-    ];
-    for (lengths, limits, expected) in cases {
-        assert_eq!(cut(lengths, limits), expected, "{lengths:?}");
-    }
-}
-
 #[tokio::test(start_paused = true)]
 async fn without_a_single_success_the_budget_ends_the_attempt() {
     for (kind, wait) in [(BUSY, None), (busy_for(40), Some(40 * SECOND))] {
@@ -226,7 +205,10 @@ async fn without_a_single_success_the_budget_ends_the_attempt() {
         assert!(outcome.error().to_string().contains("Transient"), "{}", outcome.error());
         assert!(outcome.took > 550 * SECOND && outcome.took < 615 * SECOND, "{:?}", outcome.took);
         let sent = fake.sent().len();
-        assert!(sent > 4 * 12 && sent < 4 * 45, "{sent} requests");
+        assert!(sent > 4 + 12 && sent < 4 + 60, "{sent} requests");
+        // Four batches, then a single text a try: an outage does not cost a batch each time.
+        let texts: usize = fake.sent().iter().map(|(_, texts)| texts.len()).sum();
+        assert_eq!(texts, 4 * 16 + (sent - 4));
         assert_eq!(outcome.result.unwrap_err().requests, sent as u64);
     }
 }
@@ -270,7 +252,7 @@ async fn waits_grow_with_jitter_and_a_zero_wait_does_not_skip_them() {
         embed_texts(&fake, &limits(), 1).await.result.unwrap();
         let times: Vec<_> = fake.sent().iter().map(|(at, _)| *at).collect();
         let mut usual = Duration::from_millis(500);
-        for pair in times.windows(2) {
+        for pair in times[..11].windows(2) {
             let wait = pair[1] - pair[0];
             assert!(wait >= usual / 2 && wait <= usual + Duration::from_millis(2), "{wait:?} for {usual:?}");
             usual = (2 * usual).min(30 * SECOND);
@@ -309,13 +291,14 @@ async fn exactly_the_texts_that_a_provider_refuses_are_found_and_the_rest_is_emb
     let cases: [(usize, &[usize], u64); 8] = [
         (16, &[], 1),
         (16, &[0], 9),
-        (16, &[15], 9),
-        (16, &[5, 6], 11),
-        (1, &[0], 1),
-        (2, &[1], 3),
-        (13, &[12], 9),
+        (16, &[15], 13),
+        (16, &[5, 6], 15),
+        // The text, the witness, the text once more.
+        (1, &[0], 3),
+        (2, &[1], 5),
+        (13, &[12], 12),
         // The first batch shows that requests are well formed, so two bad halves are two bad texts.
-        (32, &[16, 31], 1 + 15),
+        (32, &[16, 31], 1 + 20),
     ];
     for (texts, bad, requests) in cases {
         let bad: BTreeSet<usize> = bad.iter().copied().collect();
@@ -329,7 +312,11 @@ async fn exactly_the_texts_that_a_provider_refuses_are_found_and_the_rest_is_emb
         let refused: Vec<_> = report.refused.iter().map(|refusal| refusal.hash).collect();
         assert_eq!(refused, bad.iter().map(|&n| TextHash::of(&text(n))).collect::<Vec<_>>());
         assert_eq!(outcome.arrived, (0..texts).filter(|n| !bad.contains(n)).collect());
-        assert_eq!(report.requests, requests, "{texts} texts, bad {bad:?}");
+        assert!(report.requests <= requests, "{} requests for {texts} texts, bad {bad:?}", report.requests);
+        for text in bad.iter().map(|&n| text(n)) {
+            let lone = fake.sent().iter().filter(|(_, texts)| *texts == [text.clone()]).count();
+            assert_eq!(lone, 2, "refused alone, then another is taken, then refused again");
+        }
     }
 }
 
@@ -339,8 +326,10 @@ async fn a_request_refused_in_both_halves_is_wrong_itself() {
     let limits = EmbedLimits { concurrency: 1, refusals_allowed: 100, ..limits() };
     let outcome = embed_texts(&fake, &limits, 1000).await;
     assert!(matches!(outcome.error(), EmbedError::BadRequest(message) if message == "BadRequest"));
-    assert_eq!(outcome.error().retry(), Retry::OnChange);
-    assert_eq!(fake.sent().len(), 3);
+    assert_eq!(outcome.error().retry(), Retry::Hourly);
+    let sent = fake.sent();
+    assert_eq!(sent.iter().map(|(_, texts)| texts.len()).collect::<Vec<_>>(), [16, 1, 1]);
+    assert!(number(&sent[1].1[0]) < 8 && number(&sent[2].1[0]) >= 8, "two texts of different halves");
 }
 
 #[tokio::test(start_paused = true)]
@@ -349,7 +338,7 @@ async fn a_batch_that_is_only_too_large_is_embedded_in_halves() {
         (SECOND, if texts.len() > 8 { failing(FailureKind::BadRequest) } else { vectors(texts) })
     });
     let outcome = embed_texts(&fake, &limits(), 64).await;
-    assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 64, requests: 12, refused: vec![] });
+    assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 64, requests: 13, refused: vec![] });
 }
 
 #[tokio::test(start_paused = true)]
@@ -368,41 +357,148 @@ async fn one_refused_text_too_many_fails_the_attempt_and_is_named() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_wrong_answer_counts_as_a_failure_and_nothing_of_it_is_handed_on() {
-    let spoil: [fn(&mut Vec<Vec<f32>>); 6] = [
-        |answer| answer.truncate(15),
-        |answer| answer.push(vec![1.0; DIMENSION]),
-        |answer| answer[1].truncate(2),
-        |answer| answer[15][2] = f32::NAN,
-        |answer| answer[0] = vec![0.0; DIMENSION],
-        Vec::clear,
+async fn the_same_wrong_answer_again_ends_the_attempt_and_a_right_one_in_between_does_not() {
+    let count: fn(&mut Vec<Vec<f32>>) = |answer| answer.truncate(answer.len() - 1);
+    let length: fn(&mut Vec<Vec<f32>>) = |answer| answer.iter_mut().for_each(|vector| vector.truncate(2));
+    let right: fn(&mut Vec<Vec<f32>>) = |_| {};
+    let cases: [(&[fn(&mut Vec<Vec<f32>>)], Option<Retry>, usize); 6] = [
+        (&[count, count], None, 0),
+        (&[count, count, count], Some(Retry::Hourly), 3),
+        (&[length], None, 0),
+        (&[length, length], Some(Retry::OnChange), 2),
+        (&[right, length, length, right, length, length], None, 0),
+        (&[right, length, length, length], Some(Retry::Hourly), 4),
     ];
-    let fake = FakeEmbedder::new(move |texts, before| {
-        let mut answer = vectors(texts).unwrap();
-        if let Some(spoil) = spoil.get(before) {
-            spoil(&mut answer);
+    for (answers, ends, requests) in cases {
+        let answers = answers.to_vec();
+        let fake = FakeEmbedder::new(move |texts, before| {
+            let mut answer = vectors(texts).unwrap();
+            answers.get(before).unwrap_or(&right)(&mut answer);
+            (SECOND, Ok(answer))
+        });
+        let limits = EmbedLimits { concurrency: 1, batch_size: 4, ..limits() };
+        let outcome = embed_texts(&fake, &limits, 64).await;
+
+        let error = outcome.result.err().map(|failed| failed.error);
+        assert_eq!(error.as_ref().map(EmbedError::retry), ends, "{error:?}");
+        if ends.is_some() {
+            assert_eq!(fake.sent().len(), requests, "{error:?}");
         }
-        (SECOND, Ok(answer))
-    });
-    let outcome = embed_texts(&fake, &limits(), 16).await;
-    assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 16, requests: 7, refused: vec![] });
+    }
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_stop_abandons_requests_in_flight_and_keeps_what_has_arrived() {
-    let fake =
-        FakeEmbedder::new(|texts, before| (if before < 6 { SECOND } else { 50 * SECOND }, vectors(texts)));
-    let stop = Stop::new();
-    let stopper = async {
-        sleep(10 * SECOND).await;
-        stop.request();
-    };
-    let limits = limits();
-    let mut sink = |_: &EmbeddedBatch| Ok(());
-    let (outcome, ()) = tokio::join!(embed_texts_with(&fake, &limits, 1000, &stop, &mut sink), stopper);
-    assert!(matches!(outcome.error(), EmbedError::Stopped));
-    assert_eq!(outcome.took, 10 * SECOND);
-    assert_eq!(outcome.arrived.len(), 6 * 16);
+async fn a_vector_that_cannot_be_used_costs_its_neighbours_nothing() {
+    let fake = FakeEmbedder::new(|texts, _| {
+        let mut answer = vectors(texts).unwrap();
+        if let Some(place) = texts.iter().position(|text| number(text) == 5) {
+            answer[place] = vec![0.0; DIMENSION];
+        }
+        (SECOND, Ok(answer))
+    });
+    let outcome = embed_texts(&fake, &EmbedLimits { refusals_allowed: 1, ..limits() }, 16).await;
+
+    let report = outcome.result.unwrap();
+    assert_eq!(
+        report.refused.iter().map(|refused| refused.hash).collect::<Vec<_>>(),
+        [TextHash::of(&text(5))]
+    );
+    let sent: Vec<_> = fake.sent().into_iter().map(|(_, texts)| texts).collect();
+    let alone = vec![text(5)];
+    assert_eq!(sent[1..], [alone.clone(), vec![WITNESS.to_owned()], alone]);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_text_that_the_server_fails_over_is_found_and_refused_with_proof() {
+    let broken = FailureKind::ServerError { wait: None };
+    let fake = FakeEmbedder::new(move |texts, _| {
+        let fails = texts.iter().any(|text| number(text) == 5);
+        (SECOND, if fails { failing(broken) } else { vectors(texts) })
+    });
+    let outcome = embed_texts(&fake, &EmbedLimits { refusals_allowed: 1, ..limits() }, 64).await;
+
+    let report = outcome.result.as_ref().unwrap();
+    assert_eq!(
+        report.refused.iter().map(|refused| refused.hash).collect::<Vec<_>>(),
+        [TextHash::of(&text(5))]
+    );
+    assert_eq!(outcome.arrived.len(), 63);
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_outage_in_mid_attempt_blames_no_text_and_costs_one_text_a_try() {
+    let broken = FailureKind::ServerError { wait: None };
+    let fake = FakeEmbedder::new(move |texts, before| {
+        (SECOND, if before >= 4 { failing(broken) } else { vectors(texts) })
+    });
+    let outcome = embed_texts(&fake, &EmbedLimits { refusals_allowed: 9, ..limits() }, 1000).await;
+
+    assert!(matches!(outcome.error(), EmbedError::GaveUp { .. }), "{}", outcome.error());
+    assert!(fake.sent()[8..].iter().all(|(_, texts)| *texts == [WITNESS]));
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_after_one_without_a_success_begins_with_a_single_text() {
+    let works = Arc::new(std::sync::atomic::AtomicBool::new(false));
+    let fake = FakeEmbedder::new({
+        let works = Arc::clone(&works);
+        move |texts, _| (SECOND, if works.load(Ordering::SeqCst) { vectors(texts) } else { failing(BUSY) })
+    });
+    let limits = EmbedLimits { retry_budget: Duration::ZERO, ..limits() };
+    embed_texts(&fake, &limits, 64).await.result.unwrap_err();
+    let first = fake.sent().len();
+    embed_texts(&fake, &limits, 64).await.result.unwrap_err();
+    works.store(true, Ordering::SeqCst);
+    let outcome = embed_texts(&fake, &limits, 64).await;
+
+    let sizes: Vec<_> = fake.sent()[first..].iter().map(|(_, texts)| texts.len()).collect();
+    assert_eq!(sizes[..2], [1, 1], "one a try");
+    assert_eq!(outcome.arrived.len(), 64);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_size_that_was_found_holds_for_all_requests_and_for_the_next_attempt() {
+    for kind in [FailureKind::TooLarge, FailureKind::Timeout] {
+        let fake = FakeEmbedder::new(move |texts, _| {
+            (SECOND, if texts.len() > 5 { failing(kind) } else { vectors(texts) })
+        });
+        let limits = limits();
+        embed_texts(&fake, &limits, 320).await.result.unwrap();
+        let refused = fake.sent().iter().filter(|(_, texts)| texts.len() > 5).count();
+        let before = fake.sent().len();
+        embed_texts(&fake, &limits, 320).await.result.unwrap();
+
+        assert!(refused <= 8, "{kind:?}: {refused} requests were too large");
+        assert!(fake.sent()[before..].iter().all(|(_, texts)| texts.len() <= 4), "{kind:?}");
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_stop_waits_for_answers_in_flight_and_sends_nothing_more() {
+    // Sent one second after the start; the stop comes after ten.
+    for (after, kept) in [(11, 7 * 16), (12, 7 * 16), (13, 6 * 16), (50, 6 * 16)] {
+        let fake = FakeEmbedder::new(move |texts, before| {
+            let seconds = if before < 6 {
+                1
+            } else if before == 6 {
+                after
+            } else {
+                50
+            };
+            (Duration::from_secs(seconds), vectors(texts))
+        });
+        let stop = Stop::new();
+        let stopper = async {
+            sleep(10 * SECOND).await;
+            stop.request();
+        };
+        let limits = limits();
+        let mut sink = |_: &EmbeddedBatch| Ok(());
+        let (outcome, ()) = tokio::join!(embed_texts_with(&fake, &limits, 1000, &stop, &mut sink), stopper);
+        assert!(matches!(outcome.error(), EmbedError::Stopped));
+        assert_eq!((outcome.took, outcome.arrived.len()), (Duration::from_millis(13_500), kept));
+        assert!(fake.sent().len() <= 10);
+    }
 }
 
 #[tokio::test(start_paused = true)]

@@ -141,12 +141,12 @@ pub(super) fn extract(body: &[u8], limits: ListLimits) -> FloatLists {
 }
 
 impl FloatLists {
-    /// The floats of a list; none if no list was sent.
+    /// The floats of a list, not a number where one is null; none if no list was sent.
     ///
     /// A list of one integer is never left as it was, so a list that looks like
     /// an index is one. A list past the limits is an error that has its length.
     pub(super) fn floats(&mut self, numbers: &Numbers<'_>) -> serde_json::Result<Vec<f32>> {
-        let Some(raw) = numbers.0 else { return Ok(Vec::new()) };
+        let Some(raw) = numbers.0.filter(|raw| raw.get() != "null") else { return Ok(Vec::new()) };
         if let Some(list) = index(raw.get().as_bytes()).and_then(|index| self.lists.get_mut(index)) {
             return Ok(std::mem::take(list));
         }
@@ -239,12 +239,22 @@ fn plain_float(text: &[u8]) -> Option<(f32, &[u8])> {
         rest => (number, 0, rest),
     };
     // What is not a JSON number, or has an exponent or more digits, is left to serde.
+    if whole == 0
+        && let Some(rest) = without_not_finite(text)
+    {
+        return Some((f32::NAN, rest));
+    }
     let is_unusual = whole == 0 || (whole > 1 && text[0] == b'0');
     if is_unusual || matches!(rest, [b'e' | b'E' | b'0'..=b'9', ..]) {
         return None;
     }
     let x = (number as f64 / TENS[decimals]) as f32;
     Some((f32::from_bits(x.to_bits() | u32::from(negative) << 31), rest))
+}
+
+/// The text after a word that some servers write in the place of a float that has no decimal.
+fn without_not_finite(text: &[u8]) -> Option<&[u8]> {
+    ["NaN", "Infinity", "null"].iter().find_map(|word| text.strip_prefix(word.as_bytes()))
 }
 
 /// Continues after the first `count` digits, whose value is `number`, to the last digit or the `max`-th.
@@ -333,6 +343,10 @@ impl<'de> Deserialize<'de> for Float {
 
             fn visit_u64<E>(self, x: u64) -> Result<Float, E> {
                 Ok(Float(x as f32))
+            }
+
+            fn visit_unit<E>(self) -> Result<Float, E> {
+                Ok(Float(f32::NAN))
             }
 
             fn visit_str<E: de::Error>(self, text: &str) -> Result<Float, E> {

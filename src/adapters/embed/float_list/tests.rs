@@ -57,7 +57,6 @@ fn what_is_not_a_list_of_numbers_is_refused_and_a_text_may_be_one() {
         "[.5]",
         "[+1]",
         "[-]",
-        "[null]",
         r#"["x"]"#,
         "[1]]",
         "[1",
@@ -66,10 +65,17 @@ fn what_is_not_a_list_of_numbers_is_refused_and_a_text_may_be_one() {
         "[0000000a]",
         "[1234567:]",
         "[1,\u{b}2]",
-        "null",
     ] {
         assert!(floats(list).is_err(), "{list}");
     }
+}
+
+#[test]
+fn what_stands_for_no_float_is_one_that_is_not_a_number() {
+    for list in ["[null]", "[NaN]", "[-Infinity, 1]", r#"[null, "1"]"#] {
+        assert!(floats(list).unwrap()[0].is_nan(), "{list}");
+    }
+    assert!(floats("null").unwrap().is_empty());
 }
 
 #[test]

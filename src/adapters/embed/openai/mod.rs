@@ -25,7 +25,7 @@ use serde_json::value::RawValue;
 
 use super::error::EmbedError;
 use super::float_list::{self, Entries, FloatLists, ListLimits, Numbers};
-use super::types::{Embedder, Failure, Task};
+use super::types::{Embedder, Failure, FailureKind, Task, WrongKind};
 use super::wire;
 use crate::adapters::http::{HeaderText, Http, HttpMethod, HttpRequest, Reply};
 use crate::config::EmbeddingSettings;
@@ -87,13 +87,13 @@ impl OpenAi {
     fn check_length(&self, vectors: &[Vec<f32>]) -> Result<(), Failure> {
         let longer = vectors.iter().map(Vec::len).find(|&length| length > self.dimension);
         match longer {
-            Some(length) if !self.send_dimension.swap(true, Ordering::Relaxed) => Err(Failure::transient(
-                None,
-                format!(
+            Some(length) if !self.send_dimension.swap(true, Ordering::Relaxed) => Err(Failure {
+                kind: FailureKind::Resend,
+                message: format!(
                     "wrong answer: expected vectors of {} floats, found one of {length}; requests now name dimensions",
                     self.dimension
                 ),
-            )),
+            }),
             _ => Ok(()),
         }
     }
@@ -183,7 +183,7 @@ struct OpenAiAnswer<'a> {
 struct OpenAiEntry<'a> {
     index: Option<usize>,
     /// A list of numbers, or base64.
-    #[serde(borrow)]
+    #[serde(default, borrow)]
     embedding: Numbers<'a>,
 }
 
@@ -253,13 +253,11 @@ fn in_order(entries: Vec<(Option<usize>, Vec<f32>)>) -> Result<Vec<Vec<f32>>, Fa
             None if without == 1 => unplaced = Some(vector),
             Some(Some(place @ None)) => *place = Some(vector),
             None | Some(_) => {
-                return Err(Failure::transient(
-                    None,
-                    format!(
-                        "wrong answer: expected each index from 0 to {} once, found {index:?}",
-                        count - 1
-                    ),
-                ));
+                let message = format!(
+                    "wrong answer: expected each index from 0 to {} once, found {index:?}",
+                    count - 1
+                );
+                return Err(Failure { kind: FailureKind::Wrong(WrongKind::Order), message });
             }
         }
     }

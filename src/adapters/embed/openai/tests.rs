@@ -5,7 +5,6 @@ use serde_json::Value;
 
 use super::*;
 use crate::adapters::embed::test_settings;
-use crate::adapters::embed::types::FailureKind;
 use crate::config::{ApiKey, Provider};
 
 fn texts(texts: &[&str]) -> Vec<String> {
@@ -61,7 +60,7 @@ fn a_server_that_answers_with_longer_vectors_is_asked_once_for_ours() {
     let server = server("qwen3-embedding", 2);
     let longer = [vec![0.0; 2], vec![0.0; 3]];
     let failure = server.check_length(&longer).unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Transient { wait: None });
+    assert_eq!(failure.kind, FailureKind::Resend);
     assert!(String::from_utf8(server.body(&texts(&["x"]))).unwrap().contains(r#""dimensions":2"#));
     // From then on a wrong length is found by the check of every answer.
     assert!(server.check_length(&longer).is_ok());
@@ -95,7 +94,9 @@ fn vectors_stand_in_the_order_of_their_index() {
         "[]",
     ];
     for body in wrong {
-        assert_eq!(read(body).unwrap_err().kind, FailureKind::Transient { wait: None }, "{body}");
+        let kind = read(body).unwrap_err().kind;
+        let order = FailureKind::Wrong(WrongKind::Order);
+        assert!([order, FailureKind::Transient { wait: None }].contains(&kind), "{kind:?}: {body}");
     }
 }
 

@@ -10,10 +10,9 @@ use std::time::Duration;
 use secrecy::SecretString;
 use serde_json::Value;
 
-use super::check_answer::WrongAnswer;
 use super::error::EmbedError;
 use super::redact;
-use super::types::{Failure, FailureKind};
+use super::types::{Failure, FailureKind, WrongKind};
 use crate::adapters::http::{self, MAX_REFUSAL_BYTES, Reply};
 use crate::config::ApiKey;
 
@@ -80,7 +79,8 @@ pub(super) fn failure(reply: &Reply, key: Option<&SecretString>, texts: &[String
 
 /// The failure of an answer with more entries than any request has texts.
 pub(super) fn too_many(texts: &[String], found: usize) -> Failure {
-    Failure::transient(None, WrongAnswer::Count { expected: texts.len(), found }.to_string())
+    let message = format!("wrong answer: expected {} vectors, one per text, found {found}", texts.len());
+    Failure { kind: FailureKind::Wrong(WrongKind::Count), message }
 }
 
 /// The failure of an answer with status 200 that cannot be parsed: the next one may be whole.
@@ -138,12 +138,13 @@ fn kind(status: u16, body: &ErrorBody) -> FailureKind {
     if code(&USED_UP) || used_up_by_message || status == 402 {
         return FailureKind::Exhausted;
     }
+    let is_too_large = matches!(status, 400 | 422 | 429) && contains_any(&message, &TOO_LARGE_MESSAGES);
     match status {
         401 | 403 | 404 | 405 | 410 | 300..=399 => FailureKind::Final,
-        429 if contains_any(&message, &["request too large", "request is too large"]) => {
-            FailureKind::BadRequest
-        }
-        408 | 409 | 423 | 424 | 425 | 429 | 499 | 500..=599 => FailureKind::Transient { wait },
+        413 => FailureKind::TooLarge,
+        _ if is_too_large => FailureKind::TooLarge,
+        408 | 409 | 423 | 424 | 425 | 429 | 499 => FailureKind::Transient { wait },
+        500..=599 => FailureKind::ServerError { wait },
         400..=499 if code(&WRONG_SETTINGS) || contains_any(&message, &WRONG_SETTINGS_MESSAGES) => {
             FailureKind::Final
         }
@@ -152,7 +153,21 @@ fn kind(status: u16, body: &ErrorBody) -> FailureKind {
     }
 }
 
-/// The same of providers that send no code for it.
+/// What providers say of a request that has too many texts, bytes or tokens; no code is common to them.
+const TOO_LARGE_MESSAGES: [&str; 10] = [
+    "too large",
+    "batch size",
+    "payload size",
+    "request size",
+    "too many inputs",
+    "too many texts",
+    "maximum allowed batch",
+    "tokens per request",
+    "requests can be in one batch",
+    "array too long",
+];
+
+/// The same of settings, of providers that send no code for it.
 const WRONG_SETTINGS_MESSAGES: [&str; 6] = [
     "api key not valid",
     "api key expired",

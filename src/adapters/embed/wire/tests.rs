@@ -25,7 +25,8 @@ fn quota(quota_id: &str, retry: &str) -> String {
 
 #[test]
 fn what_an_error_means_is_read_from_status_and_body() {
-    use FailureKind::{BadRequest, Exhausted, Final};
+    use FailureKind::{BadRequest, Exhausted, Final, TooLarge};
+    let broken = FailureKind::ServerError { wait: None };
     let minute = "EmbedContentRequestsPerMinutePerProjectPerModel-FreeTier";
     let retry = |delay: &str| {
         format!(r#",{{"@type":"type.googleapis.com/google.rpc.RetryInfo","retryDelay":"{delay}"}}"#)
@@ -45,7 +46,7 @@ fn what_an_error_means_is_read_from_status_and_body() {
         (402, "Payment Required".into(), Exhausted),
         (200, r#"{"error":{"message":"slow down","type":"rate_limit"}}"#.into(), PASSING),
         (200, r#"{"error":{"message":"You exceeded","code":"insufficient_quota"}}"#.into(), Exhausted),
-        (200, r#"{"error":{"code":503,"message":"upstream is down"}}"#.into(), PASSING),
+        (200, r#"{"error":{"code":503,"message":"upstream is down"}}"#.into(), broken),
         (200, r#"{"error":{"code":403,"message":"denied"}}"#.into(), Final),
         (200, r#"{"error":{"code":400,"message":"no"}}"#.into(), BadRequest),
         (204, String::new(), PASSING),
@@ -59,7 +60,7 @@ fn what_an_error_means_is_read_from_status_and_body() {
         (499, r#"{"error":{"code":499,"message":"The operation was cancelled.","status":"CANCELLED"}}"#.into(), PASSING),
         (400, r#"{"error":{"message":"no","code":"unknown_parameter"}}"#.into(), Final),
         (422, r#"{"detail":[{"msg":"Extra inputs are not permitted"}]}"#.into(), Final),
-        (429, r#"{"error":{"message":"Request too large for m on tokens per min (TPM): Limit 1000","code":"rate_limit_exceeded"}}"#.into(), BadRequest),
+        (429, r#"{"error":{"message":"Request too large for m on tokens per min (TPM): Limit 1000","code":"rate_limit_exceeded"}}"#.into(), TooLarge),
         (400, r#"{"error":{"code":400,"message":"API key not valid. Please pass a valid API key.","status":"INVALID_ARGUMENT","details":[{"reason":"API_KEY_INVALID"}]}}"#.into(), Final),
         (400, r#"{"error":{"message":"API key not valid. Please pass a valid API key."}}"#.into(), Final),
         (400, r#"[{"error":{"code":400,"message":"key","details":[{"reason":"API_KEY_INVALID"}]}}]"#.into(), Final),
@@ -69,12 +70,16 @@ fn what_an_error_means_is_read_from_status_and_body() {
         (404, r#"{"error":{"code":404,"message":"models/x is not found","status":"NOT_FOUND"}}"#.into(), Final),
         (307, String::new(), Final),
         (400, r#"{"error":{"code":400,"message":"text too long","status":"INVALID_ARGUMENT","details":[{"fieldViolations":[{}]}]}}"#.into(), BadRequest),
-        (413, r#"{"error":"batch too large","error_type":"Validation"}"#.into(), BadRequest),
+        (413, r#"{"error":"batch too large","error_type":"Validation"}"#.into(), TooLarge),
+        (422, r#"{"error":"batch size 100 > maximum allowed batch size 32","error_type":"Validation"}"#.into(), TooLarge),
+        (400, r#"{"error":{"message":"Value error, batch size is invalid, it should not be larger than 10."}}"#.into(), TooLarge),
+        (400, r#"{"error":{"message":"Request payload size exceeds the limit: 4194304 bytes."}}"#.into(), TooLarge),
+        (400, r#"{"error":{"message":"* BatchEmbedContentsRequest.requests: at most 100 requests can be in one batch"}}"#.into(), TooLarge),
         (422, "<html>".into(), BadRequest),
         (408, String::new(), PASSING),
-        (500, "{".into(), PASSING),
-        (503, r#"{"error":{"details":"none"}}"#.into(), PASSING),
-        (529, r#"{"error":null}"#.into(), PASSING),
+        (500, "{".into(), broken),
+        (503, r#"{"error":{"details":"none"}}"#.into(), broken),
+        (529, r#"{"error":null}"#.into(), broken),
     ];
     for (status, body, expected) in cases {
         assert_eq!(failure(&reply(status, &body), None, &[]).kind, expected, "{status} {body}");
@@ -111,7 +116,8 @@ fn the_longer_of_two_waits_is_kept() {
     let body = r#"{"error":{"details":[{"retryDelay":"2s"}]}}"#;
     for (header, expected) in [(None, 2.0), (Some(1), 2.0), (Some(5), 5.0)] {
         let reply = Reply { retry_after: header.map(Duration::from_secs), ..reply(503, body) };
-        assert_eq!(failure(&reply, None, &[]).kind, after(expected));
+        let wait = Some(Duration::from_secs_f64(expected));
+        assert_eq!(failure(&reply, None, &[]).kind, FailureKind::ServerError { wait });
     }
 }
 

