@@ -11,7 +11,9 @@ use super::ConfigError;
 use super::api_key::ApiKey;
 use super::choices::{LogFormat, Provider, TriggerOn, WatchMode};
 use super::declare::{Key, differs, settings};
-use super::kinds::{ByHand, Choice, DatabasePath, FilePath, LogLevel, Period, Share, Typed, WholeNumber};
+use super::kinds::{
+    ByHand, Choice, DatabasePath, DiskSpace, FilePath, LogLevel, Period, Share, Typed, WholeNumber,
+};
 use super::resolved::Resolved;
 
 settings! { checked source: RawSource => SourceSettings {
@@ -89,6 +91,11 @@ settings! { checked guard: RawGuard => GuardSettings {
     max_texts: WholeNumber<u64> = 0 => Live;
     /// How many rows that cannot be indexed are quarantined before the build fails because of them.
     quarantine: WholeNumber<u64> = 0 => Live;
+    /// Most rows in a scan; 0: 10,000,000, or twice the served build's records if that is more.
+    max_rows: WholeNumber<u64> = 0 => Live;
+    /// Temporary disk space of a scan, such as `"2 GiB"`; `"auto"`: four times the database, at least
+    /// 256 MiB.
+    max_scan: DiskSpace = "auto" => Live;
 } }
 
 settings! { list announce: RawAnnounce => AnnounceSettings {

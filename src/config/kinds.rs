@@ -259,6 +259,38 @@ impl ValueKind for Share {
     }
 }
 
+/// Disk space with its unit; `None` for `auto`.
+pub struct DiskSpace;
+
+/// From the largest, so that a value is printed in the largest that divides it.
+const SPACE_UNITS: [(&str, u64); 3] = [("GiB", 1 << 30), ("MiB", 1 << 20), ("KiB", 1 << 10)];
+
+impl Typed for DiskSpace {
+    type Written = String;
+    type Value = Option<u64>;
+}
+
+impl ValueKind for DiskSpace {
+    fn check(_: &Key, name: &str, given: &Sourced<String>, _: &Path) -> Result<Option<u64>, ConfigError> {
+        let text = given.value.trim();
+        if text == "auto" {
+            return Ok(None);
+        }
+        let bytes = SPACE_UNITS.iter().find_map(|(unit, bytes)| {
+            text.strip_suffix(unit)?.trim_end().parse::<u64>().ok()?.checked_mul(*bytes)
+        });
+        let expected = "auto, or a whole number with its unit, KiB, MiB or GiB, such as \"512 MiB\"";
+        bytes.filter(|bytes| *bytes > 0).map(Some).ok_or_else(|| given.refused(name, expected))
+    }
+
+    fn print(value: &Option<u64>) -> String {
+        let Some(value) = value else { return "auto".to_owned() };
+        let (unit, bytes) =
+            SPACE_UNITS.iter().find(|(_, bytes)| value.is_multiple_of(*bytes)).unwrap_or(&SPACE_UNITS[2]);
+        format!("{} {unit}", value / bytes)
+    }
+}
+
 /// One of a closed set of values, each with its name.
 pub struct Choice<T>(PhantomData<T>);
 

@@ -95,7 +95,7 @@ mod tests {
             ("embedding.OUTPUT_DIM", "here it is embedding.dimension"),
             ("source.path", "here it is source.database"),
             ("source.keep", "it belongs to [publish]: publish.keep"),
-            ("guard.nonsense", "[guard] takes max_shrink, max_texts, quarantine"),
+            ("guard.nonsense", "[guard] takes max_shrink, max_texts, quarantine, max_rows, max_scan"),
             ("triger", "nearest known section is [trigger]"),
             ("embeddings", "nearest known section is [embedding]"),
             ("quiet", "it belongs to [trigger]: trigger.quiet"),

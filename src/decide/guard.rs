@@ -30,7 +30,38 @@ pub struct Limits {
     pub accept_shrink: bool,
 }
 
-/// Why a plan is not built.
+/// How much a scan may read before it counts as endless.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct ScanLimits {
+    pub max_rows: u64,
+    /// Temporary disk space in bytes; `None` for what follows from the database.
+    max_scan: Option<u64>,
+}
+
+impl ScanLimits {
+    const MIN_MAX_ROWS: u64 = 10_000_000;
+    const MIN_MAX_SCAN: u64 = 256 << 20;
+
+    /// `served`: records of the served build, `None` if nothing is served.
+    #[must_use]
+    pub fn new(settings: &GuardSettings, served: Option<u64>) -> Self {
+        let twice = served.unwrap_or_default().saturating_mul(2);
+        let max_rows = match settings.max_rows {
+            0 => twice.max(Self::MIN_MAX_ROWS),
+            set => set,
+        };
+        Self { max_rows, max_scan: settings.max_scan }
+    }
+
+    /// The most bytes in temporary files while a database of so many is read.
+    #[must_use]
+    pub fn max_scan_bytes(&self, database_bytes: u64) -> u64 {
+        self.max_scan.unwrap_or_else(|| database_bytes.saturating_mul(4).max(Self::MIN_MAX_SCAN))
+    }
+}
+
+/// Why a plan is not built, or a scan not ended.
+
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum Refusal {
     #[error(
@@ -46,6 +77,12 @@ pub enum Refusal {
         "{to_embed} texts would be embedded, more than guard.max_texts = {max_texts} allows; raise it if that is right"
     )]
     TooManyTexts { to_embed: u64, max_texts: u64 },
+    #[error("the table has more than {max_rows} rows to index; raise guard.max_rows if that is right")]
+    TooManyRows { max_rows: u64 },
+    #[error(
+        "sorting the table takes more than {max_bytes} bytes of temporary disk space; raise guard.max_scan if the table has an end"
+    )]
+    TooMuchScan { max_bytes: u64 },
 }
 
 /// Rows that cannot be indexed; an error where they are more than quarantine allows.
@@ -161,6 +198,34 @@ mod tests {
         assert_eq!(check(&plan(1, 0), 1, 0, Some(100), &limits), Ok(()));
         assert!(check(&plan(0, 0), 0, 0, Some(100), &limits).is_err());
         assert!(check(&plan(1, 6), 1, 0, Some(100), &limits).is_err());
+    }
+
+    #[test]
+    fn a_scan_is_bounded_by_the_settings_or_by_what_is_known() {
+        let settings = |max_rows, max_scan| GuardSettings {
+            max_shrink: 0.3,
+            max_texts: 0,
+            quarantine: 0,
+            max_rows,
+            max_scan,
+        };
+        let mib = 1 << 20;
+        let cases = [
+            // max_rows, max_scan, served, database, then rows and bytes
+            (0, None, None, 0, 10_000_000, 256 * mib),
+            (0, None, Some(5_000_000), 64 * mib, 10_000_000, 256 * mib),
+            (0, None, Some(6_000_000), 65 * mib, 12_000_000, 260 * mib),
+            (0, None, Some(u64::MAX), u64::MAX, u64::MAX, u64::MAX),
+            (7, Some(3), Some(6_000_000), 65 * mib, 7, 3),
+        ];
+        for (max_rows, max_scan, served, database, rows, bytes) in cases {
+            let limits = ScanLimits::new(&settings(max_rows, max_scan), served);
+            assert_eq!(
+                (limits.max_rows, limits.max_scan_bytes(database)),
+                (rows, bytes),
+                "{max_rows} {served:?}"
+            );
+        }
     }
 
     #[test]

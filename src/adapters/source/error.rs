@@ -8,6 +8,7 @@ use std::time::Duration;
 
 use thiserror::Error;
 
+use crate::decide::guard::Refusal;
 use crate::domain::pass::Retry;
 use crate::domain::record::Schema;
 
@@ -44,6 +45,9 @@ pub enum SourceError {
     /// Damaged, or a failure that only SQLite can name.
     #[error("database {path}: {found}")]
     Sqlite { path: PathBuf, found: String },
+    /// The table is larger than a guard allows.
+    #[error(transparent)]
+    Refused(Refusal),
     #[error("stopped while the database was read")]
     Stopped,
 }
@@ -56,6 +60,7 @@ impl SourceError {
             Self::Missing { .. }
             | Self::NotAFile { .. }
             | Self::NotADatabase { .. }
+            | Self::Refused(_)
             | Self::Schema { .. } => Retry::OnChange,
             Self::Io { .. }
             | Self::Locked { .. }

@@ -21,6 +21,7 @@ mod sqlite;
 
 use std::path::Path;
 
+use crate::decide::guard::ScanLimits;
 use crate::domain::record::{Row, ScanHash, Space};
 use crate::domain::stop::Stop;
 use access::LockPolicy;
@@ -69,8 +70,13 @@ impl Source {
     /// # Errors
     ///
     /// [`SourceError`]: each state of the file has its own.
-    pub(crate) fn open(database: &Path, purpose: Purpose, stop: &Stop) -> Result<Self, SourceError> {
-        let reader = SourceReader::of(database, purpose, stop)?;
+    pub(crate) fn open(
+        database: &Path,
+        purpose: Purpose,
+        stop: &Stop,
+        limits: ScanLimits,
+    ) -> Result<Self, SourceError> {
+        let reader = SourceReader::of(database, purpose, stop, limits)?;
         Ok(Self { table: reader.begin(LockPolicy::IfNeeded)?, reader })
     }
 

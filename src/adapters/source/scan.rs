@@ -19,6 +19,7 @@ use super::header::FileIdentity;
 use super::row_buffer::{MAX_BUFFER_BYTES, RowBuffer, RowCopier};
 use super::scan_digest::ScanDigest;
 use super::sqlite::{self, Transaction};
+use crate::decide::guard::{Refusal, ScanLimits};
 use crate::domain::record::{Row, ScanHash, Space};
 use crate::domain::stop::Stop;
 
@@ -43,6 +44,7 @@ pub(super) struct SourceReader {
     path: PathBuf,
     purpose: Purpose,
     stop: Stop,
+    limits: ScanLimits,
     _scan_lock: MutexGuard<'static, ()>,
 }
 
@@ -66,15 +68,20 @@ impl Table {
 
 impl SourceReader {
     /// Waits for every other read in this process to end.
-    pub(super) fn of(database: &Path, purpose: Purpose, stop: &Stop) -> Result<Self, SourceError> {
+    pub(super) fn of(
+        database: &Path,
+        purpose: Purpose,
+        stop: &Stop,
+        limits: ScanLimits,
+    ) -> Result<Self, SourceError> {
         // A poisoned lock means only that another scan panicked; it holds no data.
         let scan_lock = SCAN_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Self { path: resolve(database)?, purpose, stop: stop.clone(), _scan_lock: scan_lock })
+        Ok(Self { path: resolve(database)?, purpose, stop: stop.clone(), limits, _scan_lock: scan_lock })
     }
 
     /// Opens the database; no other connection of this reader may be open.
     pub(super) fn begin(&self, locks: LockPolicy) -> Result<Table, SourceError> {
-        sqlite::begin(&self.path, self.purpose, locks, &self.stop).map(Table::Open)
+        sqlite::begin(&self.path, self.purpose, locks, &self.stop, self.limits).map(Table::Open)
     }
 
     /// Scans and keeps nothing.
@@ -150,6 +157,10 @@ impl SourceReader {
         let mut counted = |row: Row<'_>| {
             if count % ROWS_PER_CHECK == 0 && self.stop.check().is_err() {
                 return Err(SourceError::Stopped.into());
+            }
+            if count == self.limits.max_rows {
+                let max_rows = self.limits.max_rows;
+                return Err(SourceError::Refused(Refusal::TooManyRows { max_rows }).into());
             }
             count += 1;
             each(row)

@@ -5,6 +5,8 @@
 //! taken is decided in `access`, what an error means in `failure`.
 
 use std::path::Path;
+use std::sync::Arc;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use rusqlite::types::ValueRef;
@@ -14,7 +16,9 @@ use super::access::{AccessMode, LockPolicy, Purpose};
 use super::error::SourceError;
 use super::failure::{LOCK_TIMEOUT, SqliteFailure, changed, classify, locked};
 use super::header::{DatabaseHeader, FileIdentity};
+use crate::decide::guard::{Refusal, ScanLimits};
 use crate::domain::record::{RawValue, Row, Schema};
+use crate::domain::sibling_path::sibling_path;
 use crate::domain::sqlite_uri::uri;
 use crate::domain::stop::Stop;
 
@@ -26,11 +30,23 @@ const LOCK_POLL: Duration = Duration::from_millis(200);
 const ATTEMPT_INTERVAL: Duration = Duration::from_millis(20);
 /// SQLite's own instructions between two checks for a stop request: some milliseconds.
 const STEPS_PER_CHECK: i32 = 100_000;
+/// How often temporary files are measured: a disk takes some tens of mebibytes in that time.
+const SPACE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
+/// How `/proc` shows SQLite's temporary files: made without a name, or under one that is removed at once.
+const TEMPORARY_PREFIXES: [&str; 2] = ["#", "etilqs_"];
 
 /// A connection within a read transaction. Dropping it closes the connection.
 pub(super) struct Transaction {
     connection: Connection,
     lock_free: Option<LockFreeRead>,
+    scan_space: Arc<ScanSpace>,
+}
+
+/// The temporary disk space of a scan.
+#[derive(Default)]
+struct ScanSpace {
+    /// The limit, once it was passed; else 0.
+    passed: AtomicU64,
 }
 
 /// A file that is read without locks.
@@ -51,12 +67,13 @@ pub(super) fn begin(
     purpose: Purpose,
     locks: LockPolicy,
     stop: &Stop,
+    limits: ScanLimits,
 ) -> Result<Transaction, SourceError> {
     let started = Instant::now();
     loop {
         match open(path, purpose, locks, started.elapsed() < OPEN_WRITER_WAIT) {
             Ok(mut transaction) => {
-                transaction.interrupt_on(stop).map_err(|error| SourceError::Sqlite {
+                transaction.interrupt_on(path, stop, limits).map_err(|error| SourceError::Sqlite {
                     path: path.to_owned(),
                     found: error.to_string(),
                 })?;
@@ -103,14 +120,36 @@ fn open(
         AccessMode::Immutable(before) => Some(LockFreeRead { before, is_quiescent: !header.wal }),
         AccessMode::Owner | AccessMode::Reader => None,
     };
-    Ok(Transaction { connection, lock_free })
+    Ok(Transaction { connection, lock_free, scan_space: Arc::default() })
 }
 
 impl Transaction {
-    /// Lets a stop request end a step of SQLite.
-    fn interrupt_on(&mut self, stop: &Stop) -> rusqlite::Result<()> {
-        let stop = stop.clone();
-        self.connection.progress_handler(STEPS_PER_CHECK, Some(move || stop.check().is_err()))
+    /// Lets a stop request end a step of SQLite, and temporary files that grow too large.
+    fn interrupt_on(&mut self, path: &Path, stop: &Stop, limits: ScanLimits) -> rusqlite::Result<()> {
+        let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
+        let max_bytes = limits.max_scan_bytes(bytes(path).saturating_add(bytes(&sibling_path(path, "-wal"))));
+        let (stop, scan_space) = (stop.clone(), Arc::clone(&self.scan_space));
+        let mut next_check = Instant::now();
+        let ends = move || {
+            let now = Instant::now();
+            if now >= next_check {
+                next_check = now + SPACE_CHECK_INTERVAL;
+                if temporary_bytes() > max_bytes {
+                    scan_space.passed.store(max_bytes, Ordering::Relaxed);
+                    return true;
+                }
+            }
+            stop.check().is_err()
+        };
+        self.connection.progress_handler(STEPS_PER_CHECK, Some(ends))
+    }
+
+    /// What an error of a step means.
+    fn explain(&self, path: &Path, error: &rusqlite::Error) -> SourceError {
+        match self.scan_space.passed.load(Ordering::Relaxed) {
+            0 => classify(path, error).into_error(),
+            max_bytes => SourceError::Refused(Refusal::TooMuchScan { max_bytes }),
+        }
     }
 
     /// What the file was, if it is read without locks though it could be read with them.
@@ -124,7 +163,7 @@ impl Transaction {
         path: &Path,
         each: &mut dyn FnMut(Row<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
-        let explain = |error| classify(path, &error).into_error();
+        let explain = |error| self.explain(path, &error);
         let schema = Schema::experts();
         let mut statement = self.connection.prepare(&schema.select()).map_err(explain)?;
         let mut rows = statement.query([]).map_err(explain)?;
@@ -165,6 +204,18 @@ impl Transaction {
             _ => Ok(()),
         }
     }
+}
+
+/// What this process has in SQLite's temporary files, which have no name; 0 where the system does not say.
+fn temporary_bytes() -> u64 {
+    let Ok(files) = std::fs::read_dir("/proc/self/fd") else { return 0 };
+    let bytes = |file: std::fs::DirEntry| {
+        let target = std::fs::read_link(file.path()).ok()?;
+        let name = target.file_name()?.to_str()?;
+        let is_temporary = TEMPORARY_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
+        is_temporary.then(|| std::fs::metadata(file.path()).map_or(0, |file| file.len()))
+    };
+    files.filter_map(|file| bytes(file.ok()?)).sum()
 }
 
 fn raw_value(value: ValueRef<'_>) -> RawValue<'_> {

@@ -7,6 +7,8 @@ use rusqlite::Connection;
 
 use super::row_buffer::MAX_BUFFER_BYTES;
 use super::*;
+use crate::config::GuardSettings;
+use crate::decide::guard::Refusal;
 use crate::domain::sibling_path::sibling_path;
 
 /// A table of so many tagged people in a database with a rollback journal, and a writer that never waits.
@@ -31,8 +33,15 @@ fn space() -> Space {
     Space { provider: "p".into(), model: "m".into(), dimension: 8, task_type: None, text_format: 1 }
 }
 
+/// As the guards are by default, with so many rows at most; 0 for the default.
+fn limits(max_rows: u64) -> ScanLimits {
+    let guard =
+        GuardSettings { max_shrink: 0.3, max_texts: 0, quarantine: 0, max_rows, max_scan: Some(8 << 20) };
+    ScanLimits::new(&guard, None)
+}
+
 fn open(path: &Path) -> Source {
-    Source::open(path, Purpose::Pass, &Stop::new()).unwrap()
+    Source::open(path, Purpose::Pass, &Stop::new(), limits(0)).unwrap()
 }
 
 fn delete(writer: &Connection, which: &str) -> rusqlite::Result<usize> {
@@ -170,7 +179,7 @@ fn a_step_that_reads_many_rows_to_find_none_can_be_stopped() {
         if is_stopped {
             stop.request();
         }
-        let source = Source::open(&path, Purpose::Pass, &stop).unwrap();
+        let source = Source::open(&path, Purpose::Pass, &stop, limits(0)).unwrap();
         source.scan(&space()).map(|scanned| scanned.scan.rows)
     };
 
@@ -183,7 +192,7 @@ fn what_stands_in_place_of_sqlites_own_files_is_refused_and_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("experts.db");
     Connection::open(&path).unwrap().execute_batch(include_str!("../../../data/schema.sql")).unwrap();
-    let result = || Source::open(&path, Purpose::Pass, &Stop::new()).map(drop);
+    let result = || Source::open(&path, Purpose::Pass, &Stop::new(), limits(0)).map(drop);
     for suffix in ["-wal", "-shm", "-journal"] {
         let other = sibling_path(&path, suffix);
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
@@ -195,4 +204,40 @@ fn what_stands_in_place_of_sqlites_own_files_is_refused_and_not_waited_for() {
         std::fs::remove_file(&other).unwrap();
     }
     result().unwrap();
+}
+
+#[test]
+fn a_scan_that_takes_more_temporary_space_than_allowed_is_refused() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, writer) = tagged_rows(folder.path(), 1);
+    let columns =
+        "username, first_name, last_name, job_title, company, hex(zeroblob(500)) AS bio, hourly_rate,
+        currency, profile_url, profile_url_utm, tags, findability_score, category";
+    let endless = format!(
+        "ALTER TABLE experts RENAME TO people;
+         CREATE VIEW experts AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL SELECT i + 1 FROM n LIMIT 200000)
+         SELECT i AS id, {columns} FROM n, people"
+    );
+    writer.execute_batch(&endless).unwrap();
+    drop(writer);
+
+    let scanned = open(&path).scan(&space()).map(drop);
+
+    let Err(SourceError::Refused(refusal)) = scanned else { panic!("{scanned:?}") };
+    assert_eq!(refusal, Refusal::TooMuchScan { max_bytes: 8 << 20 });
+}
+
+#[test]
+fn a_scan_of_more_rows_than_allowed_is_refused_just_past_the_limit() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, _writer) = tagged_rows(folder.path(), 5);
+    let scan = |max_rows| {
+        let source = Source::open(&path, &Stop::new(), limits(max_rows)).unwrap();
+        source.scan(&space()).map(|scanned| scanned.scan.rows)
+    };
+
+    assert_eq!(scan(5).unwrap(), 5);
+    let refused = scan(4);
+    let Err(SourceError::Refused(refusal)) = refused else { panic!("{refused:?}") };
+    assert_eq!(refusal, Refusal::TooManyRows { max_rows: 4 });
 }

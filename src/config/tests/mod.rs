@@ -118,7 +118,7 @@ fn defaults() -> Config {
             metadata: "data/metadata.json".into(),
             keep: 3,
         },
-        guard: GuardSettings { max_shrink: 0.3, max_texts: 0, quarantine: 0 },
+        guard: GuardSettings { max_shrink: 0.3, max_texts: 0, quarantine: 0, max_rows: 0, max_scan: None },
         announce: Vec::new(),
         log: LogSettings { level: "info".to_owned(), format: LogFormat::Auto },
         file: None,

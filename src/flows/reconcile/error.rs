@@ -192,6 +192,7 @@ impl From<SourceError> for PassError {
     fn from(error: SourceError) -> Self {
         match error {
             SourceError::Stopped => Self::Stopped,
+            SourceError::Refused(refusal) => Self::Refused(refusal),
             other => Self::Source(other),
         }
     }

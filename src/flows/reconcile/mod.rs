@@ -34,6 +34,7 @@ use crate::adapters::builds::staging::{Drafted, Staging};
 use crate::adapters::builds::{Builds, Doubt, error_chain, new_id};
 use crate::adapters::source::{Purpose, Rows, Source};
 use crate::decide::decision::{self, Decision};
+use crate::decide::guard::ScanLimits;
 use crate::domain::pass::{Counts, Outcome, PassReport, Stage};
 use crate::domain::record::{ScanHash, TextHash};
 use embed_missing::embed_missing;
@@ -205,7 +206,9 @@ impl<'a> Pass<'a> {
             let facts = self.prepared.facts(self.context, self.options);
             decision::after_scan(&facts, scan).is_some()
         };
-        let source = Source::open(&self.context.config.source.database, Purpose::Pass, &self.context.stop)?;
+        let config = self.context.config;
+        let limits = ScanLimits::new(&config.guard, self.prepared.records());
+        let source = Source::open(&config.source.database, Purpose::Pass, &self.context.stop, limits)?;
         let scanned = source.scan(&self.context.space)?;
         if is_known(scanned.hash()) {
             scanned.finish()?;

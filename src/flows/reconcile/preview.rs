@@ -18,6 +18,7 @@ use crate::adapters::cache::Cache;
 use crate::adapters::source::{Purpose, Rows, Scanned, Source};
 use crate::config::Provider;
 use crate::decide::decision::{self, Assessment, Decision, Reason};
+use crate::decide::guard::ScanLimits;
 use crate::domain::pass::Counts;
 use crate::domain::record::ContentHash;
 
@@ -76,7 +77,9 @@ pub(super) fn preview_for(
 ) -> Result<Preview, PassError> {
     let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
     let served = builds.served();
-    let source = Source::open(&context.config.source.database, purpose, &context.stop)?;
+    let records = served.build().map(|build| build.manifest.ntotal);
+    let limits = ScanLimits::new(&context.config.guard, records);
+    let source = Source::open(&context.config.source.database, purpose, &context.stop, limits)?;
     let scanned = source.scan(&context.space)?;
     let mut prepared = Prepared::read_only(builds, served)?;
     match rows_that_may_differ(context, options, &prepared, scanned)? {
