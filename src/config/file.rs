@@ -87,13 +87,13 @@ pub(super) fn read(
         }
         Err(error) => return Err(unreadable(error)),
     };
-    let meta = file.metadata().map_err(unreadable)?;
-    if !meta.is_file() {
-        return Err(unusable(format!("is {}, expected a regular file", name_of(meta.file_type()))));
+    let metadata = file.metadata().map_err(unreadable)?;
+    if !metadata.is_file() {
+        return Err(unusable(format!("is {}, expected a regular file", name_of(metadata.file_type()))));
     }
     // Who may replace a link decides which of our own files is read.
-    let link = path.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink);
-    let owners = [Some(Ownership::of(&meta)), link.as_ref().map(Ownership::of)];
+    let as_link = path.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink);
+    let owners = [Some(Ownership::of(&metadata)), as_link.as_ref().map(Ownership::of)];
     let caller = Caller::of_process();
     if let Some(fault) = owners.into_iter().flatten().find_map(|owner| owner.fault(caller, chosen)) {
         return Err(unusable(fault));

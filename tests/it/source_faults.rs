@@ -26,7 +26,7 @@ fn every_state_of_the_file_has_its_message_and_the_old_build_is_still_served() {
             std::fs::write(db, "id,username").unwrap();
         }),
         ("is not a SQLite database: it is a file of an unknown kind", |db| {
-            std::fs::write(db, [7; 5000]).unwrap()
+            std::fs::write(db, [7; 5000]).unwrap();
         }),
         ("no such table: experts", |db| in_new_database(db, "CREATE TABLE others (id)")),
         ("no such column: category", |db| {

@@ -3,9 +3,10 @@
 //! A small file names the two published paths and, once a build made from it is
 //! served, the source: database, table and id column. A second configuration
 //! that would publish from the same directory, or fill it from another source,
-//! finds the claim and is refused. The database counts as the same by its real
-//! path, or by its path relative to the directory, so that both may be moved
-//! together. Version 0.1.0 wrote the names alone; the first pass that ends well
+//! finds the claim and is refused. The database counts as the same by its name
+//! in the settings, whichever file a link there leads to; by its real path; or
+//! by that path relative to the directory, so that both may be moved together.
+//! Version 0.1.0 wrote the names alone; the first pass that ends well
 //! adds the source.
 
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ const MAX_CLAIM_BYTES: u64 = 1 << 16;
 /// What a configuration reads.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct ClaimedSource {
+    /// The path in the settings, made absolute.
+    named: String,
     /// The real path of the database.
     database: String,
     /// The same, from the directory.
@@ -44,8 +47,10 @@ impl ClaimedSource {
     /// The source of a configuration; `None` if the database cannot be found, which nothing is built from.
     #[must_use]
     pub fn find(layout: &Layout, database: &Path, table: &str, id: &[&str]) -> Option<Self> {
+        let named = std::path::absolute(database).ok()?.to_string_lossy().into_owned();
         let database = database.canonicalize().ok()?;
         Some(Self {
+            named,
             from_directory: relative(&layout.root, &database).to_string_lossy().into_owned(),
             database: database.to_string_lossy().into_owned(),
             table: table.to_owned(),
@@ -54,7 +59,9 @@ impl ClaimedSource {
     }
 
     fn is_same(&self, other: &Self) -> bool {
-        let is_same_database = self.database == other.database || self.from_directory == other.from_directory;
+        let is_same_database = self.named == other.named
+            || self.database == other.database
+            || self.from_directory == other.from_directory;
         is_same_database && self.table == other.table && self.id == other.id
     }
 
@@ -144,6 +151,7 @@ mod tests {
 
     fn source(database: &str, from_directory: &str, table: &str, id: &str) -> ClaimedSource {
         ClaimedSource {
+            named: format!("{database} as named"),
             database: database.to_owned(),
             from_directory: from_directory.to_owned(),
             table: table.to_owned(),

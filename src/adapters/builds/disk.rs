@@ -22,8 +22,8 @@ use crate::domain::sibling_path::{parent, sibling_path};
 ///
 /// A link that took the name in between is not followed.
 pub(super) fn make_directory(path: &Path, mode: Mode) -> Result<(), DiskError> {
-    let made = std::fs::DirBuilder::new().mode(mode.directory).create(path);
-    made.map_err(DiskError::at("make directory", path))?;
+    let created = std::fs::DirBuilder::new().mode(mode.directory).create(path);
+    created.map_err(DiskError::at("make directory", path))?;
     let flags = rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::DIRECTORY);
     let directory = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
     mode.apply_to_directory(&directory.map_err(DiskError::at("open", path))?, path)

@@ -32,7 +32,7 @@ impl Mode {
         Self { file: 0o400 | read, directory: 0o700 | read | (read >> 2), group: Some(group) }
     }
 
-    /// Makes the process's umask what these permissions leave out, and never lets others write.
+    /// Makes the process's umask the bits that these permissions do not grant, and never lets others write.
     pub fn set_umask(self) {
         let closed = (0o777 & !self.directory) | 0o022;
         rustix::process::umask(rustix::fs::Mode::from_raw_mode(closed));
@@ -86,13 +86,14 @@ mod tests {
     use super::*;
     use crate::adapters::builds::disk::{make_directory, switch_file};
 
+    const GROUP: u32 = 61_010;
+
     #[test]
     fn all_that_is_made_below_a_setgid_directory_has_its_group() {
         if !rustix::process::geteuid().is_root() {
             // Only root can give a directory to any group.
             return;
         }
-        const GROUP: u32 = 61_010;
         let folder = tempfile::tempdir().unwrap();
         chown(folder.path(), None, Some(GROUP)).unwrap();
         std::fs::set_permissions(folder.path(), Permissions::from_mode(0o2770)).unwrap();

@@ -232,7 +232,7 @@ fn a_scan_of_more_rows_than_allowed_is_refused_just_past_the_limit() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _writer) = tagged_rows(folder.path(), 5);
     let scan = |max_rows| {
-        let source = Source::open(&path, &Stop::new(), limits(max_rows)).unwrap();
+        let source = Source::open(&path, Purpose::Pass, &Stop::new(), limits(max_rows)).unwrap();
         source.scan(&space()).map(|scanned| scanned.scan.rows)
     };
 

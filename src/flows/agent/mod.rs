@@ -18,8 +18,8 @@ mod host;
 mod observer;
 mod probe;
 mod tasks;
+mod waits;
 
-use std::future;
 use std::io;
 use std::sync::Arc;
 use std::time::Duration;
@@ -32,7 +32,7 @@ use crate::adapters::signals::Signal;
 use crate::adapters::watch::FileStamps;
 use crate::config;
 use crate::decide::agent_state::{self, Action, AgentState, Event};
-use crate::decide::debounce::{Cause, Hint, Timing, after};
+use crate::decide::debounce::{Cause, Hint, Timing};
 use crate::domain::file_stamp::FileStamp;
 use crate::domain::pass::{Outcome, PassReport, PassRequest, Retry};
 use crate::domain::stop::Stop;
@@ -43,6 +43,7 @@ pub(crate) use observer::{AgentEvent, LogObserver, Observer};
 use observer::Observers;
 use probe::FileProbe;
 use tasks::{MarkerTask, RunningPass, SettingsTask, wait_for_pass};
+use waits::{in_future, reached};
 
 /// The agent runs a pass this often even if no file has changed.
 const MAX_PASS_INTERVAL: Duration = Duration::from_secs(3600);
@@ -385,17 +386,6 @@ fn event_of(signal: Signal) -> Event {
         Signal::Reload => Event::Reload,
         Signal::Now => Event::Hint(Cause::Request),
     }
-}
-
-async fn reached(at: Option<Instant>) {
-    match at {
-        Some(at) => sleep_until(at).await,
-        None => future::pending().await,
-    }
-}
-
-fn in_future(now: Instant, wait: Duration) -> Instant {
-    Instant::from_std(after(now.into_std(), wait))
 }
 
 #[cfg(test)]

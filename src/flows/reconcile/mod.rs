@@ -38,7 +38,7 @@ use crate::decide::guard::ScanLimits;
 use crate::domain::pass::{Counts, Outcome, PassReport, Stage};
 use crate::domain::record::{ScanHash, TextHash};
 use embed_missing::embed_missing;
-use prepare::{Prepared, find_source_of_new_directory};
+use prepare::Prepared;
 use publish::{PlannedBuild, PlannedContent, publish};
 use read_table::{TableSummary, read_table};
 use record_progress::ProgressRecorder;
@@ -54,7 +54,7 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     let started = Instant::now();
     let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
     (context.progress)(PassProgress::Stage(Stage::Prepare));
-    find_source_of_new_directory(context, &builds)?;
+    claim::find_source_of_new_directory(context, &builds)?;
     let source = claim::source(context.config, &builds);
     let lock =
         if options.accept_source { builds.lock_and_take_over() } else { builds.lock_for(source.as_ref()) };

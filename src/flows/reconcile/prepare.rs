@@ -16,7 +16,6 @@ use crate::adapters::builds::adopt::{self, Adoption};
 use crate::adapters::builds::history::{EquivalentScan, History};
 use crate::adapters::builds::verify::failed;
 use crate::adapters::builds::{Build, Builds, Doubt, Hold, KeptBuilds, Proof, Served, error_chain, promote};
-use crate::adapters::source::Source;
 use crate::decide::decision::{self, Assessment, Facts, ServedFacts, TableFacts};
 use crate::decide::guard::Limits;
 use crate::domain::pass::{PromotedBy, REFUSED_PREFIX};
@@ -343,19 +342,6 @@ impl KeptFacts {
             refused: if options.embed_again { HashMap::new() } else { refused_texts(&kept, &context.space) },
         })
     }
-}
-
-/// Refuses to make a directory of builds where there is no database, as in a wrong working directory.
-///
-/// Where there is one already, the failure is recorded in it like any other.
-pub(super) fn find_source_of_new_directory(
-    context: &PassContext<'_>,
-    builds: &Builds,
-) -> Result<(), PassError> {
-    if !builds.is_prepared() {
-        Source::find(&context.config.source.database)?;
-    }
-    Ok(())
 }
 
 /// What is served, unless it is not known: then a pass ends and a preview shows nothing.

@@ -10,7 +10,7 @@ use super::claim;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::finish::sweep;
-use super::prepare::{adopt_existing, find_source_of_new_directory, next_sequence};
+use super::prepare::{adopt_existing, next_sequence};
 use super::preview::preview_for;
 use crate::adapters::builds::adopt::Adoption;
 use crate::adapters::builds::history::History;
@@ -46,7 +46,7 @@ pub struct RollbackReport {
 /// [`PassError`]; the previous build is still served, unless it says otherwise.
 pub fn rollback(context: &PassContext<'_>, asked: &Rollback) -> Result<RollbackReport, PassError> {
     let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
-    find_source_of_new_directory(context, &builds)?;
+    claim::find_source_of_new_directory(context, &builds)?;
     let source = claim::source(context.config, &builds);
     let _lock = builds.lock_for(source.as_ref())?.ok_or(PassError::Busy)?;
     sweep(context, &builds);

@@ -155,6 +155,8 @@ impl Log<'_> {
             "symlinkat" => self.linked(arguments[0], place(self, at(1))),
             "link" => self.hard_linked(place(self, plain(0)), place(self, plain(1))),
             "linkat" => self.hard_linked(place(self, at(0)), place(self, at(2))),
+            // The time stamp of an open file: no promise rests on it after a power cut.
+            "utimensat" if arguments[1] == "NULL" => {}
             _ => {
                 let decoded = decode(&call.arguments);
                 let root = self.root.as_os_str().as_bytes();

@@ -358,10 +358,11 @@ async fn one_refused_text_too_many_fails_the_attempt_and_is_named() {
 
 #[tokio::test(start_paused = true)]
 async fn the_same_wrong_answer_again_ends_the_attempt_and_a_right_one_in_between_does_not() {
-    let count: fn(&mut Vec<Vec<f32>>) = |answer| answer.truncate(answer.len() - 1);
-    let length: fn(&mut Vec<Vec<f32>>) = |answer| answer.iter_mut().for_each(|vector| vector.truncate(2));
-    let right: fn(&mut Vec<Vec<f32>>) = |_| {};
-    let cases: [(&[fn(&mut Vec<Vec<f32>>)], Option<Retry>, usize); 6] = [
+    type Change = fn(&mut Vec<Vec<f32>>);
+    let count: Change = |answer| answer.truncate(answer.len() - 1);
+    let length: Change = |answer| answer.iter_mut().for_each(|vector| vector.truncate(2));
+    let right: Change = |_| {};
+    let cases: [(&[Change], Option<Retry>, usize); 6] = [
         (&[count, count], None, 0),
         (&[count, count, count], Some(Retry::Hourly), 3),
         (&[length], None, 0),
@@ -478,12 +479,10 @@ async fn a_stop_waits_for_answers_in_flight_and_sends_nothing_more() {
     // Sent one second after the start; the stop comes after ten.
     for (after, kept) in [(11, 7 * 16), (12, 7 * 16), (13, 6 * 16), (50, 6 * 16)] {
         let fake = FakeEmbedder::new(move |texts, before| {
-            let seconds = if before < 6 {
-                1
-            } else if before == 6 {
-                after
-            } else {
-                50
+            let seconds = match before {
+                0..6 => 1,
+                6 => after,
+                _ => 50,
             };
             (Duration::from_secs(seconds), vectors(texts))
         });
