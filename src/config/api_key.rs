@@ -150,8 +150,9 @@ fn optional_secret(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
 
 /// The credential; an empty one counts as unset, as an empty variable does: a
 /// unit without a key sets it to an empty line.
+// The variable that the service manager sets names its directory.
 fn credential(path: &Path) -> Result<Option<ApiKey>, ConfigError> {
-    match file::read("key file", path, MAX_KEY_BYTES, Chosen::ByPlace)? {
+    match file::read("key file", path, MAX_KEY_BYTES, Chosen::ByName)? {
         Some(text) if text.trim().is_empty() => Ok(None),
         _ => optional_secret(path),
     }

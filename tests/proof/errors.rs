@@ -63,7 +63,7 @@ fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges(
     for (site, error) in &cases {
         let at = format!("agent, {error} at {site}");
         // The runtime chooses which of two threads a pass runs on, and strace counts for each.
-        let Some(met) = (0..4).find_map(|_| agent_meets(&harness, site, error, &at)) else {
+        let Some(met) = (0..8).find_map(|_| agent_meets(&harness, site, error, &at)) else {
             missed.push(at);
             continue;
         };
