@@ -76,32 +76,33 @@ mod tests {
             state.record_success(build, at(15));
             state
         };
-        let failed = |mut state: DeliveryState| {
+        let failed = |state: &DeliveryState| {
+            let mut state = state.clone();
             state.record_failure("b", "refused".to_owned(), at(30));
             state.record_failure("b", "refused".to_owned(), at(40));
             state
         };
         let new = DeliveryState::default;
-        let cases = [
+        let cases = vec![
             // recorded, served, up to date, stale since, tries
             (new(), None, None, None, 0),
             (new(), Some("b"), Some(false), None, 0),
             (received("b"), Some("b"), Some(true), None, 0),
             (received("a"), Some("b"), Some(false), Some(at(20)), 0),
             (received("a"), None, None, None, 0),
-            (failed(received("a")), Some("b"), Some(false), Some(at(20)), 2),
-            (failed(received("b")), Some("b"), Some(false), Some(at(30)), 2),
-            (failed(new()), Some("b"), Some(false), Some(at(30)), 2),
-            (failed(new()), None, None, None, 0),
+            (failed(&received("a")), Some("b"), Some(false), Some(at(20)), 2),
+            (failed(&received("b")), Some("b"), Some(false), Some(at(30)), 2),
+            (failed(&new()), Some("b"), Some(false), Some(at(30)), 2),
+            (failed(&new()), None, None, None, 0),
         ];
-        for (state, served, up_to_date, stale_since, tries) in cases {
+        for (state, served, up_to_date, stale_since, tries) in &cases {
             let states = DeliveryStates::from([("post x".to_owned(), state.clone())]);
 
-            let found = target_state("post x", &states, served, &history);
+            let found = target_state("post x", &states, *served, &history);
 
             let facts = (found.up_to_date, found.stale_since, found.tries, found.error.is_some());
-            assert_eq!(facts, (up_to_date, stale_since, tries, tries > 0), "{state:?} {served:?}");
-            assert_eq!((found.build, found.delivered_at), (state.build, state.at));
+            assert_eq!(facts, (*up_to_date, *stale_since, *tries, *tries > 0), "{state:?} {served:?}");
+            assert_eq!((found.build, found.delivered_at), (state.build.clone(), state.at));
         }
     }
 }
