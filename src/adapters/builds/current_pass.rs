@@ -1,7 +1,8 @@
 //! What a running pass is doing: `.reindexd/pass.json`, for `status` while the pass runs.
 //!
 //! The file is locked as long as its pass lives, so one that a crash left behind
-//! is recognised and counts as none. It is for people and monitoring: no
+//! is recognised and counts as none; only its user may open it, since a lock on
+//! it would be taken for a pass. It is for people and monitoring: no
 //! decision depends on it, it is never flushed, and a pass whose progress cannot
 //! be written goes on. How often it is written is decided by the flow.
 
@@ -48,7 +49,7 @@ impl CurrentPassFile {
     pub fn create(layout: &Layout) -> Option<Self> {
         let path = json_file::path(layout, "pass");
         let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o640).custom_flags(LOCK_OPEN_FLAGS);
+        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(LOCK_OPEN_FLAGS);
         let file = options.open(&path).ok()?;
         file.try_lock().ok()?;
         file.set_len(0).ok()?;
