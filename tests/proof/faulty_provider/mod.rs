@@ -311,8 +311,8 @@ impl FaultyProviderRun {
         loop {
             let log = self.agent.log_from(self.read);
             let mut lines = log.split_inclusive('\n').filter(|line| line.ends_with('\n'));
-            let end = lines.find(|line| line.contains(" outcome=") && line.contains("trigger=signal"));
-            if let Some(outcome) = end.and_then(|line| line.split_once(" outcome=")) {
+            let end = lines.find(|line| line.contains("(outcome=") && line.contains("trigger=signal"));
+            if let Some(outcome) = end.and_then(|line| line.split_once("(outcome=")) {
                 self.read += log.len();
                 let outcome = outcome.1.split_whitespace().next().unwrap_or_default().to_owned();
                 return (outcome, log);

@@ -197,8 +197,8 @@ impl SmallDisk {
             counts.count("refused");
         }
         if code == 1 {
-            let own = log.lines().filter(|line| line.starts_with("reindexd: ")).count();
-            assert_eq!(own, 1, "{case}: {log}");
+            // Faiss writes a line of its own without an end where closing a file fails.
+            assert_eq!(log.matches("reindexd: ").count(), 1, "{case}: {log}");
         }
         let lost = log.contains("cannot store vectors in the cache");
         free_disk_space(&self.world.path("data"));
