@@ -54,7 +54,7 @@ pub use origin::Setting;
 pub use process_env::{is_managed, logs_to_journal, no_color};
 pub(crate) use url::is_loopback;
 
-use crate::domain::record::{FORMAT_VERSION, Space};
+use crate::domain::record::Space;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
@@ -85,7 +85,6 @@ impl Config {
             },
             dimension: *dimension,
             task_type: task_type.clone(),
-            text_format: FORMAT_VERSION,
         }
     }
 }

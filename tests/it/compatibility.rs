@@ -496,14 +496,12 @@ fn spaces() -> [Space; 2] {
         model: "gemini-embedding-001".to_owned(),
         dimension: 768,
         task_type: Some("RETRIEVAL_DOCUMENT".to_owned()),
-        text_format: 1,
     };
     let openai = Space {
         provider: "openai".to_owned(),
         model: "text-embedding-3-small".to_owned(),
         dimension: 1536,
         task_type: None,
-        text_format: 1,
     };
     [gemini, openai]
 }

@@ -56,13 +56,7 @@ impl CacheFixture {
 }
 
 fn space(model: &str) -> Space {
-    Space {
-        provider: "local".to_owned(),
-        model: model.to_owned(),
-        dimension: 8,
-        task_type: None,
-        text_format: 1,
-    }
+    Space { provider: "local".to_owned(), model: model.to_owned(), dimension: 8, task_type: None }
 }
 
 fn text(n: u32) -> TextHash {

@@ -141,8 +141,7 @@ mod tests {
 
     #[test]
     fn a_digest_from_its_own_thread_equals_one_made_during_the_scan() {
-        let space =
-            Space { provider: "p".into(), model: "m".into(), dimension: 8, task_type: None, text_format: 1 };
+        let space = Space { provider: "p".into(), model: "m".into(), dimension: 8, task_type: None };
         let long = vec![b'x'; 3 * ScanDigest::CHUNK + 5];
         for values in [0, 1, 7, 500, 20_000] {
             let mut digest = ScanDigest::new(&space);

@@ -11,13 +11,7 @@ const SERVED_CONTENT: ContentHash = ContentHash([3; 32]);
 const OTHER_CONTENT: ContentHash = ContentHash([4; 32]);
 
 fn space(model: &str) -> Space {
-    Space {
-        provider: "openai".to_owned(),
-        model: model.to_owned(),
-        dimension: 4,
-        task_type: None,
-        text_format: 1,
-    }
+    Space { provider: "openai".to_owned(), model: model.to_owned(), dimension: 4, task_type: None }
 }
 
 fn manifest() -> Manifest {

@@ -3,7 +3,7 @@
 //! The rules for experts are those of the script that made the first vectors,
 //! to the letter: the same text must give the same hash, or every text is
 //! embedded again. `strip` is therefore Python's and not Rust's. A change here
-//! is a new [`FORMAT_VERSION`](crate::domain::record::FORMAT_VERSION).
+//! is a new [`TEXT_FORMAT`](crate::domain::record::TEXT_FORMAT).
 //!
 //! A column that holds a number where a text is expected counts as Python's
 //! `str` of it, and zero as empty: a loose schema lets a company be the integer

@@ -9,13 +9,15 @@
 //! `row_hashes` has the format of `hashes.bin`.
 
 use serde::{Deserialize, Serialize};
+use serde_json::Value;
 use thiserror::Error;
 
 use crate::domain::pass::{Counts, Timings};
-use crate::domain::record::{ContentHash, RecordHash, ScanHash, Space, TextHash};
+use crate::domain::record::{ContentHash, RecordHash, ScanHash, Space, TEXT_FORMAT, TextHash};
 use crate::domain::text::one_line;
 
-/// The format of `manifest.json`. A build of another format is not read.
+/// The format of `manifest.json`, and of the records and files that it is about. A build of another format
+/// is not read.
 pub const MANIFEST_FORMAT: u32 = 1;
 
 /// What stands before and after the manifest's digest of its own beginning.
@@ -155,21 +157,30 @@ impl Manifest {
         struct ManifestHead {
             format: u32,
             #[serde(default)]
-            program: serde_json::Value,
+            program: Value,
+            #[serde(default)]
+            space: Value,
         }
         let head: ManifestHead = serde_json::from_slice(bytes)?;
-        let ManifestHead { format: found, program } = head;
+        let ManifestHead { format: found, program, space } = head;
+        let newer = |found, known| {
+            let by = program.as_str().unwrap_or("another program");
+            ManifestError::Newer { found, known, by: one_line(by, MAX_PROGRAM_CHARS) }
+        };
         // Before any other rule: a newer format may have others.
         if found > MANIFEST_FORMAT && !was_format_1(bytes, found) {
-            let by = program.as_str().unwrap_or("another program");
-            let by = one_line(by, MAX_PROGRAM_CHARS);
-            return Err(ManifestError::Newer { found, known: MANIFEST_FORMAT, by });
+            return Err(newer(found, MANIFEST_FORMAT));
         }
         if found != MANIFEST_FORMAT {
             return Err(ManifestError::Format { found });
         }
         if !checksum_matches(bytes) {
             return Err(ManifestError::Checksum);
+        }
+        // Its text hashes would name no text of this program: all would be embedded again.
+        let texts = space.get("text_format").and_then(Value::as_u64).unwrap_or_default();
+        if texts > u64::from(TEXT_FORMAT) {
+            return Err(newer(u32::try_from(texts).unwrap_or(u32::MAX), TEXT_FORMAT));
         }
         let manifest: Self = serde_json::from_slice(bytes)?;
         match manifest.dimension {

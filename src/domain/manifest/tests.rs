@@ -72,6 +72,22 @@ fn a_manifest_of_a_later_format_is_refused_by_its_number() {
 }
 
 #[test]
+fn a_manifest_of_texts_of_a_later_format_is_refused_and_not_another_space() {
+    let space = Space { provider: "p".into(), model: "m".into(), dimension: 32, task_type: None };
+    let whole = Manifest { space: Some(space), ..manifest(32) }.print();
+    let text = String::from_utf8(whole.clone()).unwrap();
+    assert_eq!(Manifest::parse(&whole).unwrap().print(), whole);
+    assert!(text.contains("\"text_format\": 1"), "0.1.0 reads no space without it: {text}");
+    let later = text.replace("\"text_format\": 1", "\"text_format\": 2");
+    let beginning = later.split(CHECKSUM[0]).next().unwrap();
+
+    let error = Manifest::parse((beginning.to_owned() + &checksum_suffix(beginning.as_bytes())).as_bytes());
+
+    let error = error.unwrap_err();
+    assert!(matches!(error, ManifestError::Newer { found: 2, known: 1, .. }), "{error}");
+}
+
+#[test]
 fn a_manifest_of_another_build_is_refused_by_both_names() {
     assert_eq!(manifest(32).belongs_to("x").unwrap(), manifest(32));
 

@@ -19,11 +19,11 @@ mod space;
 mod value;
 
 pub use hash::{ContentHash, ContentHasher, IdHash, RecordHash, ScanHash, TextHash, raw_row_hash};
-pub(crate) use hash::{ScanHasher, feed};
+pub(crate) use hash::{ScanHasher, TEXT_FORMAT, feed};
 pub(crate) use schema::expert;
 pub use schema::{Column, Kind, Schema, TextRules};
 pub(crate) use seen_ids::SeenIds;
-pub use space::{FORMAT_VERSION, Space};
+pub use space::Space;
 pub use value::{RawValue, Row, RowError};
 pub(crate) use value::{Value, printable_id};
 

@@ -2,18 +2,19 @@
 //!
 //! Vectors of two spaces never meet in one index. A space is stored in the
 //! manifest, and its key names it in the cache. How a text was made is not part
-//! of it beyond [`FORMAT_VERSION`]: the hash of the text says that.
+//! of it: the hash of the text says that. A constant in the place of the text's
+//! format keeps keys and digests as they have always been.
 
 use std::fmt;
 
 use serde::{Deserialize, Serialize};
 
-/// The version of the rules that make document texts and records. A new number makes every record
-/// different.
-pub const FORMAT_VERSION: u32 = 1;
+/// What is stored and fed as the format of the texts, whichever format they have.
+const STORED_TEXT_FORMAT: u32 = 1;
 
-/// Provider, model, dimension, task type and text format.
+/// Provider, model, dimension and task type.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(into = "StoredSpace", from = "StoredSpace")]
 pub struct Space {
     /// `gemini`, `openai` or `local`.
     pub provider: String,
@@ -23,8 +24,31 @@ pub struct Space {
     pub dimension: usize,
     /// What the vectors are for, if the model takes it.
     pub task_type: Option<String>,
-    /// The [`FORMAT_VERSION`] of the texts.
-    pub text_format: u32,
+}
+
+/// A [`Space`] as JSON.
+#[derive(Serialize, Deserialize)]
+struct StoredSpace {
+    provider: String,
+    model: String,
+    dimension: usize,
+    task_type: Option<String>,
+    /// Written for 0.1.0, which reads no space without it.
+    #[serde(default)]
+    text_format: u32,
+}
+
+impl From<Space> for StoredSpace {
+    fn from(Space { provider, model, dimension, task_type }: Space) -> Self {
+        Self { provider, model, dimension, task_type, text_format: STORED_TEXT_FORMAT }
+    }
+}
+
+impl From<StoredSpace> for Space {
+    fn from(stored: StoredSpace) -> Self {
+        let StoredSpace { provider, model, dimension, task_type, .. } = stored;
+        Self { provider, model, dimension, task_type }
+    }
 }
 
 impl Space {
@@ -38,7 +62,7 @@ impl Space {
 
     /// Feeds every part, each text with its length.
     pub(super) fn feed(&self, hasher: &mut blake3::Hasher) {
-        let numbers = [self.dimension as u64, u64::from(self.text_format)];
+        let numbers = [self.dimension as u64, u64::from(STORED_TEXT_FORMAT)];
         for text in [self.provider.as_str(), &self.model, self.task_type.as_deref().unwrap_or("")] {
             hasher.update(&(text.len() as u64).to_le_bytes());
             hasher.update(text.as_bytes());
@@ -51,6 +75,7 @@ impl Space {
 
 impl fmt::Display for Space {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{}/{} of {} dimensions", self.provider, self.model, self.dimension)
+        write!(f, "{}/{} of {} dimensions", self.provider, self.model, self.dimension)?;
+        self.task_type.as_ref().map_or(Ok(()), |task| write!(f, " for {task}"))
     }
 }
