@@ -58,7 +58,7 @@ pub(crate) fn load(options: &StartOptions) -> Result<Loaded, StartError> {
     }
     let from_file = options.config_file.as_deref();
     let loaded = settings::from_process(from_file, !options.is_agent, options.needs_key)
-        .map_err(|error| StartError { code: USAGE, message: error_chain(&error) })?;
+        .map_err(|error| StartError { code: code_of(error.class()), message: error_chain(&error) })?;
     logging::start(&loaded.config.log, options.is_agent);
     if !options.is_agent {
         loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
@@ -133,8 +133,7 @@ impl Context {
     /// The exit code of a failure.
     pub(crate) fn code(&self, error: &PassError) -> u8 {
         match error.outcome() {
-            Outcome::Failed(_) if error.class() == ErrorClass::Settings => USAGE,
-            Outcome::Failed(_) => FAILED,
+            Outcome::Failed(_) => code_of(error.class()),
             Outcome::Refused => REFUSED,
             Outcome::Busy => BUSY,
             Outcome::Stopped => self.stop_code(),
@@ -146,6 +145,14 @@ impl Context {
     pub(crate) fn stop_code(&self) -> u8 {
         let signal = *self.stopped_by.lock().unwrap_or_else(PoisonError::into_inner);
         signal.map_or(FAILED, Signal::exit_code)
+    }
+}
+
+/// The exit code of a failure of this class.
+pub(crate) fn code_of(class: ErrorClass) -> u8 {
+    match class {
+        ErrorClass::Settings => USAGE,
+        ErrorClass::Other => FAILED,
     }
 }
 

@@ -80,19 +80,28 @@ pub(super) fn read(
 ) -> Result<Option<String>, ConfigError> {
     let unreadable = |source| ConfigError::Unreadable { what, path: path.to_path_buf(), source };
     let unusable = |message| ConfigError::Unusable { what, path: path.to_path_buf(), message };
+    let not_a_file = |kind: FileType| unusable(format!("is {}, expected a regular file", name_of(kind)));
     let file = match open(path) {
         Ok(file) => file,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::NotADirectory) => {
             return Ok(None);
         }
-        Err(error) => return Err(unreadable(error)),
+        Err(error) => {
+            // A socket cannot be opened at all, and no time makes a file of it.
+            let kind = path.metadata().ok().map(|metadata| metadata.file_type());
+            return Err(kind.filter(FileType::is_socket).map_or_else(|| unreadable(error), not_a_file));
+        }
     };
     let metadata = file.metadata().map_err(unreadable)?;
     if !metadata.is_file() {
-        return Err(unusable(format!("is {}, expected a regular file", name_of(metadata.file_type()))));
+        return Err(not_a_file(metadata.file_type()));
     }
     // Who may replace a link decides which of our own files is read.
-    let as_link = path.symlink_metadata().ok().filter(std::fs::Metadata::is_symlink);
+    let as_link = match path.symlink_metadata() {
+        Ok(metadata) => Some(metadata).filter(std::fs::Metadata::is_symlink),
+        Err(error) if error.kind() == io::ErrorKind::NotFound => None,
+        Err(error) => return Err(unreadable(error)),
+    };
     let owners = [Some(Ownership::of(&metadata)), as_link.as_ref().map(Ownership::of)];
     let caller = Caller::of_process();
     if let Some(fault) = owners.into_iter().flatten().find_map(|owner| owner.fault(caller, chosen)) {
@@ -128,6 +137,8 @@ fn name_of(kind: FileType) -> &'static str {
         "a directory"
     } else if kind.is_fifo() {
         "a fifo"
+    } else if kind.is_socket() {
+        "a socket"
     } else {
         "a device"
     }
@@ -136,6 +147,7 @@ fn name_of(kind: FileType) -> &'static str {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::pass::ErrorClass;
 
     #[test]
     fn only_a_small_regular_utf8_file_is_read() {
@@ -149,6 +161,7 @@ mod tests {
         rustix::fs::mknodat(rustix::fs::CWD, at("fifo"), rustix::fs::FileType::Fifo, 0o600.into(), 0)
             .unwrap();
         std::os::unix::fs::symlink("loop", at("loop")).unwrap();
+        let _listener = std::os::unix::net::UnixListener::bind(at("socket")).unwrap();
         let read = |name: &str, largest| {
             read("file", &at(name), largest, Chosen::ByPlace).map_err(|error| error.to_string())
         };
@@ -163,9 +176,15 @@ mod tests {
             ("latin1", "not UTF-8 in line 2"),
             ("dir", "is a directory, expected a regular file"),
             ("fifo", "is a fifo, expected a regular file"),
+            ("socket", "is a socket, expected a regular file"),
         ] {
-            let error = read(name, if name == "long" { 8 } else { 100 }).unwrap_err();
-            assert!(error.contains(fault) && error.contains(name), "{error}");
+            let largest = if name == "long" { 8 } else { 100 };
+            let error = super::read("file", &at(name), largest, Chosen::ByPlace).unwrap_err();
+            // Only where nothing is known of the contents may time cure it.
+            let class = if name == "loop" { ErrorClass::Other } else { ErrorClass::Settings };
+            let message = error.to_string();
+            assert!(message.contains(fault) && message.contains(name), "{message}");
+            assert_eq!(error.class(), class, "{message}");
         }
         let device = super::read("file", Path::new("/dev/null"), 8, Chosen::ByName).unwrap_err().to_string();
         assert!(device.contains("is a device"), "{device}");

@@ -43,7 +43,7 @@ pub struct Loaded {
 ///
 /// # Errors
 ///
-/// The first [`ConfigError`] found; all of them belong to exit code 2.
+/// The first [`ConfigError`] found; its class says whether an operator or time can settle it.
 pub fn from_inputs(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
     let settings = file::find(inputs.flag, inputs.env, inputs.cwd, inputs.system_file)?;
     let raw = settings.as_ref().map(parse::parse).transpose()?.unwrap_or_default();

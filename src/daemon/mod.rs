@@ -24,9 +24,8 @@ use crate::adapters::embed::SentLog;
 use crate::adapters::signals::Handlers;
 use crate::adapters::watch::{TrackedFiles, Watch, WatchSpec};
 use crate::app::print::{ago, fail, print_json};
-use crate::app::{self, BUSY, Context, DONE, FAILED, StartError, StartOptions, USAGE, clock};
+use crate::app::{self, BUSY, Context, DONE, FAILED, StartError, StartOptions, clock, code_of};
 use crate::config::{self, Config};
-use crate::domain::pass::ErrorClass;
 use crate::domain::record::Space;
 use crate::domain::stop::Stop;
 use crate::flows::agent::{self, EventSources, ExitReason, LogObserver, Observer};
@@ -68,8 +67,7 @@ fn run(options: &StartOptions, handlers: &Handlers) -> Result<u8, StartError> {
     log_start(&config, &space);
     loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
     if let Err(error) = builds.lock_for(claim::source(&config, &builds).as_ref()) {
-        let code = if error.class() == ErrorClass::Settings { USAGE } else { FAILED };
-        return Err(StartError { code, message: error_chain(&error) });
+        return Err(StartError { code: code_of(error.class()), message: error_chain(&error) });
     }
     let _agent_lock = lock_agent(&builds.layout)?;
     let config: LiveConfig = Arc::new(RwLock::new(Arc::new(config)));

@@ -59,6 +59,7 @@ mod reuse;
 mod rollback;
 mod search;
 mod secrets;
+mod settings_file;
 mod shutdown;
 mod source_faults;
 mod source_owner;
