@@ -94,14 +94,20 @@ fn address(key: String, given: &Sourced<String>, resolved: &mut Resolved<'_>) ->
     Ok(address)
 }
 
+/// A program that is named by a path begins where the paths of its file begin; a bare name is looked for on
+/// PATH.
 fn command(
     key: String,
-    given: Sourced<Vec<String>>,
+    mut given: Sourced<Vec<String>>,
     resolved: &mut Resolved<'_>,
 ) -> Result<Vec<String>, ConfigError> {
     let named = given.value.first().is_some_and(|program| !program.is_empty());
     if !named || given.value.iter().any(|argument| argument.contains('\0')) {
         return Err(given.refused(&key, "a program and its arguments, each a string of its own"));
+    }
+    if let Some(program) = given.value.first_mut().filter(|program| program.contains('/')) {
+        *program =
+            resolved.bases.placed(program.as_str().into(), &given.origin).to_string_lossy().into_owned();
     }
     resolved.record(key, given.value.join(" "), &given.origin);
     Ok(given.value)
@@ -119,6 +125,7 @@ fn token_file(
         return Err(given.refused(&key, "no token file: there is neither post nor confirm to send it with"));
     }
     let path = paths::checked(&given.value).map_err(|expected| given.refused(&key, expected))?;
+    let path = resolved.bases.placed(path, &given.origin);
     resolved.record(key, path.display(), &given.origin);
     Ok(Some(path))
 }

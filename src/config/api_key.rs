@@ -110,7 +110,7 @@ pub(super) fn find(
         Provider::Local => return Ok(None),
     };
     if let Some(path) = key_file {
-        let value = read_secret(&resolved.cwd.join(path))?;
+        let value = read_secret(&resolved.bases.on_disk(path))?;
         return Ok(Some(Sourced { value, origin: ValueOrigin::KeyFile(path.to_path_buf()) }));
     }
     if let Some(directory) = resolved.variables.environment(process_env::CREDENTIALS_DIRECTORY)?

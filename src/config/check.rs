@@ -25,8 +25,9 @@ pub(super) fn path_conflicts(config: &Config, resolved: &Resolved<'_>) -> Result
         (&keys::trigger::marker, &config.trigger.marker),
         (&keys::publish::metadata, &config.publish.metadata),
     ];
-    let named = all.each_ref().map(|(key, path)| (key.path(), *path));
-    match paths::conflict(&named, &config.publish.index) {
+    let whole = all.each_ref().map(|(_, path)| resolved.bases.compared(path));
+    let named: Vec<_> = all.iter().zip(&whole).map(|((key, _), path)| (key.path(), path.as_path())).collect();
+    match paths::conflict(&named, &whole[0]) {
         None => Ok(()),
         Some((at, expected)) => Err(resolved.refused(all[at].0, all[at].1, expected)),
     }

@@ -3,12 +3,12 @@
 //! A new value is added here; what it does is decided by the code that matches on it.
 
 use std::fmt;
-use std::path::Path;
 
 use super::ConfigError;
 use super::declare::Key;
 use super::kinds::{Named, Typed, ValueKind};
 use super::origin::Sourced;
+use super::paths::Bases;
 
 /// What starts a pass; at least one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -25,7 +25,7 @@ impl Typed for TriggerOn {
 }
 
 impl ValueKind for TriggerOn {
-    fn check(_: &Key, name: &str, given: &Sourced<Vec<String>>, _: &Path) -> Result<Self, ConfigError> {
+    fn check(_: &Key, name: &str, given: &Sourced<Vec<String>>, _: &Bases<'_>) -> Result<Self, ConfigError> {
         let has = |trigger: &str| given.value.iter().any(|written| written == trigger);
         let is_known = |written: &String| ["database", "marker"].contains(&written.as_str());
         if given.value.is_empty() || !given.value.iter().all(is_known) {

@@ -11,6 +11,7 @@
 /// A key of the settings, and all that is declared about it.
 #[derive(Debug)]
 pub(super) struct Key {
+    /// Empty for a key at the top of the file.
     pub(super) section: &'static str,
     /// As the settings file has it.
     pub(super) name: &'static str,
@@ -40,7 +41,7 @@ pub(super) enum Reload {
 impl Key {
     /// The key with its section.
     pub(super) fn path(&self) -> String {
-        format!("{}.{}", self.section, self.name)
+        if self.section.is_empty() { self.name.to_owned() } else { format!("{}.{}", self.section, self.name) }
     }
 
     /// The bounds of the value, as they are written in settings.

@@ -73,7 +73,7 @@ fn layers<'a>(raw: &'a RawEmbedding, resolved: &mut Resolved<'_>) -> Result<Laye
     let written = resolved.written(raw.provider.as_ref()).unwrap_or(default);
     let given = resolved.variable(&keys::provider)?.unwrap_or_else(|| written.clone());
     let name = keys::provider.path();
-    let provider = Choice::<Provider>::check(&keys::provider, &name, &given, resolved.cwd)?;
+    let provider = Choice::<Provider>::check(&keys::provider, &name, &given, &resolved.bases)?;
     resolved.record(&name, provider, &given.origin);
     if provider == Provider::Local && !cfg!(feature = "local") {
         return Err(given.refused(&name, "gemini or openai: this program was built without the local model"));
@@ -250,6 +250,7 @@ fn api_key(
         }
         Some(given) => {
             let path = paths::checked(&given.value).map_err(|expected| given.refused(&name, expected))?;
+            let path = resolved.bases.placed(path, &given.origin);
             resolved.record(name, path.display(), &given.origin);
             Some(path)
         }

@@ -2,7 +2,7 @@
 //!
 //! Contents that are wrong, and a file that is named and missing, are settled by
 //! an operator alone and belong to exit code 2. A file that could not be read
-//! says nothing about its contents: time may cure that, as where a disk is
+//! says nothing about its contents: that may pass, as where a disk is
 //! mounted late, so it belongs to exit code 1. Either way nothing was read from
 //! the source, nothing was written, the served build is still served. A message names file
 //! and line, or the variable, then the key, what was found and what was

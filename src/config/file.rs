@@ -180,7 +180,7 @@ mod tests {
         ] {
             let largest = if name == "long" { 8 } else { 100 };
             let error = super::read("file", &at(name), largest, Chosen::ByPlace).unwrap_err();
-            // Only where nothing is known of the contents may time cure it.
+            // Only where nothing is known of the contents may it pass by itself.
             let class = if name == "loop" { ErrorClass::Other } else { ErrorClass::Settings };
             let message = error.to_string();
             assert!(message.contains(fault) && message.contains(name), "{message}");

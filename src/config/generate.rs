@@ -4,7 +4,7 @@
 //! `REINDEXD_WRITE_GENERATED=1` in the environment they write them instead.
 
 use super::declare::{Key, Reload};
-use super::keys::{SECTIONS, Section};
+use super::keys::{DIRECTORY, SECTIONS, Section};
 
 /// Columns of a comment in the settings file.
 const COLUMNS: usize = 100;
@@ -25,16 +25,18 @@ const OTHER_VARIABLES: [(&str, &str); 6] = [
 /// The settings file of the package: every key with its default, as a comment.
 #[must_use]
 pub fn settings_file() -> String {
-    let about = "Settings of reindexd. Every key is here with its default, as a comment: remove the # before a line \
-                 to change its value. Unknown keys are refused.";
+    let heading = "Settings of reindexd. Every key is here with its default, as a comment: remove the # before a line \
+                 to change its value. One has a value: the directory of the service. Unknown keys are refused.";
     let names = variables().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     let sources = format!(
         "Environment variables take precedence over this file: {names}. `reindexd config` shows each value in force \
-         and where it came from. Relative paths begin at the working directory. Durations are written \"250ms\", \
+         and where it came from. Durations are written \"250ms\", \
          \"30s\", \"10m\", \"1h 30m\", \"1d\"."
     );
+    let shipped = DIRECTORY.example.expect("the service has a directory of its own");
+    let top = format!("{}{} = {shipped}\n", paragraph(&about(&DIRECTORY).replace('`', "")), DIRECTORY.name);
     let sections = SECTIONS.iter().map(section);
-    [format!("{}#\n{}", paragraph(about), paragraph(&sources))]
+    [format!("{}#\n{}", paragraph(heading), paragraph(&sources)), top]
         .into_iter()
         .chain(sections)
         .collect::<Vec<_>>()
@@ -58,7 +60,8 @@ fn section(section: &Section) -> String {
 /// The table of keys.
 #[must_use]
 pub fn keys_table() -> String {
-    let keys = SECTIONS.iter().flat_map(|section| section.keys);
+    let keys =
+        [&DIRECTORY].into_iter().chain(SECTIONS.iter().flat_map(|section| section.keys.iter().copied()));
     let rows = keys.map(|key| {
         let default = key.default.map_or_else(|| "none".to_owned(), |default| format!("`{default}`"));
         format!("| `{}` | {default} | {} |\n", key.path(), about(key))

@@ -10,11 +10,27 @@
 use super::ConfigError;
 use super::api_key::ApiKey;
 use super::choices::{LogFormat, Provider, TriggerOn, WatchMode};
-use super::declare::{Key, differs, settings};
+use super::declare::{Key, Reload, differs, settings};
 use super::kinds::{
     ByHand, Choice, DatabasePath, DiskSpace, FilePath, LogLevel, Period, Share, Typed, WholeNumber,
 };
 use super::resolved::Resolved;
+
+/// The key at the top of the settings file, before every section.
+pub(super) const DIRECTORY: Key = Key {
+    section: "",
+    name: "directory",
+    field: "directory",
+    default: None,
+    example: Some("\"/var/lib/reindexd\""),
+    range: None,
+    variable: None,
+    reload: Reload::Restart,
+    about: &[
+        "Where the relative paths in this file, and the defaults, begin; a whole path. Without it they begin",
+        "at the working directory, as paths in environment variables always do.",
+    ],
+};
 
 settings! { checked source: RawSource => SourceSettings {
     /// The SQLite file with the table; a path, or a URL such as `sqlite:///relative` or

@@ -18,6 +18,7 @@ use super::ConfigError;
 use super::database_url::{self, DatabaseLocation};
 use super::declare::Key;
 use super::origin::{Sourced, ValueOrigin};
+use super::paths::Bases;
 use super::{duration, paths};
 
 /// How a value is written, and what it becomes.
@@ -30,12 +31,12 @@ pub trait Typed {
 
 /// A kind whose values are checked one at a time.
 pub(super) trait ValueKind: Typed {
-    /// `name`: the key as messages name it. `cwd`: where relative paths begin.
+    /// `name`: the key as messages name it. `bases`: where relative paths begin.
     fn check(
         key: &Key,
         name: &str,
         given: &Sourced<Self::Written>,
-        cwd: &Path,
+        bases: &Bases<'_>,
     ) -> Result<Self::Value, ConfigError>;
 
     /// The value as `reindexd config` prints it.
@@ -106,8 +107,14 @@ impl Typed for FilePath {
 }
 
 impl ValueKind for FilePath {
-    fn check(_: &Key, name: &str, given: &Sourced<String>, _: &Path) -> Result<PathBuf, ConfigError> {
-        paths::checked(&given.value).map_err(|expected| given.refused(name, expected))
+    fn check(
+        _: &Key,
+        name: &str,
+        given: &Sourced<String>,
+        bases: &Bases<'_>,
+    ) -> Result<PathBuf, ConfigError> {
+        let path = paths::checked(&given.value).map_err(|expected| given.refused(name, expected))?;
+        Ok(bases.placed(path, &given.origin))
     }
 
     fn print(value: &PathBuf) -> String {
@@ -124,14 +131,22 @@ impl Typed for DatabasePath {
 }
 
 impl ValueKind for DatabasePath {
-    fn check(_: &Key, name: &str, given: &Sourced<String>, cwd: &Path) -> Result<PathBuf, ConfigError> {
+    fn check(
+        _: &Key,
+        name: &str,
+        given: &Sourced<String>,
+        bases: &Bases<'_>,
+    ) -> Result<PathBuf, ConfigError> {
+        let place = |path: &Path| bases.placed(path.to_owned(), &given.origin);
         let location = match given.origin {
             ValueOrigin::Environment(_) | ValueOrigin::DotEnv(_) => DatabaseLocation::from_url(&given.value),
             _ => DatabaseLocation::from_setting(&given.value),
         };
-        location.and_then(|location| location.resolve(|path| cwd.join(path).exists())).map_err(|expected| {
+        let exists = |path: &Path| bases.on_disk(&place(path)).exists();
+        let found = location.and_then(|location| location.resolve(exists)).map_err(|expected| {
             given.clone().map(|text| database_url::printable(&text)).refused(name, expected)
-        })
+        })?;
+        Ok(place(&found))
     }
 
     fn print(value: &PathBuf) -> String {
@@ -152,7 +167,7 @@ impl ValueKind for Period {
         key: &Key,
         name: &str,
         given: &Sourced<DurationText>,
-        _: &Path,
+        _: &Bases<'_>,
     ) -> Result<Duration, ConfigError> {
         let [from, to] = key.bounds().expect("every duration is declared with a range");
         let allowed =
@@ -204,7 +219,7 @@ impl<N> Typed for WholeNumber<N> {
 }
 
 impl<N: TryFrom<i64> + Display> ValueKind for WholeNumber<N> {
-    fn check(key: &Key, name: &str, given: &Sourced<i64>, _: &Path) -> Result<N, ConfigError> {
+    fn check(key: &Key, name: &str, given: &Sourced<i64>, _: &Bases<'_>) -> Result<N, ConfigError> {
         within(name, given, &allowed(key))
     }
 
@@ -246,7 +261,7 @@ impl Typed for Share {
 }
 
 impl ValueKind for Share {
-    fn check(key: &Key, name: &str, given: &Sourced<f64>, _: &Path) -> Result<f64, ConfigError> {
+    fn check(key: &Key, name: &str, given: &Sourced<f64>, _: &Bases<'_>) -> Result<f64, ConfigError> {
         let [from, to] = bounds(key).unwrap_or([0.0, 1.0]);
         if (from..=to).contains(&given.value) {
             return Ok(given.value);
@@ -271,7 +286,12 @@ impl Typed for DiskSpace {
 }
 
 impl ValueKind for DiskSpace {
-    fn check(_: &Key, name: &str, given: &Sourced<String>, _: &Path) -> Result<Option<u64>, ConfigError> {
+    fn check(
+        _: &Key,
+        name: &str,
+        given: &Sourced<String>,
+        _: &Bases<'_>,
+    ) -> Result<Option<u64>, ConfigError> {
         let text = given.value.trim();
         if text == "auto" {
             return Ok(None);
@@ -306,7 +326,7 @@ impl<T> Typed for Choice<T> {
 }
 
 impl<T: Named + PartialEq> ValueKind for Choice<T> {
-    fn check(_: &Key, name: &str, given: &Sourced<String>, _: &Path) -> Result<T, ConfigError> {
+    fn check(_: &Key, name: &str, given: &Sourced<String>, _: &Bases<'_>) -> Result<T, ConfigError> {
         let Some((_, chosen)) = T::NAMES.iter().find(|(known, _)| *known == given.value) else {
             let names: Vec<_> = T::NAMES.iter().map(|(name, _)| *name).collect();
             return Err(given.refused(name, format!("one of {}", names.join(", "))));
@@ -329,7 +349,7 @@ impl Typed for LogLevel {
 }
 
 impl ValueKind for LogLevel {
-    fn check(_: &Key, name: &str, given: &Sourced<String>, _: &Path) -> Result<String, ConfigError> {
+    fn check(_: &Key, name: &str, given: &Sourced<String>, _: &Bases<'_>) -> Result<String, ConfigError> {
         const EXPECTED: &str = "off, error, warn, info, debug or trace, or a list such as \
             \"info,reindexd::adapters::watch=debug\"";
         if given.value.split(',').all(|directive| is_directive(directive.trim())) {

@@ -8,7 +8,7 @@ use std::path::Path;
 
 use super::origin::Setting;
 use super::resolved::Resolved;
-use super::{Config, ConfigError, announce, check, dotenv, embedding, file, parse, process_env};
+use super::{Config, ConfigError, announce, check, dotenv, embedding, file, keys, parse, process_env};
 
 /// The last place where a settings file is looked for.
 pub const SYSTEM_FILE: &str = "/etc/reindexd/reindexd.toml";
@@ -54,6 +54,7 @@ pub fn from_inputs(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
     };
     let variables = process_env::Variables::new(inputs.env, dotenv);
     let mut resolved = Resolved::new(settings.as_ref(), &variables, inputs.cwd);
+    resolved.settle_directory(&keys::DIRECTORY, raw.directory.as_ref())?;
     for line in variables.unreadable_lines() {
         resolved.note(format!(".env line {line} is ignored, expected KEY=VALUE"));
     }

@@ -4,7 +4,7 @@
 //! program uses with the name it has here, anything else with the known names.
 //! Distance is that of `strsim`; how near is near enough is decided here.
 
-use super::keys::{SECTIONS, Section};
+use super::keys::{DIRECTORY, SECTIONS, Section};
 use crate::domain::text;
 
 /// Names from other programs, and what they are called here.
@@ -49,6 +49,9 @@ pub(super) fn printable(key: &str) -> String {
 
 fn section_hint(name: &str) -> String {
     let sections = SECTIONS.map(|section| section.name);
+    if closest(name, &[DIRECTORY.name]).is_some() {
+        return format!("the nearest known key is {}, at the top of the file", DIRECTORY.name);
+    }
     if let Some(section) = closest(name, &sections) {
         return format!("the nearest known section is [{section}]");
     }
@@ -58,6 +61,9 @@ fn section_hint(name: &str) -> String {
 /// A key that is known in another section, or by another name.
 fn elsewhere(key: &str) -> Option<String> {
     let key = key.to_lowercase();
+    if key == DIRECTORY.name {
+        return Some(format!("it stands at the top of the file, before every section: {key}"));
+    }
     if let Some((_, here)) = ALIASES.iter().find(|(name, _)| *name == key) {
         return Some(format!("here it is {here}"));
     }
@@ -88,6 +94,8 @@ mod tests {
         for (unknown, expected) in [
             ("trigger.quite", "nearest known key is trigger.quiet"),
             ("trigger.max-wait", "nearest known key is trigger.max_wait"),
+            ("direktory", "nearest known key is directory, at the top of the file"),
+            ("log.directory", "at the top of the file, before every section: directory"),
             ("trigger.Quiet", "nearest known key is trigger.quiet"),
             ("trigger.poll_intervall", "nearest known key is trigger.poll_interval"),
             ("embedding.dimensions", "nearest known key is embedding.dimension"),

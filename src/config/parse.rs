@@ -12,7 +12,9 @@ use toml::de::{DeTable, DeValue};
 
 use super::ConfigError;
 use super::file::SettingsFile;
-use super::keys::{RawAnnounce, RawEmbedding, RawGuard, RawLog, RawPublish, RawSource, RawTrigger, SECTIONS};
+use super::keys::{
+    DIRECTORY, RawAnnounce, RawEmbedding, RawGuard, RawLog, RawPublish, RawSource, RawTrigger, SECTIONS,
+};
 use super::nearest;
 use super::origin::line_of;
 use crate::domain::text::one_line;
@@ -24,6 +26,7 @@ const MAX_MESSAGE_CHARS: usize = 300;
 #[derive(Clone, Debug, Default, Deserialize)]
 #[serde(default, deny_unknown_fields)]
 pub(super) struct RawConfig {
+    pub(super) directory: Option<Spanned<String>>,
     pub(super) source: RawSource,
     pub(super) trigger: RawTrigger,
     pub(super) embedding: RawEmbedding,
@@ -98,6 +101,9 @@ fn first_unknown(table: &DeTable<'_>) -> Option<UnknownKey> {
     let mut all = Vec::new();
     for (name, value) in table {
         let section = name.get_ref().as_ref();
+        if section == DIRECTORY.name {
+            continue;
+        }
         let Some(known) = SECTIONS.iter().find(|known| known.name == section) else {
             all.push(UnknownKey { span: name.span(), key: section.to_owned() });
             continue;

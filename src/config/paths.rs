@@ -1,10 +1,15 @@
 //! Paths in the settings: each one names a file, and no two conflict.
 //!
-//! Paths are kept as they were written, relative to the working directory, and
-//! compared as texts. Links and mounts are found by `builds`, which owns the
-//! directory.
+//! Without `directory` in the settings file, paths are kept as they were
+//! written, relative to the working directory. With it, those of the file and
+//! the defaults begin there, so that they mean the same from everywhere; what
+//! environment, `.env` and flags name still begins at the working directory.
+//! They are compared as texts. Links and mounts are found by `builds`, which
+//! owns the directory.
 
 use std::path::{Component, Path, PathBuf};
+
+use super::origin::ValueOrigin;
 
 /// The names beside the index that only reindexd may use.
 pub(crate) const RESERVED: [&str; 4] = [BUILDS, CURRENT, SERVED, PRIVATE];
@@ -18,6 +23,48 @@ pub(crate) const SERVED: &str = "served.json";
 pub(crate) const PRIVATE: &str = ".reindexd";
 /// The ending of names that the sweep removes.
 pub(crate) const STAGING: &str = ".staging";
+
+/// Where relative paths begin.
+#[derive(Debug)]
+pub(super) struct Bases<'a> {
+    /// Empty for the process's own working directory.
+    pub(super) cwd: &'a Path,
+    /// What the settings file says for its own paths and for the defaults.
+    pub(super) directory: Option<PathBuf>,
+}
+
+impl Bases<'_> {
+    /// The path in force for one that was written there.
+    pub(super) fn placed(&self, path: PathBuf, origin: &ValueOrigin) -> PathBuf {
+        match (&self.directory, origin) {
+            (Some(directory), ValueOrigin::File { .. } | ValueOrigin::Default) => directory.join(path),
+            _ => path,
+        }
+    }
+
+    /// The path as this process opens it.
+    pub(super) fn on_disk(&self, path: &Path) -> PathBuf {
+        self.cwd.join(path)
+    }
+
+    /// The path for a comparison with others: where some begin at a directory, all are made whole.
+    pub(super) fn compared(&self, path: &Path) -> PathBuf {
+        let here = self.on_disk(path);
+        match &self.directory {
+            Some(_) => std::path::absolute(&here).unwrap_or(here),
+            None => path.to_owned(),
+        }
+    }
+}
+
+/// Checks that a text can be the directory where paths begin. The error says what was expected.
+pub(super) fn checked_directory(text: &str) -> Result<PathBuf, String> {
+    let path = Path::new(text);
+    if text.contains('\0') || !path.is_absolute() {
+        return Err("a whole path, which begins with /".to_owned());
+    }
+    Ok(path.to_path_buf())
+}
 
 /// Checks that a text can be the name of a file. The error says what was expected.
 pub(super) fn checked(text: &str) -> Result<PathBuf, String> {

@@ -17,13 +17,13 @@ use super::file::SettingsFile;
 use super::key_shape::without_keys;
 use super::kinds::{FromVariable, ValueKind};
 use super::origin::{Setting, Sourced, ValueOrigin, line_of};
+use super::paths::{self, Bases};
 use super::process_env::Variables;
 
 /// The layers under a configuration, and what was settled from them so far.
 pub(super) struct Resolved<'a> {
     pub(super) variables: &'a Variables<'a>,
-    /// Where relative paths begin.
-    pub(super) cwd: &'a Path,
+    pub(super) bases: Bases<'a>,
     file: Option<&'a SettingsFile>,
     recorded: Vec<(String, String, ValueOrigin)>,
     notes: Vec<String>,
@@ -31,7 +31,25 @@ pub(super) struct Resolved<'a> {
 
 impl<'a> Resolved<'a> {
     pub(super) fn new(file: Option<&'a SettingsFile>, variables: &'a Variables<'a>, cwd: &'a Path) -> Self {
-        Self { variables, cwd, file, recorded: Vec::new(), notes: Vec::new() }
+        let bases = Bases { cwd, directory: None };
+        Self { variables, bases, file, recorded: Vec::new(), notes: Vec::new() }
+    }
+
+    /// Takes where the paths of the settings file begin; before any of them is settled.
+    pub(super) fn settle_directory(
+        &mut self,
+        key: &Key,
+        raw: Option<&Spanned<String>>,
+    ) -> Result<(), ConfigError> {
+        let (key, given) = (key.path(), self.written(raw));
+        let checked = given.as_ref().map(|given| {
+            paths::checked_directory(&given.value).map_err(|expected| given.refused(&key, expected))
+        });
+        self.bases.directory = checked.transpose()?;
+        let shown = self.bases.directory.as_ref().map(|path| path.display().to_string());
+        let origin = given.map_or(ValueOrigin::Default, |given| given.origin);
+        self.record(key, shown.unwrap_or_else(|| "none".to_owned()), &origin);
+        Ok(())
     }
 
     /// Takes a key's value from the highest layer that has it, checks and records it.
@@ -54,7 +72,7 @@ impl<'a> Resolved<'a> {
         name: &str,
         given: &Sourced<K::Written>,
     ) -> Result<K::Value, ConfigError> {
-        let value = K::check(key, name, given, self.cwd)?;
+        let value = K::check(key, name, given, &self.bases)?;
         self.record(name, K::print(&value), &given.origin);
         Ok(value)
     }

@@ -369,7 +369,8 @@ fn settings(toml: &str) -> Vec<(String, &str)> {
         if line.starts_with('[') {
             section = line.trim_matches(['[', ']']);
         } else if let Some((key, value)) = line.split_once(" = ").filter(|(key, _)| !key.contains(' ')) {
-            found.push((format!("{section}.{key}"), value));
+            // A key at the top of the file has no section.
+            found.push((format!("{section}.{key}").trim_start_matches('.').to_owned(), value));
         }
     }
     found
@@ -384,7 +385,10 @@ fn missing_settings(toml: &SourceFile, document: &SourceFile) -> Vec<String> {
         .lines()
         .filter_map(|line| line.strip_prefix("| `")?.split_once("` | "))
         .filter(|(key, _)| !key.contains(' '))
-        .filter(|(key, _)| key.split_once('.').is_some_and(|(section, _)| sections.contains(section)))
+        .filter(|(key, _)| match key.split_once('.') {
+            Some((section, _)) => sections.contains(section),
+            None => settings.iter().any(|(name, _)| name == key),
+        })
         .collect();
     let has_row = |key: &str, value: &str| {
         let row = rows.iter().find(|(named, _)| *named == key);

@@ -1,6 +1,7 @@
 //! Settings as an operator meets them: files, variables and keys in a directory of their own.
 
 mod api_keys;
+mod directory;
 mod faults;
 mod layers;
 mod providers;
@@ -10,6 +11,7 @@ mod shipped_file;
 use std::collections::BTreeMap;
 use std::ffi::OsString;
 use std::fs;
+use std::path::Path;
 use std::time::Duration;
 
 use super::*;

@@ -15,10 +15,25 @@ fn switched_on(wanted: impl Fn(&str) -> bool) -> String {
     SHIPPED.lines().map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
 
+/// The defaults, below the directory of the service.
+fn shipped_defaults() -> Config {
+    let below = |path: PathBuf| PathBuf::from("/var/lib/reindexd").join(path);
+    let mut config = defaults();
+    for path in [
+        &mut config.source.database,
+        &mut config.trigger.marker,
+        &mut config.publish.index,
+        &mut config.publish.metadata,
+    ] {
+        *path = below(std::mem::take(path));
+    }
+    config
+}
+
 #[test]
-fn as_it_stands_it_says_the_defaults() {
+fn as_it_stands_it_says_the_defaults_below_the_directory_of_the_service() {
     let config = SettingsFixture::with_settings(SHIPPED).config();
-    assert_eq!(config, Config { file: config.file.clone(), ..defaults() });
+    assert_eq!(config, Config { file: config.file.clone(), ..shipped_defaults() });
 }
 
 #[test]
@@ -26,10 +41,10 @@ fn with_every_default_switched_on_it_says_the_same() {
     let without_default = ["base_url", "api_key_file", "post", "command", "confirm", "token_file", "timeout"];
     let text = switched_on(|key| !without_default.contains(&key));
     let loaded = SettingsFixture::with_settings(&text).load().unwrap();
-    assert_eq!(loaded.config, Config { file: loaded.config.file.clone(), ..defaults() });
+    assert_eq!(loaded.config, Config { file: loaded.config.file.clone(), ..shipped_defaults() });
     let from_file = loaded.origins.iter().filter(|setting| setting.origin.starts_with("file ")).count();
     let keys: usize = keys::SECTIONS.iter().map(|section| section.keys.len()).sum();
-    assert_eq!(from_file, keys - without_default.len());
+    assert_eq!(from_file, keys + 1 - without_default.len(), "each key, and the directory");
 }
 
 #[test]
@@ -44,10 +59,11 @@ fn every_key_stands_in_it_below_its_own_section() {
             found.entry(section).or_default().push(key);
         }
     }
-    let expected = keys::SECTIONS
+    let top = ("", vec![keys::DIRECTORY.name]);
+    let sections = keys::SECTIONS
         .iter()
-        .map(|section| (section.name, section.keys.iter().map(|key| key.name).collect()))
-        .collect();
+        .map(|section| (section.name, section.keys.iter().map(|key| key.name).collect()));
+    let expected = [top].into_iter().chain(sections).collect();
     assert_eq!(found, expected);
 }
 
