@@ -5,6 +5,7 @@
 //! does not change. What a value means is decided where it is used.
 
 use std::ffi::OsString;
+use std::path::PathBuf;
 
 use super::ConfigError;
 use super::dotenv::DotEnv;
@@ -138,6 +139,11 @@ pub fn logs_to_journal() -> bool {
     let Some(Ok(stream)) = of_process("JOURNAL_STREAM").map(OsString::into_string) else { return false };
     rustix::fs::fstat(std::io::stderr())
         .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
+}
+
+/// Where SQLite looks first for room for its temporary files.
+pub(crate) fn sqlite_temporary_directories() -> impl Iterator<Item = PathBuf> {
+    ["SQLITE_TMPDIR", "TMPDIR"].into_iter().filter_map(of_process).map(PathBuf::from)
 }
 
 #[cfg(test)]

@@ -145,6 +145,39 @@ fn an_agent_whose_disk_was_full_continues_when_there_is_space() {
     });
 }
 
+#[test]
+fn a_full_directory_of_temporary_files_is_named_and_not_the_database() {
+    on_a_small_disk(|world| {
+        world.add_people(1..=300);
+        let first = world.build().text("build");
+        world.sql("UPDATE experts SET bio = bio || hex(zeroblob(5000))");
+        world.sql("ALTER TABLE experts RENAME TO people");
+        // Its rows have no order that SQLite could use.
+        world.sql(
+            "CREATE VIEW experts AS SELECT id + 0 AS id, username, first_name, last_name, job_title, company, bio,
+                 hourly_rate, currency, profile_url, profile_url_utm, tags, findability_score, category
+             FROM people",
+        );
+        let small = world.path("small");
+        std::fs::create_dir(&small).unwrap();
+        let mut mount = Command::new("mount");
+        mount.args(["-t", "tmpfs", "-o", "size=64k", "none"]).arg(&small);
+        assert!(mount.status().unwrap().success());
+        world.provider.forget();
+
+        for arguments in [["build", "--json"], ["plan", "--json"]] {
+            let failed = run(world.command(&arguments).env("SQLITE_TMPDIR", &small));
+            let error = failed.text("error");
+            assert_eq!(failed.code, 1, "{failed:?}");
+            assert!(error.contains(&format!("temporary files in {}", small.display())), "{error}");
+            assert!(error.contains("SQLITE_TMPDIR") && error.contains("disk is full"), "{error}");
+        }
+        assert_eq!((world.served(), world.provider.request_count()), (Some(first), 0));
+
+        assert_eq!(world.build().number("records"), 300, "with room elsewhere");
+    });
+}
+
 fn free_disk_space(world: &World) {
     // At first there is nothing to remove.
     std::fs::remove_file(filler(world)).ok();

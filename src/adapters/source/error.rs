@@ -39,6 +39,11 @@ pub enum SourceError {
         "database {path} has a -wal file that cannot be read without writing beside it ({found}); expected a readable -shm beside it, or an empty -wal: let the owner open the database once, with `reindexd build` or with the program that writes it, or give this user read access to both files"
     )]
     WalUnreadable { path: PathBuf, found: String },
+    /// SQLite sorts on disk.
+    #[error(
+        "cannot write SQLite's temporary files {place}, where it sorts what it reads of database {path}: {found}; make room there, or name another directory in the environment variable SQLITE_TMPDIR"
+    )]
+    TemporaryFiles { path: PathBuf, place: String, found: String },
     /// It was read without locks, and a writer did not wait.
     #[error("database {path}: changed while it was read; will retry")]
     Changed { path: PathBuf },
@@ -66,6 +71,7 @@ impl SourceError {
             | Self::Locked { .. }
             | Self::HotJournal { .. }
             | Self::WalUnreadable { .. }
+            | Self::TemporaryFiles { .. }
             | Self::Changed { .. }
             | Self::Sqlite { .. }
             | Self::Stopped => Retry::Soon { wait: None },

@@ -36,6 +36,19 @@ pub(super) fn changed(path: &Path) -> SqliteFailure {
     SqliteFailure::Wait(SourceError::Changed { path: path.to_owned() })
 }
 
+/// Whether SQLite could not write, or found no directory to write in: while it only reads, that is about
+/// its temporary files.
+pub(super) fn is_about_temporary_files(error: &rusqlite::Error) -> bool {
+    let code = error.sqlite_error().map(|failure| (failure.code, failure.extended_code));
+    matches!(
+        code,
+        Some(
+            (ErrorCode::DiskFull, _)
+                | (_, rusqlite::ffi::SQLITE_IOERR_WRITE | rusqlite::ffi::SQLITE_IOERR_GETTEMPPATH)
+        )
+    )
+}
+
 pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> SqliteFailure {
     use SqliteFailure::{Final, Wait};
     let (owned, found) = (path.to_owned(), error.to_string());

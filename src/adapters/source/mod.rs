@@ -18,6 +18,7 @@ mod row_buffer;
 mod scan;
 mod scan_digest;
 mod sqlite;
+mod temporary_files;
 
 use std::path::Path;
 

@@ -14,8 +14,9 @@ use rusqlite::{Connection, OpenFlags};
 
 use super::access::{AccessMode, LockPolicy, Purpose};
 use super::error::SourceError;
-use super::failure::{LOCK_TIMEOUT, SqliteFailure, changed, classify, locked};
+use super::failure::{LOCK_TIMEOUT, SqliteFailure, changed, classify, is_about_temporary_files, locked};
 use super::header::{DatabaseHeader, FileIdentity};
+use super::temporary_files;
 use crate::decide::guard::{Refusal, ScanLimits};
 use crate::domain::record::{RawValue, Row, Schema};
 use crate::domain::sibling_path::sibling_path;
@@ -32,8 +33,6 @@ const ATTEMPT_INTERVAL: Duration = Duration::from_millis(20);
 const STEPS_PER_CHECK: i32 = 100_000;
 /// How often temporary files are measured: a disk takes some tens of mebibytes in that time.
 const SPACE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
-/// How `/proc` shows SQLite's temporary files: made without a name, or under one that is removed at once.
-const TEMPORARY_PREFIXES: [&str; 2] = ["#", "etilqs_"];
 
 /// A connection within a read transaction. Dropping it closes the connection.
 pub(super) struct Transaction {
@@ -134,7 +133,7 @@ impl Transaction {
             let now = Instant::now();
             if now >= next_check {
                 next_check = now + SPACE_CHECK_INTERVAL;
-                if temporary_bytes() > max_bytes {
+                if temporary_files::bytes() > max_bytes {
                     scan_space.passed.store(max_bytes, Ordering::Relaxed);
                     return true;
                 }
@@ -147,6 +146,11 @@ impl Transaction {
     /// What an error of a step means.
     fn explain(&self, path: &Path, error: &rusqlite::Error) -> SourceError {
         match self.scan_space.passed.load(Ordering::Relaxed) {
+            // Nothing but a temporary file is written while rows are read.
+            0 if is_about_temporary_files(error) => {
+                let (path, place) = (path.to_owned(), temporary_files::place());
+                SourceError::TemporaryFiles { path, place, found: error.to_string() }
+            }
             0 => classify(path, error).into_error(),
             max_bytes => SourceError::Refused(Refusal::TooMuchScan { max_bytes }),
         }
@@ -204,18 +208,6 @@ impl Transaction {
             _ => Ok(()),
         }
     }
-}
-
-/// What this process has in SQLite's temporary files, which have no name; 0 where the system does not say.
-fn temporary_bytes() -> u64 {
-    let Ok(files) = std::fs::read_dir("/proc/self/fd") else { return 0 };
-    let bytes = |file: std::fs::DirEntry| {
-        let target = std::fs::read_link(file.path()).ok()?;
-        let name = target.file_name()?.to_str()?;
-        let is_temporary = TEMPORARY_PREFIXES.iter().any(|prefix| name.starts_with(prefix));
-        is_temporary.then(|| std::fs::metadata(file.path()).map_or(0, |file| file.len()))
-    };
-    files.filter_map(|file| bytes(file.ok()?)).sum()
 }
 
 fn raw_value(value: ValueRef<'_>) -> RawValue<'_> {
