@@ -49,6 +49,7 @@ const OWNERS: [(&str, &[&str]); 6] = [
             "src/adapters/cache/mod.rs",
             "src/adapters/cache/error.rs",
             "src/adapters/cache/file.rs",
+            "src/adapters/cache/notes.rs",
         ],
     ),
     ("reqwest", &["src/adapters/http/mod.rs"]),

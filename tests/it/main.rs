@@ -24,6 +24,7 @@ mod announce;
 mod announce_api;
 mod announce_commands;
 mod announce_status;
+mod cache_age;
 mod cli;
 mod cli_damage;
 mod cli_output;

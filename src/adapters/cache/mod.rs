@@ -8,7 +8,7 @@
 //! A damaged file is moved away and an empty one created, with a warning. Every
 //! vector is checked against its own checksum when it is read; one that fails
 //! counts as missing. Whether a build holds a vector, and what to embed, is left
-//! to the caller, and so is the clock.
+//! to the caller, and so is the clock, by which alone nothing ever grows old.
 
 use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
@@ -18,9 +18,12 @@ use xxhash_rust::xxh3::Xxh3;
 
 use crate::domain::record::{Space, TextHash};
 
+mod age;
 mod error;
 mod file;
+mod notes;
 
+use age::Age;
 pub use error::{CacheError, Warning};
 use file::CacheFileError;
 
@@ -37,21 +40,18 @@ pub struct Cache {
     path: PathBuf,
     space: i64,
     dimension: usize,
-    opened_at: i64,
+    age: Age,
     /// The place of the vector of each text of this space.
     rowids: HashMap<TextHash, i64>,
 }
 
 impl Cache {
-    /// How long a vector is kept that no build uses.
-    const MAX_AGE_SECONDS: i64 = 30 * 24 * 60 * 60;
-
-    /// Opens the cache at `path`, whose directory must exist, and drops what was
-    /// stored more than 30 days before `now`, in seconds since 1970.
+    /// Opens the cache at `path`, whose directory must exist, and drops what is 30
+    /// days old, if a pass has ended well since it came. `now`: what the clock says,
+    /// in seconds since 1970.
     ///
     /// A write is made and durable before this returns: nothing is embedded for a
-    /// cache that cannot store it. A vector with a time in the future is kept,
-    /// because the clock may be as wrong now as it was then.
+    /// cache that cannot store it.
     ///
     /// # Errors
     ///
@@ -64,10 +64,10 @@ impl Cache {
             path,
             space: key(space),
             dimension: space.dimension,
-            opened_at: now,
+            age: Age::new(now),
             rowids: HashMap::new(),
         };
-        cache.expire().map_err(cache.failed("remove expired vectors"))?;
+        cache.grow_older(now).map_err(cache.failed("remove expired vectors"))?;
         cache.rowids = rowids(&cache.connection, cache.space).map_err(cache.failed("list the vectors"))?;
         Ok((cache, warning))
     }
@@ -148,6 +148,20 @@ impl Cache {
         dropped.map_err(self.failed("remove vectors that a build holds"))
     }
 
+    /// A pass ends well: what is 30 days old may leave from now on.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Sqlite`]; at worst the vectors stay and take disk space.
+    pub fn record_good_end(&mut self) -> Result<(), CacheError> {
+        self.age = self.age.at_good_end();
+        let written = self
+            .synchronous("NORMAL")
+            .and_then(|()| notes::write(&self.connection, notes::AGE, &self.age))
+            .and_then(|()| self.synchronous("FULL"));
+        written.map_err(self.failed("record that a pass ended well"))
+    }
+
     fn synchronous(&self, how: &str) -> rusqlite::Result<()> {
         self.connection.pragma_update(None, "synchronous", how)
     }
@@ -180,7 +194,7 @@ impl Cache {
                 let place = entered.get(text).or_else(|| self.rowids.get(text));
                 append.execute(params![place, checksum(self.space, text, &floats), floats])?;
                 let place = transaction.last_insert_rowid();
-                enter.execute(params![place, self.space, text.0, self.opened_at])?;
+                enter.execute(params![place, self.space, text.0, self.age.seconds])?;
                 entered.insert(*text, place);
             }
         }
@@ -220,7 +234,8 @@ impl Cache {
         let all: i64 = transaction.query_row("SELECT count(*) FROM entry", [], |row| row.get(0))?;
         if dropped == all.cast_unsigned() {
             // The usual case, and ten times as fast as one by one.
-            transaction.execute_batch("DELETE FROM entry; DELETE FROM vector")?;
+            transaction.execute("DELETE FROM entry", [])?;
+            notes::clear_vectors(&transaction)?;
         } else {
             // In the order of the file, so that each page is visited once.
             gone.sort_unstable();
@@ -237,16 +252,25 @@ impl Cache {
         Ok(dropped)
     }
 
-    fn expire(&mut self) -> rusqlite::Result<()> {
-        let oldest = self.opened_at.saturating_sub(Self::MAX_AGE_SECONDS);
+    fn grow_older(&mut self, now: i64) -> rusqlite::Result<()> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
-        transaction.execute(
-            "DELETE FROM vector WHERE place IN (SELECT place FROM entry WHERE stored_at < ?1)",
-            [oldest],
-        )?;
-        let dropped = transaction.execute("DELETE FROM entry WHERE stored_at < ?1", [oldest])?;
-        // Written even if nothing has changed: the proof that writing works.
-        transaction.pragma_update(None, "user_version", file::LAYOUT)?;
+        let known = notes::read_from::<Age>(&transaction, notes::AGE)?;
+        let known = known.into_iter().find(|(place, _)| *place == notes::AGE).map(|(_, age)| age);
+        self.age = known.map_or_else(|| Age::new(now), |age| age.grown(now));
+        // 0.1.0 stores what its clock says, and where no age is known, that is all there is.
+        let newest = if known.is_some() { self.age.seconds } else { i64::MIN };
+        transaction
+            .execute("UPDATE entry SET stored_at = ?1 WHERE stored_at > ?2", [self.age.seconds, newest])?;
+        let mut dropped = 0;
+        if let Some(last) = self.age.last_expired() {
+            transaction.execute(
+                "DELETE FROM vector WHERE place IN (SELECT place FROM entry WHERE stored_at <= ?1)",
+                [last],
+            )?;
+            dropped = transaction.execute("DELETE FROM entry WHERE stored_at <= ?1", [last])?;
+        }
+        // It is written even if nothing has changed: the proof that writing works.
+        notes::write(&transaction, notes::AGE, &self.age)?;
         transaction.commit()?;
         if dropped > 0 { self.shrink() } else { Ok(()) }
     }
@@ -263,7 +287,7 @@ impl Cache {
             while steps.next()?.is_some() {}
         } else {
             // Vectors whose entry was found damaged go with the last entry.
-            self.connection.execute_batch("DELETE FROM vector; VACUUM")?;
+            self.connection.execute_batch("DELETE FROM vector WHERE place >= 0; VACUUM")?;
         }
         self.connection.query_row("PRAGMA wal_checkpoint(TRUNCATE)", [], |_| Ok(()))
     }

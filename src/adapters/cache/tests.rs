@@ -125,7 +125,10 @@ fn a_text_stored_again_has_its_new_vector_and_takes_no_more_room() {
 
     assert_eq!(read(&mut cache, 3).unwrap(), vector(2));
     assert_eq!(cache.hashes().len(), 10);
-    let rows: i64 = cache.connection.query_row("SELECT count(*) FROM vector", [], |row| row.get(0)).unwrap();
+    let rows: i64 = cache
+        .connection
+        .query_row("SELECT count(*) FROM vector WHERE place >= 0", [], |row| row.get(0))
+        .unwrap();
     assert_eq!(rows, 10);
 }
 
@@ -159,17 +162,73 @@ fn a_switch_of_space_and_back_loses_nothing_and_mixes_nothing() {
 }
 
 #[test]
-fn a_vector_is_kept_for_thirty_days_whatever_its_space_and_no_longer() {
-    let cases = [(0, 5), (30 * DAY, 5), (30 * DAY + 1, 0), (-400 * DAY, 5), (i64::MIN, 5)];
-    for (later, expected) in cases {
+fn a_vector_is_kept_for_thirty_days_of_good_passes_whatever_its_space_and_no_longer() {
+    for (days, ends_well, expected) in [(30, true, 5), (31, true, 0), (100, false, 5)] {
         let world = CacheFixture::filled(5);
-        let now = NOW.saturating_add(later);
 
-        drop(Cache::open(&world.path(), &space("b"), now).unwrap());
+        for day in 1..=days {
+            let (mut cache, _) = Cache::open(&world.path(), &space("b"), NOW + day * DAY).unwrap();
+            if ends_well {
+                cache.record_good_end().unwrap();
+            }
+        }
 
-        let (cache, _) = Cache::open(&world.path(), &space("a"), NOW).unwrap();
-        assert_eq!(cache.hashes().len(), expected, "opened {later} seconds later");
+        assert_eq!(Cache::stored_hashes(&world.path(), &space("a")).unwrap().len(), expected, "{days} days");
     }
+}
+
+#[test]
+fn no_jump_of_the_clock_drops_a_vector_whenever_it_came() {
+    const YEAR: i64 = 366 * DAY;
+    let jumps = [-YEAR, 0, YEAR, i64::MIN, i64::MAX];
+    for came_at in jumps {
+        for opened_at in jumps {
+            let world = CacheFixture::new();
+            let (mut cache, _) =
+                Cache::open(&world.path(), &space("a"), NOW.saturating_add(came_at)).unwrap();
+            store(&mut cache, 0..5);
+            drop(cache);
+
+            for clock in [opened_at, came_at, opened_at, 0] {
+                let (mut cache, _) =
+                    Cache::open(&world.path(), &space("a"), NOW.saturating_add(clock)).unwrap();
+                assert_eq!(cache.hashes().len(), 5, "came at {came_at}, opened at {opened_at}, then {clock}");
+                cache.record_good_end().unwrap();
+            }
+        }
+    }
+}
+
+#[test]
+fn a_cache_of_0_1_0_keeps_its_vectors_for_thirty_days_more() {
+    for (stored_at, opened_at) in [(NOW - 400 * DAY, NOW), (NOW + 400 * DAY, NOW), (NOW, NOW - 400 * DAY)] {
+        let world = CacheFixture::filled(5);
+        let old = Connection::open(world.path()).unwrap();
+        old.execute("DELETE FROM vector WHERE place < 0", []).unwrap();
+        old.execute("UPDATE entry SET stored_at = ?1", [stored_at]).unwrap();
+        drop(old);
+
+        for day in 0..=30 {
+            let (mut cache, _) = Cache::open(&world.path(), &space("a"), opened_at + day * DAY).unwrap();
+            assert_eq!(cache.hashes().len(), 5, "stored at {stored_at}, opened at {opened_at}, day {day}");
+            cache.record_good_end().unwrap();
+        }
+
+        let (cache, _) = Cache::open(&world.path(), &space("a"), opened_at + 31 * DAY).unwrap();
+        assert_eq!(cache.hashes().len(), 0, "stored at {stored_at}, opened at {opened_at}");
+    }
+}
+
+#[test]
+fn an_emptied_cache_still_knows_its_age() {
+    let world = CacheFixture::filled(5);
+    let mut cache = world.open();
+    cache.record_good_end().unwrap();
+    cache.remove(&|_| true).unwrap();
+    let age = cache.age;
+    drop(cache);
+
+    assert_eq!(world.open().age, age.grown(NOW));
 }
 
 #[test]
@@ -364,7 +423,8 @@ fn a_cache_of_a_newer_layout_is_refused_by_name_and_keeps_its_vectors() {
         }
         assert_eq!(world.names(), ["embeddings.sqlite"]);
         let left = Connection::open(world.path()).unwrap();
-        let vectors: i64 = left.query_row("SELECT count(*) FROM vector", [], |row| row.get(0)).unwrap();
+        let vectors: i64 =
+            left.query_row("SELECT count(*) FROM vector WHERE place >= 0", [], |row| row.get(0)).unwrap();
         assert_eq!(vectors, 3, "layout {layout}");
     }
 }

@@ -164,6 +164,7 @@ impl<'a> Pass<'a> {
             Decision::Build => {}
             Decision::Unchanged => {
                 self.discard(drafted);
+                sources.record_good_end(self.context);
                 self.prepared.remember_scan(self.context, scan_hash);
                 return Ok(Some(self.report(Outcome::Unchanged)));
             }

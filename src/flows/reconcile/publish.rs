@@ -60,6 +60,7 @@ pub(super) fn publish(
     }
     let build = promoted?;
     stopwatch.lap();
+    sources.record_good_end(context);
     sources.drop_indexed(context, &contents.table.rows, has_embedded);
     prepared.replace_served(build);
     Ok(())

@@ -135,6 +135,13 @@ impl VectorSources {
         drafted.seal(&to_seal, &mut |text, out| Ok(cache.vector(text, out)?), &context.stop)
     }
 
+    /// The pass ends well: what the cache has kept for its time may leave. A failure is logged.
+    pub(super) fn record_good_end(&mut self, context: &PassContext<'_>) {
+        if let Err(error) = self.cache.record_good_end() {
+            context.warn(&error_chain(&error));
+        }
+    }
+
     /// Removes from the cache what the new build has. A failure costs only disk space, and is logged.
     pub(super) fn drop_indexed(&mut self, context: &PassContext<'_>, rows: &[RowHashes], has_embedded: bool) {
         if self.cached.is_empty() && !has_embedded {

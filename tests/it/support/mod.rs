@@ -6,6 +6,7 @@
 pub mod agent;
 pub mod api;
 pub mod client;
+pub mod clock;
 pub mod host;
 pub mod pass;
 pub mod provider;
