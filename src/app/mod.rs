@@ -13,7 +13,7 @@ use std::sync::{Arc, Mutex, PoisonError};
 
 use jiff::Timestamp;
 
-use crate::adapters::builds::{Builds, error_chain};
+use crate::adapters::builds::{Builds, Mode, error_chain};
 use crate::adapters::embed::{self, EmbedError, Embedder};
 use crate::adapters::signals::{Handlers, Signal};
 use crate::config::{self as settings, Config, Loaded};
@@ -83,7 +83,8 @@ impl Context {
         let runtime = threads::start().map_err(|message| StartError { code: FAILED, message })?;
         let builds = Builds::at(&config.publish.index, &config.publish.metadata)
             .map_err(|error| StartError { code: USAGE, message: error_chain(&error) })?;
-        builds.mode().set_umask();
+        // Each that makes a file asks again, and fails where it is not known.
+        builds.mode().unwrap_or(Mode::DEFAULT).set_umask();
         let space = config.space(local_revision);
         Ok(Self { config, space, builds, json, runtime, stop: Stop::new(), stopped_by: Arc::default() })
     }

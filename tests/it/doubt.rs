@@ -3,6 +3,8 @@
 //! Errors of the system are injected into one run; what counts is every text
 //! that left the host and every build that is gone.
 
+use std::fs::Permissions;
+use std::os::unix::fs::PermissionsExt;
 use std::path::Path;
 use std::process::Command;
 
@@ -60,6 +62,29 @@ fn a_kept_build_that_cannot_be_read_is_neither_used_nor_removed() {
         assert_eq!(world.build().text("outcome"), "unchanged");
         assert!(!world.builds().contains(&oldest), "{case}: it is old");
     }
+}
+
+#[test]
+fn readers_lose_no_build_because_the_mode_of_the_served_one_is_not_known() {
+    let Some(strace) = strace() else { return };
+    let world = World::with_people(3);
+    let first = world.build().text("build");
+    let index = world.path("data/current/faiss.index");
+    std::fs::set_permissions(&index, Permissions::from_mode(0o444)).unwrap();
+    world.add_people([4]);
+    world.provider.forget();
+
+    for (path, error) in [("data/current/faiss.index", "EIO"), ("data/current/faiss.index", "EACCES")] {
+        let call = ("statx,newfstatat,stat", error);
+        let struck = struck(&world, &strace, path, call, &["build", "--json"]);
+
+        let case = format!("{error}: {struck:?}");
+        assert_eq!((struck.code, struck.text("outcome").as_str()), (1, "failed"), "{case}");
+        assert!(struck.text("error").contains(path), "{case}");
+        assert_eq!((world.provider.text_count(), world.builds()), (0, vec![first.clone()]), "{case}");
+    }
+    world.build();
+    assert_eq!(index.metadata().unwrap().permissions().mode() & 0o777, 0o444, "the world may still read it");
 }
 
 #[test]

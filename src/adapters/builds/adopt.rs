@@ -123,7 +123,7 @@ pub fn adopt(
         return Ok(if is_linked { Adoption::Mixed { plain } } else { Adoption::Nothing });
     }
     let (build, mismatch) = take_over(builds, sequence, now, stop)?;
-    promote::serve(builds, &build.manifest.id, builds.mode(), now)?;
+    promote::serve(builds, &build.manifest.id, builds.mode()?, now)?;
     Ok(Adoption::Adopted { build: Box::new(build), mismatch })
 }
 

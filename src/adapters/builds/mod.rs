@@ -30,6 +30,7 @@ mod served;
 mod spool;
 pub mod staging;
 pub mod sweep;
+pub mod uptime;
 pub mod verify;
 mod writer;
 
@@ -57,6 +58,13 @@ pub use crate::domain::text::error_chain;
 
 /// How file systems say that they have no symbolic links.
 const LINK_ERRNOS: [Errno; 3] = [Errno::PERM, Errno::NOSYS, Errno::OPNOTSUPP];
+
+/// How a path says that it leads to no file: it is missing, below a file, or a circle of links.
+const NO_FILE_ERRNOS: [Errno; 3] = [Errno::NOENT, Errno::NOTDIR, Errno::LOOP];
+
+fn leads_to_no_file(error: &std::io::Error) -> bool {
+    Errno::from_io_error(error).is_some_and(|errno| NO_FILE_ERRNOS.contains(&errno))
+}
 
 /// One published pair, with the builds behind it.
 #[derive(Clone, Debug)]
@@ -135,7 +143,7 @@ impl Builds {
         refuse: impl Fn(&Layout) -> Result<(), BuildsError>,
     ) -> Result<Option<lock::PassLock>, BuildsError> {
         let layout = &self.layout;
-        let mode = self.mode();
+        let mode = self.mode()?;
         if let Some(path) = [&layout.builds, &layout.private].into_iter().find(|path| path.is_symlink()) {
             return Err(BuildsError::DirectoryIsLink { path: path.clone() });
         }
@@ -228,11 +236,19 @@ impl Builds {
     }
 
     /// Who may read what is published next: as the served build has it, or the file that was found.
-    #[must_use]
-    pub fn mode(&self) -> Mode {
-        std::fs::metadata(self.layout.current.join(layout::INDEX))
-            .or_else(|_| std::fs::metadata(&self.layout.index))
-            .map_or(Mode::DEFAULT, |meta| Mode::like(meta.mode(), meta.gid()))
+    ///
+    /// # Errors
+    ///
+    /// [`DiskError`] if they cannot be looked at: readers of what is served might lose the next build.
+    pub fn mode(&self) -> Result<Mode, DiskError> {
+        for path in [&self.layout.current.join(layout::INDEX), &self.layout.index] {
+            match path.metadata() {
+                Ok(meta) => return Ok(Mode::like(meta.mode(), meta.gid())),
+                Err(error) if leads_to_no_file(&error) => {}
+                Err(error) => return Err(DiskError::at("stat", path)(error)),
+            }
+        }
+        Ok(Mode::DEFAULT)
     }
 
     /// Refuses to mix the files of two users: what one of them makes, root

@@ -111,7 +111,7 @@ pub fn finish_promotion(builds: &Builds, served: &Served, now: Timestamp) -> Res
     }
     // The metadata's link may have been switched already, and not flushed.
     disk::sync_directory(parent(&builds.layout.metadata))?;
-    make_durable(builds, id, builds.mode(), now)?;
+    make_durable(builds, id, builds.mode()?, now)?;
     Ok(true)
 }
 

@@ -41,7 +41,7 @@ impl Staging {
     /// [`DiskError`] if it cannot be made.
     pub fn begin(builds: &Builds, id: String) -> Result<Self, DiskError> {
         let directory = builds.layout.build(&format!("{id}{STAGING}"));
-        let mode = builds.mode();
+        let mode = builds.mode()?;
         disk::make_directory(&directory, mode)?;
         Ok(Self { id, directory, mode })
     }

@@ -163,7 +163,7 @@ fn serve_and_record(
     to: &str,
     now: Timestamp,
 ) -> Result<(), PassError> {
-    let promoted = promote::serve(builds, to, builds.mode(), now);
+    let promoted = promote::serve(builds, to, builds.mode()?, now);
     if !matches!(promoted, Err(PromoteError::NotPromoted(_))) {
         history.record_promotion(to, PromotedBy::Rollback.as_str(), now);
         // The build is served all the same, and the next pass records it.
