@@ -40,7 +40,8 @@ const BUILDS: [&str; 3] = ["20261127T195431Z-be3989", "20261127T195431Z-bd6ae4",
 const HELD: [&str; 2] = ["20261127T195434Z-5c1c5a", "20261127T195434Z-033ed6"];
 /// Keys that objects have gained since 0.1.0: command, a space, and the path of the key. `config` may
 /// gain settings without being listed.
-const ADDED: [&str; 6] = [
+const ADDED: [&str; 7] = [
+    "history /promotions//uptime_ms number",
     "plan /null_tags number",
     "status /agent/sign_of_life null",
     "status /agent/sign_of_life string",

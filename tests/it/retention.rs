@@ -38,6 +38,24 @@ fn a_build_replaced_less_than_ten_minutes_ago_is_kept_with_the_newest_three() {
 }
 
 #[test]
+fn a_clock_that_jumps_takes_no_build_from_its_readers() {
+    for days in [-400, 400] {
+        let world = World::with_people(6);
+        let mut made = vec![world.build().text("build")];
+        made.extend((1..=4).map(|rate| changed(&world, rate)));
+
+        // As if the time of day had jumped the other way; the other clock says the same as before.
+        world.edit_promotions(|promotion| {
+            let at: jiff::Timestamp = promotion["at"].as_str().unwrap().parse().unwrap();
+            promotion["at"] = (at + jiff::SignedDuration::from_hours(24 * days)).to_string().into();
+        });
+
+        assert_eq!(world.build().text("outcome"), "unchanged");
+        assert_eq!(world.builds(), sorted(&made), "{days} days: replaced a moment ago");
+    }
+}
+
+#[test]
 fn order_among_builds_is_their_sequence_and_not_their_names() {
     let world = World::with_people(6);
     world.build();

@@ -45,6 +45,21 @@ fn each_rollback_goes_one_further_back_until_there_is_nothing_before() {
 }
 
 #[test]
+fn a_rollback_finds_the_build_before_one_whose_promotion_was_not_recorded() {
+    let (world, made) = with_builds(3);
+    // As a crash leaves it between the switch and the record.
+    let state = world.path("data/.reindexd/state.json");
+    let mut recorded: Value = serde_json::from_slice(&std::fs::read(&state).unwrap()).unwrap();
+    recorded["promotions"].as_array_mut().unwrap().pop();
+    std::fs::write(&state, recorded.to_string()).unwrap();
+
+    let back = world.run(&["rollback", "--json"]);
+
+    assert_eq!((back.code, back.text("build")), (0, made[1].clone()), "{back:?}");
+    assert_eq!(world.run(&["rollback", "--json"]).text("build"), made[0], "and one further back");
+}
+
+#[test]
 fn the_build_before_one_made_after_a_rollback_is_the_one_rolled_back_to() {
     let (world, made) = with_builds(3);
     world.run(&["rollback"]);

@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::fault_injection::{
     ADOPTION, COLLECTION, FIRST_BUILD, Harness, Injected, Kind, RECONCILE, ROLLBACK, Scenario, Served,
-    SyscallSite, signal_traced,
+    SyscallSite,
 };
 use crate::report::report_line;
 use crate::sampling;
@@ -117,11 +117,11 @@ fn agent_meets(harness: &Harness, site: &SyscallSite, error: &str, at: &str) -> 
             if converged() {
                 break;
             }
-            signal_traced(&agent, Signal::USR1);
+            agent.signal_traced(Signal::USR1);
             agent.wait_for("another pass", || converged() || agent.logged("state=backing_off") > again);
         }
         assert!(converged(), "{at}: {}", agent.log());
-        signal_traced(&agent, Signal::TERM);
+        agent.signal_traced(Signal::TERM);
         assert_eq!(agent.ended(SOON), 0, "{at}: {}", agent.log());
         if failed { FailedCall::TriedAgain } else { FailedCall::Unharmed }
     };

@@ -8,7 +8,6 @@ use rustix::process::Signal;
 
 use crate::fault_injection::{
     ADOPTION, COLLECTION, FIRST_BUILD, Harness, RECONCILE, ROLLBACK, Scenario, Served, SyscallSite,
-    signal_traced,
 };
 use crate::report::report_line;
 use crate::sampling;
@@ -74,7 +73,7 @@ fn agent_stopped_at(harness: &Harness, site: &SyscallSite, report: &mut StopRepo
     let signalled_at = wait_for_signal(&mut agent, &log);
     let reached = signals_in(&log) > 0;
     if !reached {
-        signal_traced(&agent, Signal::TERM);
+        agent.signal_traced(Signal::TERM);
     }
     let code = agent.ended(STOP_LIMIT);
     report.longest = report.longest.max(signalled_at.elapsed());

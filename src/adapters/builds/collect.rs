@@ -7,11 +7,9 @@
 
 use std::time::Duration;
 
-use jiff::Timestamp;
-
 use super::disk;
 use super::disk_error::DiskError;
-use super::history::History;
+use super::history::{History, Now};
 use super::hold::Hold;
 use super::layout::STAGING;
 use super::{Builds, KeptBuilds};
@@ -30,7 +28,7 @@ pub struct RetentionRules<'a> {
     pub state: &'a History,
     /// The hold in force.
     pub hold: Option<&'a Hold>,
-    pub now: Timestamp,
+    pub now: Now,
 }
 
 /// The ids to be removed: of builds that are whole and old, and of those that are proven to be damaged.
@@ -49,10 +47,7 @@ pub fn surplus(kept: &KeptBuilds, rules: &RetentionRules<'_>) -> Vec<String> {
     stays.extend(rules.used);
     stays.extend(previous);
     stays.extend(held.into_iter().flatten().flatten());
-    let has_readers = |id: &str| {
-        // A clock that jumped puts this time far away in either direction.
-        history.replaced_at(id).is_some_and(|at| rules.now.duration_since(at).unsigned_abs() < rules.grace)
-    };
+    let has_readers = |id: &str| history.may_have_readers(id, rules.grace, rules.now);
     let mut surplus: Vec<String> =
         ids.iter().filter(|id| !stays.contains(*id) && !has_readers(id)).map(|id| (*id).to_owned()).collect();
     surplus.sort();

@@ -63,14 +63,15 @@ fn target_state(
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::adapters::builds::history::Now;
     use crate::adapters::deliver::state::DeliveryState;
 
     #[test]
     fn a_target_is_stale_since_its_build_was_replaced_or_a_delivery_first_failed() {
         let at = |second| Timestamp::from_second(second).unwrap();
         let mut history = History::default();
-        history.record_promotion("a", "build", at(10));
-        history.record_promotion("b", "build", at(20));
+        history.record_promotion("a", "build", Now::at(at(10)));
+        history.record_promotion("b", "build", Now::at(at(20)));
         let received = |build: &str| {
             let mut state = DeliveryState::default();
             state.record_success(build, at(15));

@@ -13,7 +13,7 @@ use super::prepare::Prepared;
 use super::read_table::TableSummary;
 use super::reuse::VectorSources;
 use crate::adapters::builds::collect::{self, RetentionRules};
-use crate::adapters::builds::history::READER_GRACE;
+use crate::adapters::builds::history::{Now, READER_GRACE};
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::builds::{BuildsError, disk, error_chain};
 
@@ -65,7 +65,7 @@ fn collect(
         used,
         state: &prepared.history,
         hold: prepared.hold(),
-        now: (context.clock)(),
+        now: Now::at((context.clock)()),
     };
     let mut surplus = collect::surplus(&builds.kept()?, &rules);
     surplus.retain(|id| !prepared.is_doubted(id));

@@ -13,7 +13,7 @@ use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::read_table::TableSummary;
 use crate::adapters::builds::adopt::{self, Adoption};
-use crate::adapters::builds::history::{EquivalentScan, History};
+use crate::adapters::builds::history::{EquivalentScan, History, Now};
 use crate::adapters::builds::verify::failed;
 use crate::adapters::builds::{Build, Builds, Doubt, Hold, KeptBuilds, Proof, Served, error_chain, promote};
 use crate::decide::decision::{self, Assessment, Facts, ServedFacts, TableFacts};
@@ -127,12 +127,10 @@ impl Prepared {
 
     /// Records a promotion that was interrupted before it was recorded.
     fn note_promotion(&mut self, context: &PassContext<'_>) {
-        let now = (context.clock)();
-        if let Some(id) = self.id()
-            && self.history.promotions.last().is_none_or(|last| last.build != id)
+        let now = Now::at((context.clock)());
+        if let Some(id) = self.id().map(str::to_owned)
+            && self.history.record_unrecorded(&id, now)
         {
-            let id = id.to_owned();
-            self.history.record_promotion(&id, PromotedBy::Build.as_str(), now);
             self.save_history(context);
         }
     }
@@ -389,7 +387,7 @@ pub(super) fn adopt_existing(
         if let Some(mismatch) = mismatch {
             context.warn(&format!("the adopted files do not belong together: {mismatch}"));
         }
-        history.record_promotion(id, PromotedBy::Adopt.as_str(), now);
+        history.record_promotion(id, PromotedBy::Adopt.as_str(), Now::at(now));
         if let Err(error) = history.save(&builds.layout) {
             context.warn(&error_chain(&error));
         }

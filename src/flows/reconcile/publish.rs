@@ -8,6 +8,7 @@ use super::prepare::Prepared;
 use super::read_table::TableSummary;
 use super::reuse::VectorSources;
 use super::stopwatch::Stopwatch;
+use crate::adapters::builds::history::Now;
 use crate::adapters::builds::index;
 use crate::adapters::builds::promote::PromoteError;
 use crate::adapters::builds::staging::Drafted;
@@ -56,7 +57,7 @@ pub(super) fn publish(
     let now = (context.clock)();
     let promoted = verified.promote(&prepared.builds, &manifest, now);
     if !matches!(promoted, Err(PromoteError::NotPromoted(_))) {
-        prepared.history.record_promotion(&manifest.id, PromotedBy::Build.as_str(), now);
+        prepared.history.record_promotion(&manifest.id, PromotedBy::Build.as_str(), Now::at(now));
     }
     let build = promoted?;
     stopwatch.lap();

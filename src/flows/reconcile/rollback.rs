@@ -13,7 +13,7 @@ use super::finish::sweep;
 use super::prepare::{adopt_existing, next_sequence};
 use super::preview::preview_for;
 use crate::adapters::builds::adopt::Adoption;
-use crate::adapters::builds::history::History;
+use crate::adapters::builds::history::{History, Now};
 use crate::adapters::builds::promote::{self, PromoteError};
 use crate::adapters::builds::verify::failed;
 use crate::adapters::builds::{Builds, BuildsError, Hold, Served, error_chain};
@@ -82,10 +82,16 @@ fn switch_back(
     let from = match &served {
         Served::Nothing => None,
         Served::Build(build) => Some(build.manifest.id.clone()),
-        // It cannot be read, but its promotion was recorded: one more reason to leave it.
-        Served::Damaged { .. } => history.promotions.last().map(|last| last.build.clone()),
+        // It cannot be read: one more reason to leave it.
+        Served::Damaged { .. } => {
+            builds.served_id()?.or_else(|| history.promotions.last().map(|last| last.build.clone()))
+        }
         Served::NotKnown(_) => builds.served_id()?,
     };
+    if let Some(from) = &from {
+        // Else nothing would come before a build whose promotion was cut short.
+        history.record_unrecorded(from, Now::at((context.clock)()));
+    }
     let to = target(asked, from.as_deref(), builds, &history)?;
     verify_target(context, builds, &to)?;
     let content_hash = content_to_hold(context, &served)?;
@@ -165,7 +171,7 @@ fn serve_and_record(
 ) -> Result<(), PassError> {
     let promoted = promote::serve(builds, to, builds.mode()?, now);
     if !matches!(promoted, Err(PromoteError::NotPromoted(_))) {
-        history.record_promotion(to, PromotedBy::Rollback.as_str(), now);
+        history.record_promotion(to, PromotedBy::Rollback.as_str(), Now::at(now));
         // The build is served all the same, and the next pass records it.
         if let Err(error) = history.save(&builds.layout) {
             context.warn(&error_chain(&error));

@@ -123,6 +123,15 @@ impl Agent {
         kill_process(self.pid(), signal).unwrap();
     }
 
+    /// Sends a signal to the program that strace runs; strace itself would only detach from it.
+    #[track_caller]
+    pub fn signal_traced(&self, signal: Signal) {
+        let pid = self.pid().as_raw_nonzero();
+        let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
+        let child = children.split_whitespace().next().and_then(|pid| Pid::from_raw(pid.parse().ok()?));
+        kill_process(child.expect("strace has one child"), signal).unwrap();
+    }
+
     /// Waits for the end and the whole log, and returns the exit code; 128 and the number for a signal.
     #[track_caller]
     pub fn ended(&mut self, within: Duration) -> i32 {

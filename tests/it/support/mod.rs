@@ -236,12 +236,20 @@ impl World {
     /// Makes every promotion ten minutes older: no reader can still use an old build.
     #[track_caller]
     pub fn let_the_grace_pass(&self) {
-        let path = self.path("data/.reindexd/state.json");
-        let mut state: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
-        for promotion in state["promotions"].as_array_mut().unwrap() {
+        self.edit_promotions(|promotion| {
             let at: jiff::Timestamp = promotion["at"].as_str().unwrap().parse().unwrap();
             promotion["at"] = (at - jiff::SignedDuration::from_mins(11)).to_string().into();
-        }
+            let uptime = promotion["uptime_ms"].as_i64().unwrap();
+            promotion["uptime_ms"] = (uptime - 660_000).into();
+        });
+    }
+
+    /// Changes what is remembered of each promotion.
+    #[track_caller]
+    pub fn edit_promotions(&self, edit: impl FnMut(&mut Value)) {
+        let path = self.path("data/.reindexd/state.json");
+        let mut state: Value = serde_json::from_slice(&std::fs::read(&path).unwrap()).unwrap();
+        state["promotions"].as_array_mut().unwrap().iter_mut().for_each(edit);
         std::fs::write(path, state.to_string()).unwrap();
     }
 

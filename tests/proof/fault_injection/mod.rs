@@ -19,7 +19,7 @@ pub use checks::Served;
 pub use scenario::{ADOPTION, COLLECTION, FIRST_BUILD, RECONCILE, ROLLBACK, Scenario};
 pub use syscall::{Kind, SyscallSite, place};
 
-use rustix::process::{Pid, Signal, kill_process};
+use rustix::process::Signal;
 
 use serde_json::Value;
 
@@ -131,7 +131,7 @@ impl Harness {
         let log = self.world.path("listing.strace");
         let mut agent = Agent::start(&mut strace::traced(&self.one_threaded(&["run"]), &log, &LISTING));
         agent.wait_for_promotions(1);
-        signal_traced(&agent, Signal::TERM);
+        agent.signal_traced(Signal::TERM);
         assert_eq!(agent.ended(SOON), 0, "{}", agent.log());
         let mut sites = syscall::sites(&strace::calls(&log), &self.world.path(""));
         // A pass ends with its note; what the agent does afterwards is not part of it.
@@ -243,14 +243,6 @@ pub fn finished(command: &mut Command) -> (i32, String) {
     }
     let code = running.ended(SOON);
     (code, running.log())
-}
-
-/// Sends a signal to the program that `strace` runs; strace itself would only detach from it.
-pub fn signal_traced(strace: &Agent, signal: Signal) {
-    let pid = strace.pid().as_raw_nonzero();
-    let children = std::fs::read_to_string(format!("/proc/{pid}/task/{pid}/children")).unwrap();
-    let child = children.split_whitespace().next().and_then(|pid| Pid::from_raw(pid.parse().ok()?));
-    kill_process(child.expect("strace has one child"), signal).unwrap();
 }
 
 /// Copies a folder with every mode, time and link.

@@ -256,6 +256,8 @@ impl ScenarioFolder {
         for promotion in state["promotions"].as_array_mut().unwrap() {
             let at: jiff::Timestamp = promotion["at"].as_str().unwrap().parse().unwrap();
             promotion["at"] = (at - Duration::from_secs(660)).to_string().into();
+            let uptime = promotion["uptime_ms"].as_i64().unwrap();
+            promotion["uptime_ms"] = (uptime - 660_000).into();
         }
         std::fs::write(path, state.to_string()).unwrap();
     }

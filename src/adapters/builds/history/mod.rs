@@ -14,7 +14,8 @@ use serde::{Deserialize, Serialize};
 use super::disk_error::DiskError;
 use super::json_file::{self, path};
 use super::layout::Layout;
-use crate::domain::pass::{Counts, StoredOutcome, Timings, attempt_times};
+use super::uptime::Uptime;
+use crate::domain::pass::{Counts, PromotedBy, StoredOutcome, Timings, attempt_times};
 use crate::domain::record::ScanHash;
 
 /// How long a build that was replaced stays for readers that resolved its path.
@@ -39,6 +40,13 @@ pub struct History {
     pub equivalent_scan: Option<EquivalentScan>,
 }
 
+/// An instant, by both clocks.
+#[derive(Clone, Copy, Debug)]
+pub struct Now {
+    pub at: Timestamp,
+    pub uptime: Uptime,
+}
+
 /// A build that became the served one.
 #[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
 pub struct Promotion {
@@ -46,6 +54,9 @@ pub struct Promotion {
     pub at: Timestamp,
     /// `build`, `adopt` or `rollback`.
     pub by: String,
+    /// The same instant by a clock that cannot be set; version 0.1.0 wrote none.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub uptime_ms: Option<Uptime>,
 }
 
 /// A pass that did more than scan, or failed.
@@ -108,10 +119,12 @@ impl History {
     }
 
     /// Adds a promotion and drops the oldest that no reader may still depend on.
-    pub fn record_promotion(&mut self, build: &str, by: &str, at: Timestamp) {
-        self.promotions.push(Promotion { build: build.to_owned(), at, by: by.to_owned() });
+    pub fn record_promotion(&mut self, build: &str, by: &str, now: Now) {
+        let Now { at, uptime } = now;
+        let promotion = Promotion { build: build.to_owned(), at, by: by.to_owned(), uptime_ms: Some(uptime) };
+        self.promotions.push(promotion);
         let count = self.promotions.len();
-        let long_ago = |next: &Promotion| at.duration_since(next.at).unsigned_abs() >= READER_GRACE;
+        let long_ago = |next: &Promotion| next.is_past(READER_GRACE, now);
         let surplus = self.promotions.iter().skip(1).take(count.saturating_sub(PROMOTIONS));
         let surplus = surplus.take_while(|next| long_ago(next)).count();
         self.promotions.drain(..surplus.max(count.saturating_sub(MAX_PROMOTIONS)));
@@ -135,11 +148,52 @@ impl History {
         line[..at].iter().rev().copied().find(|build| exists(build))
     }
 
+    /// Records a promotion that ended before it was recorded; false if it was.
+    pub fn record_unrecorded(&mut self, served: &str, now: Now) -> bool {
+        let is_recorded = self.promotions.last().is_some_and(|last| last.build == served);
+        if !is_recorded {
+            self.record_promotion(served, PromotedBy::Build.as_str(), now);
+        }
+        !is_recorded
+    }
+
     /// When another build last replaced this one.
     #[must_use]
     pub fn replaced_at(&self, build: &str) -> Option<Timestamp> {
+        self.replacement(build).map(|next| next.at)
+    }
+
+    /// Whether a reader may still open this build: it was replaced, and not for `grace`.
+    #[must_use]
+    pub fn may_have_readers(&self, build: &str, grace: Duration, now: Now) -> bool {
+        self.replacement(build).is_some_and(|next| !next.is_past(grace, now))
+    }
+
+    fn replacement(&self, build: &str) -> Option<&Promotion> {
         let at = self.promotions.iter().rposition(|one| one.build == build)?;
-        self.promotions.get(at + 1).map(|next| next.at)
+        self.promotions.get(at + 1)
+    }
+}
+
+impl Now {
+    /// At this time of day.
+    #[must_use]
+    pub fn at(at: Timestamp) -> Self {
+        Self { at, uptime: Uptime::now() }
+    }
+}
+
+impl Promotion {
+    /// Whether it is certain that this much time has passed since. The time of day can be set: it counts only
+    /// where nothing else is known, and then the system must have run as long as well.
+    fn is_past(&self, time: Duration, now: Now) -> bool {
+        match self.uptime_ms {
+            Some(then) => now.uptime.at_least_since(then) >= time,
+            None => {
+                now.at.duration_since(self.at).unsigned_abs() >= time
+                    && now.uptime.at_least_since(Uptime(0)) >= time
+            }
+        }
     }
 }
 

@@ -5,12 +5,17 @@ use proptest::prelude::*;
 use super::*;
 use crate::domain::pass::Stage;
 
+/// This second by both clocks.
+fn now(second: i64) -> Now {
+    Now { at: Timestamp::from_second(second).unwrap(), uptime: Uptime(second * 1000) }
+}
+
 fn promoted(log: &str) -> History {
     let mut state = History::default();
     for (nth, promotion) in log.split_whitespace().enumerate() {
         let rolled_back = promotion.strip_suffix('<').map(|build| (build, "rollback"));
         let (build, by) = rolled_back.unwrap_or((promotion, "build"));
-        state.record_promotion(build, by, Timestamp::from_second(i64::try_from(nth).unwrap()).unwrap());
+        state.record_promotion(build, by, now(i64::try_from(nth).unwrap()));
     }
     state
 }
@@ -42,7 +47,7 @@ fn each_rollback_goes_one_further_back_along_the_promotions() {
 fn a_replaced_build_is_remembered_for_the_readers_grace_however_many_follow() {
     let mut state = History::default();
     for second in 0..1000 {
-        state.record_promotion(&second.to_string(), "build", Timestamp::from_second(second).unwrap());
+        state.record_promotion(&second.to_string(), "build", now(second));
     }
 
     let at = |build| state.replaced_at(build).map(Timestamp::as_second);
@@ -79,6 +84,46 @@ fn a_build_is_replaced_when_the_next_one_is_promoted() {
     assert_eq!((at("a"), at("b"), at("c"), at("x")), (Some(3), Some(2), None, None));
 }
 
+#[test]
+fn readers_are_possible_until_the_grace_has_passed_whatever_the_time_of_day_says() {
+    const GRACE: i64 = 600;
+    // The replacement by both clocks, the present by both, and whether there may be readers.
+    let cases = [
+        ("a moment ago", (5000, Some(1000)), (5001, 1001), true),
+        ("just before the end", (5000, Some(1000)), (5599, 1599), true),
+        ("at the end", (5000, Some(1000)), (5600, 1600), false),
+        ("the time of day was set forward", (5000, Some(1000)), (9_000_000, 1001), true),
+        ("the time of day was set back", (5000, Some(1000)), (7, 1600), false),
+        ("restarted, and runs long enough", (5000, Some(90_000)), (6000, 600), false),
+        ("restarted a moment ago", (5000, Some(90_000)), (9_000_000, 10), true),
+        ("of 0.1.0, long ago by both", (5000, None), (5600, 600), false),
+        ("of 0.1.0, by the time of day alone", (5000, None), (9_000_000, 10), true),
+        ("of 0.1.0, by the other clock alone", (5000, None), (5001, 90_000), true),
+        ("of 0.1.0, from the future", (9_000_000, None), (5000, 90_000), false),
+    ];
+    for (case, (at, uptime), (then, runs), expected) in cases {
+        let mut state = promoted("a");
+        let uptime_ms = uptime.map(|second: i64| Uptime(second * 1000));
+        let at = Timestamp::from_second(at).unwrap();
+        state.promotions.push(Promotion { build: "b".to_owned(), at, by: "build".to_owned(), uptime_ms });
+
+        let present = Now { uptime: Uptime(runs * 1000), ..now(then) };
+        let grace = Duration::from_secs(GRACE.unsigned_abs());
+        assert_eq!(state.may_have_readers("a", grace, present), expected, "{case}");
+        assert!(!state.may_have_readers("b", grace, present), "{case}: it was not replaced");
+        assert!(!state.may_have_readers("a", Duration::ZERO, present), "{case}: disk space is short");
+    }
+}
+
+#[test]
+fn a_promotion_that_was_cut_short_is_recorded_once() {
+    let mut state = promoted("a b");
+
+    assert_eq!((state.record_unrecorded("b", now(5)), state.promotions.len()), (false, 2));
+    assert_eq!((state.record_unrecorded("c", now(5)), state.promotions.len()), (true, 3));
+    assert_eq!(state.previous_to("c", &|_| true), Some("b"));
+}
+
 /// A time that can be written and read.
 fn time() -> impl Strategy<Value = Timestamp> {
     (Timestamp::MIN.as_second()..Timestamp::MAX.as_second())
@@ -86,7 +131,8 @@ fn time() -> impl Strategy<Value = Timestamp> {
 }
 
 fn state() -> impl Strategy<Value = History> {
-    let promotion = ("[ab]", time(), ".{0,3}").prop_map(|(build, at, by)| Promotion { build, at, by });
+    let promotion = ("[ab]", time(), ".{0,3}", any::<Option<i64>>())
+        .prop_map(|(build, at, by, uptime)| Promotion { build, at, by, uptime_ms: uptime.map(Uptime) });
     let stages = any::<Option<(u64, Option<u64>)>>().prop_map(|known| {
         let Some((embed, promote)) = known else { return Timings::default() };
         let mut timings = Timings::zero().before_promotion();
