@@ -104,7 +104,7 @@ impl Command {
     pub(super) fn not_started(&self, message: &str) -> Value {
         match self {
             Self::Build(_) => build::not_started(message),
-            Self::Verify { .. } => verify::not_verified(None, message),
+            Self::Verify { build } => verify::not_verified(build.as_deref(), message),
             _ => json!({ "error": message }),
         }
     }

@@ -85,6 +85,8 @@ fn every_command_prints_one_object_also_where_it_fails() {
 
     // Settings that are refused.
     bare.settings("[embedding]\nbatch_size = 0\n");
+    let named = json(&bare, "verify 20261122T101500Z-7f3a9c");
+    assert_eq!((named.code, named.text("build").as_str()), (2, "20261122T101500Z-7f3a9c"), "{named:?}");
     for (command, fields) in FIELDS.into_iter().chain([("run", &[][..])]) {
         let ran = json(&bare, command);
         assert_eq!(ran.code, 2, "{command}: {ran:?}");

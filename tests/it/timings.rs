@@ -1,12 +1,17 @@
 //! The time of each stage: `build`, `status` and `history` show the same times of a build.
 
 use std::path::Path;
+use std::process::Command;
+use std::sync::atomic::{AtomicUsize, Ordering};
 use std::time::Duration;
 
+use rustix::process::Signal;
 use serde_json::{Value, json};
 
-use crate::support::World;
+use crate::crash::strace;
+use crate::support::agent::Agent;
 use crate::support::provider::Fault;
+use crate::support::{SOON, World};
 
 /// The stages that a manifest records; `promote` follows them.
 const WRITTEN: [&str; 5] = ["snapshot", "plan", "embed", "index", "verify"];
@@ -104,6 +109,61 @@ fn a_failed_pass_shows_the_time_of_the_stage_in_which_it_failed() {
     assert_timings(stages, &[&WRITTEN[..], &["promote"]].concat(), number(&attempt["took_ms"]));
     assert!(number(&stages["embed"]) >= 400, "{attempt}");
     assert_eq!((&stages["index"], &stages["verify"], &stages["promote"]), (&json!(0), &json!(0), &json!(0)));
+}
+
+#[test]
+fn a_failed_pass_shows_the_texts_that_were_embedded_and_not_those_planned() {
+    let world = World::with_people(12);
+    world.settings("[embedding]\nbatch_size = 4\nconcurrency = 1\n");
+    let nth = AtomicUsize::new(0);
+    world.provider.schedule(move |_| {
+        let fault = (nth.fetch_add(1, Ordering::Relaxed) > 0).then_some(Fault::KeyInvalid);
+        (fault, Duration::ZERO)
+    });
+    assert_eq!(world.run(&["build"]).code, 1);
+
+    let attempt = &json_of(&world, "history")["attempts"][0];
+    assert_eq!((number(&attempt["counts"]["embedded"]), number(&attempt["counts"]["requests"])), (4, 2));
+
+    world.provider.schedule(|_| (None, Duration::ZERO));
+    assert_eq!(world.build().number("embedded"), 8, "the others were stored");
+    world.settings("[guard]\nmax_texts = 1\n");
+    world.add_people(13..=20);
+    assert_eq!(world.run(&["build"]).code, 3);
+    let attempts = json_of(&world, "history")["attempts"].clone();
+    let refused = &attempts.as_array().unwrap().last().unwrap()["counts"];
+    assert_eq!((number(&refused["embedded"]), number(&refused["kept"])), (0, 12), "{refused}");
+}
+
+#[test]
+fn the_time_of_a_full_check_is_charged_to_verifying() {
+    let Some(strace) = strace() else { return };
+    let world = World::with_people(5);
+    world.settings("[trigger]\non = [\"marker\"]\nmarker_quiet = \"50ms\"\n");
+    let served = world.build().text("build");
+    world.add_people([6]);
+    let command = world.command(&["run"]);
+    // Read by a full check alone.
+    let metadata = format!("data/builds/{served}/metadata.json");
+    let mut traced = Command::new(strace);
+    traced
+        .args(["-f", "-qq", "-o", "/dev/null", "-P", &metadata, "-e", "trace=openat"])
+        .args(["-e", "inject=openat:delay_enter=700000"])
+        .arg(command.get_program())
+        .args(command.get_args())
+        .env_clear()
+        .envs(command.get_envs().filter_map(|(name, value)| Some((name, value?))))
+        .current_dir(world.path(""));
+    let mut agent = Agent::start(&mut traced);
+    agent.wait_for_log("agent: watching");
+
+    std::fs::write(world.path("data/tagging-complete"), "").unwrap();
+    agent.wait_for_promotions(1);
+    agent.signal_traced(Signal::TERM);
+    assert_eq!(agent.ended(SOON), 0, "{}", agent.log());
+
+    let stages = &json_of(&world, "status")["last_attempt"]["phases_ms"];
+    assert!(number(&stages["verify"]) >= 700 && number(&stages["snapshot"]) < 700, "{stages}");
 }
 
 fn json_of(world: &World, command: &str) -> Value {

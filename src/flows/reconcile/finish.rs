@@ -11,7 +11,18 @@ use super::prepare::Prepared;
 use super::stopwatch::{Stopwatch, millis};
 use crate::adapters::builds::history::{AttemptRecord, History};
 use crate::adapters::builds::{Builds, error_chain, sweep};
-use crate::domain::pass::{Counts, Outcome, PassReport, StoredOutcome, Timings};
+use crate::domain::pass::{Counts, Outcome, PassReport, Stage, StoredOutcome, Timings};
+
+/// What a pass that failed had done of its plan: a text is embedded when its vector has come.
+fn counts_of_failure(error: &PassError, planned: Counts, stage: Stage) -> Counts {
+    match (error, stage) {
+        (PassError::Embed { texts, requests, .. }, _) => {
+            Counts { embedded: *texts, requests: planned.requests + requests, ..planned }
+        }
+        (_, Stage::Prepare | Stage::Scan | Stage::Plan) => Counts { embedded: 0, ..planned },
+        (_, Stage::Embed | Stage::Index | Stage::Verify | Stage::Promote) => planned,
+    }
+}
 
 /// Cleans up after a pass and records it. `counts`: what the pass had planned.
 pub(super) fn finish(
@@ -42,6 +53,7 @@ pub(super) fn finish(
         }
         Ok(_) | Err(PassError::Stopped) => return,
         Err(error) => {
+            let counts = counts_of_failure(error, counts, stopwatch.stage());
             let report = PassReport { counts, timings: stopwatch.timings(), ..error.report() };
             AttemptRecord { error: Some(report.message.clone()), ..attempt(context, options, &report) }
         }

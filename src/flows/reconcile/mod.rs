@@ -107,12 +107,13 @@ impl<'a> Pass<'a> {
         started: Instant,
     ) -> Result<Self, PassError> {
         let mut prepared = Prepared::under_lock(context, options, builds)?;
-        let stopwatch = Stopwatch::new(started);
         if options.ends_hold {
             prepared.release_hold()?;
         }
+        let mut stopwatch = Stopwatch::new(started);
         if options.full_check {
             prepared.verify_served(context)?;
+            stopwatch.charge(Stage::Verify);
         }
         let (embedded, counts) = (HashSet::new(), Counts::default());
         Ok(Self {

@@ -2,7 +2,8 @@
 //!
 //! Time is charged to the current stage, at the points where the pass says so:
 //! preparing is measured by the total alone, and so is what a pass does after
-//! it has found that nothing is to be built.
+//! it has found that nothing is to be built. A full check of what is served is
+//! charged to verifying.
 
 use std::time::{Duration, Instant};
 
@@ -30,9 +31,19 @@ impl Stopwatch {
     /// Charges the time since the last call to the current stage. After a
     /// failure too: an hour of waiting for a provider must not look like none.
     pub(super) fn lap(&mut self) {
+        self.charge(self.stage);
+    }
+
+    /// Charges it to a stage whose work was done although it has not begun.
+    pub(super) fn charge(&mut self, stage: Stage) {
         let elapsed = millis(self.lap_started.elapsed());
         self.lap_started = Instant::now();
-        self.timings.add(self.stage, elapsed);
+        self.timings.add(stage, elapsed);
+    }
+
+    /// The stage at work, or at which the pass ended.
+    pub(super) fn stage(&self) -> Stage {
+        self.stage
     }
 
     /// The stages so far, and the total up to now.
