@@ -10,8 +10,10 @@ use super::choices::Provider;
 use super::keys::{EmbeddingSettings, RawEmbedding, embedding as keys};
 use super::kinds::{Choice, Period, ValueKind, WholeNumber, allowed, number_in, within};
 use super::origin::{Sourced, ValueOrigin};
+use super::request_extras::{self, TextKind};
 use super::resolved::{Resolved, default_of, from_variable};
 use super::{ApiKey, ConfigError, api_key, paths, process_env, url};
+use crate::domain::request_extras::RequestExtras;
 
 /// The one model that is built into the program.
 const LOCAL_MODEL: &str = "paraphrase-MiniLM-L3-v2";
@@ -44,6 +46,8 @@ pub(super) fn embedding(
     let task_type = task_type(&layers, resolved, &model)?;
     let base_url = base_url(&layers, resolved)?;
     let api_key = api_key(&layers, resolved, needs_key)?;
+    let document = layers.extras(resolved, TextKind::Document)?;
+    let query = layers.extras(resolved, TextKind::Query)?;
     if let (Some(base), true) = (&base_url, api_key.is_some())
         && url::is_open_to_others(base)
     {
@@ -62,6 +66,8 @@ pub(super) fn embedding(
             .settle::<WholeNumber<_>>(&keys::items_per_minute, raw.items_per_minute.as_ref())?,
         request_timeout: resolved.settle::<Period>(&keys::request_timeout, raw.request_timeout.as_ref())?,
         retry_budget: resolved.settle::<Period>(&keys::retry_budget, raw.retry_budget.as_ref())?,
+        document,
+        query,
     })
 }
 
@@ -84,11 +90,13 @@ fn layers<'a>(raw: &'a RawEmbedding, resolved: &mut Resolved<'_>) -> Result<Laye
         || raw.dimension.is_some()
         || raw.task_type.is_some()
         || raw.base_url.is_some()
-        || raw.api_key.is_some();
+        || raw.api_key.is_some()
+        || raw.document.is_some()
+        || raw.query.is_some();
     if without_file && has_values_of_a_provider {
         resolved.note(format!(
-            "embedding.provider is {provider} ({}): model, dimension, task_type, base_url and api_key_file of the \
-             settings file are ignored, because they belong to {}",
+            "embedding.provider is {provider} ({}): model, dimension, task_type, base_url, api_key_file, document \
+             and query of the settings file are ignored, because they belong to {}",
             given.origin, written.value
         ));
     }
@@ -114,6 +122,16 @@ impl Layers<'_> {
     /// A value of the settings file, unless that is for another provider.
     fn written<T: Clone>(&self, resolved: &Resolved<'_>, raw: Option<&Spanned<T>>) -> Option<Sourced<T>> {
         resolved.written(raw.filter(|_| !self.without_file))
+    }
+
+    /// What texts of one kind are sent with.
+    fn extras(&self, resolved: &mut Resolved<'_>, kind: TextKind) -> Result<RequestExtras, ConfigError> {
+        let (key, raw) = match kind {
+            TextKind::Document => (&keys::document, &self.raw.document),
+            TextKind::Query => (&keys::query, &self.raw.query),
+        };
+        let raw = raw.as_ref().filter(|_| !self.without_file);
+        request_extras::settle(key, raw.map(Spanned::get_ref), kind, self.provider, resolved)
     }
 }
 

@@ -14,7 +14,9 @@ use super::declare::{Key, Reload, differs, settings};
 use super::kinds::{
     ByHand, Choice, DatabasePath, DiskSpace, FilePath, LogLevel, Period, Share, Typed, WholeNumber,
 };
+use super::request_extras::RawExtras;
 use super::resolved::Resolved;
+use crate::domain::request_extras::RequestExtras;
 
 /// The key at the top of the settings file, before every section.
 pub(super) const DIRECTORY: Key = Key {
@@ -88,6 +90,12 @@ settings! { by_hand embedding: RawEmbedding => EmbeddingSettings {
     request_timeout: Period = "60s", range "100ms"..="1h" => Live;
     /// How long a build goes on without a single success.
     retry_budget: Period = "10m", range "0s"..="24h" => Live;
+    /// What the model wants beside a text that is to be found: `prefix`, which each text begins with
+    /// when it is sent, and `fields`, which are merged into the request, such as `input_type`. After a
+    /// change every text is embedded again.
+    document: ByHand<RawExtras, RequestExtras> = { prefix = "", fields = {} } => Restart;
+    /// The same for the questions of `reindexd search`.
+    query: ByHand<RawExtras, RequestExtras> = { prefix = "", fields = {} } => WithProvider;
 } }
 
 settings! { checked publish: RawPublish => PublishSettings {

@@ -33,6 +33,7 @@ mod ownership;
 mod parse;
 pub(crate) mod paths;
 mod process_env;
+mod request_extras;
 mod resolved;
 #[cfg(test)]
 mod tests;
@@ -77,7 +78,7 @@ impl Config {
     /// with the program; it is asked for with provider `local` alone.
     #[must_use]
     pub fn space(&self, local_revision: impl FnOnce() -> String) -> Space {
-        let EmbeddingSettings { provider, model, dimension, task_type, .. } = &self.embedding;
+        let EmbeddingSettings { provider, model, dimension, task_type, document, .. } = &self.embedding;
         Space {
             provider: provider.to_string(),
             model: match provider {
@@ -86,6 +87,9 @@ impl Config {
             },
             dimension: *dimension,
             task_type: task_type.clone(),
+
+            prefix: document.prefix.clone(),
+            fields: document.fields.clone(),
         }
     }
 }

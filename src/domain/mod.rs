@@ -15,6 +15,7 @@ pub(crate) mod parallel;
 pub mod pass;
 pub(crate) mod python_json;
 pub mod record;
+pub mod request_extras;
 pub mod row_hashes;
 pub mod sibling_path;
 pub(crate) mod sqlite_uri;

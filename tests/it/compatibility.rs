@@ -382,6 +382,49 @@ fn digests_of_rows_texts_and_scans_are_those_of_0_1_0() {
     assert_eq!(found, BTreeMap::from(DIGESTS));
 }
 
+/// Digests with a prefix and fields of documents, which 0.1.0 did not have.
+const DIGESTS_WITH_EXTRAS: [(&str, &str); 6] = [
+    ("prefix", "780db4586f566807"),
+    ("fields", "219bb28a5709ce64"),
+    ("both", "c7f108456e348da7"),
+    ("scan, both", "5f0f267929065574d02d51297d08978fca0cb8b12be1c60f5a47beac3ce562e9"),
+    ("content, both", "57930d1c1cc2f04ab30bbceda8646e2d12f782535f9e5e1e923389cc5b651fab"),
+    ("nothing", "6ebee0f95b6a5a0d"),
+];
+
+#[test]
+fn prefix_and_fields_of_documents_are_part_of_the_space_in_any_order_of_names() {
+    let space = |prefix: &str, fields: &str| Space {
+        prefix: prefix.to_owned(),
+        fields: serde_json::from_str(fields).unwrap(),
+        ..spaces()[0].clone()
+    };
+    let (one, other) = (
+        r#"{"input_type":"document","n":{"a":1,"b":[2.5]}}"#,
+        r#"{"n":{"b":[2.5],"a":1},"input_type":"document"}"#,
+    );
+    let both = space("passage: ", one);
+    let mut content = ContentHasher::new(&both);
+    content.record(IdHash([1; 8]), TextHash([2; 16]), RecordHash([3; 16]));
+    let mut scan = ScanDigest::new(&both);
+    scan.row(&[RawValue::Integer(1)]);
+
+    let found = [
+        ("prefix", space("passage: ", "{}").key()),
+        ("fields", space("", one).key()),
+        ("both", both.key()),
+        ("scan, both", scan.finish().to_string()),
+        ("content, both", content.finish().to_string()),
+        ("nothing", space("", "{}").key()),
+    ];
+
+    assert_eq!(both, space("passage: ", other));
+    assert_eq!(found.each_ref().map(|(what, digest)| (*what, digest.as_str())), DIGESTS_WITH_EXTRAS);
+    let printed = serde_json::to_value(&both).unwrap();
+    assert_eq!((&printed["prefix"], &printed["fields"]["n"]["a"]), (&"passage: ".into(), &1.into()));
+    assert_eq!(serde_json::from_value::<Space>(printed).unwrap(), both);
+}
+
 #[test]
 fn manifests_have_the_bytes_of_0_1_0() {
     let adopted = Manifest {
@@ -497,12 +540,16 @@ fn spaces() -> [Space; 2] {
         model: "gemini-embedding-001".to_owned(),
         dimension: 768,
         task_type: Some("RETRIEVAL_DOCUMENT".to_owned()),
+
+        ..Space::default()
     };
     let openai = Space {
         provider: "openai".to_owned(),
         model: "text-embedding-3-small".to_owned(),
         dimension: 1536,
         task_type: None,
+
+        ..Space::default()
     };
     [gemini, openai]
 }

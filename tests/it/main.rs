@@ -55,6 +55,7 @@ mod provider_limits;
 mod provider_openai;
 mod provider_refusals;
 mod reader;
+mod request_extras;
 mod retention;
 mod reuse;
 mod rollback;

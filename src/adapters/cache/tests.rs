@@ -56,7 +56,13 @@ impl CacheFixture {
 }
 
 fn space(model: &str) -> Space {
-    Space { provider: "local".to_owned(), model: model.to_owned(), dimension: 8, task_type: None }
+    Space {
+        provider: "local".to_owned(),
+        model: model.to_owned(),
+        dimension: 8,
+        task_type: None,
+        ..Space::default()
+    }
 }
 
 fn text(n: u32) -> TextHash {

@@ -8,6 +8,7 @@ use super::gemini::Gemini;
 #[cfg(feature = "local")]
 use super::in_process::InProcess;
 use super::openai::OpenAi;
+use super::request_size::{batch_texts, bytes_per_text, escaped_len};
 use crate::config::{EmbeddingSettings, Provider};
 
 /// Counts the requests for texts, given in the order in which they are sent.
@@ -15,6 +16,7 @@ use crate::config::{EmbeddingSettings, Provider};
 pub(crate) struct BatchCounter {
     max_texts: usize,
     max_bytes: usize,
+    bytes_per_text: usize,
     /// Texts and bytes of the batch that is being filled.
     texts: usize,
     bytes: usize,
@@ -31,16 +33,17 @@ impl BatchCounter {
             #[cfg(not(feature = "local"))]
             Provider::Local => (usize::MAX, usize::MAX),
         };
-        Self::of(batch_texts(settings.batch_size, texts, settings.items_per_minute), bytes)
+        let texts = batch_texts(settings.batch_size, texts, settings.items_per_minute);
+        Self { bytes_per_text: bytes_per_text(settings), ..Self::of(texts, bytes) }
     }
 
     fn of(max_texts: usize, max_bytes: usize) -> Self {
-        Self { max_texts, max_bytes, texts: 0, bytes: 0, requests: 0 }
+        Self { max_texts, max_bytes, bytes_per_text: 0, texts: 0, bytes: 0, requests: 0 }
     }
 
     /// Adds the next text.
     pub(crate) fn add(&mut self, text: &str) {
-        let bytes = escaped_len(text);
+        let bytes = escaped_len(text) + self.bytes_per_text;
         self.bytes += bytes;
         if self.texts == 0 || self.texts == self.max_texts || self.bytes > self.max_bytes {
             self.requests += 1;
@@ -55,29 +58,11 @@ impl BatchCounter {
     }
 }
 
-/// The most texts of one batch.
-pub(super) fn batch_texts(batch_size: usize, max_texts: usize, items_per_minute: u32) -> usize {
-    let max_per_minute = match usize::try_from(items_per_minute) {
-        Ok(0) | Err(_) => usize::MAX,
-        Ok(most) => most,
-    };
-    batch_size.min(max_texts).min(max_per_minute).max(1)
-}
-
-/// The bytes of a text within a JSON string.
-pub(super) fn escaped_len(text: &str) -> usize {
-    let escaped = |byte: u8| match byte {
-        b'"' | b'\\' => 2,
-        0x00..=0x1f => 6,
-        _ => 1,
-    };
-    text.bytes().map(escaped).sum()
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
     use crate::adapters::embed::test_settings;
+    use crate::domain::request_extras::RequestFields;
 
     fn counted(max_texts: usize, max_bytes: usize, lengths: &[usize]) -> u64 {
         let mut counter = BatchCounter::of(max_texts, max_bytes);
@@ -127,6 +112,29 @@ mod tests {
             }
 
             assert_eq!(counter.requests(), expected, "{provider:?} {batch_size} {items_per_minute}");
+        }
+    }
+
+    #[test]
+    fn prefix_and_fields_count_for_each_text_that_carries_them() {
+        let fields: RequestFields =
+            serde_json::from_value(serde_json::json!({ "a": "x".repeat(50_000) })).unwrap();
+        for (provider, expected) in [(Provider::Gemini, [2, 2, 3]), (Provider::OpenAi, [1, 3, 1])] {
+            let mut settings = test_settings(provider, "m", 8);
+            settings.batch_size = 500;
+            let requests = |settings: &EmbeddingSettings| {
+                let mut counter = BatchCounter::new(settings);
+                (0..200).for_each(|_| counter.add("text"));
+                counter.requests()
+            };
+            let plain = requests(&settings);
+            settings.document.prefix = "\n".repeat(1_500);
+            let with_prefix = requests(&settings);
+            settings.document.prefix.clear();
+            settings.document.fields = fields.clone();
+            let with_fields = requests(&settings);
+
+            assert_eq!([plain, with_prefix, with_fields], expected, "{provider:?}");
         }
     }
 }

@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::batch_count::{batch_texts, escaped_len};
+use super::request_size::{batch_texts, escaped_len};
 use super::types::{EmbedLimits, Embedder, TextItem};
 
 /// The texts that were not sent yet.
@@ -15,6 +15,8 @@ pub(super) struct Batches<'a> {
     deferred: Option<TextItem>,
     max_texts: usize,
     max_bytes: usize,
+    /// The bytes that a request has more for each text.
+    bytes_per_text: usize,
 }
 
 impl<'a> Batches<'a> {
@@ -24,7 +26,8 @@ impl<'a> Batches<'a> {
         limits: &EmbedLimits,
     ) -> Self {
         let max_texts = batch_texts(limits.batch_size, embedder.max_texts(), limits.items_per_minute);
-        Self { items, deferred: None, max_texts, max_bytes: embedder.max_bytes() }
+        let (max_bytes, bytes_per_text) = (embedder.max_bytes(), embedder.bytes_per_text());
+        Self { items, deferred: None, max_texts, max_bytes, bytes_per_text }
     }
 
     /// The most texts in a batch, as far as is known beforehand.
@@ -41,7 +44,7 @@ impl<'a> Batches<'a> {
             let Some(item) = self.deferred.take().map(Ok).or_else(|| self.items.next()).transpose()? else {
                 break;
             };
-            bytes += escaped_len(&item.text);
+            bytes += escaped_len(&item.text) + self.bytes_per_text;
             if bytes > self.max_bytes && !batch.is_empty() {
                 self.deferred = Some(item);
                 break;

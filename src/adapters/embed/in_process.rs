@@ -12,12 +12,14 @@ use futures_util::future::BoxFuture;
 use tokio::sync::OnceCell;
 use tokio::task::{JoinError, spawn_blocking};
 
+use super::extras::Extras;
 use super::local::LocalModel;
 use super::types::{Embedder, Failure, Task};
+use crate::config::EmbeddingSettings;
 
-#[derive(Default)]
 pub(super) struct InProcess {
     model: OnceCell<Arc<LocalModel>>,
+    extras: Extras,
 }
 
 /// Signals the blocking thread that its answer is no longer needed.
@@ -34,6 +36,10 @@ impl InProcess {
     pub(super) const MAX_REQUEST_TEXTS: usize = 16;
     pub(super) const MAX_REQUEST_BYTES: usize = 1 << 20;
 
+    pub(super) fn new(settings: &EmbeddingSettings) -> Self {
+        Self { model: OnceCell::new(), extras: Extras::new(settings) }
+    }
+
     async fn model(&self) -> Result<Arc<LocalModel>, Failure> {
         let load = || async {
             let loaded = spawn_blocking(LocalModel::load).await.map_err(|error| task_failure(&error))?;
@@ -46,14 +52,10 @@ impl InProcess {
 }
 
 impl Embedder for InProcess {
-    fn embed<'a>(
-        &'a self,
-        texts: &'a [String],
-        _task: Task,
-    ) -> BoxFuture<'a, Result<Vec<Vec<f32>>, Failure>> {
+    fn embed<'a>(&'a self, texts: &'a [String], task: Task) -> BoxFuture<'a, Result<Vec<Vec<f32>>, Failure>> {
         async move {
             let model = self.model().await?;
-            let texts = texts.to_vec();
+            let texts = self.extras.prefixed(texts, task).into_owned();
             let cancelled = Arc::new(AtomicBool::new(false));
             let _guard = CancelOnDrop(cancelled.clone());
             let work = move || {
@@ -85,10 +87,12 @@ fn task_failure(error: &JoinError) -> Failure {
 mod tests {
     use super::*;
     use crate::adapters::embed::local::DIMENSION;
+    use crate::adapters::embed::test_settings;
+    use crate::config::Provider;
 
     #[tokio::test]
     async fn the_model_is_loaded_when_the_first_text_comes_and_answers_like_any_provider() {
-        let embedder = InProcess::default();
+        let embedder = InProcess::new(&test_settings(Provider::Local, "m", DIMENSION));
         assert!(!embedder.model.initialized());
 
         let texts = ["Ada. Engineer.".to_owned(), "Bread and cakes".to_owned()];

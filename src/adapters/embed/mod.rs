@@ -14,6 +14,7 @@ mod batcher;
 mod batches;
 mod check_answer;
 mod error;
+mod extras;
 mod float_list;
 mod gemini;
 #[cfg(feature = "local")]
@@ -25,6 +26,7 @@ mod openai;
 mod queue;
 mod rate_limit;
 mod redact;
+mod request_size;
 mod requester;
 mod types;
 mod wire;
@@ -67,7 +69,7 @@ fn local_embedder(settings: &EmbeddingSettings) -> Result<Arc<dyn Embedder>, Emb
             settings.dimension
         )));
     }
-    Ok(Arc::new(in_process::InProcess::default()))
+    Ok(Arc::new(in_process::InProcess::new(settings)))
 }
 
 #[cfg(not(feature = "local"))]
@@ -78,6 +80,7 @@ fn local_embedder(_settings: &EmbeddingSettings) -> Result<Arc<dyn Embedder>, Em
 /// Settings of a model without address, key or task; limits are those of no test.
 #[cfg(test)]
 fn test_settings(provider: Provider, model: &str, dimension: usize) -> EmbeddingSettings {
+    use crate::domain::request_extras::RequestExtras;
     use std::time::Duration;
 
     EmbeddingSettings {
@@ -92,5 +95,7 @@ fn test_settings(provider: Provider, model: &str, dimension: usize) -> Embedding
         items_per_minute: 0,
         request_timeout: Duration::from_secs(1),
         retry_budget: Duration::from_secs(1),
+        document: RequestExtras::default(),
+        query: RequestExtras::default(),
     }
 }

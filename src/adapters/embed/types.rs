@@ -24,6 +24,11 @@ pub trait Embedder: Send + Sync {
 
     /// The most bytes of text, escaped for JSON, that one request should hold.
     fn max_bytes(&self) -> usize;
+
+    /// The bytes that a request has more for each text, such as those of a prefix.
+    fn bytes_per_text(&self) -> usize {
+        0
+    }
 }
 
 /// What a text is embedded for.

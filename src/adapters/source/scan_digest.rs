@@ -141,7 +141,13 @@ mod tests {
 
     #[test]
     fn a_digest_from_its_own_thread_equals_one_made_during_the_scan() {
-        let space = Space { provider: "p".into(), model: "m".into(), dimension: 8, task_type: None };
+        let space = Space {
+            provider: "p".into(),
+            model: "m".into(),
+            dimension: 8,
+            task_type: None,
+            ..Space::default()
+        };
         let long = vec![b'x'; 3 * ScanDigest::CHUNK + 5];
         for values in [0, 1, 7, 500, 20_000] {
             let mut digest = ScanDigest::new(&space);

@@ -30,7 +30,7 @@ fn add_large_row(writer: &Connection) {
 }
 
 fn space() -> Space {
-    Space { provider: "p".into(), model: "m".into(), dimension: 8, task_type: None }
+    Space { provider: "p".into(), model: "m".into(), dimension: 8, task_type: None, ..Space::default() }
 }
 
 /// As the guards are by default, with so many rows at most; 0 for the default.

@@ -15,6 +15,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::domain::request_extras::RequestExtras;
 
 /// A directory and an environment of its own; nothing else of the machine is read.
 struct SettingsFixture {
@@ -114,6 +115,8 @@ fn defaults() -> Config {
             items_per_minute: 0,
             request_timeout: seconds(60),
             retry_budget: seconds(600),
+            document: RequestExtras::default(),
+            query: RequestExtras::default(),
         },
         publish: PublishSettings {
             index: "data/faiss.index".into(),

@@ -49,6 +49,23 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
     ("provider='openai'\ntask_type='CLUSTERING'", "takes none"),
     ("provider='openai'\nmodel='nomic-embed-text'", "embedding.dimension is not set, expected the number of floats"),
     ("provider='openai'\nmodel='a b'\ndimension=1", "a model's name"),
+    #[cfg(feature = "local")]
+    ("provider='local'\ndocument={fields={task='x'}}", "embedding.document.fields.task is \"\\\"x\\\"\" (reindexd.toml line 3), expected no fields"),
+    ("query={fields={model='x'}}", "embedding.query.fields.model"),
+    ("document={fields={requests=[]}}", "the texts are sent in it"),
+    ("document={fields={content={}}}", "the texts are sent in it"),
+    ("provider='openai'\ndocument={fields={input='x'}}", "the texts are sent in it"),
+    ("provider='openai'\nquery={fields={dimensions=8}}", "expected embedding.dimension in place of this field"),
+    ("document={fields={output_dimensionality=8}}", "expected embedding.dimension in place of this field"),
+    ("query={fields={outputDimensionality=8}}", "expected embedding.dimension in place of this field"),
+    ("document={fields={taskType='CLUSTERING'}}", "expected embedding.task_type in place of this field"),
+    ("document={fields={task_type='CLUSTERING'}}", "expected embedding.task_type in place of this field"),
+    ("document={fields={at=2026-11-27}}", "JSON has no dates"),
+    ("document={fields={deep=[{at=inf}]}}", "a number that JSON can hold"),
+    ("document={fields={''=1}}", "a field with a name"),
+    ("document={fields={a=[]}, prefx='x'}", "unknown field `prefx`"),
+    ("document={fields='x'}", "embedding.document"),
+    ("document='x'", "embedding.document"),
 ];
 
 #[test]
@@ -57,6 +74,40 @@ fn what_a_provider_cannot_do_is_refused() {
         let message = SettingsFixture::with_settings(&format!("[embedding]\n{text}\n")).error_text();
         assert!(message.contains(expected), "{text:?}\n  {message}");
     }
+}
+
+#[test]
+fn prefix_and_fields_are_settled_with_their_origins_and_belong_to_one_provider() {
+    let text = "[embedding]\nprovider = 'openai'\n[embedding.document]\nprefix = 'passage: '\n\
+                fields = { b = [1, 2.5, { y = true, x = 'é' }], a = 'document' }\n[embedding.query.fields]\na = 'query'\n";
+    let host = SettingsFixture::with_settings(text);
+    let loaded = host.load().unwrap();
+    let RequestExtras { prefix, fields } = &loaded.config.embedding.document;
+    assert_eq!(prefix, "passage: ");
+    assert_eq!(fields.canonical(), r#"{"a":"document","b":[1,2.5,{"x":"é","y":true}]}"#);
+    assert_eq!(loaded.config.embedding.query.fields.canonical(), r#"{"a":"query"}"#);
+    let file = format!("file {}", "reindexd.toml");
+    for (key, value, origin) in [
+        ("embedding.document.prefix", r#""passage: ""#, file.as_str()),
+        ("embedding.document.fields", r#"{"a":"document","b":[1,2.5,{"x":"é","y":true}]}"#, &file),
+        ("embedding.query.prefix", "none", "default"),
+        ("embedding.query.fields", r#"{"a":"query"}"#, &file),
+    ] {
+        assert_eq!(loaded.origin(key), (value, origin), "{key}");
+    }
+    let space = loaded.config.space(|| unreachable!());
+    assert_eq!((space.prefix.as_str(), &space.fields), ("passage: ", fields));
+
+    let other = host.env("EMBEDDING_PROVIDER", "gemini").load().unwrap();
+    assert_eq!(other.config.embedding.document, RequestExtras::default());
+    assert!(other.notes[0].contains("document and query"), "{:?}", other.notes);
+}
+
+#[cfg(feature = "local")]
+#[test]
+fn the_built_in_model_takes_a_prefix() {
+    let text = "[embedding]\nprovider='local'\ndocument={prefix='passage: ', fields={}}\n";
+    assert_eq!(SettingsFixture::with_settings(text).config().embedding.document.prefix, "passage: ");
 }
 
 #[test]

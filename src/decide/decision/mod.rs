@@ -46,7 +46,7 @@ pub enum Reason {
     Adopted,
     SpaceChanged {
         from: Option<Space>,
-        to: Space,
+        to: Box<Space>,
     },
     RowsDiffer,
     /// A public name that does not lead to the served build.
@@ -163,7 +163,7 @@ impl Facts<'_> {
             ServedFacts::Damaged(why) => Some(Reason::Damaged(why.to_owned())),
             ServedFacts::Build(served) if served.adopted => Some(Reason::Adopted),
             ServedFacts::Build(served) if served.space.as_ref() != Some(self.space) => {
-                Some(Reason::SpaceChanged { from: served.space.clone(), to: self.space.clone() })
+                Some(Reason::SpaceChanged { from: served.space.clone(), to: Box::new(self.space.clone()) })
             }
             ServedFacts::Build(_) => (!is_same).then_some(Reason::RowsDiffer),
         }

@@ -11,7 +11,13 @@ const SERVED_CONTENT: ContentHash = ContentHash([3; 32]);
 const OTHER_CONTENT: ContentHash = ContentHash([4; 32]);
 
 fn space(model: &str) -> Space {
-    Space { provider: "openai".to_owned(), model: model.to_owned(), dimension: 4, task_type: None }
+    Space {
+        provider: "openai".to_owned(),
+        model: model.to_owned(),
+        dimension: 4,
+        task_type: None,
+        ..Space::default()
+    }
 }
 
 fn manifest() -> Manifest {

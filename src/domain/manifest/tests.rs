@@ -73,7 +73,8 @@ fn a_manifest_of_a_later_format_is_refused_by_its_number() {
 
 #[test]
 fn a_manifest_of_texts_of_a_later_format_is_refused_and_not_another_space() {
-    let space = Space { provider: "p".into(), model: "m".into(), dimension: 32, task_type: None };
+    let space =
+        Space { provider: "p".into(), model: "m".into(), dimension: 32, task_type: None, ..Space::default() };
     let whole = Manifest { space: Some(space), ..manifest(32) }.print();
     let text = String::from_utf8(whole.clone()).unwrap();
     assert_eq!(Manifest::parse(&whole).unwrap().print(), whole);

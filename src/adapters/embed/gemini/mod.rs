@@ -12,13 +12,17 @@ use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::{Map, Value};
 
 use super::error::EmbedError;
+use super::extras::Extras;
 use super::float_list::{self, Entries, ListLimits, Numbers};
+use super::request_size::bytes_per_text;
 use super::types::{Embedder, Failure, Task};
 use super::wire;
 use crate::adapters::http::{HeaderText, Http, HttpMethod, HttpRequest, Reply};
 use crate::config::EmbeddingSettings;
+use crate::domain::request_extras::RequestFields;
 
 const BASE: &str = "https://generativelanguage.googleapis.com";
 
@@ -29,6 +33,7 @@ pub(super) struct Gemini {
     template: GeminiTemplate,
     key: SecretString,
     timeout: Duration,
+    bytes_per_text: usize,
 }
 
 /// What is the same in every text's request.
@@ -37,6 +42,7 @@ struct GeminiTemplate {
     model: String,
     dimension: usize,
     task_type: Option<String>,
+    extras: Extras,
 }
 
 impl Gemini {
@@ -51,14 +57,14 @@ impl Gemini {
             .as_ref()
             .ok_or(EmbedError::NoKey { provider: "gemini", variables: "GOOGLE_API_KEY or GEMINI_API_KEY" })?;
         let base = wire::base_address(settings.base_url.as_deref().unwrap_or(BASE))?;
-        let template =
-            GeminiTemplate::new(&settings.model, settings.dimension, settings.task_type.as_deref())?;
+        let template = GeminiTemplate::new(settings)?;
         Ok(Self {
             http,
             url: format!("{base}/v1beta/{}:batchEmbedContents", template.model),
             template,
             key: wire::header_key(key),
             timeout: settings.request_timeout,
+            bytes_per_text: bytes_per_text(settings),
         })
     }
 }
@@ -66,6 +72,7 @@ impl Gemini {
 impl Embedder for Gemini {
     fn embed<'a>(&'a self, texts: &'a [String], task: Task) -> BoxFuture<'a, Result<Vec<Vec<f32>>, Failure>> {
         async move {
+            let texts = &*self.template.extras.prefixed(texts, task);
             let headers = [
                 ("content-type", HeaderText::Plain("application/json")),
                 ("x-goog-api-key", HeaderText::Secret(&self.key)),
@@ -90,6 +97,10 @@ impl Embedder for Gemini {
     fn max_bytes(&self) -> usize {
         Self::MAX_REQUEST_BYTES
     }
+
+    fn bytes_per_text(&self) -> usize {
+        self.bytes_per_text
+    }
 }
 
 #[derive(Serialize)]
@@ -105,6 +116,8 @@ struct GeminiRequest<'a> {
     task_type: Option<&'a str>,
     output_dimensionality: usize,
     model: &'a str,
+    #[serde(flatten)]
+    fields: &'a Map<String, Value>,
 }
 
 #[derive(Serialize)]
@@ -119,7 +132,8 @@ struct GeminiPart<'a> {
 }
 
 impl GeminiTemplate {
-    fn new(model: &str, dimension: usize, task_type: Option<&str>) -> Result<Self, EmbedError> {
+    fn new(settings: &EmbeddingSettings) -> Result<Self, EmbedError> {
+        let EmbeddingSettings { model, dimension, task_type, .. } = settings;
         let name = model.strip_prefix("models/").unwrap_or(model);
         let is_allowed = |char: char| char.is_ascii_alphanumeric() || "-_.".contains(char);
         if name.is_empty() || !name.chars().all(is_allowed) {
@@ -129,16 +143,21 @@ impl GeminiTemplate {
         }
         // The second generation refuses the field; there the task is part of the text.
         let takes_task = !name.contains("gemini-embedding-2");
-        let task_type = task_type.filter(|_| takes_task).map(str::to_owned);
-        Ok(Self { model: format!("models/{name}"), dimension, task_type })
+        let task_type = task_type.clone().filter(|_| takes_task);
+        let extras = Extras::new(settings);
+        Ok(Self { model: format!("models/{name}"), dimension: *dimension, task_type, extras })
     }
 
+    /// The body for texts that have their prefix.
     fn body(&self, texts: &[String], task: Task) -> Vec<u8> {
+        let fields = &self.extras.of(task).fields;
+        let task_type = self.task_type(task).filter(|_| !names_task_type(fields));
         let request = |text| GeminiRequest {
             content: GeminiContent { parts: [GeminiPart { text }], role: "user" },
-            task_type: self.task_type(task),
+            task_type,
             output_dimensionality: self.dimension,
             model: &self.model,
+            fields: &fields.0,
         };
         let batch = GeminiBatch { requests: texts.iter().map(|text| request(text)).collect() };
         serde_json::to_vec(&batch).expect("strings and numbers always have a JSON form")
@@ -152,6 +171,11 @@ impl GeminiTemplate {
             (task_type, Task::Document | Task::Query) => task_type,
         }
     }
+}
+
+/// Whether fields of the settings take the place of our task type; both spellings mean the same.
+fn names_task_type(fields: &RequestFields) -> bool {
+    ["taskType", "task_type"].iter().any(|name| fields.0.contains_key(*name))
 }
 
 #[derive(Deserialize)]

@@ -34,7 +34,9 @@ fn one_request_per_text_in_the_order_of_the_fields_that_the_sdk_sends() {
         ("models/gemini-embedding-2-preview", Some("RETRIEVAL_DOCUMENT"), Task::Query, ""),
     ];
     for (model, task_type, task, field) in cases {
-        let body = GeminiTemplate::new(model, 768, task_type).unwrap().body(&texts(&["é \"1\"", "2"]), task);
+        let mut settings = test_settings(Provider::Gemini, model, 768);
+        settings.task_type = task_type.map(str::to_owned);
+        let body = GeminiTemplate::new(&settings).unwrap().body(&texts(&["é \"1\"", "2"]), task);
         let name = model.trim_start_matches("models/");
         let expected = format!(
             r#"{{"requests":[{},{}]}}"#,
@@ -48,8 +50,31 @@ fn one_request_per_text_in_the_order_of_the_fields_that_the_sdk_sends() {
 #[test]
 fn a_model_name_that_would_change_the_address_is_refused() {
     for model in ["", "models/", "a/b", "a?b", "a b", "models/../x#"] {
-        assert!(matches!(GeminiTemplate::new(model, 768, None), Err(EmbedError::Settings(_))), "{model}");
+        let settings = test_settings(Provider::Gemini, model, 768);
+        assert!(matches!(GeminiTemplate::new(&settings), Err(EmbedError::Settings(_))), "{model}");
     }
+}
+
+#[test]
+fn fields_stand_in_every_request_and_may_replace_the_task_of_a_question() {
+    let mut settings = test_settings(Provider::Gemini, "m", 8);
+    settings.task_type = Some("RETRIEVAL_DOCUMENT".to_owned());
+    let fields = |json: serde_json::Value| serde_json::from_value(json).unwrap();
+    settings.document.fields = fields(serde_json::json!({"title": "t"}));
+    settings.query.fields = fields(serde_json::json!({"taskType": "QUESTION_ANSWERING"}));
+    let template = GeminiTemplate::new(&settings).unwrap();
+    let sent = |task| -> Value { serde_json::from_slice(&template.body(&texts(&["a", "b"]), task)).unwrap() };
+
+    let documents = sent(Task::Document);
+    let question = String::from_utf8(template.body(&texts(&["q"]), Task::Query)).unwrap();
+
+    for nth in 0..2 {
+        assert_eq!(documents["requests"][nth]["title"], "t");
+        assert_eq!(documents["requests"][nth]["taskType"], "RETRIEVAL_DOCUMENT");
+    }
+    assert_eq!(question.matches("taskType").count(), 1, "{question}");
+    assert_eq!(sent(Task::Query)["requests"][0]["taskType"], "QUESTION_ANSWERING");
+    assert_eq!(sent(Task::Query)["requests"][0]["title"], Value::Null);
 }
 
 #[test]

@@ -22,9 +22,12 @@ use secrecy::{ExposeSecret, SecretString};
 use serde::de::{self, IgnoredAny};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
+use serde_json::{Map, Value};
 
 use super::error::EmbedError;
+use super::extras::Extras;
 use super::float_list::{self, Entries, FloatLists, ListLimits, Numbers};
+use super::request_size::bytes_per_text;
 use super::types::{Embedder, Failure, FailureKind, Task, WrongKind};
 use super::wire;
 use crate::adapters::http::{HeaderText, Http, HttpMethod, HttpRequest, Reply};
@@ -46,6 +49,8 @@ pub(super) struct OpenAi {
     send_dimension: AtomicBool,
     key: Option<OpenAiKey>,
     timeout: Duration,
+    extras: Extras,
+    bytes_per_text: usize,
 }
 
 struct OpenAiKey {
@@ -74,12 +79,16 @@ impl OpenAi {
             send_dimension: AtomicBool::new(known.is_some_and(|known| known != settings.dimension)),
             key: key.map(OpenAiKey::new),
             timeout: settings.request_timeout,
+            extras: Extras::new(settings),
+            bytes_per_text: bytes_per_text(settings),
         })
     }
 
-    fn body(&self, texts: &[String]) -> Vec<u8> {
+    /// The body for texts that have their prefix.
+    fn body(&self, texts: &[String], task: Task) -> Vec<u8> {
         let dimensions = self.send_dimension.load(Ordering::Relaxed).then_some(self.dimension);
-        let request = OpenAiRequest { model: &self.model, input: texts, dimensions };
+        let fields = &self.extras.of(task).fields.0;
+        let request = OpenAiRequest { model: &self.model, input: texts, dimensions, fields };
         serde_json::to_vec(&request).expect("strings and numbers always have a JSON form")
     }
 
@@ -100,18 +109,15 @@ impl OpenAi {
 }
 
 impl Embedder for OpenAi {
-    fn embed<'a>(
-        &'a self,
-        texts: &'a [String],
-        _task: Task,
-    ) -> BoxFuture<'a, Result<Vec<Vec<f32>>, Failure>> {
+    fn embed<'a>(&'a self, texts: &'a [String], task: Task) -> BoxFuture<'a, Result<Vec<Vec<f32>>, Failure>> {
         async move {
+            let texts = &*self.extras.prefixed(texts, task);
             let mut headers = vec![("content-type", HeaderText::Plain("application/json"))];
             if let Some(key) = &self.key {
                 headers.push(("authorization", HeaderText::Secret(&key.bearer)));
             }
             let request = HttpRequest {
-                method: HttpMethod::Post(self.body(texts)),
+                method: HttpMethod::Post(self.body(texts, task)),
                 url: &self.url,
                 headers: &headers,
                 max_bytes: wire::max_answer_bytes(texts.len(), self.dimension),
@@ -131,6 +137,10 @@ impl Embedder for OpenAi {
 
     fn max_bytes(&self) -> usize {
         Self::MAX_REQUEST_BYTES
+    }
+
+    fn bytes_per_text(&self) -> usize {
+        self.bytes_per_text
     }
 }
 
@@ -169,6 +179,8 @@ struct OpenAiRequest<'a> {
     input: &'a [String],
     #[serde(skip_serializing_if = "Option::is_none")]
     dimensions: Option<usize>,
+    #[serde(flatten)]
+    fields: &'a Map<String, Value>,
 }
 
 #[derive(Deserialize)]
