@@ -9,10 +9,14 @@ use super::Status;
 use crate::adapters::builds::Served;
 use crate::decide::decision::Reason;
 use crate::domain::pass::StoredOutcome;
+use crate::domain::text::one_line;
 use crate::flows::reconcile::{PassError, Preview};
 
 /// Five times the interval in which the loop of an agent shows that it runs.
 const MAX_SILENCE: SignedDuration = SignedDuration::from_secs(300);
+
+/// A cause is shown up to here; the whole of it stands above.
+const MAX_CAUSE_CHARS: usize = 200;
 
 /// One line for an operator.
 pub(crate) fn to_do(status: &Status) -> String {
@@ -70,7 +74,14 @@ fn to_build(status: &Status) -> String {
         return "nothing; a pass is running".to_owned();
     }
     if status.agent_runs != Some(true) {
-        return "run `reindexd build`, or start the agent: systemctl start reindexd".to_owned();
+        let error = status.last_attempt.as_ref().and_then(|last| last.error.as_deref());
+        return match error {
+            Some(error) => format!(
+                "fix what the last attempt reports ({}), then run `reindexd build`",
+                one_line(error, MAX_CAUSE_CHARS)
+            ),
+            None => "run `reindexd build`, or start the agent: systemctl start reindexd".to_owned(),
+        };
     }
     match (has_failed(status), status.agent.retry_at) {
         (false, _) if !status.acts_on_database => {

@@ -97,6 +97,22 @@ fn operator_gets_the_one_thing_to_do() {
 }
 
 #[test]
+fn after_a_failed_command_the_advice_names_its_cause() {
+    let advice = |agent_runs, attempt| {
+        let well = AgentStatus::default();
+        to_do(&Status { last_attempt: attempt, ..status(Ok(preview(true, &[], false)), agent_runs, &well) })
+    };
+    let failed = AttemptRecord { error: Some("no API\nkey for gemini".to_owned()), ..failed_attempt(5) };
+    let ended = AttemptRecord { error: None, ..failed_attempt(5) };
+
+    for agent_runs in [Some(false), None] {
+        let named = "fix what the last attempt reports (no API key for gemini), then run `reindexd build`";
+        assert_eq!(advice(agent_runs, Some(failed.clone())), named);
+        assert!(advice(agent_runs, Some(ended.clone())).starts_with("run `reindexd build`"));
+    }
+}
+
+#[test]
 fn a_stale_target_is_something_to_do_and_counts_as_behind() {
     let agent = AgentStatus::default();
     for (agent_runs, expected) in [(true, "keeps retrying"), (false, "run `reindexd build`")] {
