@@ -7,6 +7,7 @@
 
 use super::Config;
 use super::declare::{Key, Reload};
+use super::origin::Setting;
 
 /// The keys in which two configurations differ.
 #[derive(Clone, Debug, Default, PartialEq, Eq)]
@@ -47,6 +48,50 @@ impl Changes {
     pub fn is_empty(&self) -> bool {
         self.live.is_empty() && self.needs_restart.is_empty()
     }
+}
+
+/// These keys with their values before and after, as they are printed; those of secrets are not.
+#[must_use]
+pub fn described(keys: &[String], old: &[Setting], new: &[Setting]) -> String {
+    let all: Vec<String> = keys.iter().flat_map(|key| described_key(key, old, new)).collect();
+    all.join(", ")
+}
+
+fn described_key(key: &str, old: &[Setting], new: &[Setting]) -> Vec<String> {
+    // Announcements are compared as a whole, and printed value by value.
+    let is_of_key =
+        |name: &str| name == key || name.strip_prefix(key).is_some_and(|rest| rest.starts_with('['));
+    let value = |settings: &[Setting], name: &str| {
+        settings
+            .iter()
+            .find(|setting| setting.key == name)
+            .map_or("none", |setting| &setting.value)
+            .to_owned()
+    };
+    let added = new.iter().filter(|setting| !old.iter().any(|known| known.key == setting.key));
+    let names = old.iter().chain(added).map(|setting| setting.key.as_str()).filter(|name| is_of_key(name));
+    let pairs = names.map(|name| (name, value(old, name), value(new, name)));
+    let lines: Vec<String> = pairs
+        .filter(|(name, before, after)| before != after || *name == key)
+        .map(|(name, before, after)| {
+            if before == after {
+                format!("{name} (another value, which is not shown)")
+            } else {
+                format!("{name} from {before} to {after}")
+            }
+        })
+        .collect();
+    if lines.is_empty() { vec![key.to_owned()] } else { lines }
+}
+
+/// What is printed of the settings in force: `new`, but for the keys that wait for a restart.
+#[must_use]
+pub fn printed_in_force(old: &[Setting], new: Vec<Setting>, waiting: &[String]) -> Vec<Setting> {
+    let in_force = |setting: Setting| {
+        let kept = waiting.contains(&setting.key).then(|| old.iter().find(|one| one.key == setting.key));
+        kept.flatten().cloned().unwrap_or(setting)
+    };
+    new.into_iter().map(in_force).collect()
 }
 
 /// The configuration to continue with: `new`, but for what waits for a restart.

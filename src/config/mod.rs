@@ -43,7 +43,7 @@ use std::path::PathBuf;
 
 pub use announce::{AnnounceMethod, AnnounceSettings};
 pub use api_key::{ApiKey, CREDENTIAL, read_secret};
-pub use changes::{Changes, reloaded};
+pub use changes::{Changes, described, printed_in_force, reloaded};
 pub use choices::{LogFormat, Provider, TriggerOn, WatchMode};
 pub(crate) use duration::parse_flag as parse_duration;
 pub use error::ConfigError;

@@ -16,7 +16,7 @@ mod systemd;
 
 use std::io;
 use std::path::Path;
-use std::sync::{Arc, Mutex, RwLock};
+use std::sync::{Arc, Mutex};
 use std::time::Duration;
 
 use crate::adapters::builds::{Builds, Layout, Served, error_chain, lock, promote};
@@ -36,7 +36,7 @@ use host::DaemonHost;
 use liveness::Liveness;
 use marker_file::MarkerFile;
 use notifier::Notifier;
-use reload::{LiveConfig, current};
+use reload::{LiveConfig, SettingsInForce, current};
 use status_file::StatusFile;
 use systemd::{DescribeServed, ServiceManager, SystemdObserver};
 
@@ -70,7 +70,7 @@ fn run(options: &StartOptions, handlers: &Handlers) -> Result<u8, StartError> {
         return Err(StartError { code: code_of(error.class()), message: error_chain(&error) });
     }
     let _agent_lock = lock_agent(&builds.layout)?;
-    let config: LiveConfig = Arc::new(RwLock::new(Arc::new(config)));
+    let config = SettingsInForce::new(config, loaded.origins);
     let config_file = options.config_file.as_deref();
     let ended = runtime.block_on(run_agent(&config, config_file, space, &builds, handlers, &stop));
     stop.request();

@@ -5,18 +5,30 @@
 //! declared in `config`.
 
 use std::path::Path;
-use std::sync::{Arc, PoisonError, RwLock};
+use std::sync::{Arc, Mutex, PoisonError, RwLock};
 
 use crate::adapters::builds::error_chain;
 use crate::adapters::watch::{Watch, WatchSpec};
-use crate::config::{self as settings, Config, TriggerSettings};
+use crate::config::{self as settings, Config, Setting, TriggerSettings};
 use crate::logging;
 
 /// The settings in force, which SIGHUP replaces as a whole.
-pub(super) type LiveConfig = Arc<RwLock<Arc<Config>>>;
+pub(super) type LiveConfig = Arc<SettingsInForce>;
 
-pub(super) fn current(config: &LiveConfig) -> Arc<Config> {
-    Arc::clone(&config.read().unwrap_or_else(PoisonError::into_inner))
+pub(super) struct SettingsInForce {
+    config: RwLock<Arc<Config>>,
+    /// Every key with its value as it is printed.
+    printed: Mutex<Vec<Setting>>,
+}
+
+impl SettingsInForce {
+    pub(super) fn new(config: Config, printed: Vec<Setting>) -> LiveConfig {
+        Arc::new(Self { config: RwLock::new(Arc::new(config)), printed: Mutex::new(printed) })
+    }
+}
+
+pub(super) fn current(settings: &LiveConfig) -> Arc<Config> {
+    Arc::clone(&settings.config.read().unwrap_or_else(PoisonError::into_inner))
 }
 
 /// Reads the settings again and applies what can be changed without a restart;
@@ -38,18 +50,22 @@ pub(super) fn reload(
     }
     let old = current(config);
     let changes = settings::Changes::between(&old, &loaded.config);
+    let mut printed = config.printed.lock().unwrap_or_else(PoisonError::into_inner);
+    let described = |keys: &[String]| settings::described(keys, &printed, &loaded.origins);
     if !changes.needs_restart.is_empty() {
-        let keys = changes.needs_restart.join(", ");
+        let keys = described(&changes.needs_restart);
         tracing::warn!("settings: the old values stay in force until a restart: {keys}");
     }
     if changes.is_empty() || changes.live.is_empty() {
         return None;
     }
-    tracing::info!("settings: changed: {}", changes.live.join(", "));
+    tracing::info!("settings: changed: {}", described(&changes.live));
+    *printed = settings::printed_in_force(&printed, loaded.origins, &changes.needs_restart);
+    drop(printed);
     let new = settings::reloaded(&old, &loaded.config);
     watch.retarget(WatchSpec::new(&new.source.database, &new.trigger));
     logging::set_level(&new.log);
     let trigger = new.trigger.clone();
-    *config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
+    *config.config.write().unwrap_or_else(PoisonError::into_inner) = Arc::new(new);
     Some(trigger)
 }

@@ -53,6 +53,11 @@ fn sighup_applies_new_settings_and_scans() {
     agent.wait_for_records(&world, 5);
 
     agent.wait_for_log("new values in force");
+    for change in
+        ["trigger.quiet from 10m to 100ms", "guard.max_texts from 0 to 2", "log.level from debug to info"]
+    {
+        assert!(agent.log().contains(change), "{change}\n{}", agent.log());
+    }
     world.add_people(6..=8);
     agent.wait_for_log("outcome=refused");
     assert_eq!(world.records().len(), 5, "the new guard is in force");
@@ -90,7 +95,7 @@ fn a_setting_that_needs_a_restart_is_named_and_waits_for_it() {
 
     world.settings(&format!("[trigger]\n{QUICK}[embedding]\nmodel = \"gemini-embedding-002\"\n"));
     agent.signal(Signal::HUP);
-    agent.wait_for_log("the old values stay in force until a restart: embedding.model");
+    agent.wait_for_log("the old values stay in force until a restart: embedding.model from gemini-embedding-001 to gemini-embedding-002");
     world.add_people([2]);
     agent.wait_for_promotions(2);
 
@@ -169,6 +174,30 @@ fn a_provider_that_asks_for_no_wait_does_not_shorten_the_back_off() {
 }
 
 #[test]
+fn commits_to_another_table_are_not_worth_a_line_each() {
+    let world = World::with_people(2);
+    world.sql("CREATE TABLE other (x)");
+    let agent = world.agent_with(QUICK);
+    agent.wait_for_promotions(1);
+    agent.wait_for_log("state=idle");
+    let before = agent.log().len();
+
+    for commit in 1..=5 {
+        world.sql(&format!("INSERT INTO other VALUES ({commit})"));
+        agent.wait_for("the pass that follows", || {
+            agent.logged("outcome=unchanged trigger=database") == commit
+        });
+    }
+    let log = agent.log_from(before);
+    assert!(!["INFO", "WARN", "ERROR"].iter().any(|level| log.contains(level)), "{log}");
+
+    world.add_people([3]);
+    agent.wait_for_promotions(2);
+    agent.wait_for("the state after it", || agent.logged("INFO agent: state entered (state=idle") == 2);
+    agent.stop();
+}
+
+#[test]
 fn the_same_failure_is_logged_once() {
     let world = World::with_people(1);
     world.provider.always(Some(Fault::Forbidden));
@@ -183,6 +212,7 @@ fn the_same_failure_is_logged_once() {
     agent.signal(Signal::USR1);
     agent.wait_for_promotions(1);
 
-    assert_eq!(agent.logged("outcome=failed"), 1, "{}", agent.log());
+    assert_eq!(agent.logged("outcome=failed"), 4, "at the debug level each is logged\n{}", agent.log());
+    assert_eq!(agent.logged("ERROR pass"), 1, "{}", agent.log());
     agent.stop();
 }

@@ -54,6 +54,45 @@ fn every_key_is_either_live_or_waits_for_a_restart() {
 }
 
 #[test]
+fn a_changed_setting_is_described_by_both_values_and_a_secret_by_none() {
+    let load = |text: &str, key: &str| SettingsFixture::with_settings(text).file("key", key).load().unwrap();
+    let with_key = "[embedding]\napi_key_file = 'key'\n";
+    let old =
+        load(&format!("{with_key}[trigger]\nquiet = '20s'\n[[announce]]\npost = 'http://h/a'\n"), "one");
+    let new = load(
+        &format!(
+            "{with_key}model = 'x'\n[trigger]\nmarker = 'm'\n[[announce]]\npost = 'http://h/b'\ntimeout = '3s'\n\
+             [[announce]]\npost = 'http://h/c'\n"
+        ),
+        "two",
+    );
+    let changes = Changes::between(&old.config, &new.config);
+
+    let live = described(&changes.live, &old.origins, &new.origins);
+    for part in [
+        "trigger.quiet from 20s to 30s",
+        "trigger.marker from data/tagging-complete to m",
+        "announce[0].post from http://h/a to http://h/b",
+        "announce[0].timeout from 10s to 3s",
+        "announce[1].post from none to http://h/c",
+        "embedding.api_key (another value, which is not shown)",
+    ] {
+        assert!(live.contains(part), "{part}: {live}");
+    }
+    assert!(!live.contains("trigger.resync"), "{live}");
+    let waiting = described(&changes.needs_restart, &old.origins, &new.origins);
+    assert_eq!(waiting, "embedding.model from gemini-embedding-001 to x");
+
+    // The next change is described from what is in force.
+    let in_force = printed_in_force(&old.origins, new.origins, &changes.needs_restart);
+    let value = |key: &str| in_force.iter().find(|setting| setting.key == key).unwrap().value.clone();
+    assert_eq!(
+        (value("embedding.model").as_str(), value("trigger.marker").as_str()),
+        ("gemini-embedding-001", "m")
+    );
+}
+
+#[test]
 fn a_key_never_reaches_the_provider_it_does_not_belong_to() {
     let old = SettingsFixture::new().env("GOOGLE_API_KEY", "g").config();
     let text = "[embedding]\nprovider='openai'\nbase_url='http://h'\nbatch_size=500\nconcurrency=9\n";

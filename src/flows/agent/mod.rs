@@ -17,6 +17,7 @@
 mod host;
 mod observer;
 mod probe;
+mod quiet_passes;
 mod tasks;
 mod waits;
 

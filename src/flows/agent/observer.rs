@@ -2,16 +2,19 @@
 //!
 //! The loop reports each thing once, as an [`AgentEvent`], to every
 //! [`Observer`]. [`LogObserver`] writes one line for each change of state and
-//! one for the end of each pass; it logs the same failure only once until it
-//! changes. The service manager and the status file have observers of their own
-//! in `daemon`.
+//! one for the end of each pass. What an operator need not know is at the debug
+//! level: a pass that found nothing, unless somebody asked for it, the changes
+//! of state around it, and the same trouble again, whatever its numbers and
+//! times. Passes that found nothing are counted once an hour. The service
+//! manager and the status file have observers of their own in `daemon`.
 
 use std::error::Error;
 use std::io;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use tracing::{debug, error, info, warn};
 
+use super::quiet_passes::QuietPasses;
 use crate::decide::agent_state::AgentState;
 use crate::domain::pass::{Outcome, PassReport, PassRequest, Retry, Trigger};
 
@@ -90,6 +93,9 @@ impl Observers {
 pub(crate) struct LogObserver {
     /// The last refusal or failure, so that it is logged once.
     last_failure: Option<String>,
+    /// A pass had a line, so the state that follows has one too.
+    has_news: bool,
+    quiet: QuietPasses,
     rechecking: bool,
     /// The running pass only repeats a scan, and is logged only if it finds something.
     is_recheck: bool,
@@ -97,11 +103,17 @@ pub(crate) struct LogObserver {
 
 impl Observer for LogObserver {
     fn on_event(&mut self, event: &AgentEvent<'_>) {
+        if let Some(passes) = self.quiet.take_due(Instant::now()) {
+            info!(passes, "agent: passes that found nothing, in the last hour");
+        }
         match event {
             AgentEvent::Started => info!("agent: watching"),
             AgentEvent::StateEntered { state, wait } => self.state_entered(state, *wait),
             AgentEvent::PassStarted { request } if self.is_recheck => {
                 debug!(trigger = %request.trigger, "pass: repeated");
+            }
+            AgentEvent::PassStarted { request } if !is_asked_for(request.trigger) => {
+                debug!(trigger = %request.trigger, full_check = request.full_check, "pass: started");
             }
             AgentEvent::PassStarted { request } => {
                 info!(trigger = %request.trigger, full_check = request.full_check, "pass: started");
@@ -140,11 +152,17 @@ impl LogObserver {
                 self.rechecking = true;
                 debug!(%state, wait_ms = wait.map(millis), "agent: state entered");
             }
-            AgentState::Idle { .. }
-            | AgentState::Settling { .. }
-            | AgentState::BackingOff { .. }
-            | AgentState::Stopping => {
+            AgentState::Settling { .. } => {
                 self.rechecking = false;
+                debug!(%state, wait_ms = wait.map(millis), "agent: state entered");
+            }
+            AgentState::Idle { .. } | AgentState::BackingOff { .. } if !self.has_news => {
+                self.rechecking = false;
+                debug!(%state, wait_ms = wait.map(millis), "agent: state entered");
+            }
+            AgentState::Idle { .. } | AgentState::BackingOff { .. } | AgentState::Stopping => {
+                self.rechecking = false;
+                self.has_news = false;
                 info!(%state, wait_ms = wait.map(millis), "agent: state entered");
             }
         }
@@ -153,7 +171,12 @@ impl LogObserver {
     fn pass_finished(&mut self, request: PassRequest, report: &PassReport, took: Duration) {
         let (outcome, trigger) = (report.outcome, request.trigger);
         let (message, took_ms) = (report.message.as_str(), millis(took));
-        if !self.is_worth_a_line(outcome, message) {
+        let is_news = self.is_worth_a_line(outcome, trigger, message);
+        self.has_news |= is_news;
+        if !is_news {
+            if outcome == Outcome::Unchanged && !self.is_recheck {
+                self.quiet.add(Instant::now());
+            }
             debug!(%outcome, %trigger, took_ms, "pass: {message}");
             return;
         }
@@ -188,33 +211,56 @@ impl LogObserver {
     }
 
     /// Whether an outcome is new to an operator; a failure is remembered.
-    fn is_worth_a_line(&mut self, outcome: Outcome, message: &str) -> bool {
+    fn is_worth_a_line(&mut self, outcome: Outcome, trigger: Trigger, message: &str) -> bool {
         match outcome {
             Outcome::Promoted | Outcome::Unchanged => {
-                self.last_failure = None;
-                outcome == Outcome::Promoted || !self.is_recheck
+                let ends_a_failure = self.last_failure.take().is_some();
+                let is_answer = is_asked_for(trigger) && !self.is_recheck;
+                outcome == Outcome::Promoted || ends_a_failure || is_answer
             }
-            Outcome::Refused | Outcome::Held | Outcome::Failed(_) => {
+            Outcome::Refused | Outcome::Held | Outcome::Failed(_) | Outcome::Busy => {
                 // How long it waited, or when it tries again, is not another failure.
                 let failure = without_numbers(message);
                 self.last_failure.replace(failure.clone()) != Some(failure)
             }
-            Outcome::Busy | Outcome::Stopped => true,
+            Outcome::Stopped => true,
         }
     }
 }
 
-/// A message with each run of digits as one `0`.
+/// Whether somebody asked for the pass, and waits for an answer.
+fn is_asked_for(trigger: Trigger) -> bool {
+    match trigger {
+        Trigger::Start | Trigger::Marker | Trigger::Signal | Trigger::Command => true,
+        Trigger::Database | Trigger::Resync | Trigger::Reload | Trigger::Retry => false,
+    }
+}
+
+/// A message with each word in which there is a digit, and several of them in a row, as one `0`: numbers,
+/// times with their units, and ids are not what makes another trouble of it.
 fn without_numbers(message: &str) -> String {
     let mut bare = String::with_capacity(message.len());
-    for char in message.chars() {
-        match char {
-            '0'..='9' if bare.ends_with('0') => {}
-            '0'..='9' => bare.push('0'),
-            other => bare.push(other),
+    // What stands between the last number and this one, if there was nothing else.
+    let mut between: Option<String> = None;
+    let mut rest = message;
+    while let Some(first) = rest.chars().next() {
+        let is_word = first.is_alphanumeric();
+        let end = rest.find(|char: char| char.is_alphanumeric() != is_word).unwrap_or(rest.len());
+        let (part, after) = rest.split_at(end);
+        rest = after;
+        if is_word && part.contains(|char: char| char.is_ascii_digit()) {
+            if between.take().is_none() {
+                bare.push('0');
+            }
+            between = Some(String::new());
+        } else if let Some(gap) = between.as_mut().filter(|_| !is_word && part.len() == 1) {
+            gap.push_str(part);
+        } else {
+            bare.push_str(&between.take().unwrap_or_default());
+            bare.push_str(part);
         }
     }
-    bare
+    bare + &between.unwrap_or_default()
 }
 
 fn millis(duration: Duration) -> u64 {
@@ -233,9 +279,37 @@ mod tests {
             ("locked for 9 s; retry at 10:01:59", true),
             ("locked for 10 s; retry at 10:02:08", false),
             ("locked for 10 s", true),
+            ("no request succeeded in 59s; status 503", true),
+            ("no request succeeded in 1m 2s 500ms; status 503", false),
+            ("no request succeeded in 6ms; status 502", false),
+            ("cannot write data/builds/20261127T231539Z-02b1de.staging/faiss.index", true),
+            ("cannot write data/builds/20261128T000000Z-858561.staging/faiss.index", false),
+            ("cannot write data/builds/20261128T000000Z-858561.staging/hashes.bin", true),
             ("", true),
         ] {
-            assert_eq!(log.is_worth_a_line(failed, message), expected, "{message}");
+            assert_eq!(log.is_worth_a_line(failed, Trigger::Retry, message), expected, "{message}");
+        }
+    }
+
+    #[test]
+    fn what_found_nothing_is_worth_a_line_only_as_an_answer_or_after_a_failure() {
+        let mut log = LogObserver::default();
+        let failed = Outcome::Failed(Retry::Soon { wait: None });
+        for (outcome, trigger, expected) in [
+            (Outcome::Unchanged, Trigger::Start, true),
+            (Outcome::Unchanged, Trigger::Database, false),
+            (Outcome::Unchanged, Trigger::Resync, false),
+            (Outcome::Unchanged, Trigger::Marker, true),
+            (Outcome::Unchanged, Trigger::Signal, true),
+            (Outcome::Promoted, Trigger::Database, true),
+            (Outcome::Busy, Trigger::Database, true),
+            (Outcome::Busy, Trigger::Database, false),
+            (Outcome::Unchanged, Trigger::Retry, true),
+            (failed, Trigger::Database, true),
+            (Outcome::Unchanged, Trigger::Retry, true),
+            (Outcome::Unchanged, Trigger::Retry, false),
+        ] {
+            assert_eq!(log.is_worth_a_line(outcome, trigger, "x"), expected, "{outcome} by {trigger}");
         }
     }
 }

@@ -26,10 +26,11 @@ impl World {
     }
 
     /// Starts `reindexd run` with these lines in `[trigger]`, where other sections may follow, and waits
-    /// until it watches.
+    /// until it watches. Without a section `[log]`, passes that find nothing are logged too.
     #[track_caller]
     pub fn agent_with(&self, triggers: &str) -> Agent {
-        self.settings(&format!("[trigger]\n{triggers}"));
+        let log = if triggers.contains("[log]") { "" } else { "[log]\nlevel = \"debug\"\n" };
+        self.settings(&format!("[trigger]\n{triggers}{log}"));
         let agent = Agent::start(&mut self.command(&["run"]));
         agent.wait_for_log("watching");
         agent
