@@ -54,6 +54,9 @@ pub(super) enum Command {
         /// End the hold instead
         #[arg(long, conflicts_with = "build")]
         release: bool,
+        /// Serve a build of another space than the served one
+        #[arg(long, conflicts_with = "release")]
+        accept_space: bool,
     },
     /// Search the served build
     Search {

@@ -22,6 +22,9 @@ pub(super) struct BuildArgs {
     wait: bool,
     #[arg(long, help = "Build though more rows are gone than guard.max_shrink allows")]
     accept_shrink: bool,
+    /// Build in another space than the served build's: another provider, model, dimension or task
+    #[arg(long)]
+    accept_space: bool,
     /// Take over a directory that another configuration claims, with this database and these names
     #[arg(long)]
     accept_source: bool,
@@ -39,6 +42,7 @@ pub(super) fn run(context: &Context, args: &BuildArgs) -> u8 {
         full: args.full,
         embed_again: args.rebuy,
         accept_shrink: args.accept_shrink,
+        accept_space: args.accept_space,
         accept_source: args.accept_source,
         full_check: false,
         ends_hold: true,

@@ -90,7 +90,10 @@ fn run(args: &Args, handlers: &Handlers) -> Result<u8, StartError> {
         Command::Status(options) => status::run(&context, options),
         Command::Verify { build } => verify::run(&context, build.as_deref()),
         Command::History => history::run(&context),
-        Command::Rollback { build, release } => rollback::run(&context, build.clone(), *release),
+        Command::Rollback { release: true, .. } => rollback::end_hold(&context),
+        Command::Rollback { build, accept_space, .. } => {
+            rollback::run(&context, build.clone(), *accept_space)
+        }
         Command::Search { query, k } => search::run(&context, query, usize::from(*k)),
         Command::Sweep => sweep::run(&context),
         Command::Run | Command::Config => unreachable!("run is the daemon's, config has returned"),

@@ -5,15 +5,22 @@ use serde_json::json;
 use super::{Context, DONE, log_warnings, print, print_json};
 use crate::flows::reconcile::{PassError, Rollback, RollbackReport, release, rollback};
 
-pub(super) fn run(context: &Context, to: Option<String>, ends_hold: bool) -> u8 {
-    let result = if ends_hold { end_hold(context) } else { switch_back(context, to) };
+pub(super) fn run(context: &Context, to: Option<String>, accept_space: bool) -> u8 {
+    code(context, switch_back(context, &Rollback { to, by: requester(), accept_space }))
+}
+
+pub(super) fn end_hold(context: &Context) -> u8 {
+    code(context, release_hold(context))
+}
+
+fn code(context: &Context, result: Result<(), PassError>) -> u8 {
     match result {
         Ok(()) => DONE,
         Err(error) => context.fail(&error),
     }
 }
 
-fn end_hold(context: &Context) -> Result<(), PassError> {
+fn release_hold(context: &Context) -> Result<(), PassError> {
     let was_held = context.with_pass(&log_warnings, release)?;
     if context.json {
         print_json(&json!({ "released": was_held }));
@@ -25,9 +32,8 @@ fn end_hold(context: &Context) -> Result<(), PassError> {
     Ok(())
 }
 
-fn switch_back(context: &Context, to: Option<String>) -> Result<(), PassError> {
-    let asked = Rollback { to, by: requester() };
-    let RollbackReport { from, to } = context.with_pass(&log_warnings, |pass| rollback(pass, &asked))?;
+fn switch_back(context: &Context, asked: &Rollback) -> Result<(), PassError> {
+    let RollbackReport { from, to } = context.with_pass(&log_warnings, |pass| rollback(pass, asked))?;
     context.deliver_once();
     if context.json {
         print_json(&json!({ "outcome": "rolled back", "from": from, "build": to }));

@@ -11,6 +11,7 @@ use super::targets::describe_target;
 use crate::adapters::builds::{CurrentPass, Served, error_chain};
 use crate::app::{Context, DONE, FAILED};
 use crate::config::parse_duration;
+use crate::decide::build_space::BuildSpace;
 use crate::domain::build_summary::summary;
 use crate::flows::reconcile::{PassError, Preview};
 use crate::flows::status::{Status, advice};
@@ -113,11 +114,12 @@ fn describe_served(status: &Status) -> String {
         Served::Build(build) => {
             let manifest = &build.manifest;
             let age = status.promoted_at.map(|at| format!(", promoted {}", ago(at, status.now)));
+            let space = BuildSpace::of(manifest).map(|space| format!(" in {space}"));
             format!(
-                "{} with {} records of {} dimensions{}",
+                "{} with {} records{}{}",
                 manifest.id,
                 manifest.ntotal,
-                manifest.dimension,
+                space.unwrap_or_default(),
                 age.unwrap_or_default()
             )
         }

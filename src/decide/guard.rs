@@ -1,8 +1,9 @@
 //! Limits that a plan must satisfy before anything is embedded.
 //!
 //! A table that lost its tags, or most of its rows, or that needs more texts
-//! embedded than an operator allowed, is refused, and so is one with more rows
-//! that cannot be indexed than quarantine allows. The previous build stays.
+//! embedded than an operator allowed, is refused; so are settings of another
+//! space than what is served, and more rows that cannot be indexed than
+//! quarantine allows. The previous build stays.
 //! Both are decided here; a pass fails for unfit rows and is refused by the
 //! other limits.
 //!
@@ -12,9 +13,11 @@ use std::fmt;
 
 use thiserror::Error;
 
+use super::acceptance::Accepted;
+use super::build_space::BuildSpace;
 use crate::config::GuardSettings;
 use crate::domain::pass::Counts;
-use crate::domain::record::RowError;
+use crate::domain::record::{RowError, Space};
 
 /// Faults that a message names one by one; the rest are counted.
 pub const MAX_NAMED_FAULTS: usize = 10;
@@ -26,8 +29,8 @@ pub struct Limits {
     pub max_shrink: f64,
     /// Texts that one pass may embed; 0 for no limit.
     pub max_texts: u64,
-    /// Whether `max_shrink` is waived for this pass.
-    pub accept_shrink: bool,
+    /// What an operator lets pass all the same.
+    pub accepted: Accepted,
 }
 
 /// How much a scan may read before it counts as endless.
@@ -61,7 +64,6 @@ impl ScanLimits {
 }
 
 /// Why a plan is not built, or a scan not ended.
-
 #[derive(Clone, Debug, PartialEq, Error)]
 pub enum Refusal {
     #[error(
@@ -77,6 +79,14 @@ pub enum Refusal {
         "{to_embed} texts would be embedded, more than guard.max_texts = {max_texts} allows; raise it if that is right"
     )]
     TooManyTexts { to_embed: u64, max_texts: u64 },
+    #[error(
+        "the settings are of another space than what is served: expected {served}, found {settings}; {to_embed} texts would be embedded, and an API that asks in the space of the served build would get answers without meaning; put the settings back, or run `reindexd build --accept-space`"
+    )]
+    OtherSpace { served: String, settings: String, to_embed: u64 },
+    #[error(
+        "build {id} is of another space than what is served: expected {served}, found {target}; an API that asks in the space of the served build would get answers without meaning; the rollback changed nothing; if the API changes with it, add --accept-space"
+    )]
+    RollbackToOtherSpace { id: String, served: String, target: String },
     #[error("the table has more than {max_rows} rows to index; raise guard.max_rows if that is right")]
     TooManyRows { max_rows: u64 },
     #[error(
@@ -97,9 +107,9 @@ pub struct UnfitRows {
 
 impl Limits {
     #[must_use]
-    pub fn new(settings: &GuardSettings, accept_shrink: bool) -> Self {
+    pub fn new(settings: &GuardSettings, accepted: Accepted) -> Self {
         let &GuardSettings { max_shrink, max_texts, .. } = settings;
-        Self { max_shrink, max_texts, accept_shrink }
+        Self { max_shrink, max_texts, accepted }
     }
 }
 
@@ -143,21 +153,50 @@ pub fn check(
     if plan.records == 0 {
         return Err(Refusal::Empty { indexed_rows, quarantined });
     }
-    if let Some(served) = served.filter(|_| !limits.accept_shrink) {
+    let is_accepted = limits.accepted.min_records.is_some_and(|min| plan.records >= min);
+    if let Some(served) = served.filter(|_| !is_accepted && is_shrunk(plan.records, served, limits)) {
         let missing = served.saturating_sub(plan.records);
-        if missing as f64 > limits.max_shrink * served as f64 {
-            return Err(Refusal::Shrunk {
-                records: plan.records,
-                served,
-                percent: 100.0 * missing as f64 / served as f64,
-                max_shrink: limits.max_shrink,
-            });
-        }
+        return Err(Refusal::Shrunk {
+            records: plan.records,
+            served,
+            percent: 100.0 * missing as f64 / served as f64,
+            max_shrink: limits.max_shrink,
+        });
     }
     if limits.max_texts > 0 && plan.embedded > limits.max_texts {
         return Err(Refusal::TooManyTexts { to_embed: plan.embedded, max_texts: limits.max_texts });
     }
     Ok(())
+}
+
+/// Whether so many records are too few after those that are served.
+#[must_use]
+#[allow(clippy::cast_precision_loss, reason = "a share of rows, far below 2^52 of them")]
+pub fn is_shrunk(records: u64, served: Option<u64>, limits: &Limits) -> bool {
+    served.is_some_and(|served| served.saturating_sub(records) as f64 > limits.max_shrink * served as f64)
+}
+
+/// Decides whether vectors of the settings' space may follow those that are served.
+///
+/// `served`: `None` if nothing is served, or nothing is known of its vectors.
+///
+/// # Errors
+///
+/// [`Refusal::OtherSpace`].
+pub fn check_space(
+    served: Option<&BuildSpace>,
+    settings: &Space,
+    to_embed: u64,
+    accepted: Accepted,
+) -> Result<(), Refusal> {
+    let settings = BuildSpace::Named(settings.clone());
+    match served.filter(|served| !accepted.space && !served.fits(&settings)) {
+        None => Ok(()),
+        Some(served) => {
+            let [served, settings] = served.names(&settings);
+            Err(Refusal::OtherSpace { served, settings, to_embed })
+        }
+    }
 }
 
 #[cfg(test)]
@@ -166,7 +205,7 @@ mod tests {
 
     #[test]
     fn each_limit_refuses_just_past_its_edge() {
-        let limits = Limits { max_shrink: 0.3, max_texts: 5, accept_shrink: false };
+        let limits = Limits { max_shrink: 0.3, max_texts: 5, accepted: Accepted::default() };
         let cases = [
             // records, to embed, served, refused because of
             (0, 0, None, "no tagged rows"),
@@ -192,12 +231,46 @@ mod tests {
 
     #[test]
     fn accepting_a_shrink_waives_that_limit_and_no_other() {
-        let limits = Limits { max_shrink: 0.3, max_texts: 5, accept_shrink: true };
+        let accepted = Accepted { min_records: Some(1), space: true };
+        let limits = Limits { max_shrink: 0.3, max_texts: 5, accepted };
         let plan = |records, embedded| Counts { records, embedded, ..Counts::default() };
 
         assert_eq!(check(&plan(1, 0), 1, 0, Some(100), &limits), Ok(()));
+        let fewer = Limits { accepted: Accepted { min_records: Some(2), space: true }, ..limits };
+        assert!(check(&plan(1, 0), 1, 0, Some(100), &fewer).is_err(), "one less than was accepted");
         assert!(check(&plan(0, 0), 0, 0, Some(100), &limits).is_err());
         assert!(check(&plan(1, 6), 1, 0, Some(100), &limits).is_err());
+    }
+
+    #[test]
+    fn another_space_than_the_served_one_is_refused_unless_it_is_accepted() {
+        let space = |model: &str| Space {
+            provider: "openai".to_owned(),
+            model: model.to_owned(),
+            dimension: 8,
+            ..Space::default()
+        };
+        let served = |model| Some(BuildSpace::Named(space(model)));
+        let cases = [
+            // served, accepted, refused
+            (None, false, false),
+            (served("a"), false, false),
+            (served("b"), false, true),
+            (served("b"), true, false),
+            (Some(BuildSpace::Length(8)), false, false),
+            (Some(BuildSpace::Length(9)), false, true),
+            (Some(BuildSpace::Length(9)), true, false),
+        ];
+        for (served, accepted, refused) in cases {
+            let accepted = Accepted { min_records: None, space: accepted };
+
+            let checked = check_space(served.as_ref(), &space("a"), 7, accepted);
+
+            assert_eq!(checked.is_err(), refused, "{served:?} {accepted:?}");
+            let message = checked.err().map(|refusal| refusal.to_string()).unwrap_or_default();
+            let names = served.map(|served| served.to_string()).filter(|_| refused).unwrap_or_default();
+            assert!(message.contains(&names) && message.contains("--accept-space") == refused, "{message}");
+        }
     }
 
     #[test]

@@ -3,8 +3,10 @@
 //! Instants are arguments and effects are return values, so that every
 //! decision is tested as a table of cases.
 
+pub mod acceptance;
 pub(crate) mod agent_state;
 pub(crate) mod backoff;
+pub mod build_space;
 pub(crate) mod debounce;
 pub mod decision;
 pub(crate) mod delivery;

@@ -66,6 +66,8 @@ mod shutdown;
 mod source_faults;
 mod source_owner;
 mod source_read_only;
+mod space;
+mod space_accepted;
 mod status_check;
 mod status_pass;
 mod strangers;

@@ -86,7 +86,8 @@ fn a_model_named_with_and_without_its_prefix_is_one_and_the_same() {
     assert_eq!(again.text("outcome"), "unchanged", "{again:?}");
     assert_eq!(world.provider.request_count(), 1);
 
-    let other = build("models/gemini-embedding-exp");
+    let mut command = world.command(&["build", "--accept-space", "--json"]);
+    let other = run(command.env("EMBEDDING_MODEL", "models/gemini-embedding-exp"));
 
     assert_eq!(other.number("embedded"), 3);
     let request = &world.provider.requests()[1];

@@ -122,12 +122,13 @@ fn another_space_embeds_everything_and_the_way_back_nothing() {
         let first = files(&world);
         world.provider.forget();
 
-        let there = ran(world.command(&["build", "--json"]).env(variable, value));
+        let accepting = ["build", "--accept-space", "--json"];
+        let there = ran(world.command(&accepting).env(variable, value));
         world.assert_true(model);
         assert_eq!(counts(&there), (12, 0, 12, 0, 0), "{variable}: no vector is reused in another space");
         assert_eq!(world.provider.text_count(), 12);
         world.provider.forget();
-        let back = world.build();
+        let back = world.run(&accepting);
 
         assert_eq!(counts(&back), (12, 12, 0, 0, 0), "{variable}: a kept build has them");
         assert_eq!(world.provider.request_count(), 0, "{variable}");
@@ -140,7 +141,8 @@ fn vectors_of_a_space_are_embedded_again_once_its_last_build_was_collected() {
     let world = World::with_people(12);
     world.settings("[publish]\nkeep = 2\n");
     let first = world.build().text("build");
-    let other = || ran(world.command(&["build", "--json"]).env("EMBEDDING_MODEL", "gemini-embedding-exp"));
+    let accepting = ["build", "--accept-space", "--json"];
+    let other = || ran(world.command(&accepting).env("EMBEDDING_MODEL", "gemini-embedding-exp"));
     for change in ["", "UPDATE experts SET hourly_rate = 1", "UPDATE experts SET hourly_rate = 2"] {
         world.sql(change);
         world.let_the_grace_pass();
@@ -149,7 +151,7 @@ fn vectors_of_a_space_are_embedded_again_once_its_last_build_was_collected() {
     assert!(!world.builds().contains(&first), "collected: {:?}", world.builds());
     world.provider.forget();
 
-    let back = world.build();
+    let back = world.run(&accepting);
 
     assert_eq!((back.number("embedded"), back.number("kept")), (12, 0));
     assert_eq!(world.provider.text_count(), 12);

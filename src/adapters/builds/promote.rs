@@ -15,6 +15,7 @@ use super::mode::Mode;
 use super::verify::Verified;
 use super::{Build, Builds, BuildsError, Served};
 use crate::domain::manifest::Manifest;
+use crate::domain::record::Space;
 use crate::domain::sibling_path::parent;
 
 /// Why a build is not, or not certainly, served.
@@ -35,6 +36,9 @@ pub struct ServedNote {
     pub build: String,
     /// When it was promoted.
     pub at: Timestamp,
+    /// The space of its vectors; unknown for an adopted build, and not said by 0.1.0.
+    #[serde(default)]
+    pub space: Option<Space>,
 }
 
 impl Verified {
@@ -88,8 +92,9 @@ fn make_durable(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result
 fn make_durable_and_note(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), BuildsError> {
     disk::sync_directory(&builds.layout.root)?;
     link_public_names(builds)?;
-    let note = ServedNote { build: id.to_owned(), at: now };
-    let mut bytes = serde_json::to_vec(&note).expect("two strings");
+    let space = builds.build(id).ok().and_then(|build| build.manifest.space);
+    let note = ServedNote { build: id.to_owned(), at: now, space };
+    let mut bytes = serde_json::to_vec(&note).expect("string keys only");
     bytes.push(b'\n');
     // Its owner replaces it by rename and never writes into it. Not flushed: if a power cut brings
     // the previous note back, the next pass finds that it does not name what is served.

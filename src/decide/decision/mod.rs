@@ -10,6 +10,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
+use super::acceptance::Exceeded;
+use super::build_space::BuildSpace;
 use super::guard::{self, Limits, Refusal, UnfitRows};
 use crate::domain::manifest::Manifest;
 use crate::domain::pass::Counts;
@@ -35,6 +37,8 @@ pub struct Assessment {
     pub changes: bool,
     /// Why they would, and what is in the way.
     pub reasons: Vec<Reason>,
+    /// The limits that an operator can waive and that the plan is beyond, waived or not.
+    pub exceeded: Exceeded,
 }
 
 /// Why there is a build, or why there is none.
@@ -47,6 +51,11 @@ pub enum Reason {
     SpaceChanged {
         from: Option<Space>,
         to: Box<Space>,
+    },
+    /// Floats in an adopted vector, and in one of the settings: a person asks for a build, so it is made.
+    OtherLength {
+        served: usize,
+        settings: usize,
     },
     RowsDiffer,
     /// A public name that does not lead to the served build.
@@ -66,10 +75,15 @@ pub enum ServedFacts<'a> {
 
 /// What is known before the rows are read.
 #[derive(Clone, Debug)]
+#[allow(clippy::struct_excessive_bools, reason = "facts that are independent of each other")]
 pub struct Facts<'a> {
     pub served: ServedFacts<'a>,
     /// The space of the settings.
     pub space: &'a Space,
+    /// What is known of the vectors that are served, also where the build itself cannot be read.
+    pub served_space: Option<BuildSpace>,
+    /// A person asks for this pass, and not an agent.
+    pub is_by_hand: bool,
     /// Another scan that is known to have the content of the served build.
     pub equivalent_scan: Option<ScanHash>,
     /// The content for which a rollback holds the served build.
@@ -116,9 +130,22 @@ pub fn after_rows(facts: &Facts<'_>, table: &TableFacts<'_>, limits: &Limits) ->
     let is_held = facts.is_held(content);
     let unfit = (!unfit.is_allowed()).then(|| unfit.clone());
     let refusal = guard::check(counts, indexed_rows, table.unfit.count, facts.previous_records, limits).err();
+    let other_length = facts.other_length().filter(|_| facts.is_by_hand);
+    let other_space = guard::check_space(
+        facts.served_space.as_ref().filter(|_| other_length.is_none()),
+        facts.space,
+        counts.embedded,
+        limits.accepted,
+    );
+    // An empty table is the greater mistake.
+    let refusal = match refusal {
+        Some(Refusal::Empty { .. }) => refusal,
+        other => other_space.err().or(other),
+    };
     let refusal = refusal.filter(|_| changes);
 
     let mut reasons = Vec::from_iter(facts.main_reason(is_same));
+    reasons.extend(other_length.filter(|_| changes));
     reasons.extend(facts.dangling_links.iter().cloned().map(Reason::DanglingLink));
     reasons.extend(is_held.then_some(Reason::Held));
     reasons.extend(unfit.clone().map(Reason::WouldFail));
@@ -131,7 +158,12 @@ pub fn after_rows(facts: &Facts<'_>, table: &TableFacts<'_>, limits: &Limits) ->
         (None, Some(refusal)) => Decision::Refuse(refusal),
         (None, None) => Decision::Build,
     };
-    Assessment { decision, changes, reasons }
+    let settings = BuildSpace::Named(facts.space.clone());
+    let exceeded = Exceeded {
+        shrink: changes && guard::is_shrunk(counts.records, facts.previous_records, limits),
+        space: changes && facts.served_space.as_ref().is_some_and(|served| !served.fits(&settings)),
+    };
+    Assessment { decision, changes, reasons, exceeded }
 }
 
 impl<'a> ServedFacts<'a> {
@@ -157,6 +189,16 @@ impl Facts<'_> {
         self.ends_holds && !self.is_held(content)
     }
 
+    /// Where the served build is adopted and its vectors have another length than the settings.
+    fn other_length(&self) -> Option<Reason> {
+        match &self.served_space {
+            Some(BuildSpace::Length(served)) if *served != self.space.dimension => {
+                Some(Reason::OtherLength { served: *served, settings: self.space.dimension })
+            }
+            _ => None,
+        }
+    }
+
     fn main_reason(&self, is_same: bool) -> Option<Reason> {
         match self.served {
             ServedFacts::Nothing => Some(Reason::NothingServed),
@@ -180,6 +222,10 @@ impl fmt::Display for Reason {
                 let from = from.as_ref().map(ToString::to_string).unwrap_or_default();
                 write!(f, "the space changed from {from} to {to}")
             }
+            Self::OtherLength { served, settings } => write!(
+                f,
+                "the adopted vectors have {served} dimensions, those of the settings {settings}: an API that asks with another model must change with the build"
+            ),
             Self::RowsDiffer => f.write_str("rows differ from the served build"),
             Self::DanglingLink(path) => write!(f, "{} does not lead to the served build", path.display()),
             Self::Held => f.write_str("a rollback holds the served build until the table changes"),

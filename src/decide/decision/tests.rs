@@ -1,6 +1,7 @@
 //! Decisions as tables of cases: what is served, what is asked for, what the table has.
 
 use super::*;
+use crate::decide::acceptance::Accepted;
 use crate::domain::manifest::{FileFact, Files, MANIFEST_FORMAT, SourceFacts};
 use crate::domain::pass::Timings;
 use crate::domain::record::RowError;
@@ -51,6 +52,8 @@ fn facts<'a>(manifest: &'a Manifest, space: &'a Space) -> Facts<'a> {
     Facts {
         served: ServedFacts::Build(manifest),
         space,
+        served_space: BuildSpace::of(manifest),
+        is_by_hand: false,
         equivalent_scan: None,
         held_content: None,
         dangling_links: &[],
@@ -62,7 +65,7 @@ fn facts<'a>(manifest: &'a Manifest, space: &'a Space) -> Facts<'a> {
 }
 
 fn limits() -> Limits {
-    Limits { max_shrink: 0.3, max_texts: 5, accept_shrink: false }
+    Limits { max_shrink: 0.3, max_texts: 5, accepted: Accepted::default() }
 }
 
 fn unfit(count: u64) -> UnfitRows {
@@ -205,7 +208,7 @@ fn the_main_reason_is_the_first_that_applies() {
             Some("the served build is adopted: its rows are not known to match"),
         ),
         (
-            Facts { space: &other_space, ..pass() },
+            Facts { space: &other_space, served_space: None, ..pass() },
             OTHER_CONTENT,
             Some("the space changed from openai/m of 4 dimensions to openai/n of 4 dimensions"),
         ),
@@ -215,6 +218,62 @@ fn the_main_reason_is_the_first_that_applies() {
         let found: Vec<_> = found.iter().map(ToString::to_string).collect();
         assert_eq!(found, Vec::from_iter(expected));
     }
+}
+
+#[test]
+fn an_agent_is_refused_another_space_and_a_person_only_one_that_is_named() {
+    let (manifest, space, other) = (manifest(), space("m"), self::space("n"));
+    let longer = Space { dimension: 8, ..space.clone() };
+    let adopted = Manifest { adopted: true, space: None, ..manifest.clone() };
+    let by_hand = |facts| Facts { is_by_hand: true, ..facts };
+    let exceeded = |space| Exceeded { shrink: false, space };
+    let cases = [
+        // what, facts, refused, other length, beyond what may be waived
+        ("the same", facts(&manifest, &space), false, false, false),
+        ("another model, an agent", facts(&manifest, &other), true, false, true),
+        ("another model, a person", by_hand(facts(&manifest, &other)), true, false, true),
+        ("adopted, of this length", facts(&adopted, &other), false, false, false),
+        ("adopted, of another length, an agent", facts(&adopted, &longer), true, false, true),
+        ("adopted, of another length, a person", by_hand(facts(&adopted, &longer)), false, true, true),
+        (
+            "nothing served",
+            Facts { served: ServedFacts::Nothing, served_space: None, ..facts(&manifest, &other) },
+            false,
+            false,
+            false,
+        ),
+        (
+            "damaged",
+            Facts { served: ServedFacts::Damaged("why"), ..facts(&manifest, &other) },
+            true,
+            false,
+            true,
+        ),
+    ];
+    for (what, facts, refused, other_length, beyond) in cases {
+        let found = assess(&facts, OTHER_CONTENT, ten_records(), 0);
+        let is_refused = matches!(found.decision, Decision::Refuse(Refusal::OtherSpace { .. }));
+        let is_other = found.reasons.iter().any(|reason| matches!(reason, Reason::OtherLength { .. }));
+        assert_eq!(
+            (is_refused, is_other, found.exceeded),
+            (refused, other_length, exceeded(beyond)),
+            "{what}"
+        );
+        assert_eq!(found.decision == Decision::Build, !refused, "{what}");
+    }
+}
+
+#[test]
+fn another_space_is_refused_before_other_limits_and_after_an_empty_table() {
+    let (manifest, other) = (manifest(), space("n"));
+    let facts = facts(&manifest, &other);
+    let counts = |records, embedded| Counts { records, embedded, ..Counts::default() };
+
+    let many = assess(&facts, OTHER_CONTENT, counts(3, 100), 0).decision;
+    let empty = assess(&facts, OTHER_CONTENT, counts(0, 0), 0).decision;
+
+    assert!(matches!(many, Decision::Refuse(Refusal::OtherSpace { to_embed: 100, .. })), "{many:?}");
+    assert!(matches!(empty, Decision::Refuse(Refusal::Empty { .. })), "{empty:?}");
 }
 
 #[test]

@@ -39,6 +39,8 @@ pub struct PassOptions {
     pub embed_again: bool,
     /// Waive `guard.max_shrink`.
     pub accept_shrink: bool,
+    /// Waive the guard of the space.
+    pub accept_space: bool,
     /// Take over a directory that another configuration claims.
     pub accept_source: bool,
     /// Verify the served files in full first, and replace them if they are damaged.

@@ -5,6 +5,8 @@
 //! either a new build served or the previous one. When a pass is due is
 //! `agent_state`'s decision; delivering a new build is left to the caller.
 
+mod acceptances;
+mod adopt_existing;
 pub(crate) mod claim;
 mod context;
 mod disk_space;
@@ -19,6 +21,7 @@ mod record_progress;
 mod record_workers;
 mod reuse;
 mod rollback;
+mod served_space;
 mod stopwatch;
 
 use std::collections::HashSet;
@@ -33,10 +36,11 @@ pub use rollback::{Rollback, RollbackReport, release, rollback};
 use crate::adapters::builds::staging::{Drafted, Staging};
 use crate::adapters::builds::{Builds, Doubt, error_chain, new_id};
 use crate::adapters::source::{Purpose, Rows, Source};
-use crate::decide::decision::{self, Decision};
+use crate::decide::decision::{self, Assessment, Decision, Reason};
 use crate::decide::guard::ScanLimits;
 use crate::domain::pass::{Counts, Outcome, PassReport, Stage};
 use crate::domain::record::{ScanHash, TextHash};
+use acceptances::Acceptances;
 use embed_missing::embed_missing;
 use prepare::Prepared;
 use publish::{PlannedBuild, PlannedContent, publish};
@@ -76,7 +80,10 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     if result.as_ref().is_ok_and(|report| report.outcome != Outcome::Held) {
         claim::record(context, &builds, source.as_ref());
     }
-    let Pass { mut prepared, mut stopwatch, counts, .. } = pass;
+    let Pass { mut prepared, mut acceptances, mut stopwatch, counts, .. } = pass;
+    if let Ok(report) = &result {
+        acceptances.end(context, &prepared, report.outcome);
+    }
     finish::finish(context, options, &mut prepared, counts, &mut stopwatch, &result);
     if result.as_ref().is_ok_and(|report| report.outcome != Outcome::Held) {
         lock.record_good_end((context.clock)());
@@ -89,6 +96,7 @@ struct Pass<'a> {
     context: &'a PassContext<'a>,
     options: &'a PassOptions,
     prepared: Prepared,
+    acceptances: Acceptances,
     /// Texts that this pass embedded before it had to read the table again.
     embedded: HashSet<TextHash>,
     /// Texts that were to be embedded before a build was excluded.
@@ -107,6 +115,7 @@ impl<'a> Pass<'a> {
         started: Instant,
     ) -> Result<Self, PassError> {
         let mut prepared = Prepared::under_lock(context, options, builds)?;
+        let acceptances = Acceptances::load(context, options, &prepared)?;
         if options.ends_hold {
             prepared.release_hold()?;
         }
@@ -120,6 +129,7 @@ impl<'a> Pass<'a> {
             context,
             options,
             prepared,
+            acceptances,
             embedded,
             embedded_before: None,
             doubt: None,
@@ -161,7 +171,7 @@ impl<'a> Pass<'a> {
         self.stopwatch.enter(self.context, Stage::Plan);
         self.counts = Counts { requests: self.counts.requests, ..table.plan.counts };
         self.count_cost_of_exclusion()?;
-        match self.prepared.assess(self.context, self.options, &table).decision {
+        match self.assess(&table) {
             Decision::Build => {}
             Decision::Unchanged => {
                 self.discard(drafted);
@@ -223,6 +233,23 @@ impl<'a> Pass<'a> {
             return Ok(None);
         }
         Ok(Some(rows))
+    }
+
+    /// What is to be done about the rows. What an operator accepts of it is written down.
+    fn assess(&mut self, table: &TableSummary) -> Decision {
+        let accepted = self.acceptances.accepted(self.context);
+        let assessment = self.prepared.assess(self.context, self.options, accepted, table);
+        let Assessment { decision, reasons, exceeded, .. } = assessment;
+        if !matches!(decision, Decision::Unchanged | Decision::Held) {
+            let records = table.plan.counts.records;
+            self.acceptances.remember(self.context, &self.prepared, exceeded, records);
+        }
+        if let (Decision::Build, Some(reason)) =
+            (&decision, reasons.iter().find(|reason| matches!(reason, Reason::OtherLength { .. })))
+        {
+            self.context.warn(&reason.to_string());
+        }
+        decision
     }
 
     fn warn_of_null_tags(&self, table: &TableSummary) {

@@ -9,16 +9,20 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::adopt_existing::adopt_existing;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::read_table::TableSummary;
-use crate::adapters::builds::adopt::{self, Adoption};
+use super::served_space::{served_space, space_of};
+use crate::adapters::builds::adopt::Adoption;
 use crate::adapters::builds::history::{EquivalentScan, History, Now};
 use crate::adapters::builds::verify::failed;
 use crate::adapters::builds::{Build, Builds, Doubt, Hold, KeptBuilds, Proof, Served, error_chain, promote};
+use crate::decide::acceptance::Accepted;
+use crate::decide::build_space::BuildSpace;
 use crate::decide::decision::{self, Assessment, Facts, ServedFacts, TableFacts};
 use crate::decide::guard::Limits;
-use crate::domain::pass::{PromotedBy, REFUSED_PREFIX};
+use crate::domain::pass::{REFUSED_PREFIX, Trigger};
 use crate::domain::record::{ContentHash, ScanHash, Space, TextHash};
 use crate::domain::row_hashes::RowHashes;
 
@@ -51,6 +55,7 @@ struct KeptFacts {
     sequence: u64,
     /// Records of the newest build.
     newest_records: Option<u64>,
+    newest_space: Option<BuildSpace>,
     /// Texts that the provider refused, with its message.
     refused: HashMap<TextHash, String>,
 }
@@ -155,6 +160,8 @@ impl Prepared {
         Facts {
             served,
             space: &context.space,
+            served_space: served_space(&self.builds, &self.served, self.kept.newest_space.as_ref()),
+            is_by_hand: options.trigger == Trigger::Command,
             equivalent_scan: equivalent
                 .filter(|scan| self.id() == Some(&scan.build))
                 .map(|scan| scan.scan_hash),
@@ -174,9 +181,10 @@ impl Prepared {
         &self,
         context: &PassContext<'_>,
         options: &PassOptions,
+        accepted: Accepted,
         table: &TableSummary,
     ) -> Assessment {
-        let limits = Limits::new(&context.config.guard, options.accept_shrink);
+        let limits = Limits::new(&context.config.guard, accepted);
         let table = TableFacts {
             content: table.content_hash,
             counts: &table.plan.counts,
@@ -335,6 +343,7 @@ impl KeptFacts {
         }
         let newest = kept.first().map(|newest| &newest.manifest);
         Ok(Self {
+            newest_space: kept.first().and_then(space_of),
             sequence: newest.map_or(0, |newest| newest.sequence),
             newest_records: newest.map(|newest| newest.ntotal),
             refused: if options.embed_again { HashMap::new() } else { refused_texts(&kept, &context.space) },
@@ -369,28 +378,4 @@ fn refused_texts(kept: &[Build], space: &Space) -> HashMap<TextHash, String> {
     let same = kept.iter().filter(|build| build.manifest.space.as_ref() == Some(space));
     let rows = same.flat_map(|build| &build.manifest.quarantined);
     rows.filter_map(|row| Some((row.refused_text?, message(&row.reason)))).collect()
-}
-
-/// Adopts what `ingest.py` left under the public names, and records it.
-pub(super) fn adopt_existing(
-    context: &PassContext<'_>,
-    builds: &Builds,
-    served: &Served,
-    sequence: u64,
-    history: &mut History,
-) -> Result<Adoption, PassError> {
-    let now = (context.clock)();
-    let adoption = adopt::adopt(builds, served, sequence, now, &context.stop)?;
-    if let Adoption::Adopted { build, mismatch } = &adoption {
-        let id = &build.manifest.id;
-        context.warn(&format!("adopted the files of ingest.py as build {id}"));
-        if let Some(mismatch) = mismatch {
-            context.warn(&format!("the adopted files do not belong together: {mismatch}"));
-        }
-        history.record_promotion(id, PromotedBy::Adopt.as_str(), Now::at(now));
-        if let Err(error) = history.save(&builds.layout) {
-            context.warn(&error_chain(&error));
-        }
-    }
-    Ok(adoption)
 }

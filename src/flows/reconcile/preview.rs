@@ -8,6 +8,7 @@ use std::collections::HashSet;
 
 use serde::{Serialize, Serializer};
 
+use super::acceptances::Acceptances;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::prepare::Prepared;
@@ -86,7 +87,8 @@ pub(super) fn preview_for(
         Some(rows) => {
             let table = read_rows(context, options, &mut prepared, &rows)?;
             rows.finish()?;
-            let assessment = prepared.assess(context, options, &table);
+            let accepted = Acceptances::load(context, options, &prepared)?.accepted(context);
+            let assessment = prepared.assess(context, options, accepted, &table);
             Ok(Preview::new(assessment, &table, context.config.embedding.provider))
         }
         None => Ok(Preview::unchanged(&prepared)),
@@ -136,7 +138,7 @@ fn read_rows(
 impl Preview {
     fn new(assessment: Assessment, table: &TableSummary, provider: Provider) -> Self {
         let Counts { records, kept, embedded, metadata_only, removed, .. } = table.plan.counts;
-        let Assessment { decision, changes, reasons } = assessment;
+        let Assessment { decision, changes, reasons, .. } = assessment;
         Self {
             changes,
             records,

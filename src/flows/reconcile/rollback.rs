@@ -6,18 +6,21 @@
 
 use jiff::Timestamp;
 
+use super::adopt_existing::adopt_existing;
 use super::claim;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::finish::sweep;
-use super::prepare::{adopt_existing, next_sequence};
+use super::prepare::next_sequence;
 use super::preview::preview_for;
+use super::served_space::{served_space, space_of};
 use crate::adapters::builds::adopt::Adoption;
 use crate::adapters::builds::history::{History, Now};
 use crate::adapters::builds::promote::{self, PromoteError};
 use crate::adapters::builds::verify::failed;
 use crate::adapters::builds::{Builds, BuildsError, Hold, Served, error_chain};
 use crate::adapters::source::Purpose;
+use crate::decide::guard::Refusal;
 use crate::domain::pass::PromotedBy;
 use crate::domain::record::ContentHash;
 
@@ -28,6 +31,8 @@ pub struct Rollback {
     pub to: Option<String>,
     /// Who asked, for the hold.
     pub by: String,
+    /// Serve it though it is of another space than what is served.
+    pub accept_space: bool,
 }
 
 /// What was done.
@@ -93,6 +98,7 @@ fn switch_back(
         history.record_unrecorded(from, Now::at((context.clock)()));
     }
     let to = target(asked, from.as_deref(), builds, &history)?;
+    check_space(asked, builds, &served, &to)?;
     verify_target(context, builds, &to)?;
     let content_hash = content_to_hold(context, &served)?;
     let now = (context.clock)();
@@ -134,6 +140,19 @@ fn target(
     };
     let before = history.previous_to(from, &exists);
     before.map(str::to_owned).ok_or_else(|| PassError::NothingBefore { served: from.to_owned() })
+}
+
+/// Refuses a build of another space: an API asks in the space of what is served.
+fn check_space(asked: &Rollback, builds: &Builds, served: &Served, to: &str) -> Result<(), PassError> {
+    let (Some(served), Some(target)) = (served_space(builds, served, None), space_of(&builds.build(to)?))
+    else {
+        return Ok(());
+    };
+    if asked.accept_space || served.fits(&target) {
+        return Ok(());
+    }
+    let [served, target] = served.names(&target);
+    Err(Refusal::RollbackToOtherSpace { id: to.to_owned(), served, target }.into())
 }
 
 fn verify_target(context: &PassContext<'_>, builds: &Builds, id: &str) -> Result<(), PassError> {

@@ -13,7 +13,7 @@ use crate::adapters::builds::{AgentStatus, CurrentPass, Hold, current_pass, json
 use crate::adapters::builds::{Build, Builds, Served, error_chain, lock};
 use crate::adapters::deliver::state as delivery_state;
 use crate::domain::manifest::Manifest;
-use crate::domain::pass::Timings;
+use crate::domain::pass::{Timings, Trigger};
 use crate::flows::deliver::{TargetStatus, target_states, targets};
 use crate::flows::reconcile::{PassContext, PassError, PassOptions, Preview, preview};
 
@@ -48,9 +48,11 @@ impl Status {
         let served = builds.served();
         let (history, _) = History::load(&builds.layout).unwrap_or_default();
         let (hold, _) = Hold::load(&builds.layout).unwrap_or_default();
-        let drift = preview(context, &PassOptions::default());
         let (agent, _) = json_file::load(&json_file::path(&builds.layout, "agent"));
         let agent_runs = lock::is_agent_running(&builds.layout);
+        // An agent may not do all that a build by hand may.
+        let trigger = if agent_runs == Some(true) { Trigger::Resync } else { Trigger::Command };
+        let drift = preview(context, &PassOptions { trigger, ..PassOptions::default() });
         let manifest = served.build().map(|build| &build.manifest);
         let targets = target_states(
             &targets(&context.config.announce),

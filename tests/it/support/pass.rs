@@ -90,7 +90,7 @@ impl PassHarness {
 
     /// Serves an earlier build again.
     pub fn roll_back(&self, to: &str) -> Result<RollbackReport, PassError> {
-        let asked = Rollback { to: Some(to.to_owned()), by: "a test".to_owned() };
+        let asked = Rollback { to: Some(to.to_owned()), by: "a test".to_owned(), accept_space: true };
         self.unlocked(0, |world| reconcile::rollback(world, &asked))
     }
 

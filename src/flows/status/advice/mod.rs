@@ -8,6 +8,7 @@ use jiff::{SignedDuration, Timestamp};
 use super::Status;
 use crate::adapters::builds::Served;
 use crate::decide::decision::Reason;
+use crate::decide::guard::Refusal;
 use crate::domain::pass::StoredOutcome;
 use crate::domain::text::one_line;
 use crate::flows::reconcile::{PassError, Preview};
@@ -35,6 +36,10 @@ pub(crate) fn to_do(status: &Status) -> String {
         Some(Obstacle::UnfitRows) => {
             "fix the rows shown under \"drift\", or raise guard.quarantine to exclude them".to_owned()
         }
+        Some(Obstacle::OtherSpace) => {
+            "put back the settings of the space that is served, or run `reindexd build --accept-space`"
+                .to_owned()
+        }
         Some(Obstacle::Guard) => {
             "see under \"drift\" why a guard refuses; if the table is right, do what it says".to_owned()
         }
@@ -47,6 +52,7 @@ pub(crate) fn to_do(status: &Status) -> String {
 enum Obstacle {
     Hold,
     UnfitRows,
+    OtherSpace,
     Guard,
 }
 
@@ -57,11 +63,13 @@ fn obstacle(preview: &Preview) -> Option<Obstacle> {
     // Unfit rows come before a refusal, as in the pass that would follow.
     preview.reasons.iter().find_map(|reason| match reason {
         Reason::WouldFail(_) => Some(Obstacle::UnfitRows),
+        Reason::WouldBeRefused(Refusal::OtherSpace { .. }) => Some(Obstacle::OtherSpace),
         Reason::WouldBeRefused(_) => Some(Obstacle::Guard),
         Reason::NothingServed
         | Reason::Damaged(_)
         | Reason::Adopted
         | Reason::SpaceChanged { .. }
+        | Reason::OtherLength { .. }
         | Reason::RowsDiffer
         | Reason::DanglingLink(_)
         | Reason::Held => None,

@@ -77,6 +77,7 @@ fn operator_gets_the_one_thing_to_do() {
     let retried = AgentStatus { retry_at: Some(at(200)), ..failed.clone() };
     let unfit = UnfitRows { count: 1, allowed: 0, named: Vec::new() };
     let refusal = Refusal::TooManyTexts { to_embed: 2, max_texts: 1 };
+    let other_space = Refusal::OtherSpace { served: "a".to_owned(), settings: "b".to_owned(), to_embed: 2 };
     let cases = [
         (Ok(preview(false, &[], false)), Some(true), &well, "nothing"),
         (Ok(preview(false, &[], false)), Some(false), &well, "start the agent"),
@@ -86,6 +87,12 @@ fn operator_gets_the_one_thing_to_do() {
         (Ok(preview(true, &[], false)), Some(true), &retried, "the agent retries at 1970-01-01T00:03:20Z"),
         (Ok(preview(true, &[Reason::WouldFail(unfit)], false)), Some(true), &well, "fix the rows"),
         (Ok(preview(true, &[Reason::WouldBeRefused(refusal)], false)), Some(true), &well, "guard"),
+        (
+            Ok(preview(true, &[Reason::WouldBeRefused(other_space)], false)),
+            Some(true),
+            &well,
+            "--accept-space",
+        ),
         (Ok(preview(true, &[Reason::Held], true)), Some(true), &well, "--release"),
         (Err(PassError::Busy), Some(true), &well, "shown under \"drift\""),
     ];
