@@ -10,6 +10,7 @@
 //! Every key is declared once, in `keys`. Nothing here opens the source, the
 //! published files or a socket.
 
+mod address;
 mod announce;
 mod api_key;
 mod changes;
@@ -41,6 +42,7 @@ mod url;
 
 use std::path::PathBuf;
 
+pub use address::{GEMINI_ADDRESS, OPENAI_ADDRESS};
 pub use announce::{AnnounceMethod, AnnounceSettings};
 pub use api_key::{ApiKey, CREDENTIAL, read_secret};
 pub use changes::{Changes, described, printed_in_force, reloaded};

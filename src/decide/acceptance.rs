@@ -9,6 +9,7 @@
 
 use serde::{Deserialize, Serialize};
 
+use super::address::Finding;
 use crate::domain::record::Space;
 
 /// What an operator accepted.
@@ -22,6 +23,18 @@ pub struct Acceptance {
     pub min_records: Option<u64>,
     /// The space that may replace the one that is served.
     pub space: Option<Space>,
+    /// What was found of the settings' address, where it is another one than that of the served vectors.
+    #[serde(default)]
+    pub address: Option<AddressFinding>,
+}
+
+/// What was found of a provider's address.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct AddressFinding {
+    pub address: String,
+    pub finding: Finding,
+    /// An operator accepts it though its vectors are others: they stand apart from those that are served.
+    pub accepted: bool,
 }
 
 /// Limits that a command waives, or that a plan is beyond.
@@ -43,7 +56,7 @@ impl Acceptance {
     /// For what is served and set now; nothing is accepted yet.
     #[must_use]
     pub fn nothing(served: Option<String>, settings: String) -> Self {
-        Self { served, settings, min_records: None, space: None }
+        Self { served, settings, min_records: None, space: None, address: None }
     }
 
     /// What still holds of an earlier one.
@@ -75,9 +88,15 @@ impl Acceptance {
         Self { min_records, space, ..self }
     }
 
+    /// What was found of this address.
+    #[must_use]
+    pub fn finding(&self, address: &str) -> Option<&AddressFinding> {
+        self.address.as_ref().filter(|found| found.address == address)
+    }
+
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.min_records.is_none() && self.space.is_none()
+        self.min_records.is_none() && self.space.is_none() && self.address.is_none()
     }
 }
 

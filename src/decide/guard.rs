@@ -87,6 +87,10 @@ pub enum Refusal {
         "build {id} is of another space than what is served: expected {served}, found {target}; an API that asks in the space of the served build would get answers without meaning; the rollback changed nothing; if the API changes with it, add --accept-space"
     )]
     RollbackToOtherSpace { id: String, served: String, target: String },
+    #[error(
+        "the provider at {to} gives other vectors than are served, which came from {from}: {found}; nothing was changed; put embedding.base_url back, or run `reindexd build --accept-space`, which embeds every text again"
+    )]
+    OtherAddress { from: String, to: String, found: String },
     #[error("the table has more than {max_rows} rows to index; raise guard.max_rows if that is right")]
     TooManyRows { max_rows: u64 },
     #[error(

@@ -4,6 +4,7 @@
 //! decision is tested as a table of cases.
 
 pub mod acceptance;
+pub mod address;
 pub(crate) mod agent_state;
 pub(crate) mod backoff;
 pub mod build_space;

@@ -68,6 +68,7 @@ mod source_owner;
 mod source_read_only;
 mod space;
 mod space_accepted;
+mod space_address;
 mod status_check;
 mod status_pass;
 mod strangers;

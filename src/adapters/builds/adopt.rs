@@ -227,6 +227,7 @@ fn manifest_of(
         faiss: "unknown".to_owned(),
         source: SourceFacts { database: "unknown".to_owned(), indexed_rows: ntotal, null_tags: 0 },
         space: None,
+        address: None,
         scan_hash: None,
         content_hash: None,
         quarantined: Vec::new(),

@@ -8,7 +8,9 @@ use std::path::PathBuf;
 use jiff::Timestamp;
 
 use super::disk;
-use super::layout::{HASHES, MANIFEST};
+use super::error::BuildsError;
+use super::index;
+use super::layout::{HASHES, INDEX, MANIFEST};
 use super::proof::Proof;
 use crate::domain::manifest::Manifest;
 use crate::domain::row_hashes::{RowHashes, parse_hashes};
@@ -48,6 +50,15 @@ impl Build {
             }
             Proof::of_hashes(parse_hashes(&bytes), &path, &self.manifest.program)
         })
+    }
+
+    /// The vector of one row, of an index that was proven to be whole.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildsError`] if it cannot be read.
+    pub fn vector(&self, row: u64) -> Result<Vec<f32>, BuildsError> {
+        Ok(index::vector(&self.path(INDEX), self.manifest.dimension, row)?)
     }
 
     /// The path of one of its four files.

@@ -10,7 +10,8 @@
 use std::fmt;
 use std::path::PathBuf;
 
-use super::acceptance::Exceeded;
+use super::acceptance::{AddressFinding, Exceeded};
+use super::address::{Finding, MAX_TEXTS};
 use super::build_space::BuildSpace;
 use super::guard::{self, Limits, Refusal, UnfitRows};
 use crate::domain::manifest::Manifest;
@@ -57,6 +58,11 @@ pub enum Reason {
         served: usize,
         settings: usize,
     },
+    /// The provider's address is another one: some texts are compared before any is embedded.
+    OtherAddress {
+        from: String,
+        to: String,
+    },
     RowsDiffer,
     /// A public name that does not lead to the served build.
     DanglingLink(PathBuf),
@@ -71,6 +77,17 @@ pub enum ServedFacts<'a> {
     Nothing,
     Damaged(&'a str),
     Build(&'a Manifest),
+}
+
+/// An address of the settings at which the vectors that are served were not made.
+#[derive(Clone, Debug)]
+pub struct OtherAddress {
+    pub from: String,
+    pub to: String,
+    /// What an earlier pass found of it.
+    pub known: Option<AddressFinding>,
+    /// Whether a pass asks again, whatever was found before.
+    pub asks_again: bool,
 }
 
 /// What is known before the rows are read.
@@ -108,6 +125,8 @@ pub struct TableFacts<'a> {
     pub counts: &'a Counts,
     pub indexed_rows: u64,
     pub unfit: &'a UnfitRows,
+    /// Where vectors would stand beside others of another address.
+    pub other_address: Option<&'a OtherAddress>,
 }
 
 /// The decision if the scan alone is enough for it; `None` if the rows must be read.
@@ -124,7 +143,7 @@ pub fn after_scan(facts: &Facts<'_>, scan: ScanHash) -> Option<Decision> {
 /// The decision about these rows. A hold comes before anything else, and unfit rows before a refusal.
 #[must_use]
 pub fn after_rows(facts: &Facts<'_>, table: &TableFacts<'_>, limits: &Limits) -> Assessment {
-    let &TableFacts { content, counts, indexed_rows, unfit } = table;
+    let &TableFacts { content, counts, indexed_rows, unfit, other_address } = table;
     let is_same = facts.served.build().is_some_and(|served| served.content_hash == Some(content));
     let changes = !is_same || facts.is_forced || !facts.dangling_links.is_empty();
     let is_held = facts.is_held(content);
@@ -137,15 +156,18 @@ pub fn after_rows(facts: &Facts<'_>, table: &TableFacts<'_>, limits: &Limits) ->
         counts.embedded,
         limits.accepted,
     );
+    let other_address = other_address.filter(|_| counts.embedded > 0);
+    let is_refused = other_address.and_then(|address| address.refusal(limits));
     // An empty table is the greater mistake.
     let refusal = match refusal {
         Some(Refusal::Empty { .. }) => refusal,
-        other => other_space.err().or(other),
+        other => other_space.err().or(is_refused).or(other),
     };
     let refusal = refusal.filter(|_| changes);
 
     let mut reasons = Vec::from_iter(facts.main_reason(is_same));
     reasons.extend(other_length.filter(|_| changes));
+    reasons.extend(other_address.filter(|_| changes).map(OtherAddress::reason));
     reasons.extend(facts.dangling_links.iter().cloned().map(Reason::DanglingLink));
     reasons.extend(is_held.then_some(Reason::Held));
     reasons.extend(unfit.clone().map(Reason::WouldFail));
@@ -164,6 +186,31 @@ pub fn after_rows(facts: &Facts<'_>, table: &TableFacts<'_>, limits: &Limits) ->
         space: changes && facts.served_space.as_ref().is_some_and(|served| !served.fits(&settings)),
     };
     Assessment { decision, changes, reasons, exceeded }
+}
+
+impl OtherAddress {
+    /// Whether an operator accepted it, or it was found to give the same vectors.
+    #[must_use]
+    pub fn is_settled(&self) -> bool {
+        self.known.as_ref().is_some_and(|known| known.accepted || known.finding.is_same())
+    }
+
+    /// What was found before is not asked of the provider at every pass.
+    fn refusal(&self, limits: &Limits) -> Option<Refusal> {
+        let known = self.known.as_ref().filter(|_| !self.is_settled())?;
+        let is_asked = self.asks_again || limits.accepted.space;
+        (!is_asked).then(|| self.refused(&known.finding))
+    }
+
+    /// The refusal for what was found.
+    #[must_use]
+    pub fn refused(&self, finding: &Finding) -> Refusal {
+        Refusal::OtherAddress { from: self.from.clone(), to: self.to.clone(), found: finding.describe() }
+    }
+
+    fn reason(&self) -> Reason {
+        Reason::OtherAddress { from: self.from.clone(), to: self.to.clone() }
+    }
 }
 
 impl<'a> ServedFacts<'a> {
@@ -225,6 +272,10 @@ impl fmt::Display for Reason {
             Self::OtherLength { served, settings } => write!(
                 f,
                 "the adopted vectors have {served} dimensions, those of the settings {settings}: an API that asks with another model must change with the build"
+            ),
+            Self::OtherAddress { from, to } => write!(
+                f,
+                "the provider's address changed from {from} to {to}: up to {MAX_TEXTS} texts are embedded again and compared first"
             ),
             Self::RowsDiffer => f.write_str("rows differ from the served build"),
             Self::DanglingLink(path) => write!(f, "{} does not lead to the served build", path.display()),

@@ -34,6 +34,7 @@ fn manifest() -> Manifest {
         faiss: String::new(),
         source: SourceFacts { database: String::new(), indexed_rows: 10, null_tags: 0 },
         space: Some(space("m")),
+        address: None,
         scan_hash: Some(SERVED_SCAN),
         content_hash: Some(SERVED_CONTENT),
         quarantined: Vec::new(),
@@ -75,7 +76,11 @@ fn unfit(count: u64) -> UnfitRows {
 
 fn assess(facts: &Facts<'_>, content: ContentHash, counts: Counts, unfit_rows: u64) -> Assessment {
     let unfit = unfit(unfit_rows);
-    after_rows(facts, &TableFacts { content, counts: &counts, indexed_rows: 10, unfit: &unfit }, &limits())
+    after_rows(
+        facts,
+        &TableFacts { content, counts: &counts, indexed_rows: 10, unfit: &unfit, other_address: None },
+        &limits(),
+    )
 }
 
 fn ten_records() -> Counts {

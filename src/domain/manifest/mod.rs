@@ -48,6 +48,9 @@ pub struct Manifest {
     pub source: SourceFacts,
     /// The space of its vectors; unknown for an adopted build.
     pub space: Option<Space>,
+    /// Where its vectors came from; unknown for an adopted build and for those of 0.1.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub address: Option<String>,
     /// Digest of the raw values of the scan it was made from.
     pub scan_hash: Option<ScanHash>,
     /// Digest of its records and quarantined rows.

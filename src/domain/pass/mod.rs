@@ -139,6 +139,17 @@ pub enum PromotedBy {
     Rollback,
 }
 
+impl Trigger {
+    /// Whether a person, or a script that touched the marker, wants this pass now.
+    #[must_use]
+    pub fn is_asked_for(self) -> bool {
+        match self {
+            Self::Marker | Self::Signal | Self::Command => true,
+            Self::Start | Self::Database | Self::Resync | Self::Reload | Self::Retry => false,
+        }
+    }
+}
+
 impl Outcome {
     /// Whether the pass reached its end, so that a request for it is answered.
     #[must_use]

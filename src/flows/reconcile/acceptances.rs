@@ -5,13 +5,14 @@
 
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
-use super::prepare::Prepared;
-use crate::adapters::builds::{accepted, error_chain};
-use crate::decide::acceptance::{Acceptance, Accepted, Exceeded};
+use crate::adapters::builds::{Builds, Layout, accepted, error_chain};
+use crate::decide::acceptance::{Acceptance, Accepted, AddressFinding, Exceeded};
+use crate::decide::address::Finding;
 use crate::domain::pass::Outcome;
 
 /// What a pass may do past a guard.
 pub(super) struct Acceptances {
+    layout: Layout,
     waived: Exceeded,
     remembered: Acceptance,
     /// What the file says.
@@ -22,16 +23,18 @@ impl Acceptances {
     pub(super) fn load(
         context: &PassContext<'_>,
         options: &PassOptions,
-        prepared: &Prepared,
+        builds: &Builds,
+        served: Option<&str>,
     ) -> Result<Self, PassError> {
-        let (stored, warning) = accepted::load(&prepared.builds.layout)?;
+        let (stored, warning) = accepted::load(&builds.layout)?;
         if let Some(warning) = warning {
             context.warn(&warning);
         }
-        let nothing = Acceptance::nothing(prepared.id().map(str::to_owned), settings_digest(context));
+        let nothing = Acceptance::nothing(served.map(str::to_owned), settings_digest(context));
+        let layout = builds.layout.clone();
         let remembered = nothing.with_earlier(stored.clone());
         let waived = Exceeded { shrink: options.accept_shrink, space: options.accept_space };
-        Ok(Self { waived, remembered, stored })
+        Ok(Self { layout, waived, remembered, stored })
     }
 
     pub(super) fn accepted(&self, context: &PassContext<'_>) -> Accepted {
@@ -39,20 +42,42 @@ impl Acceptances {
     }
 
     /// Writes down what this pass accepts of a plan, and that what became worse is no longer accepted.
-    pub(super) fn remember(
-        &mut self,
-        context: &PassContext<'_>,
-        prepared: &Prepared,
-        exceeded: Exceeded,
-        records: u64,
-    ) {
+    pub(super) fn remember(&mut self, context: &PassContext<'_>, exceeded: Exceeded, records: u64) {
         let before = self.remembered.clone();
         self.remembered = before.after_plan(self.waived, exceeded, records, &context.space);
+        self.save(context);
+    }
+
+    /// What was found of the settings' address before.
+    pub(super) fn finding(&self, address: &str) -> Option<&AddressFinding> {
+        self.remembered.finding(address)
+    }
+
+    /// Whether an operator accepts that the settings' address gives other vectors than are served.
+    pub(super) fn is_apart(&self, context: &PassContext<'_>) -> bool {
+        let address = context.config.embedding.address();
+        address.and_then(|address| self.finding(&address).map(|found| found.accepted)).unwrap_or_default()
+    }
+
+    /// Remembers what was found of an address. Gives whether it is accepted though its vectors are others.
+    pub(super) fn record_finding(
+        &mut self,
+        context: &PassContext<'_>,
+        address: &str,
+        finding: Finding,
+    ) -> bool {
+        let accepted = !finding.is_same() && self.waived.space;
+        self.remembered.address = Some(AddressFinding { address: address.to_owned(), finding, accepted });
+        self.save(context);
+        accepted
+    }
+
+    fn save(&mut self, context: &PassContext<'_>) {
         let now = Some(&self.remembered).filter(|now| !now.is_empty());
         if self.stored.as_ref() == now {
             return;
         }
-        let layout = &prepared.builds.layout;
+        let layout = &self.layout;
         let saved = now.map_or_else(|| accepted::forget(layout), |now| accepted::save(layout, now));
         match saved {
             Ok(()) => self.stored = now.cloned(),
@@ -63,12 +88,12 @@ impl Acceptances {
     }
 
     /// Nothing is accepted any more once it is served.
-    pub(super) fn end(&mut self, context: &PassContext<'_>, prepared: &Prepared, outcome: Outcome) {
+    pub(super) fn end(&mut self, context: &PassContext<'_>, outcome: Outcome) {
         if outcome != Outcome::Promoted || self.stored.take().is_none() {
             return;
         }
         // It names the build that was served before, so that it holds no longer even if it stays.
-        if let Err(error) = accepted::forget(&prepared.builds.layout) {
+        if let Err(error) = accepted::forget(&self.layout) {
             context.warn(&error_chain(&error));
         }
     }
@@ -79,7 +104,7 @@ fn settings_digest(context: &PassContext<'_>) -> String {
     let config = context.config;
     let parts = [
         context.space.key(),
-        config.embedding.base_url.clone().unwrap_or_default(),
+        config.embedding.address().unwrap_or_default(),
         config.source.database.display().to_string(),
         config.guard.max_shrink.to_string(),
     ];

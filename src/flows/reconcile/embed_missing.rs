@@ -6,12 +6,17 @@
 use super::context::{PassContext, PassProgress};
 use super::error::PassError;
 use super::read_table::TableSummary;
+use super::text_sample::KnownText;
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::cache::Cache;
 use crate::adapters::embed::{
     self, EmbedFailure, EmbedLimits, EmbedProgress, EmbeddedBatch, SinkError, TextItem,
 };
+use crate::domain::pass::Counts;
 use crate::domain::record::TextHash;
+
+/// A text that a provider takes from anybody.
+const PLAIN_WORD: &str = "reindexd";
 
 /// The texts of a draft whose vectors are in the cache now.
 #[derive(Debug, Default)]
@@ -37,7 +42,7 @@ pub(super) fn embed_missing(
     let failed = |failure| PassError::from_embed_failure(failure, |hash| id_of_text(drafted, hash));
     let embedder =
         (context.embedder)().map_err(|error| failed(EmbedFailure { error, texts: 0, requests: 0 }))?;
-    let limits = EmbedLimits { witness: witness(drafted, table)?, ..limits(context, table) };
+    let limits = EmbedLimits { witness: witness(drafted, table)?, ..limits(context, table.refusals_allowed) };
     let mut items =
         drafted.spool()?.map(|item| item.map(|text| TextItem { hash: text.hash, text: text.text }));
     let mut texts = Vec::new();
@@ -56,7 +61,37 @@ pub(super) fn embed_missing(
     Ok(CachedTexts { texts, requests: report.requests, refused })
 }
 
-fn limits(context: &PassContext<'_>, table: &TableSummary) -> EmbedLimits {
+/// Embeds a few texts that have a vector already, to compare the two; one that the provider refuses gets
+/// none. Nothing is stored. Adds to `counts` what was sent.
+pub(super) fn embed_sample(
+    context: &PassContext<'_>,
+    sample: &[KnownText],
+    counts: &mut Counts,
+) -> Result<Vec<(TextHash, Vec<f32>)>, PassError> {
+    let failed = |failure| PassError::from_embed_failure(failure, |_| None);
+    let embedder =
+        (context.embedder)().map_err(|error| failed(EmbedFailure { error, texts: 0, requests: 0 }))?;
+    let limits = EmbedLimits { witness: PLAIN_WORD.to_owned(), ..limits(context, sample.len()) };
+    let item = |known: &KnownText| TextItem { hash: known.hash, text: known.text.clone() };
+    let mut items = sample.iter().map(|known| Ok(item(known)));
+    let mut vectors = Vec::new();
+    let mut keep = |batch: EmbeddedBatch| {
+        let floats = batch.vectors.chunks_exact(limits.dimension).map(<[f32]>::to_vec);
+        vectors.extend(batch.hashes.into_iter().zip(floats));
+        Ok(())
+    };
+    let total = sample.len() as u64;
+    let progress = |now: EmbedProgress| {
+        let waiting = now.waiting.as_ref().map(|waiting| waiting.why.as_str());
+        (context.progress)(PassProgress::Embedded { done: now.done, total, waiting });
+    };
+    let embedding = embed::embed_all(embedder, &limits, &mut items, &mut keep, &progress, &context.stop);
+    let report = context.runtime.block_on(embedding).map_err(failed)?;
+    counts.requests += report.requests;
+    Ok(vectors)
+}
+
+fn limits(context: &PassContext<'_>, refusals_allowed: usize) -> EmbedLimits {
     let settings = &context.config.embedding;
     EmbedLimits {
         dimension: context.space.dimension,
@@ -65,14 +100,13 @@ fn limits(context: &PassContext<'_>, table: &TableSummary) -> EmbedLimits {
         items_per_minute: settings.items_per_minute,
         sent: context.sent.clone(),
         retry_budget: settings.retry_budget,
-        refusals_allowed: table.refusals_allowed,
+        refusals_allowed,
         witness: String::new(),
     }
 }
 
 /// A text that is not one of the draft: the provider has taken it before, or takes it from anybody.
 fn witness(drafted: &Drafted, table: &TableSummary) -> Result<String, PassError> {
-    const PLAIN_WORD: &str = "reindexd";
     let Some(known) = &table.witness else { return Ok(PLAIN_WORD.to_owned()) };
     let hash = TextHash::of(known);
     // A later row with a text of the draft has no vector either.

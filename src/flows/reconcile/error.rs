@@ -35,6 +35,13 @@ pub enum PassError {
     Unfit(#[from] UnfitRows),
     #[error(transparent)]
     Refused(#[from] Refusal),
+    /// The provider at another address gives other vectors.
+    #[error("{refusal}")]
+    OtherAddress {
+        refusal: Refusal,
+        /// Requests sent to find that out.
+        requests: u64,
+    },
     #[error("not enough disk space in {path}: need {needed} bytes, have {free}; nothing was embedded")]
     NoSpace { path: PathBuf, needed: u64, free: u64 },
     /// Not all texts could be embedded.
@@ -86,6 +93,9 @@ impl PassError {
         if let Self::Embed { texts, requests, .. } = self {
             report.counts = Counts { embedded: *texts, requests: *requests, ..Counts::default() };
         }
+        if let Self::OtherAddress { requests, .. } = self {
+            report.counts.requests = *requests;
+        }
         report
     }
 
@@ -94,7 +104,7 @@ impl PassError {
         match self {
             Self::Busy => Outcome::Busy,
             Self::Stopped => Outcome::Stopped,
-            Self::Refused(_) => Outcome::Refused,
+            Self::Refused(_) | Self::OtherAddress { .. } => Outcome::Refused,
             Self::Source(_)
             | Self::Unfit(_)
             | Self::NoSpace { .. }
@@ -119,6 +129,7 @@ impl PassError {
             | Self::Source(_)
             | Self::Unfit(_)
             | Self::Refused(_)
+            | Self::OtherAddress { .. }
             | Self::NoSpace { .. }
             | Self::Cache(_)
             | Self::Verify(_)
@@ -144,6 +155,7 @@ impl PassError {
             | Self::Promote(_) => Retry::Soon { wait: None },
             Self::Unfit(_)
             | Self::Refused(_)
+            | Self::OtherAddress { .. }
             | Self::DamagedTarget { .. }
             | Self::NothingBefore { .. }
             | Self::NothingPromoted => Retry::OnChange,

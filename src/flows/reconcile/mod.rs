@@ -6,6 +6,7 @@
 //! `agent_state`'s decision; delivering a new build is left to the caller.
 
 mod acceptances;
+mod address_check;
 mod adopt_existing;
 pub(crate) mod claim;
 mod context;
@@ -23,6 +24,7 @@ mod reuse;
 mod rollback;
 mod served_space;
 mod stopwatch;
+mod text_sample;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -41,6 +43,7 @@ use crate::decide::guard::ScanLimits;
 use crate::domain::pass::{Counts, Outcome, PassReport, Stage};
 use crate::domain::record::{ScanHash, TextHash};
 use acceptances::Acceptances;
+use address_check::Reference;
 use embed_missing::embed_missing;
 use prepare::Prepared;
 use publish::{PlannedBuild, PlannedContent, publish};
@@ -48,6 +51,7 @@ use read_table::{TableSummary, read_table};
 use record_progress::ProgressRecorder;
 use reuse::{EarlyIndexCheck, Unusable, VectorSources};
 use stopwatch::Stopwatch;
+use text_sample::TextSample;
 
 /// Runs one pass.
 ///
@@ -82,7 +86,7 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     }
     let Pass { mut prepared, mut acceptances, mut stopwatch, counts, .. } = pass;
     if let Ok(report) = &result {
-        acceptances.end(context, &prepared, report.outcome);
+        acceptances.end(context, report.outcome);
     }
     finish::finish(context, options, &mut prepared, counts, &mut stopwatch, &result);
     if result.as_ref().is_ok_and(|report| report.outcome != Outcome::Held) {
@@ -115,7 +119,7 @@ impl<'a> Pass<'a> {
         started: Instant,
     ) -> Result<Self, PassError> {
         let mut prepared = Prepared::under_lock(context, options, builds)?;
-        let acceptances = Acceptances::load(context, options, &prepared)?;
+        let acceptances = Acceptances::load(context, options, &prepared.builds, prepared.id())?;
         if options.ends_hold {
             prepared.release_hold()?;
         }
@@ -151,27 +155,25 @@ impl<'a> Pass<'a> {
         self.stopwatch.enter(self.context, Stage::Scan);
         let Some(rows) = self.scan()? else { return self.unchanged().map(Some) };
         self.prepared.read_rows()?;
-        let mut sources = VectorSources::find(self.context, self.options, &self.prepared, &self.embedded)?;
-        if self.prepared.hold().is_some() {
-            // Before a draft is written: a hold may last for weeks.
-            let planner = sources.planner(self.prepared.rows());
-            let table = read_table(&rows, self.context, planner, None, self.prepared.refused())?;
-            if self.prepared.facts(self.context, self.options).is_held(table.content_hash) {
-                rows.finish()?;
-                self.prepared.warn_of_damage(self.context, None);
-                return Ok(Some(self.report(Outcome::Held)));
-            }
-            self.prepared.release_hold()?;
+        let is_apart = self.acceptances.is_apart(self.context);
+        let mut sources =
+            VectorSources::find(self.context, self.options, &self.prepared, &self.embedded, is_apart)?;
+        if self.is_held(&rows, &sources)? {
+            rows.finish()?;
+            self.prepared.warn_of_damage(self.context, None);
+            return Ok(Some(self.report(Outcome::Held)));
         }
         let scan_hash = rows.scan().hash;
-        let (drafted, table, early_check) = self.draft(rows, &sources)?;
+        let reference =
+            address_check::reference(self.context, &self.prepared, sources.builds(), &self.acceptances);
+        let (drafted, table, early_check) = self.draft(rows, &sources, reference.as_ref())?;
         self.warn_of_null_tags(&table);
         self.stopwatch.lap();
 
         self.stopwatch.enter(self.context, Stage::Plan);
         self.counts = Counts { requests: self.counts.requests, ..table.plan.counts };
         self.count_cost_of_exclusion()?;
-        match self.assess(&table) {
+        match self.assess(&table, reference.as_ref()) {
             Decision::Build => {}
             Decision::Unchanged => {
                 self.discard(drafted);
@@ -194,8 +196,30 @@ impl<'a> Pass<'a> {
         disk_space::ensure_disk_space(self.context, &self.prepared, &drafted, &table, &sources)?;
         self.stopwatch.lap();
 
+        let contents = PlannedContent { scan_hash, table, counts: self.counts };
+        self.embed_and_publish(drafted, contents, sources, reference.as_ref())
+    }
+
+    /// `None` if the table has to be read again.
+    fn embed_and_publish(
+        &mut self,
+        drafted: Drafted,
+        contents: PlannedContent,
+        mut sources: VectorSources,
+        reference: Option<&Reference>,
+    ) -> Result<Option<PassReport>, PassError> {
+        let table = &contents.table;
         self.stopwatch.enter(self.context, Stage::Embed);
-        let received = embed_missing(self.context, &drafted, &table, sources.cache())?;
+        if let Some(reference) = reference {
+            reference.settle(self.context, &mut self.acceptances, table, &mut self.counts)?;
+            if self.acceptances.is_apart(self.context) {
+                // From now on nothing that exists is reused, and what is cached came from another address.
+                sources.forget_cached()?;
+                self.discard(drafted);
+                return Ok(None);
+            }
+        }
+        let received = embed_missing(self.context, &drafted, table, sources.cache())?;
         self.stopwatch.lap();
         self.counts.requests += received.requests;
         if !received.refused.is_empty() {
@@ -205,11 +229,27 @@ impl<'a> Pass<'a> {
             self.discard(drafted);
             return Ok(None);
         }
-        let contents = PlannedContent { scan_hash, table, counts: self.counts };
+        let contents = PlannedContent { counts: self.counts, ..contents };
         let has_embedded = !received.texts.is_empty();
         let build = PlannedBuild { contents, drafted, sources, has_embedded };
         publish(self.context, self.options, &mut self.prepared, &mut self.stopwatch, build)?;
         Ok(Some(self.report(Outcome::Promoted)))
+    }
+
+    /// Whether a rollback forbids to build these rows. Asked before a draft is written: a hold may last for
+    /// weeks.
+    fn is_held(&mut self, rows: &Rows, sources: &VectorSources) -> Result<bool, PassError> {
+        if self.prepared.hold().is_none() {
+            return Ok(false);
+        }
+        let planner = sources.planner(self.prepared.rows());
+        let sample = TextSample::default();
+        let table = read_table(rows, self.context, planner, None, self.prepared.refused(), sample)?;
+        let is_held = self.prepared.facts(self.context, self.options).is_held(table.content_hash);
+        if !is_held {
+            self.prepared.release_hold()?;
+        }
+        Ok(is_held)
     }
 
     /// The rows to build from; `None` if the scan is known to have the content that is served.
@@ -236,13 +276,16 @@ impl<'a> Pass<'a> {
     }
 
     /// What is to be done about the rows. What an operator accepts of it is written down.
-    fn assess(&mut self, table: &TableSummary) -> Decision {
+    fn assess(&mut self, table: &TableSummary, reference: Option<&Reference>) -> Decision {
+        let asks_again = self.options.trigger.is_asked_for();
+        let other_address = reference.map(|reference| reference.facts(&self.acceptances, asks_again));
         let accepted = self.acceptances.accepted(self.context);
-        let assessment = self.prepared.assess(self.context, self.options, accepted, table);
+        let assessment =
+            self.prepared.assess(self.context, self.options, accepted, other_address.as_ref(), table);
         let Assessment { decision, reasons, exceeded, .. } = assessment;
         if !matches!(decision, Decision::Unchanged | Decision::Held) {
             let records = table.plan.counts.records;
-            self.acceptances.remember(self.context, &self.prepared, exceeded, records);
+            self.acceptances.remember(self.context, exceeded, records);
         }
         if let (Decision::Build, Some(reason)) =
             (&decision, reasons.iter().find(|reason| matches!(reason, Reason::OtherLength { .. })))
@@ -308,12 +351,15 @@ impl<'a> Pass<'a> {
         &self,
         rows: Rows,
         sources: &VectorSources,
+        reference: Option<&Reference>,
     ) -> Result<(Drafted, TableSummary, Option<EarlyIndexCheck>), PassError> {
         let id = new_id((self.context.clock)());
         let mut draft = Staging::begin(&self.prepared.builds, id)?.draft()?;
         let early_check = sources.start_index_check(self.context);
         let planner = sources.planner(self.prepared.rows());
-        let table = read_table(&rows, self.context, planner, Some(&mut draft), self.prepared.refused())?;
+        let sample = reference.map(Reference::sample).unwrap_or_default();
+        let refused = self.prepared.refused();
+        let table = read_table(&rows, self.context, planner, Some(&mut draft), refused, sample)?;
         rows.finish()?;
         Ok((draft.finish()?, table, early_check))
     }

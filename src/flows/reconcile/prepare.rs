@@ -20,7 +20,7 @@ use crate::adapters::builds::verify::failed;
 use crate::adapters::builds::{Build, Builds, Doubt, Hold, KeptBuilds, Proof, Served, error_chain, promote};
 use crate::decide::acceptance::Accepted;
 use crate::decide::build_space::BuildSpace;
-use crate::decide::decision::{self, Assessment, Facts, ServedFacts, TableFacts};
+use crate::decide::decision::{self, Assessment, Facts, OtherAddress, ServedFacts, TableFacts};
 use crate::decide::guard::Limits;
 use crate::domain::pass::{REFUSED_PREFIX, Trigger};
 use crate::domain::record::{ContentHash, ScanHash, Space, TextHash};
@@ -182,6 +182,7 @@ impl Prepared {
         context: &PassContext<'_>,
         options: &PassOptions,
         accepted: Accepted,
+        other_address: Option<&OtherAddress>,
         table: &TableSummary,
     ) -> Assessment {
         let limits = Limits::new(&context.config.guard, accepted);
@@ -190,6 +191,7 @@ impl Prepared {
             counts: &table.plan.counts,
             indexed_rows: table.indexed_rows,
             unfit: &table.unfit,
+            other_address,
         };
         decision::after_rows(&self.facts(context, options), &table, &limits)
     }

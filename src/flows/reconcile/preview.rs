@@ -9,11 +9,13 @@ use std::collections::HashSet;
 use serde::{Serialize, Serializer};
 
 use super::acceptances::Acceptances;
+use super::address_check;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::prepare::Prepared;
 use super::read_table::{TableSummary, read_table};
-use super::reuse::{planner, reusable_builds};
+use super::reuse::{BuildRows, planner, reusable_builds};
+use super::text_sample::TextSample;
 use crate::adapters::builds::Builds;
 use crate::adapters::cache::Cache;
 use crate::adapters::source::{Purpose, Rows, Scanned, Source};
@@ -85,10 +87,13 @@ pub(super) fn preview_for(
     let mut prepared = Prepared::read_only(builds, served)?;
     match rows_that_may_differ(context, options, &prepared, scanned)? {
         Some(rows) => {
-            let table = read_rows(context, options, &mut prepared, &rows)?;
+            let (table, builds) = read_rows(context, options, &mut prepared, &rows)?;
             rows.finish()?;
-            let accepted = Acceptances::load(context, options, &prepared)?.accepted(context);
-            let assessment = prepared.assess(context, options, accepted, &table);
+            let acceptances = Acceptances::load(context, options, &prepared.builds, prepared.id())?;
+            let reference = address_check::reference(context, &prepared, &builds, &acceptances);
+            let other_address = reference.map(|reference| reference.facts(&acceptances, false));
+            let accepted = acceptances.accepted(context);
+            let assessment = prepared.assess(context, options, accepted, other_address.as_ref(), &table);
             Ok(Preview::new(assessment, &table, context.config.embedding.provider))
         }
         None => Ok(Preview::unchanged(&prepared)),
@@ -121,7 +126,7 @@ fn read_rows(
     options: &PassOptions,
     prepared: &mut Prepared,
     rows: &Rows,
-) -> Result<TableSummary, PassError> {
+) -> Result<(TableSummary, Vec<BuildRows>), PassError> {
     prepared.read_rows()?;
     prepared.read_kept(context, options)?;
     let (builds, cached) = if options.embed_again {
@@ -132,7 +137,9 @@ fn read_rows(
     };
     let embedded = HashSet::new();
     let planner = planner(prepared.rows(), &builds, &cached, &embedded);
-    read_table(rows, context, planner, None, prepared.refused())
+    let sample = TextSample::default();
+    let table = read_table(rows, context, planner, None, prepared.refused(), sample)?;
+    Ok((table, builds))
 }
 
 impl Preview {

@@ -33,6 +33,13 @@ pub(super) struct PlannedBuild {
     pub(super) has_embedded: bool,
 }
 
+/// How the vectors of a build were made.
+struct Made {
+    timings: Timings,
+    /// Where they came from.
+    address: Option<String>,
+}
+
 /// Serves a new build.
 pub(super) fn publish(
     context: &PassContext<'_>,
@@ -53,7 +60,10 @@ pub(super) fn publish(
 
     stopwatch.enter(context, Stage::Promote);
     let timings = stopwatch.timings().before_promotion();
-    let manifest = manifest(context, options, prepared, &verified, &contents, timings);
+    let settings = context.config.embedding.address();
+    let address = sources.address_of(&contents.table.plan, contents.counts.embedded, settings);
+    let made = Made { timings, address };
+    let manifest = manifest(context, options, prepared, &verified, &contents, made);
     let now = (context.clock)();
     let promoted = verified.promote(&prepared.builds, &manifest, now);
     if !matches!(promoted, Err(PromoteError::NotPromoted(_))) {
@@ -73,7 +83,7 @@ fn manifest(
     prepared: &Prepared,
     verified: &Verified,
     contents: &PlannedContent,
-    timings: Timings,
+    made: Made,
 ) -> Manifest {
     let PlannedContent { scan_hash, table, counts } = contents;
     Manifest {
@@ -91,6 +101,7 @@ fn manifest(
             null_tags: table.null_tags,
         },
         space: Some(context.space.clone()),
+        address: made.address,
         scan_hash: Some(*scan_hash),
         content_hash: Some(table.content_hash),
         quarantined: table.quarantined.clone(),
@@ -99,7 +110,7 @@ fn manifest(
         dimension: verified.dimension,
         metric: "inner_product".to_owned(),
         counts: *counts,
-        timings,
+        timings: made.timings,
         previous: prepared.id().map(str::to_owned),
     }
 }

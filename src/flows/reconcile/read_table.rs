@@ -10,6 +10,7 @@ use std::collections::HashMap;
 use super::context::PassContext;
 use super::error::PassError;
 use super::record_workers::{EncodedRow, RecordWorkers};
+use super::text_sample::{KnownText, TextSample};
 use crate::adapters::builds::staging::Draft;
 use crate::adapters::embed::BatchCounter;
 use crate::adapters::source::Rows;
@@ -52,6 +53,8 @@ pub(super) struct TableSummary {
     pub refusals_allowed: usize,
     /// The first short text that this table need not embed.
     pub witness: Option<String>,
+    /// Texts whose vector a build has, to be compared with what the provider gives now.
+    pub sample: Vec<KnownText>,
 }
 
 /// Reads all rows.
@@ -65,6 +68,7 @@ pub(super) fn read_table(
     planner: Planner<'_>,
     draft: Option<&mut Draft>,
     refused: &HashMap<TextHash, String>,
+    sample: TextSample,
 ) -> Result<TableSummary, PassError> {
     let allowed = context.config.guard.quarantine;
     let schema = Schema::experts();
@@ -73,6 +77,7 @@ pub(super) fn read_table(
         planner,
         draft,
         refused,
+        sample,
         content: ContentHasher::new(&context.space),
         rows: Vec::new(),
         null_tags: 0,
@@ -101,6 +106,7 @@ pub(super) fn read_table(
         text_bytes: reader.text_bytes,
         requests: reader.batches.requests(),
         witness: reader.witness,
+        sample: reader.sample.into_texts(),
     })
 }
 
@@ -110,6 +116,7 @@ struct TableReader<'a> {
     draft: Option<&'a mut Draft>,
     /// Texts that the provider refused before, with its message.
     refused: &'a HashMap<TextHash, String>,
+    sample: TextSample,
     content: ContentHasher,
     rows: Vec<RowHashes>,
     null_tags: u64,
@@ -173,6 +180,7 @@ impl TableReader<'_> {
         self.content.record(id, text, hashes.record);
         let need = self.planner.row(&hashes);
         self.rows.push(hashes);
+        self.sample.offer(&hashes, encoded.text);
         self.null_tags += u64::from(encoded.has_null_tags);
         if need == Need::Embed {
             self.text_bytes += encoded.text.len() as u64;

@@ -17,7 +17,7 @@ use crate::adapters::builds::{Build, Doubt, KeptBuilds, Proof, error_chain};
 use crate::adapters::cache::Cache;
 use crate::decide::plan::{Plan, Planner, Reusable};
 use crate::domain::parallel::SpawnedTask;
-use crate::domain::record::TextHash;
+use crate::domain::record::{Space, TextHash};
 use crate::domain::row_hashes::RowHashes;
 use crate::domain::stop::Stopped;
 
@@ -48,14 +48,21 @@ pub(super) enum Unusable {
     NotKnown { id: String, doubt: Doubt },
 }
 
+impl BuildRows {
+    pub(super) fn build_and_rows(&self) -> (&Build, &Arc<Vec<RowHashes>>) {
+        (&self.build, &self.rows)
+    }
+}
+
 impl VectorSources {
     /// Finds them: the served build first, then the others, newest first. To embed every text again,
-    /// nothing is reused but what this pass has `embedded`.
+    /// nothing is reused but what this pass has `embedded`; of vectors that stand apart, what is cached.
     pub(super) fn find(
         context: &PassContext<'_>,
         options: &PassOptions,
         prepared: &Prepared,
         embedded: &HashSet<TextHash>,
+        is_apart: bool,
     ) -> Result<Self, PassError> {
         let now = (context.clock)().as_second();
         let (cache, warning) = Cache::open(&prepared.builds.layout.cache(), &context.space, now)?;
@@ -64,6 +71,9 @@ impl VectorSources {
         }
         let (builds, cached) = if options.embed_again {
             (Vec::new(), embedded.clone())
+        } else if is_apart {
+            // What the cache has was embedded since that was accepted.
+            (Vec::new(), cache.hashes())
         } else {
             (reusable_builds(context, prepared)?, cache.hashes())
         };
@@ -112,9 +122,28 @@ impl VectorSources {
         plan.builds_used.iter().map(id).collect()
     }
 
+    pub(super) fn builds(&self) -> &[BuildRows] {
+        &self.builds
+    }
+
+    /// Where the vectors of a plan came from. It changes to that of the settings only where something is
+    /// embedded, which was compared before.
+    pub(super) fn address_of(&self, plan: &Plan, embedded: u64, settings: Option<String>) -> Option<String> {
+        match plan.builds_used.first() {
+            Some(first) if embedded == 0 => self.builds[usize::from(*first)].build.manifest.address.clone(),
+            _ => settings,
+        }
+    }
+
     /// Where embedded vectors are stored.
     pub(super) fn cache(&mut self) -> &mut Cache {
         &mut self.cache
+    }
+
+    /// Removes what is cached of the space.
+    pub(super) fn forget_cached(&mut self) -> Result<(), PassError> {
+        self.cache.remove(&|_| true)?;
+        Ok(())
     }
 
     /// Writes index and hashes; by now every vector is in a build or in the cache.
@@ -162,8 +191,11 @@ pub(super) fn reusable_builds(
     let is_served = |build: &Build| prepared.id() == Some(&build.manifest.id);
     let KeptBuilds { whole: mut kept, not_known, .. } = prepared.builds.kept()?;
     let mut doubt = not_known.into_iter().map(|(_, doubt)| doubt).next();
+    let address = prepared.served().build().filter(|build| is_of(build, &context.space));
+    let address = address.and_then(|build| build.manifest.address.clone());
     kept.retain(|build| {
-        build.manifest.space.as_ref() == Some(&context.space)
+        is_of(build, &context.space)
+            && agree(build.manifest.address.as_ref(), address.as_ref())
             && !prepared.excluded().contains(&build.manifest.id)
     });
     kept.sort_by_key(|build| !is_served(build));
@@ -185,6 +217,15 @@ pub(super) fn reusable_builds(
         Some(doubt) if !has_served => Err(doubt.into()),
         Some(_) | None => Ok(reusable),
     }
+}
+
+fn is_of(build: &Build, space: &Space) -> bool {
+    build.manifest.space.as_ref() == Some(space)
+}
+
+/// Whether vectors of two addresses may stand in one index, as far as it is known.
+fn agree(one: Option<&String>, other: Option<&String>) -> bool {
+    one.is_none() || other.is_none() || one == other
 }
 
 /// A planner that knows these vectors.

@@ -21,10 +21,10 @@ use super::request_size::bytes_per_text;
 use super::types::{Embedder, Failure, Task};
 use super::wire;
 use crate::adapters::http::{HeaderText, Http, HttpMethod, HttpRequest, Reply};
-use crate::config::EmbeddingSettings;
+use crate::config::{EmbeddingSettings, GEMINI_ADDRESS};
 use crate::domain::request_extras::RequestFields;
 
-const BASE: &str = "https://generativelanguage.googleapis.com";
+const BASE: &str = GEMINI_ADDRESS;
 
 /// One model of the Gemini API.
 pub(super) struct Gemini {

@@ -31,9 +31,9 @@ use super::request_size::bytes_per_text;
 use super::types::{Embedder, Failure, FailureKind, Task, WrongKind};
 use super::wire;
 use crate::adapters::http::{HeaderText, Http, HttpMethod, HttpRequest, Reply};
-use crate::config::EmbeddingSettings;
+use crate::config::{EmbeddingSettings, OPENAI_ADDRESS};
 
-const BASE: &str = "https://api.openai.com/v1";
+const BASE: &str = OPENAI_ADDRESS;
 
 /// Standard base64, whose last digit may carry bits that belong to no byte.
 const BASE64: GeneralPurpose =

@@ -37,8 +37,7 @@ pub(crate) fn to_do(status: &Status) -> String {
             "fix the rows shown under \"drift\", or raise guard.quarantine to exclude them".to_owned()
         }
         Some(Obstacle::OtherSpace) => {
-            "put back the settings of the space that is served, or run `reindexd build --accept-space`"
-                .to_owned()
+            "put back the settings of what is served, or run `reindexd build --accept-space`".to_owned()
         }
         Some(Obstacle::Guard) => {
             "see under \"drift\" why a guard refuses; if the table is right, do what it says".to_owned()
@@ -63,13 +62,16 @@ fn obstacle(preview: &Preview) -> Option<Obstacle> {
     // Unfit rows come before a refusal, as in the pass that would follow.
     preview.reasons.iter().find_map(|reason| match reason {
         Reason::WouldFail(_) => Some(Obstacle::UnfitRows),
-        Reason::WouldBeRefused(Refusal::OtherSpace { .. }) => Some(Obstacle::OtherSpace),
+        Reason::WouldBeRefused(Refusal::OtherSpace { .. } | Refusal::OtherAddress { .. }) => {
+            Some(Obstacle::OtherSpace)
+        }
         Reason::WouldBeRefused(_) => Some(Obstacle::Guard),
         Reason::NothingServed
         | Reason::Damaged(_)
         | Reason::Adopted
         | Reason::SpaceChanged { .. }
         | Reason::OtherLength { .. }
+        | Reason::OtherAddress { .. }
         | Reason::RowsDiffer
         | Reason::DanglingLink(_)
         | Reason::Held => None,

@@ -1,0 +1,228 @@
+//! Another address behind the same model's name is proven before its vectors are served.
+//!
+//! A gateway's alias, a newer version or a quantised copy gives other vectors
+//! under the same name. So some texts that are served are embedded again first;
+//! what comes out otherwise is another space, which an operator accepts or not.
+
+use std::collections::HashSet;
+
+use serde_json::{Value, json};
+
+use crate::support::agent::Agent;
+use crate::support::provider::{CustomAnswer, Fault, Provider, Then};
+use crate::support::{MODEL, Ran, World, run};
+
+const QUICK: &str = "[trigger]\nquiet = \"100ms\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n";
+
+/// A provider of the same API with the same models, whose vectors are others.
+fn other_provider() -> Provider {
+    let provider = Provider::start();
+    let make = |right: &crate::support::provider::Right, _: &str| {
+        let body = right.turned().to_string();
+        format!("HTTP/1.1 200 OK\r\ncontent-length: {}\r\n\r\n{body}", body.len()).into_bytes()
+    };
+    let custom = CustomAnswer { what: "", make, then: Then::GoOn, right: true };
+    provider.always(Some(Fault::Custom(custom)));
+    provider
+}
+
+/// Runs a command whose requests go to another provider.
+fn at(world: &World, provider: &Provider, arguments: &[&str]) -> Ran {
+    run(world.command(arguments).env("GOOGLE_GEMINI_BASE_URL", provider.base_url()))
+}
+
+fn address(world: &World) -> Value {
+    let manifest: Value = serde_json::from_slice(&world.published("current/manifest.json")).unwrap();
+    manifest["address"].clone()
+}
+
+/// Every served vector must be the negative of the first provider's.
+fn assert_turned(world: &World) {
+    let turned: HashSet<String> = world.vectors().iter().map(|v| format!("{:?}", v[0] > 0.0)).collect();
+    assert!(!turned.is_empty());
+    let expected = |record: &Value, vector: &[f32]| {
+        let right = crate::support::provider::vector(MODEL, &crate::support::text_of(record), vector.len());
+        crate::support::unit(&right).iter().zip(vector).all(|(right, found)| (right + found).abs() < 2e-7)
+    };
+    assert!(world.records().iter().zip(world.vectors()).all(|(record, vector)| expected(record, &vector)));
+}
+
+#[test]
+fn the_same_vectors_at_another_address_are_proven_by_a_few_texts_and_then_served() {
+    let world = World::with_people(40);
+    world.build();
+    assert_eq!(address(&world), json!(world.provider.base_url()));
+    world.add_people([41]);
+    world.provider.forget();
+    let second = Provider::start();
+
+    let planned = at(&world, &second, &["plan", "--json"]);
+    let built = at(&world, &second, &["build", "--json"]);
+
+    let reasons = planned.json()["reasons"].to_string();
+    assert!(
+        reasons.contains(&world.provider.base_url()) && reasons.contains(&second.base_url()),
+        "{reasons}"
+    );
+    assert_eq!((built.code, built.number("embedded"), built.number("kept")), (0, 1, 40), "{built:?}");
+    assert_eq!(built.number("requests"), second.request_count() as u64);
+    let sent: HashSet<String> = second.texts_seen().into_iter().collect();
+    assert_eq!((second.text_count(), sent.len()), (17, 17), "sixteen that are served and the new one");
+    assert_eq!(world.provider.request_count(), 0);
+    assert_eq!(address(&world), json!(second.base_url()));
+    world.assert_true(MODEL);
+
+    // It is proven now.
+    world.add_people([42]);
+    second.forget();
+    assert_eq!(at(&world, &second, &["build", "--json"]).number("embedded"), 1);
+    assert_eq!(second.text_count(), 1);
+}
+
+#[test]
+fn other_vectors_at_another_address_are_refused_and_the_message_says_what_was_found() {
+    let world = World::with_people(20);
+    let served = world.build().text("build");
+    world.add_people([21]);
+    let other = other_provider();
+
+    let refused = at(&world, &other, &["build", "--json"]);
+
+    assert_eq!((refused.code, refused.text("outcome").as_str()), (3, "refused"), "{refused:?}");
+    let error = refused.text("error");
+    for part in [&world.provider.base_url(), &other.base_url(), "16 texts", "-1.0000", "--accept-space"] {
+        assert!(error.contains(part), "{part}: {error}");
+    }
+    assert_eq!((other.text_count(), refused.number("requests")), (16, 1), "the new text was not sent");
+    assert_eq!(world.served(), Some(served));
+    let planned = at(&world, &other, &["plan", "--json"]);
+    assert!(planned.json()["reasons"].to_string().contains("would be refused"), "{planned:?}");
+    // At the first address all goes on.
+    assert_eq!(world.build().number("embedded"), 1);
+    world.assert_true(MODEL);
+}
+
+#[test]
+fn an_accepted_address_embeds_every_text_and_mixes_nothing() {
+    let world = World::with_people(20);
+    world.build();
+    world.sql("DELETE FROM experts WHERE id = 20");
+    world.build();
+    world.add_people([21]);
+    let other = other_provider();
+
+    let accepted = at(&world, &other, &["build", "--accept-space", "--json"]);
+
+    assert_eq!((accepted.code, accepted.number("embedded")), (0, 20), "{accepted:?}");
+    assert_eq!(address(&world), json!(other.base_url()));
+    assert_turned(&world);
+    // A kept build of the first address has this text.
+    world.add_people([20]);
+    assert_eq!(at(&world, &other, &["build", "--json"]).number("embedded"), 1);
+    assert_turned(&world);
+}
+
+#[test]
+fn an_accepted_address_whose_provider_fails_is_gone_on_with_by_the_agent() {
+    let world = World::with_people(30);
+    world.settings(&format!("{QUICK}[embedding]\nretry_budget = \"0s\"\nbatch_size = 4\n"));
+    world.build();
+    world.add_people([31]);
+    let other = other_provider();
+    // Four answers for the texts to compare, two batches; then nothing more.
+    other.hold_after(6);
+    let mut building = world.command(&["build", "--accept-space"]);
+    let building = building.env("GOOGLE_GEMINI_BASE_URL", other.base_url());
+    let building = crate::support::start(building);
+    // Four are in flight: the vectors of two batches were handed on.
+    assert!(other.wait_for_requests(10, crate::support::SOON));
+    rustix::process::kill_process(rustix::process::Pid::from_child(&building), rustix::process::Signal::KILL)
+        .unwrap();
+    crate::support::ended(building);
+    other.release();
+    other.forget();
+
+    let mut agent = world.command(&["run"]);
+    let agent = Agent::start(agent.env("GOOGLE_GEMINI_BASE_URL", other.base_url()));
+    agent.wait_for_promotions(1);
+    agent.stop();
+
+    assert_turned(&world);
+    assert_eq!(other.text_count(), 31 - 8, "what was answered and stored is not embedded again");
+}
+
+#[test]
+fn an_agent_asks_once_at_another_address_and_goes_on_serving() {
+    let world = World::with_people(20);
+    let served = world.build().text("build");
+    world.settings(QUICK);
+    world.add_people([21]);
+    let other = other_provider();
+    let mut command = world.command(&["run"]);
+    let agent = Agent::start(command.env("GOOGLE_GEMINI_BASE_URL", other.base_url()));
+    agent.wait_for_log("gives other vectors than are served");
+
+    for id in 22..25 {
+        let before = agent.passes();
+        world.add_people([id]);
+        agent.wait_for("another pass that ended", || {
+            agent.passes() > before && world.run(&["status", "--json"]).json()["agent"]["phase"] == "idle"
+        });
+    }
+
+    assert_eq!((other.text_count(), world.served()), (16, Some(served)), "{}", agent.log());
+    let status = at(&world, &other, &["status", "--json"]).json();
+    assert!(status["to_do"].as_str().unwrap().contains("--accept-space"), "{status}");
+    agent.stop();
+}
+
+#[test]
+fn where_no_text_is_served_there_is_no_proof() {
+    let world = World::with_people(5);
+    let served = world.build().text("build");
+    world.sql("UPDATE experts SET bio = 'All new ' || id");
+    let second = Provider::start();
+
+    let refused = at(&world, &second, &["build", "--json"]);
+
+    assert_eq!((refused.code, second.text_count()), (3, 0), "{refused:?}");
+    assert!(refused.text("error").contains("no text of the table is in the served build"), "{refused:?}");
+    assert_eq!(world.served(), Some(served));
+}
+
+#[test]
+fn a_build_that_embeds_nothing_keeps_the_address_of_its_vectors() {
+    let world = World::with_people(5);
+    world.build();
+    let other = other_provider();
+    world.sql("UPDATE experts SET hourly_rate = 3 WHERE id = 1; DELETE FROM experts WHERE id = 5");
+
+    let built = at(&world, &other, &["build", "--json"]);
+
+    assert_eq!((built.code, built.text("outcome").as_str()), (0, "promoted"), "{built:?}");
+    assert_eq!((other.request_count(), address(&world)), (0, json!(world.provider.base_url())));
+    world.add_people([6]);
+    assert_eq!(at(&world, &other, &["build", "--json"]).code, 3);
+}
+
+#[test]
+fn a_first_build_and_one_after_a_build_without_an_address_are_not_compared() {
+    let world = World::with_people(5);
+    world.build();
+    let path = world.path("data/current/manifest.json");
+    let text = std::fs::read_to_string(&path).unwrap();
+    let beginning = text.split(",\n  \"checksum\"").next().unwrap();
+    let line = format!("  \"address\": \"{}\",\n", world.provider.base_url());
+    assert!(beginning.contains(&line), "{text}");
+    let beginning = beginning.replace(&line, "");
+    let checksum = blake3::hash(beginning.as_bytes());
+    std::fs::remove_file(&path).unwrap();
+    std::fs::write(&path, format!("{beginning},\n  \"checksum\": \"{checksum}\"\n}}\n")).unwrap();
+    world.add_people([6]);
+    let second = Provider::start();
+
+    let built = at(&world, &second, &["build", "--json"]);
+
+    assert_eq!((built.code, second.text_count()), (0, 1), "as one of 0.1.0: {built:?}");
+    assert_eq!(address(&world), json!(second.base_url()));
+}
