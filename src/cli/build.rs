@@ -25,6 +25,9 @@ pub(super) struct BuildArgs {
     /// Build in another space than the served build's: another provider, model, dimension or task
     #[arg(long)]
     accept_space: bool,
+    /// Keep the vectors of ingest.py for unchanged records, after some of them came out the same
+    #[arg(long, conflicts_with = "rebuy")]
+    trust_adopted: bool,
     /// Take over a directory that another configuration claims, with this database and these names
     #[arg(long)]
     accept_source: bool,
@@ -43,6 +46,7 @@ pub(super) fn run(context: &Context, args: &BuildArgs) -> u8 {
         embed_again: args.rebuy,
         accept_shrink: args.accept_shrink,
         accept_space: args.accept_space,
+        trust_adopted: args.trust_adopted,
         accept_source: args.accept_source,
         full_check: false,
         ends_hold: true,

@@ -18,6 +18,7 @@
 
 mod adoption;
 mod adoption_interrupted;
+mod adoption_trusted;
 mod agent;
 mod agent_blocked;
 mod announce;

@@ -7,7 +7,8 @@
 //! missing, and the pair is never more mixed than it was found.
 //!
 //! Nothing shows that the rows of such a build match the table, so no vector
-//! of it is reused: the first pass embeds every text.
+//! of it is reused by itself: the first pass embeds every text, unless an
+//! operator asks to prove some of them.
 
 use std::io::ErrorKind;
 use std::os::unix::fs::MetadataExt;

@@ -1,16 +1,21 @@
 //! Reads single records from a build's metadata without holding all of it in memory.
 //!
 //! The file is parsed from its beginning, and records that are not wanted are
-//! skipped. Which rows are wanted is the caller's question.
+//! skipped. Which rows are wanted is the caller's question. Or all of them are read
+//! for their hashes alone.
 
 use std::io::{BufReader, Read};
 use std::path::Path;
 
 use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
+use serde_json::value::RawValue;
 
+use super::build::Build;
 use super::disk;
 use super::disk_error::DiskError;
+use super::layout::METADATA;
+use crate::domain::record::RecordHash;
 
 /// The records at these rows, in the order of `rows`, from metadata of `bytes` bytes.
 ///
@@ -29,6 +34,36 @@ pub fn pick(metadata: &Path, bytes: u64, rows: &[usize]) -> Result<Vec<Value>, D
         return Err(DiskError::invalid(metadata, found));
     }
     Ok(found)
+}
+
+/// The hash of each record of a build, in their order.
+///
+/// # Errors
+///
+/// [`DiskError`] if the metadata cannot be read or are not a JSON array.
+pub fn hashes(build: &Build) -> Result<Vec<RecordHash>, DiskError> {
+    let (path, bytes) = (build.path(METADATA), build.manifest.files.metadata.bytes);
+    let file = disk::open_file_of(&path, bytes)?.take(bytes);
+    let mut parser = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 18, file));
+    parser.deserialize_seq(Hashes).map_err(|error| DiskError::at("read", &path)(error.into()))
+}
+
+struct Hashes;
+
+impl<'de> Visitor<'de> for Hashes {
+    type Value = Vec<RecordHash>;
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<Self::Value, A::Error> {
+        let mut hashes = Vec::new();
+        while let Some(record) = records.next_element::<Box<RawValue>>()? {
+            hashes.push(RecordHash::of(record.get().as_bytes()));
+        }
+        Ok(hashes)
+    }
 }
 
 struct Picker<'a> {

@@ -20,6 +20,7 @@ use crate::adapters::builds::{Build, Proof};
 use crate::decide::address::Finding;
 use crate::decide::decision::OtherAddress;
 use crate::domain::pass::Counts;
+use crate::domain::record::TextHash;
 use crate::domain::row_hashes::RowHashes;
 
 /// A build of the space that was made at another address than that of the settings.
@@ -89,7 +90,7 @@ impl Reference {
 }
 
 /// Embeds texts again and compares their vectors with those of a build.
-pub(super) fn compare(
+fn compare(
     context: &PassContext<'_>,
     build: &Build,
     texts: &[KnownText],
@@ -104,8 +105,17 @@ pub(super) fn compare(
         return Ok(Finding::default());
     }
     let new = embed_sample(context, texts, counts)?;
+    compare_vectors(build, texts, &new)
+}
+
+/// Compares new vectors of texts with those of a build that is known to be whole.
+pub(super) fn compare_vectors(
+    build: &Build,
+    texts: &[KnownText],
+    new: &[(TextHash, Vec<f32>)],
+) -> Result<Finding, PassError> {
     let mut pairs = Vec::with_capacity(new.len());
-    for (hash, new) in &new {
+    for (hash, new) in new {
         if let Some(known) = texts.iter().find(|known| known.hash == *hash) {
             pairs.push((build.vector(u64::from(known.row))?, new));
         }

@@ -41,6 +41,8 @@ pub struct PassOptions {
     pub accept_shrink: bool,
     /// Waive the guard of the space.
     pub accept_space: bool,
+    /// Reuse the vectors of an adopted build once some came out the same.
+    pub trust_adopted: bool,
     /// Take over a directory that another configuration claims.
     pub accept_source: bool,
     /// Verify the served files in full first, and replace them if they are damaged.

@@ -17,6 +17,7 @@ mod finish;
 mod prepare;
 mod preview;
 mod publish;
+mod read_scan;
 mod read_table;
 mod record_progress;
 mod record_workers;
@@ -25,6 +26,7 @@ mod rollback;
 mod served_space;
 mod stopwatch;
 mod text_sample;
+mod trust_adopted;
 
 use std::collections::HashSet;
 use std::sync::Arc;
@@ -35,23 +37,22 @@ pub use error::PassError;
 pub use preview::{Preview, preview};
 pub use rollback::{Rollback, RollbackReport, release, rollback};
 
-use crate::adapters::builds::staging::{Drafted, Staging};
-use crate::adapters::builds::{Builds, Doubt, error_chain, new_id};
-use crate::adapters::source::{Purpose, Rows, Source};
-use crate::decide::decision::{self, Assessment, Decision, Reason};
-use crate::decide::guard::ScanLimits;
+use crate::adapters::builds::staging::Drafted;
+use crate::adapters::builds::{Builds, Doubt, error_chain};
+use crate::decide::decision::{Assessment, Decision, Reason};
 use crate::domain::pass::{Counts, Outcome, PassReport, Stage};
-use crate::domain::record::{ScanHash, TextHash};
+use crate::domain::record::TextHash;
 use acceptances::Acceptances;
 use address_check::Reference;
 use embed_missing::embed_missing;
 use prepare::Prepared;
 use publish::{PlannedBuild, PlannedContent, publish};
-use read_table::{TableSummary, read_table};
+use read_table::TableSummary;
 use record_progress::ProgressRecorder;
-use reuse::{EarlyIndexCheck, Unusable, VectorSources};
+use reuse::{Unusable, VectorSources};
 use stopwatch::Stopwatch;
 use text_sample::TextSample;
+use trust_adopted::Adopted;
 
 /// Runs one pass.
 ///
@@ -101,6 +102,8 @@ struct Pass<'a> {
     options: &'a PassOptions,
     prepared: Prepared,
     acceptances: Acceptances,
+    /// Files of `ingest.py` whose vectors are reused once some came out the same.
+    adopted: Option<Adopted>,
     /// Texts that this pass embedded before it had to read the table again.
     embedded: HashSet<TextHash>,
     /// Texts that were to be embedded before a build was excluded.
@@ -128,12 +131,15 @@ impl<'a> Pass<'a> {
             prepared.verify_served(context)?;
             stopwatch.charge(Stage::Verify);
         }
+        let adopted =
+            options.trust_adopted.then(|| trust_adopted::find(context, &prepared)).transpose()?.flatten();
         let (embedded, counts) = (HashSet::new(), Counts::default());
         Ok(Self {
             context,
             options,
             prepared,
             acceptances,
+            adopted,
             embedded,
             embedded_before: None,
             doubt: None,
@@ -153,12 +159,14 @@ impl<'a> Pass<'a> {
     /// `None` if the table has to be read again: a build's vectors are damaged, or texts were refused.
     fn try_once(&mut self) -> Result<Option<PassReport>, PassError> {
         self.stopwatch.enter(self.context, Stage::Scan);
-        let Some(rows) = self.scan()? else { return self.unchanged().map(Some) };
+        let Some(rows) = read_scan::scan(self.context, self.options, &self.prepared)? else {
+            return self.unchanged().map(Some);
+        };
         self.prepared.read_rows()?;
         let is_apart = self.acceptances.is_apart(self.context);
         let mut sources =
             VectorSources::find(self.context, self.options, &self.prepared, &self.embedded, is_apart)?;
-        if self.is_held(&rows, &sources)? {
+        if read_scan::is_held(self.context, self.options, &mut self.prepared, &rows, &sources)? {
             rows.finish()?;
             self.prepared.warn_of_damage(self.context, None);
             return Ok(Some(self.report(Outcome::Held)));
@@ -166,13 +174,18 @@ impl<'a> Pass<'a> {
         let scan_hash = rows.scan().hash;
         let reference =
             address_check::reference(self.context, &self.prepared, sources.builds(), &self.acceptances);
-        let (drafted, table, early_check) = self.draft(rows, &sources, reference.as_ref())?;
+        let sample = self.sample(reference.as_ref());
+        let (drafted, mut table, early_check) =
+            read_scan::draft(self.context, &self.prepared, rows, &sources, sample)?;
         self.warn_of_null_tags(&table);
         self.stopwatch.lap();
 
         self.stopwatch.enter(self.context, Stage::Plan);
         self.counts = Counts { requests: self.counts.requests, ..table.plan.counts };
         self.count_cost_of_exclusion()?;
+        if let Some(adopted) = &self.adopted {
+            table.plan.counts.embedded = adopted.left_to_embed(&table);
+        }
         match self.assess(&table, reference.as_ref()) {
             Decision::Build => {}
             Decision::Unchanged => {
@@ -210,6 +223,12 @@ impl<'a> Pass<'a> {
     ) -> Result<Option<PassReport>, PassError> {
         let table = &contents.table;
         self.stopwatch.enter(self.context, Stage::Embed);
+        if let Some(adopted) = self.adopted.take() {
+            let embedded = adopted.prove_and_store(self.context, table, sources.cache(), &mut self.counts)?;
+            self.embedded.extend(embedded);
+            self.discard(drafted);
+            return Ok(None);
+        }
         if let Some(reference) = reference {
             reference.settle(self.context, &mut self.acceptances, table, &mut self.counts)?;
             if self.acceptances.is_apart(self.context) {
@@ -234,45 +253,6 @@ impl<'a> Pass<'a> {
         let build = PlannedBuild { contents, drafted, sources, has_embedded };
         publish(self.context, self.options, &mut self.prepared, &mut self.stopwatch, build)?;
         Ok(Some(self.report(Outcome::Promoted)))
-    }
-
-    /// Whether a rollback forbids to build these rows. Asked before a draft is written: a hold may last for
-    /// weeks.
-    fn is_held(&mut self, rows: &Rows, sources: &VectorSources) -> Result<bool, PassError> {
-        if self.prepared.hold().is_none() {
-            return Ok(false);
-        }
-        let planner = sources.planner(self.prepared.rows());
-        let sample = TextSample::default();
-        let table = read_table(rows, self.context, planner, None, self.prepared.refused(), sample)?;
-        let is_held = self.prepared.facts(self.context, self.options).is_held(table.content_hash);
-        if !is_held {
-            self.prepared.release_hold()?;
-        }
-        Ok(is_held)
-    }
-
-    /// The rows to build from; `None` if the scan is known to have the content that is served.
-    fn scan(&self) -> Result<Option<Rows>, PassError> {
-        let is_known = |scan: ScanHash| {
-            let facts = self.prepared.facts(self.context, self.options);
-            decision::after_scan(&facts, scan).is_some()
-        };
-        let config = self.context.config;
-        let limits = ScanLimits::new(&config.guard, self.prepared.records());
-        let source = Source::open(&config.source.database, Purpose::Pass, &self.context.stop, limits)?;
-        let scanned = source.scan(&self.context.space)?;
-        if is_known(scanned.hash()) {
-            scanned.finish()?;
-            return Ok(None);
-        }
-        let rows = scanned.into_rows(&self.context.space)?;
-        // The rows may be those of a newer scan.
-        if is_known(rows.scan().hash) {
-            rows.finish()?;
-            return Ok(None);
-        }
-        Ok(Some(rows))
     }
 
     /// What is to be done about the rows. What an operator accepts of it is written down.
@@ -300,6 +280,12 @@ impl<'a> Pass<'a> {
         if records > 0 && table.null_tags == records {
             self.context.warn(&preview::null_tags_note(table.null_tags, records));
         }
+    }
+
+    /// The texts that are compared before vectors of two origins stand in one index.
+    fn sample(&self, reference: Option<&Reference>) -> TextSample {
+        let adopted = self.adopted.as_ref().map(Adopted::sample);
+        adopted.or_else(|| reference.map(Reference::sample)).unwrap_or_default()
     }
 
     /// Goes on without a build of which vectors were to be reused.
@@ -344,24 +330,6 @@ impl<'a> Pass<'a> {
             self.prepared.release_hold()?;
         }
         Ok(self.report(Outcome::Unchanged))
-    }
-
-    /// Writes metadata and the texts to embed, while the index that most vectors come from is checked.
-    fn draft(
-        &self,
-        rows: Rows,
-        sources: &VectorSources,
-        reference: Option<&Reference>,
-    ) -> Result<(Drafted, TableSummary, Option<EarlyIndexCheck>), PassError> {
-        let id = new_id((self.context.clock)());
-        let mut draft = Staging::begin(&self.prepared.builds, id)?.draft()?;
-        let early_check = sources.start_index_check(self.context);
-        let planner = sources.planner(self.prepared.rows());
-        let sample = reference.map(Reference::sample).unwrap_or_default();
-        let refused = self.prepared.refused();
-        let table = read_table(&rows, self.context, planner, Some(&mut draft), refused, sample)?;
-        rows.finish()?;
-        Ok((draft.finish()?, table, early_check))
     }
 
     fn report(&self, outcome: Outcome) -> PassReport {

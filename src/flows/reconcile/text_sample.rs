@@ -7,7 +7,7 @@
 use std::collections::HashMap;
 
 use crate::decide::address::MAX_TEXTS;
-use crate::domain::record::TextHash;
+use crate::domain::record::{RecordHash, TextHash};
 use crate::domain::row_hashes::RowHashes;
 
 /// A text with the row of the build that has its vector.
@@ -33,6 +33,7 @@ enum KnownRows {
     #[default]
     None,
     Texts(HashMap<TextHash, u32>),
+    Records(HashMap<RecordHash, u32>),
 }
 
 impl TextSample {
@@ -42,11 +43,17 @@ impl TextSample {
         Self { known: KnownRows::Texts(rows.collect()), ..Self::default() }
     }
 
+    /// Of rows whose whole record is in a build.
+    pub(super) fn of_records(rows: HashMap<RecordHash, u32>) -> Self {
+        Self { known: KnownRows::Records(rows), ..Self::default() }
+    }
+
     /// Takes a row of the scan into the draw.
     pub(super) fn offer(&mut self, hashes: &RowHashes, text: &str) {
         let known = match &self.known {
             KnownRows::None => None,
             KnownRows::Texts(rows) => rows.get(&hashes.text),
+            KnownRows::Records(rows) => rows.get(&hashes.record),
         };
         let Some(&row) = known else { return };
         if self.texts.iter().any(|drawn| drawn.hash == hashes.text) {
@@ -72,7 +79,7 @@ mod tests {
     use std::collections::HashSet;
 
     use super::*;
-    use crate::domain::record::{IdHash, RecordHash};
+    use crate::domain::record::IdHash;
 
     fn row(number: u8) -> RowHashes {
         RowHashes { id: IdHash([number; 8]), text: TextHash([number; 16]), record: RecordHash([number; 16]) }
@@ -94,5 +101,21 @@ mod tests {
             drawn_ever.extend(hashes);
         }
         assert_eq!(drawn_ever.len(), 60, "any of them may be drawn");
+    }
+
+    #[test]
+    fn rows_are_known_by_text_or_by_record_and_without_a_build_none_is() {
+        let changed = RowHashes { record: RecordHash([9; 16]), ..row(1) };
+        let by_record = || HashMap::from([(row(1).record, 5)]);
+        let cases = [
+            (TextSample::default(), row(1), 0),
+            (TextSample::of_texts(&[row(1)]), changed, 1),
+            (TextSample::of_records(by_record()), changed, 0),
+            (TextSample::of_records(by_record()), row(1), 1),
+        ];
+        for (mut sample, hashes, expected) in cases {
+            sample.offer(&hashes, "x");
+            assert_eq!(sample.into_texts().len(), expected);
+        }
     }
 }
