@@ -428,6 +428,26 @@ fn prefix_and_fields_of_documents_are_part_of_the_space_in_any_order_of_names() 
     assert_eq!(serde_json::from_value::<Space>(printed).unwrap(), both);
 }
 
+/// The first 45 bytes of an index of 28 vectors of 8 floats.
+const INDEX_HEADER: &str =
+    "49784649080000001c00000000000000000010000000000000001000000000000100000000e000000000000000";
+
+#[test]
+fn the_header_of_an_index_is_that_of_0_1_0() {
+    let hex = |path: &Path| -> String {
+        let bytes = fs::read(path).unwrap();
+        bytes[..45].iter().fold(String::new(), |text, byte| text + &format!("{byte:02x}"))
+    };
+    let world = copy_of("served");
+    let before = world.served_build();
+    assert_eq!(hex(&world.path("data/faiss.index")), INDEX_HEADER, "as 0.1.0 wrote it");
+
+    assert_eq!(world.run(&["build", "--full", "--json"]).code, 0);
+
+    assert_ne!(world.served_build(), before);
+    assert_eq!(hex(&world.path("data/faiss.index")), INDEX_HEADER, "as it is written now");
+}
+
 #[test]
 fn manifests_have_the_bytes_of_0_1_0() {
     let adopted = Manifest {
