@@ -94,6 +94,11 @@ impl Damage {
         self == Self::LinkOut
     }
 
+    /// Whether it can never be read: nothing is known of it then, and nothing is replaced because of it.
+    pub fn is_unreadable(self) -> bool {
+        self == Self::Loop
+    }
+
     /// Whether it makes a file longer than a copy of it should be.
     pub fn is_long(self) -> bool {
         matches!(self, Self::LongTail | Self::Zeros)

@@ -136,13 +136,14 @@ fn report_passes(ends: &[RunTotals], took: Duration) -> usize {
     report_line(
         "faulty_provider",
         &format!(
-            "{passes} passes by {} agents, {} failed, {} promoted; {} requests, {} texts embedded, none twice ({} answers may have been lost); recovered {} times of {}; seed {}; {:.0} s",
+            "{passes} passes by {} agents, {} failed, {} promoted; {} requests, {} texts embedded, none twice ({} answers may have been lost) but for {} witnesses; recovered {} times of {}; seed {}; {:.0} s",
             ends.len(),
             outcome("failed"),
             outcome("promoted"),
             sum(|end| end.requests),
             sum(|end| end.embedded),
             sum(|end| end.lost),
+            sum(|end| end.witnesses),
             sum(|end| end.quiet_periods),
             sum(|end| end.quiet_periods),
             seed(),
@@ -183,6 +184,8 @@ struct RunTotals {
     embedded: usize,
     /// Right answers that may not have reached the agent.
     lost: usize,
+    /// Right answers about a text that was served already.
+    witnesses: usize,
     stats: Vec<ProcessStats>,
 }
 
@@ -346,8 +349,9 @@ impl FaultyProviderRun {
         let Shape { batch, concurrency, budget, .. } = self.shape;
         let seen = self.world.provider.requests().split_off(before);
         let chosen = self.fault_source.lock().unwrap().chosen[before..].to_vec();
-        // A refused batch is halved, and each half may be tried as often again.
-        let levels = 1 + batch.next_power_of_two().ilog2() as usize;
+        // A refused batch is halved, and each half may be tried as often again. Alone, a text is a probe
+        // first, and is sent once more where it must be proven that it is at fault.
+        let levels = 3 + batch.next_power_of_two().ilog2() as usize;
         // The shortest wait between two tries is a quarter of a second, except for the last one.
         let tries = if budget.is_zero() { 1 } else { 2 + budget.as_millis() as usize / 250 };
         let restarts = if budget.is_zero() {
@@ -382,13 +386,22 @@ impl FaultyProviderRun {
         }
         let requests = self.world.provider.requests();
         let chosen = self.fault_source.lock().unwrap().chosen.clone();
-        let answered = requests.iter().zip(&chosen).filter(|(seen, _)| seen.is_answered());
-        let (lost, kept): (Vec<_>, Vec<_>) = answered.partition(|(seen, chosen)| {
+        // The witness is a served text, sent alone after a failure to learn whether the provider works.
+        let may_be_witness = |nth: usize| {
+            let before = requests[..nth].iter().rev().take(self.shape.concurrency + 1);
+            requests[nth].texts.len() == 1 && before.into_iter().any(|seen| !seen.is_answered())
+        };
+        let answered = requests.iter().zip(&chosen).enumerate().filter(|(_, (seen, _))| seen.is_answered());
+        let (lost, kept): (Vec<_>, Vec<_>) = answered.partition(|(_, (seen, chosen))| {
             chosen.after_odd || seen.answered_after().is_some_and(|after| after > timeout() / 2)
         });
-        let mut embedded = BTreeSet::new();
-        let mut texts = kept.iter().flat_map(|(seen, _)| &seen.texts);
-        if let Some(twice) = texts.by_ref().find(|text| !embedded.insert(*text)) {
+        let (mut embedded, mut witnesses) = (BTreeSet::new(), 0);
+        for (nth, (seen, _)) in &kept {
+            let Some(twice) = seen.texts.iter().find(|text| !embedded.insert(*text)) else { continue };
+            if may_be_witness(*nth) {
+                witnesses += 1;
+                continue;
+            }
             let sent = requests.iter().zip(&chosen).filter(|(seen, _)| seen.texts.contains(twice));
             let requests_of_text: Vec<_> =
                 sent.map(|(seen, chosen)| (seen.at, seen.answered_after(), chosen)).collect();
@@ -396,6 +409,7 @@ impl FaultyProviderRun {
         }
         let mut totals = std::mem::take(&mut self.totals);
         (totals.requests, totals.embedded, totals.lost) = (requests.len(), embedded.len(), lost.len());
+        totals.witnesses = witnesses;
         let peak = totals.stats.iter().map(|stats| stats.peak).max().unwrap_or(0);
         assert!(peak <= MAX_MEMORY_KIB, "{:?}: {peak} KiB of memory", self.shape);
         if let Err(grown) = steady(&totals.stats, MARGIN) {

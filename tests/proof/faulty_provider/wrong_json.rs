@@ -1,8 +1,9 @@
 //! Answers with status 200 whose JSON is not what was requested.
 //!
 //! Every number of a wrong answer is negated, so that any use of one shows in the
-//! served build. A doubtful answer has right vectors in a form that a reader may
-//! accept or refuse.
+//! served build. Where count and order are certain and one vector alone is wrong,
+//! only that one is: the others are right and must be kept. A doubtful answer has
+//! right vectors in a form that a reader may accept or refuse.
 //!
 //! What no reader can notice is not here: right vectors for the wrong texts, in
 //! the right number and, where the protocol has an index, with the right ones.
@@ -35,7 +36,7 @@ const PLACES: &[&str] = &[
     "negative",
     "as text",
     "a fraction",
-    "one has none",
+    "two have none",
     "the first again",
     "list of them",
 ];
@@ -128,20 +129,44 @@ pub(super) fn wrong_answers() -> Vec<Kind> {
 
 /// Right vectors next to fields that no reader needs.
 pub(super) fn doubtful_answers() -> Vec<Kind> {
-    let odd = ["deep", "not UTF-8", "half a surrogate", "a megabyte", "without its index"];
+    let odd =
+        ["deep", "not UTF-8", "half a surrogate", "a megabyte", "without its index", "one without its index"];
     odd.iter().map(|what| Kind::custom(what, with_irrelevant_parts, Expectation::Doubtful)).collect()
 }
 
 /// The answer that most wrong ones are made from: every number negated, then the list edited.
 fn turned(right: &Right, edit: impl FnOnce(&mut Vec<Value>)) -> Value {
-    let mut body = right.turned();
+    edited(right, right.turned(), edit)
+}
+
+/// The right answer but for its first and last vector, which are negated, and for what is edited.
+fn turned_at_the_ends(right: &Right, edit: impl FnOnce(&mut Vec<Value>)) -> Value {
+    let (mut body, turned) = (right.json(), right.turned());
+    let list = body[right.list()].as_array_mut().expect("our own answer has a list");
+    let end = list.len() - 1;
+    for place in [0, end] {
+        list[place] = turned[right.list()][place].clone();
+    }
+    edited(right, body, edit)
+}
+
+/// The right answer but for its last vector, which is negated, and for what is edited.
+fn turned_last(right: &Right, edit: impl FnOnce(&mut Vec<Value>)) -> Value {
+    let (mut body, turned) = (right.json(), right.turned());
+    let list = body[right.list()].as_array_mut().expect("our own answer has a list");
+    let end = list.len() - 1;
+    list[end] = turned[right.list()][end].clone();
+    edited(right, body, edit)
+}
+
+fn edited(right: &Right, mut body: Value, edit: impl FnOnce(&mut Vec<Value>)) -> Value {
     edit(body[right.list()].as_array_mut().expect("our own answer has a list"));
     body
 }
 
 fn wrong_list(right: &Right, what: &str) -> Vec<u8> {
     let numbers = right.numbers();
-    let body = turned(right, |list| {
+    let edit = |list: &mut Vec<Value>| {
         let last = list.last().expect("a request has a text").clone();
         let end = list.len() - 1;
         match what {
@@ -160,7 +185,15 @@ fn wrong_list(right: &Right, what: &str) -> Vec<u8> {
             "without its numbers" => drop(list[end].as_object_mut().map(|entry| entry.remove(numbers))),
             _ => *list = vec![Value::Array(std::mem::take(list))],
         }
-    });
+    };
+    // Without a certain count nothing can be used, so all of it is wrong.
+    let body = match what {
+        "ragged" => turned_at_the_ends(right, edit),
+        "one empty" | "one nested" | "a word for a vector" | "entry is a list" | "without its numbers" => {
+            turned_last(right, edit)
+        }
+        _ => turned(right, edit),
+    };
     http("", body.to_string().as_bytes())
 }
 
@@ -175,7 +208,7 @@ fn wrong_places(right: &Right, what: &str) -> Vec<u8> {
                 "negative" => (-1).into(),
                 "a fraction" => 0.5.into(),
                 "list of them" => vec![place].into(),
-                "one has none" if several && place == 0 => Value::Null,
+                "two have none" if several && place < 2 => Value::Null,
                 "the first again" if several => place.saturating_sub(1).into(),
                 // The protocol has no texts as indices.
                 _ => place.to_string().into(),
@@ -188,7 +221,7 @@ fn wrong_places(right: &Right, what: &str) -> Vec<u8> {
 fn wrong_number(right: &Right, what: &str) -> Vec<u8> {
     // JSON cannot express such a number, so it is inserted afterwards.
     const HERE: &str = "here";
-    let body = turned(right, |list| {
+    let body = turned_last(right, |list| {
         let middle = floats(list.last_mut().expect("a request has a text"), right.numbers());
         let place = middle.len() / 2;
         middle[place] = HERE.into();
@@ -199,7 +232,7 @@ fn wrong_number(right: &Right, what: &str) -> Vec<u8> {
 /// One vector so small that an `f32` cannot hold its direction.
 fn wrong_size(right: &Right, what: &str) -> Vec<u8> {
     let factor: f64 = what.parse().expect("the table has numbers");
-    let body = turned(right, |list| {
+    let body = turned_last(right, |list| {
         for number in floats(list.last_mut().expect("a request has a text"), right.numbers()) {
             *number = number.as_f64().map(|x| x * factor).into();
         }
@@ -251,6 +284,13 @@ fn too_deep(right: &Right, what: &str) -> Vec<u8> {
 /// A field that no reader needs, before the vectors.
 fn with_irrelevant_parts(right: &Right, what: &str) -> Vec<u8> {
     let mut body = right.json();
+    if what == "one without its index" {
+        // It has the single place that is free.
+        if let Some(entry) = body["data"].as_array_mut().and_then(|list| list.first_mut()?.as_object_mut()) {
+            entry.remove("index");
+        }
+        return http("", body.to_string().as_bytes());
+    }
     if what == "without its index" {
         for entry in body["data"].as_array_mut().into_iter().flatten() {
             entry.as_object_mut().map(|entry| entry.remove("index"));
