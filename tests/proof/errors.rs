@@ -8,7 +8,7 @@ use rustix::process::Signal;
 
 use crate::fault_injection::{
     ADOPTION, COLLECTION, FIRST_BUILD, Harness, Injected, Kind, RECONCILE, ROLLBACK, Scenario, Served,
-    SyscallSite,
+    SyscallSite, log_states,
 };
 use crate::report::report_line;
 use crate::sampling;
@@ -49,6 +49,7 @@ fn a_collection_that_meets_an_error_at_any_call_removes_nothing_that_is_served()
 #[test]
 fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges() {
     let Some(harness) = Harness::of(&RECONCILE) else { return };
+    log_states(&harness.world);
     let begun = Instant::now();
     let sites = harness.of_an_agent().into_iter().filter(|site| site.kind != Kind::Wire);
     let cases: Vec<(SyscallSite, &str)> = sites
@@ -189,6 +190,10 @@ fn met_at_every_call_of(scenario: &'static Scenario) {
         // Whatever the error: no text is sent that an undisturbed run would not send.
         if sent > harness.to_embed {
             faults.push(format!("{at}: {sent} texts were sent, expected at most {}", harness.to_embed));
+        }
+        let removed = harness.removed();
+        if !removed.is_subset(&harness.collected) {
+            faults.push(format!("{at}: removed {removed:?}, expected at most {:?}", harness.collected));
         }
         let served = harness.whole(&at);
         match injected.code {

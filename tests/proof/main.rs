@@ -23,6 +23,7 @@ mod errors;
 mod fault_injection;
 mod faulty_provider;
 mod kills;
+mod lasting_errors;
 mod load;
 mod power_cut;
 mod process_stats;

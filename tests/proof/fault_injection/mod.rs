@@ -16,7 +16,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub use checks::Served;
-pub use scenario::{ADOPTION, COLLECTION, FIRST_BUILD, RECONCILE, ROLLBACK, Scenario};
+pub use scenario::{ADOPTION, COLLECTION, FIRST_BUILD, RECONCILE, ROLLBACK, Scenario, log_states};
 pub use syscall::{Kind, SyscallSite, place};
 
 use rustix::process::Signal;
@@ -51,6 +51,8 @@ pub struct Harness {
     names: BTreeSet<String>,
     /// How many builds are kept then.
     builds: usize,
+    /// The builds that the run removes.
+    pub collected: BTreeSet<String>,
     /// The promotions before the run, in order.
     promotions: Vec<Value>,
 }
@@ -98,6 +100,7 @@ impl Harness {
             to_embed: 0,
             names: BTreeSet::new(),
             builds: 0,
+            collected: BTreeSet::new(),
             promotions,
         };
         harness.list_calls();
@@ -113,6 +116,7 @@ impl Harness {
         self.to_embed = self.world.provider.text_count();
         self.sites = syscall::sites(&strace::calls(&log), &self.world.path(""));
         self.after = Pair::at(&self.world.path("data")).unwrap();
+        self.collected = self.removed();
         self.run_again("undisturbed");
         self.settled = Pair::at(&self.world.path("data")).unwrap();
         self.names = self.names();
@@ -162,6 +166,45 @@ impl Harness {
         self.restore();
         let log = self.case_log();
         let (code, log_text) = finished(&mut self.broken(site, &self.command(), how));
+        let traced = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
+        Injected { code, log: log_text, calls: strace::calls(&log), traced }
+    }
+
+    /// The builds that were there at the beginning and are not now.
+    pub fn removed(&self) -> BTreeSet<String> {
+        let ids = |folder: &str| -> BTreeSet<String> {
+            let entries = std::fs::read_dir(self.world.path(folder).join("builds")).into_iter().flatten();
+            let names = entries.map(|entry| entry.unwrap().file_name().into_string().unwrap());
+            names.filter(|name| reindexd::adapters::builds::is_id(name)).collect()
+        };
+        ids("kept").difference(&ids("data")).cloned().collect()
+    }
+
+    /// Every file and link at the beginning, as the program names it.
+    pub fn files(&self) -> Vec<String> {
+        let (root, mut files, mut folders) =
+            (self.world.path("kept"), Vec::new(), vec![self.world.path("kept")]);
+        while let Some(folder) = folders.pop() {
+            for entry in std::fs::read_dir(folder).unwrap().map(Result::unwrap) {
+                let below = entry.path().strip_prefix(&root).unwrap().to_string_lossy().into_owned();
+                if entry.file_type().unwrap().is_dir() {
+                    folders.push(entry.path());
+                } else {
+                    files.push(format!("data/{below}"));
+                }
+            }
+        }
+        files.sort();
+        files
+    }
+
+    /// Runs the scenario from its beginning while these calls on a path fail, from the nth of each on.
+    pub fn inject_from(&self, path: &str, calls: &str, nth: usize, error: &str) -> Injected {
+        self.restore();
+        let log = self.case_log();
+        let (trace, inject) = (format!("trace={calls}"), format!("inject={calls}:error={error}:when={nth}+"));
+        let options = ["-yy", "-s", "16", "-P", path, "-e", &trace, "-e", &inject];
+        let (code, log_text) = finished(&mut strace::traced(&self.command(), &log, &options));
         let traced = String::from_utf8_lossy(&std::fs::read(&log).unwrap()).into_owned();
         Injected { code, log: log_text, calls: strace::calls(&log), traced }
     }

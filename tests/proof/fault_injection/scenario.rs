@@ -84,6 +84,11 @@ pub static COLLECTION: Scenario = Scenario {
     },
 };
 
+/// Settings with which an agent of [`RECONCILE`] logs each state that it enters.
+pub fn log_states(world: &World) {
+    embed_in_batches_of(world, 4, "[log]\nlevel = \"info,reindexd::flows::agent=debug\"\n");
+}
+
 /// One request at a time, so that the calls of a run have the same order each time.
 fn embed_in_batches_of(world: &World, texts: u32, more: &str) {
     world.settings(&format!("[embedding]\nbatch_size = {texts}\nconcurrency = 1\n{more}"));
