@@ -226,3 +226,88 @@ fn a_first_build_and_one_after_a_build_without_an_address_are_not_compared() {
     assert_eq!((built.code, second.text_count()), (0, 1), "as one of 0.1.0: {built:?}");
     assert_eq!(address(&world), json!(second.base_url()));
 }
+
+/// A build of thirty rows at the first provider that was killed after two batches were stored.
+fn cut_short_at_the_first_address() -> World {
+    let world = World::with_people(30);
+    world.settings("[embedding]\nbatch_size = 4\n");
+    world.provider.hold_after(2);
+    let building = crate::support::start(&mut world.command(&["build"]));
+    // Four are in flight: the vectors of two batches were handed on.
+    assert!(world.provider.wait_for_requests(6, crate::support::SOON));
+    let pid = rustix::process::Pid::from_child(&building);
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    crate::support::ended(building);
+    world.provider.release();
+    world
+}
+
+#[test]
+fn cached_vectors_of_a_first_build_are_proven_at_another_address_and_used() {
+    let world = cut_short_at_the_first_address();
+    let second = Provider::start();
+
+    let built = at(&world, &second, &["build", "--json"]);
+
+    assert_eq!((built.code, built.number("embedded"), built.number("kept")), (0, 22, 8), "{built:?}");
+    assert_eq!(second.text_count(), 8 + 22, "the cached ones once more, and the rest");
+    world.assert_true(MODEL);
+}
+
+#[test]
+fn cached_vectors_that_come_out_otherwise_at_another_address_are_not_used() {
+    let world = cut_short_at_the_first_address();
+    let other = other_provider();
+
+    let built = at(&world, &other, &["build", "--json"]);
+
+    assert_eq!((built.code, built.number("embedded"), built.number("kept")), (0, 30, 0), "{built:?}");
+    assert!(built.stderr.contains("cached vectors came from another address"), "{built:?}");
+    assert_turned(&world);
+}
+
+#[test]
+fn vectors_cached_at_an_accepted_address_are_not_mixed_with_the_served_ones() {
+    let world = World::with_people(20);
+    world.build();
+    world.add_people([21, 22]);
+    let other = other_provider();
+    // The texts to compare are answered; what follows is killed.
+    other.hold_after(2);
+    let mut building = world.command(&["build", "--accept-space"]);
+    building.env("GOOGLE_GEMINI_BASE_URL", other.base_url()).env("INGEST_BATCH_SIZE", "20");
+    let building = crate::support::start(&mut building);
+    assert!(other.wait_for_requests(3, crate::support::SOON));
+    let pid = rustix::process::Pid::from_child(&building);
+    crate::support::eventually("a batch is cached", || {
+        std::fs::metadata(world.path("data/.reindexd/cached-from.json")).is_ok_and(|meta| meta.len() > 0)
+    });
+    rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+    crate::support::ended(building);
+
+    let back = world.build();
+
+    assert_eq!(back.code, 0, "{back:?}");
+    world.assert_true(MODEL);
+}
+
+#[test]
+fn a_reload_with_another_address_is_compared_too() {
+    let world = World::with_people(20);
+    let more = |base: &str| format!("dimension = 32\nbase_url = \"{base}\"\n{QUICK}");
+    world.ask_openai(&more(&world.provider.base_url()));
+    world.build();
+    let served = world.served();
+    let agent = Agent::start(&mut world.command(&["run"]));
+    agent.wait_for_log("outcome=unchanged");
+    let other = other_provider();
+
+    world.ask_openai(&more(&other.base_url()));
+    agent.signal(rustix::process::Signal::HUP);
+    agent.wait_for_log("settings: new values in force");
+    world.add_people([21]);
+    agent.wait_for_log("gives other vectors than are served");
+
+    assert_eq!((world.served(), other.text_count()), (served, 16), "{}", agent.log());
+    agent.stop();
+}

@@ -6,10 +6,10 @@
 //! and in which order they become durable, is decided in this folder and
 //! nowhere else. What should be built is decided elsewhere.
 
-pub mod accepted;
 pub mod adopt;
 mod agent_status;
 mod build;
+pub mod checked_file;
 mod claim;
 pub mod collect;
 mod current_pass;

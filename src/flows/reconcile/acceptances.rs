@@ -5,7 +5,8 @@
 
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
-use crate::adapters::builds::{Builds, Layout, accepted, error_chain};
+use crate::adapters::builds::checked_file::{self, ACCEPTED};
+use crate::adapters::builds::{Builds, Layout, error_chain};
 use crate::decide::acceptance::{Acceptance, Accepted, AddressFinding, Exceeded};
 use crate::decide::address::Finding;
 use crate::domain::pass::Outcome;
@@ -26,7 +27,7 @@ impl Acceptances {
         builds: &Builds,
         served: Option<&str>,
     ) -> Result<Self, PassError> {
-        let (stored, warning) = accepted::load(&builds.layout)?;
+        let (stored, warning) = checked_file::load::<Acceptance>(&builds.layout, ACCEPTED)?;
         if let Some(warning) = warning {
             context.warn(&warning);
         }
@@ -78,7 +79,10 @@ impl Acceptances {
             return;
         }
         let layout = &self.layout;
-        let saved = now.map_or_else(|| accepted::forget(layout), |now| accepted::save(layout, now));
+        let saved = match now {
+            Some(now) => checked_file::save(layout, ACCEPTED, now),
+            None => checked_file::forget(layout, ACCEPTED),
+        };
         match saved {
             Ok(()) => self.stored = now.cloned(),
             Err(error) => {
@@ -93,7 +97,7 @@ impl Acceptances {
             return;
         }
         // It names the build that was served before, so that it holds no longer even if it stays.
-        if let Err(error) = accepted::forget(&self.layout) {
+        if let Err(error) = checked_file::forget(&self.layout, ACCEPTED) {
             context.warn(&error_chain(&error));
         }
     }

@@ -8,6 +8,7 @@
 mod acceptances;
 mod address_check;
 mod adopt_existing;
+mod cached_origin;
 pub(crate) mod claim;
 mod context;
 mod disk_space;
@@ -174,7 +175,7 @@ impl<'a> Pass<'a> {
         let scan_hash = rows.scan().hash;
         let reference =
             address_check::reference(self.context, &self.prepared, sources.builds(), &self.acceptances);
-        let sample = self.sample(reference.as_ref());
+        let sample = self.sample(reference.as_ref(), &sources);
         let (drafted, mut table, early_check) =
             read_scan::draft(self.context, &self.prepared, rows, &sources, sample)?;
         self.warn_of_null_tags(&table);
@@ -237,6 +238,12 @@ impl<'a> Pass<'a> {
                 self.discard(drafted);
                 return Ok(None);
             }
+        } else if !cached_origin::settle(self.context, &mut sources, table, &mut self.counts)? {
+            self.discard(drafted);
+            return Ok(None);
+        }
+        if table.plan.counts.embedded > 0 {
+            cached_origin::record(self.context, &self.prepared.builds);
         }
         let received = embed_missing(self.context, &drafted, table, sources.cache())?;
         self.stopwatch.lap();
@@ -283,9 +290,10 @@ impl<'a> Pass<'a> {
     }
 
     /// The texts that are compared before vectors of two origins stand in one index.
-    fn sample(&self, reference: Option<&Reference>) -> TextSample {
+    fn sample(&self, reference: Option<&Reference>, sources: &VectorSources) -> TextSample {
         let adopted = self.adopted.as_ref().map(Adopted::sample);
-        adopted.or_else(|| reference.map(Reference::sample)).unwrap_or_default()
+        let sample = adopted.or_else(|| reference.map(Reference::sample));
+        sample.unwrap_or_else(|| cached_origin::sample(self.context, &self.prepared.builds, sources))
     }
 
     /// Goes on without a build of which vectors were to be reused.

@@ -2,6 +2,7 @@
 //!
 //! A stop is checked once more before the promotion, which nothing interrupts.
 
+use super::cached_origin;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::prepare::Prepared;
@@ -73,6 +74,9 @@ pub(super) fn publish(
     stopwatch.lap();
     sources.record_good_end(context);
     sources.drop_indexed(context, &contents.table.rows, has_embedded);
+    if !sources.has_cached() {
+        cached_origin::forget(context, &prepared.builds);
+    }
     prepared.replace_served(build);
     Ok(())
 }

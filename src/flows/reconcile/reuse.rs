@@ -122,6 +122,15 @@ impl VectorSources {
         plan.builds_used.iter().map(id).collect()
     }
 
+    /// Whether vectors of the space are in the cache now.
+    pub(super) fn has_cached(&self) -> bool {
+        !self.cache.hashes().is_empty()
+    }
+
+    pub(super) fn cached(&self) -> &HashSet<TextHash> {
+        &self.cached
+    }
+
     pub(super) fn builds(&self) -> &[BuildRows] {
         &self.builds
     }

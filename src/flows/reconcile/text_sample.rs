@@ -4,7 +4,7 @@
 //! vectors of that build. Every text of the scan that the build has is as
 //! likely as any other; no more than a few are held.
 
-use std::collections::HashMap;
+use std::collections::{HashMap, HashSet};
 
 use crate::decide::address::MAX_TEXTS;
 use crate::domain::record::{RecordHash, TextHash};
@@ -43,6 +43,11 @@ impl TextSample {
         Self { known: KnownRows::Texts(rows.collect()), ..Self::default() }
     }
 
+    /// Of rows with a text whose vector is cached.
+    pub(super) fn of_cached(texts: &HashSet<TextHash>) -> Self {
+        Self { known: KnownRows::Texts(texts.iter().map(|text| (*text, 0)).collect()), ..Self::default() }
+    }
+
     /// Of rows whose whole record is in a build.
     pub(super) fn of_records(rows: HashMap<RecordHash, u32>) -> Self {
         Self { known: KnownRows::Records(rows), ..Self::default() }
@@ -76,8 +81,6 @@ impl TextSample {
 
 #[cfg(test)]
 mod tests {
-    use std::collections::HashSet;
-
     use super::*;
     use crate::domain::record::IdHash;
 
