@@ -29,6 +29,36 @@ fn a_table_without_tagged_rows_is_refused_whether_or_not_a_build_is_served() {
 }
 
 #[test]
+fn a_table_too_long_or_without_end_is_refused_at_the_limit_that_it_reaches() {
+    let world = World::with_people(2);
+    let served = world.build().text("build");
+    let columns = "'u' AS username, 'f' AS first_name, 'l' AS last_name, 'j' AS job_title, 'c' AS company, \
+        1.0 AS hourly_rate, 'X' AS currency, '' AS profile_url, '' AS profile_url_utm, '[]' AS tags, \
+        1.0 AS findability_score, '' AS category";
+    let view = |rows: &str, bio: &str| {
+        format!(
+            "DROP VIEW IF EXISTS experts; CREATE VIEW experts AS WITH RECURSIVE n(i) AS (SELECT 1 UNION ALL \
+             SELECT i + 1 FROM n {rows}) SELECT i AS id, {bio} AS bio, {columns} FROM n"
+        )
+    };
+    world.sql("DROP TABLE experts");
+    for (rows, bio, limit, expected) in [
+        ("LIMIT 1001", "'b'", "max_rows = 1000", "guard.max_rows"),
+        ("", "hex(zeroblob(100000))", "max_scan = \"64 MiB\"", "guard.max_scan"),
+    ] {
+        world.sql(&view(rows, bio));
+        world.settings(&format!("[guard]\n{limit}\n"));
+        for command in ["plan", "build"] {
+            let ran = world.run(&[command]);
+            assert_eq!(ran.code, 3, "{command} {limit}: {ran:?}");
+            assert!(ran.stderr.contains(expected), "{command} {limit}: {ran:?}");
+        }
+        assert_eq!(world.served(), Some(served.clone()), "{limit}");
+    }
+    assert_eq!(world.provider.text_count(), 2, "nothing was embedded for it");
+}
+
+#[test]
 fn a_shrunken_table_is_refused_past_the_limit_unless_the_shrink_is_accepted() {
     let world = World::with_people(20);
     let served = world.build().text("build");
