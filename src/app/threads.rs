@@ -16,8 +16,9 @@ use tokio::runtime::{Builder, Handle, Runtime};
 
 /// Threads for requests, timers and signals.
 const WORKERS: usize = 2;
-/// Threads for what may block: a pass, and during it the status file and what the loop asks of files.
-const BLOCKING_THREADS: usize = 3;
+/// Threads for what may block: a pass, and during it the status file, deliveries, and what the loop asks of
+/// files.
+const BLOCKING_THREADS: usize = 4;
 /// Threads of others: the watch and its events, messages to the service manager and its status line.
 /// Faiss has one more for each processor.
 const OTHER_THREADS: usize = 4;

@@ -4,6 +4,7 @@
 //! a build nor any other target, and one that was away receives the newest
 //! build when it is back. Other targets in the settings take effect at once.
 //! When a target is due and how long to wait is `decide::delivery`'s decision.
+//! Files are asked on other threads: one that hangs costs its delivery alone.
 
 use std::future;
 
@@ -13,8 +14,8 @@ use tokio::sync::watch;
 use tokio::time::sleep;
 
 use super::{LiveConfig, current};
-use crate::adapters::builds::{Build, Builds};
-use crate::adapters::deliver::{Delivery, Target};
+use crate::adapters::builds::{Build, Builds, Served};
+use crate::adapters::deliver::{Delivery, Target, off_worker};
 use crate::config::AnnounceSettings;
 use crate::decide::delivery::wait_after;
 use crate::domain::pass::Retry;
@@ -50,7 +51,7 @@ pub(super) async fn run_deliveries(
     while !stop.is_requested() {
         let settings = current(&in_force).announce.clone();
         let targets = targets(&settings);
-        retain_targets(&targets, &builds.layout);
+        retain_targets(&targets, &builds.layout).await;
         let run_all = async {
             let run = |target| run_target(target, &builds, notices.clone(), &stop, clock);
             join_all(targets.iter().map(|target| run(&**target))).await;
@@ -83,7 +84,7 @@ async fn run_target(
     let mut failures = 0;
     while !stop.is_requested() {
         notices.mark_unchanged();
-        let served = builds.served();
+        let served = served(builds).await;
         let served = served.build();
         let result = match served {
             Some(build) => deliver(target, builds, build, notices.clone(), stop, clock).await,
@@ -137,10 +138,15 @@ async fn another_build(builds: &Builds, than: Option<&Build>, mut notices: PassN
     let id = |build: Option<&Build>| build.map(|build| build.manifest.id.clone());
     loop {
         next(&mut notices).await;
-        if id(builds.served().build()) != id(than) {
+        if id(served(builds).await.build()) != id(than) {
             return;
         }
     }
+}
+
+async fn served(builds: &Builds) -> Served {
+    let builds = builds.clone();
+    off_worker(move || builds.served()).await
 }
 
 /// Waits for the end of a pass, or for other settings.

@@ -9,7 +9,7 @@
 use std::ffi::{OsStr, OsString};
 use std::io::{self, PipeReader};
 use std::os::fd::OwnedFd;
-use std::path;
+use std::path::{self, Path};
 use std::process::{ExitStatus, Stdio};
 use std::time::Duration;
 
@@ -20,7 +20,7 @@ use tokio::net::unix::pipe;
 use tokio::process::{Child, Command};
 
 use super::confirm::{Confirmation, client};
-use super::{DeliverError, Delivered, Delivery, MAX_OUTPUT_BYTES, Receipt, Target, quoted};
+use super::{DeliverError, Delivered, Delivery, MAX_OUTPUT_BYTES, Receipt, Target, off_worker, quoted};
 use crate::config::AnnounceSettings;
 use crate::domain::stop::Stop;
 use crate::domain::text::tail;
@@ -66,7 +66,11 @@ impl CommandTarget {
         if stop.is_requested() {
             return Err(DeliverError::Stopped { target: program });
         }
-        let (mut child, group, mut output) = match start(&self.argv, delivery) {
+        let (argv, build) = (self.argv.clone(), delivery.build().to_owned());
+        let directory = delivery.served.directory.clone();
+        // The program itself may be on a file system that hangs.
+        let started = off_worker(move || start(&argv, &build, &directory)).await;
+        let (mut child, group, mut output) = match started {
             Ok(started) => started,
             Err(source) => return Err(DeliverError::Start { program, source }),
         };
@@ -143,7 +147,11 @@ enum CommandEnd {
     clippy::disallowed_methods,
     reason = "what a child inherits is chosen from the environment here, by name"
 )]
-fn start(argv: &[String], delivery: &Delivery<'_>) -> io::Result<(Child, ProcessGroup, CapturedOutput)> {
+fn start(
+    argv: &[String],
+    build: &str,
+    directory: &Path,
+) -> io::Result<(Child, ProcessGroup, CapturedOutput)> {
     let [program, arguments @ ..] = argv else {
         return Err(io::Error::new(
             io::ErrorKind::InvalidInput,
@@ -154,14 +162,13 @@ fn start(argv: &[String], delivery: &Delivery<'_>) -> io::Result<(Child, Process
     let (reader, writer) = io::pipe()?;
     let output = CapturedOutput::new(reader)?;
     // Absolute, for a command that changes its directory; and not the link, which will lead to another build.
-    let directory = &delivery.served.directory;
-    let directory = path::absolute(directory).unwrap_or_else(|_| directory.clone());
+    let directory = path::absolute(directory).unwrap_or_else(|_| directory.to_owned());
     let mut command = Command::new(program);
     command
         .args(arguments)
         .env_clear()
         .envs(passed_variables(std::env::vars_os()))
-        .env("REINDEXD_BUILD", delivery.build())
+        .env("REINDEXD_BUILD", build)
         .env("REINDEXD_BUILD_DIR", directory)
         .stdin(Stdio::null())
         .stdout(writer.try_clone()?)

@@ -10,7 +10,7 @@ use std::time::{Duration, Instant};
 
 use secrecy::SecretString;
 
-use super::{DeliverError, Delivery};
+use super::{DeliverError, Delivery, off_worker};
 use crate::adapters::http::{HeaderField, HeaderText, Http, HttpMethod, HttpRequest, Reply};
 use crate::config::{self, AnnounceSettings};
 use crate::domain::stop::Stop;
@@ -54,7 +54,7 @@ impl Confirmation {
     }
 
     async fn poll(&self, build: &str, http: &Http) -> Result<(), DeliverError> {
-        let token = token(&self.url, self.token_file.as_deref())?;
+        let token = token(&self.url, self.token_file.as_deref()).await?;
         let headers = Vec::from_iter(authorization(token.as_ref()));
         let begun = Instant::now();
         let mut pause = FIRST_PAUSE;
@@ -99,10 +99,10 @@ pub(super) fn client() -> Result<Http, DeliverError> {
     Http::new().map_err(|source| DeliverError::Client { source })
 }
 
-pub(super) fn token(url: &str, file: Option<&Path>) -> Result<Option<SecretString>, DeliverError> {
-    let Some(path) = file else { return Ok(None) };
+pub(super) async fn token(url: &str, file: Option<&Path>) -> Result<Option<SecretString>, DeliverError> {
+    let Some(path) = file.map(Path::to_owned) else { return Ok(None) };
     let failed = |source| DeliverError::Token { target: without_query(url), source };
-    let token = config::read_secret(path).map_err(failed)?;
+    let token = off_worker(move || config::read_secret(&path)).await.map_err(failed)?;
     Ok(Some(SecretString::from(format!("Bearer {}", token.expose()))))
 }
 

@@ -10,6 +10,7 @@
 
 pub(crate) mod command;
 mod confirm;
+mod off_worker;
 pub mod state;
 pub(crate) mod webhook;
 
@@ -17,6 +18,8 @@ use std::io;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
+
+pub(crate) use off_worker::off_worker;
 
 use crate::adapters::builds::Build;
 use crate::adapters::http::HttpError;

@@ -38,7 +38,7 @@ impl Webhook {
     }
 
     async fn post(&self, delivery: &Delivery<'_>, http: &Http) -> Result<Delivered, DeliverError> {
-        let token = token(&self.url, self.token_file.as_deref())?;
+        let token = token(&self.url, self.token_file.as_deref()).await?;
         let mut headers = vec![("content-type", HeaderText::Plain("application/json"))];
         headers.extend(authorization(token.as_ref()));
         let manifest = &delivery.served.manifest;

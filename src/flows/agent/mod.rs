@@ -43,7 +43,7 @@ pub(crate) use observer::{AgentEvent, LogObserver, Observer};
 
 use observer::Observers;
 use probe::FileProbe;
-use tasks::{MarkerTask, RunningPass, SettingsTask, wait_for_pass};
+use tasks::{MarkerTask, RunningPass, SettingsTask, first_sweep, wait_for_pass};
 use waits::{in_future, reached};
 
 /// The agent runs a pass this often even if no file has changed.
@@ -53,6 +53,8 @@ const MAX_PASS_INTERVAL: Duration = Duration::from_secs(3600);
 const PASS_STOP_LIMIT: Duration = Duration::from_millis(4200);
 /// When the last sweep is left to the next start, counted from the stop request.
 const SWEEP_LIMIT: Duration = Duration::from_millis(4500);
+/// How long the first pass waits for the sweep before it: each pass sweeps too.
+const FIRST_SWEEP_LIMIT: Duration = Duration::from_secs(5);
 
 /// Sweeps, then keeps the served build in sync with the source until a signal ends it.
 ///
@@ -82,11 +84,15 @@ pub(crate) async fn run(
         host,
         observers: Observers(observers),
     };
-    let mut sources =
-        EventSources { hints: sources.hints, signals: sources.signals.chain(stream::pending()) };
-    agent.first_sweep().await;
-    let marker_owed = agent.stat_files().await.is_some_and(|stamps| agent.is_marker_touched(&stamps));
-    let mut event = Event::Started { served, marker_owed };
+    let mut signals = sources.signals.chain(stream::pending());
+    let early = agent.first_sweep(&mut signals).await;
+    let mut event = if early.iter().any(|signal| signal.is_stop()) {
+        Event::Stop
+    } else {
+        let marker_owed = agent.stat_files().await.is_some_and(|stamps| agent.is_marker_touched(&stamps));
+        Event::Started { served, marker_owed }
+    };
+    let mut sources = EventSources { hints: sources.hints, signals: stream::iter(early).chain(signals) };
     loop {
         match agent.step(event) {
             Action::Wait => event = agent.next_event(&mut sources).await,
@@ -302,13 +308,14 @@ impl Agent {
         Event::Hint(Cause::Reload)
     }
 
-    async fn first_sweep(&mut self) {
-        let host = Arc::clone(&self.host);
-        let swept = spawn_blocking(move || host.sweep()).await.unwrap_or_else(|error| Err(error.into()));
+    /// Returns the signals that arrived during the sweep.
+    async fn first_sweep(&mut self, signals: &mut (impl Stream<Item = Signal> + Unpin)) -> Vec<Signal> {
+        let (early, swept) = first_sweep(&self.host, signals, FIRST_SWEEP_LIMIT).await;
         if let Err(error) = swept {
             self.observers.report(&AgentEvent::SweepFailed { error: &*error });
         }
         self.observers.report(&AgentEvent::Started);
+        early
     }
 
     /// Cancels the pass, waits for it, and sweeps, all within [`SWEEP_LIMIT`].

@@ -7,15 +7,48 @@
 use std::future;
 use std::io;
 use std::sync::Arc;
+use std::time::Duration;
 
+use futures_util::stream::{Stream, StreamExt};
 use tokio::task::{JoinError, JoinHandle, spawn_blocking};
-use tokio::time::Instant;
+use tokio::time::{Instant, timeout};
 
-use super::host::Host;
+use super::host::{BoxError, Host};
+use crate::adapters::signals::Signal;
 use crate::config;
 use crate::domain::file_stamp::FileStamp;
 use crate::domain::pass::{PassReport, PassRequest};
 use crate::domain::stop::Stop;
+
+/// Sweeps, and waits for the end of it until a stop or for `limit`; with the signals that came in between,
+/// each once. A sweep that is left behind goes on, and a pass finds the lock taken until it has ended.
+pub(super) async fn first_sweep(
+    host: &Arc<dyn Host>,
+    signals: &mut (impl Stream<Item = Signal> + Unpin),
+    limit: Duration,
+) -> (Vec<Signal>, Result<(), BoxError>) {
+    let host = Arc::clone(host);
+    let mut sweeping = std::pin::pin!(timeout(limit, spawn_blocking(move || host.sweep())));
+    let mut early = Vec::new();
+    loop {
+        tokio::select! {
+            biased;
+            Some(signal) = signals.next() => {
+                if !early.contains(&signal) {
+                    early.push(signal);
+                }
+                if signal.is_stop() {
+                    return (early, Ok(()));
+                }
+            }
+            swept = &mut sweeping => {
+                let swept = swept.map(|ended| ended.unwrap_or_else(|error| Err(error.into())));
+                let waits = || Err(format!("has not ended within {limit:?}; the first pass waits for it").into());
+                return (early, swept.unwrap_or_else(|_| waits()));
+            }
+        }
+    }
+}
 
 /// A pass on its thread.
 pub(super) struct RunningPass {
@@ -102,5 +135,60 @@ pub(super) async fn wait_for_pass(running: &mut Option<RunningPass>) -> Result<P
     match running {
         Some(running) => (&mut running.thread).await,
         None => future::pending().await,
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::path::Path;
+    use std::sync::Mutex;
+    use std::sync::mpsc::{Receiver, channel};
+
+    use futures_util::stream;
+
+    use super::*;
+    use crate::adapters::watch::FileStamps;
+
+    /// Its sweep ends when the test drops the sender.
+    struct Hanging(Mutex<Receiver<()>>);
+
+    impl Host for Hanging {
+        fn run_pass(&self, _: PassRequest, _: Stop) -> PassReport {
+            unreachable!("only swept")
+        }
+
+        fn sweep(&self) -> Result<(), BoxError> {
+            self.0.lock().unwrap().recv().map_err(Into::into)
+        }
+
+        fn stat_files(&self, _: &Path) -> FileStamps {
+            unreachable!("only swept")
+        }
+
+        fn reload(&self) -> Option<config::TriggerSettings> {
+            unreachable!("only swept")
+        }
+
+        fn last_handled_marker(&self) -> Option<FileStamp> {
+            None
+        }
+
+        fn save_marker(&self, _: FileStamp) -> io::Result<()> {
+            unreachable!("only swept")
+        }
+    }
+
+    #[tokio::test]
+    async fn a_first_sweep_that_hangs_is_left_at_a_stop_or_at_its_limit() {
+        let (_hangs, ended) = channel();
+        let host: Arc<dyn Host> = Arc::new(Hanging(Mutex::new(ended)));
+        let (reload, stop) = (Signal::Reload, Signal::Terminate);
+        let mut signals = stream::iter([reload, reload, stop]).chain(stream::pending());
+
+        let stopped = first_sweep(&host, &mut signals, Duration::from_secs(3600)).await;
+        assert!(stopped.0 == [reload, stop] && stopped.1.is_ok(), "{stopped:?}");
+
+        let (early, swept) = first_sweep(&host, &mut signals, Duration::from_millis(10)).await;
+        assert!(early.is_empty() && swept.unwrap_err().to_string().contains("has not ended within 10ms"));
     }
 }

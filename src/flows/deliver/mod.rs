@@ -19,7 +19,7 @@ use crate::adapters::builds::layout::Layout;
 use crate::adapters::deliver::command::CommandTarget;
 use crate::adapters::deliver::state::{self, DeliveryStates};
 use crate::adapters::deliver::webhook::Webhook;
-use crate::adapters::deliver::{DeliverError, Delivered, Delivery, Target};
+use crate::adapters::deliver::{DeliverError, Delivered, Delivery, Target, off_worker};
 use crate::config::{AnnounceMethod, AnnounceSettings};
 use crate::decide::delivery::is_due;
 use crate::domain::pass::Retry;
@@ -45,10 +45,12 @@ pub(crate) async fn deliver_once(
     stop: &Stop,
     clock: fn() -> Timestamp,
 ) {
-    let served = builds.served();
+    let builds = builds.clone();
+    let layout = builds.layout.clone();
+    let served = off_worker(move || builds.served()).await;
     let Some(served) = served.build() else { return };
     let delivery = Delivery { served, replaced: Stop::new() };
-    let deliver = |target| deliver_if_due(target, &delivery, &builds.layout, stop, clock);
+    let deliver = |target| deliver_if_due(target, &delivery, &layout, stop, clock);
     join_all(targets.iter().map(|target| deliver(&**target))).await;
 }
 
@@ -65,7 +67,8 @@ pub(crate) async fn deliver_if_due(
     clock: fn() -> Timestamp,
 ) -> Result<(), Retry> {
     let (name, build) = (target.name(), delivery.served.manifest.id.as_str());
-    let recorded = state::load(layout).remove(name).unwrap_or_default();
+    let asked = layout.clone();
+    let recorded = off_worker(move || state::load(&asked)).await.remove(name).unwrap_or_default();
     if !is_due(recorded.confirmed(), Some(build)) {
         return Ok(());
     }
@@ -78,13 +81,15 @@ pub(crate) async fn deliver_if_due(
     // Without a client nothing was attempted.
     if !matches!(result, Err(DeliverError::Client { .. })) {
         let now = clock();
-        change_states(layout, |states| {
-            let state = states.entry(name.to_owned()).or_default();
-            match &failure {
-                None => state.record_success(build, now),
-                Some(message) => state.record_failure(build, message.clone(), now),
+        let (name, build, failure) = (name.to_owned(), build.to_owned(), failure.clone());
+        let record = move |states: &mut DeliveryStates| {
+            let state = states.entry(name).or_default();
+            match failure {
+                None => state.record_success(&build, now),
+                Some(message) => state.record_failure(&build, message, now),
             }
-        });
+        };
+        change_states(layout, record).await;
     }
     match &result {
         Ok(Delivered::Received(receipt)) if receipt.output.is_empty() => {
@@ -103,14 +108,14 @@ pub(crate) async fn deliver_if_due(
 
 /// Removes the records of targets that the agent's settings no longer name. A
 /// command never does: it may run with other settings, or with none.
-pub(crate) fn retain_targets(targets: &[Box<dyn Target>], layout: &Layout) {
-    change_states(layout, |states| {
-        states.retain(|name, _| targets.iter().any(|target| target.name() == name));
-    });
+pub(crate) async fn retain_targets(targets: &[Box<dyn Target>], layout: &Layout) {
+    let names: Vec<_> = targets.iter().map(|target| target.name().to_owned()).collect();
+    change_states(layout, move |states| states.retain(|name, _| names.contains(name))).await;
 }
 
-fn change_states(layout: &Layout, change: impl FnOnce(&mut DeliveryStates)) {
-    if let Err(error) = state::change(layout, change) {
+async fn change_states(layout: &Layout, change: impl FnOnce(&mut DeliveryStates) + Send + 'static) {
+    let layout = layout.clone();
+    if let Err(error) = off_worker(move || state::change(&layout, change)).await {
         tracing::warn!("cannot record deliveries: {}", error_chain(&error));
     }
 }

@@ -421,8 +421,8 @@ async fn every_target_that_never_shows_the_build_fails_within_its_time() {
     }
 }
 
-#[test]
-fn only_targets_that_the_settings_name_are_remembered() {
+#[tokio::test]
+async fn only_targets_that_the_settings_name_are_remembered() {
     let world = Fixture::new();
     let settings = ["/bin/a", "/bin/b"].map(|program| command_settings(&[program]));
     let record = |states: &mut DeliveryStates| {
@@ -432,7 +432,7 @@ fn only_targets_that_the_settings_name_are_remembered() {
     };
     state::change(&world.layout, record).unwrap();
 
-    retain_targets(&targets(&settings[..1]), &world.layout);
+    retain_targets(&targets(&settings[..1]), &world.layout).await;
 
     let recorded: Vec<String> = state::load(&world.layout).into_keys().collect();
     assert_eq!(recorded, ["command /bin/a"]);
