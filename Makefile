@@ -72,6 +72,7 @@ install: ## program, unit, user and settings; as root, after `make build`
 	[ -e $(SETTINGS)/reindexd.toml ] || install -D -m 0640 systemd/reindexd.toml $(SETTINGS)/reindexd.toml
 	@[ -n "$(DESTDIR)" ] || { systemd-sysusers reindexd.conf && systemd-tmpfiles --create reindexd.conf && systemctl daemon-reload; }
 	@echo "next: edit /etc/reindexd/reindexd.toml, put the API key into /etc/reindexd/embedding-api-key (mode 0600), systemctl enable --now reindexd"
+	@echo "the API reads as a member of the group reindexd: usermod -aG reindexd API_USER, then restart it; other ways: docs/operations.md, who may read"
 
 uninstall: ## removes what install put there; settings, key and data stay
 	@[ -n "$(DESTDIR)" ] || systemctl disable --now reindexd.service 2>/dev/null || true

@@ -81,7 +81,7 @@ pub(crate) struct Context {
 impl Context {
     pub(crate) fn new(config: Config, json: bool) -> Result<Self, StartError> {
         let runtime = threads::start().map_err(|message| StartError { code: FAILED, message })?;
-        let builds = Builds::at(&config.publish.index, &config.publish.metadata)
+        let builds = Builds::published(&config.publish)
             .map_err(|error| StartError { code: USAGE, message: error_chain(&error) })?;
         // Each that makes a file asks again, and fails where it is not known.
         builds.mode().unwrap_or(Mode::DEFAULT).set_umask();

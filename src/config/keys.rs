@@ -8,6 +8,7 @@
 //! and their rules are in `embedding`.
 
 use super::ConfigError;
+use super::access::{FileMode, GroupName};
 use super::api_key::ApiKey;
 use super::choices::{LogFormat, Provider, TriggerOn, WatchMode};
 use super::declare::{Key, Reload, differs, settings};
@@ -106,6 +107,12 @@ settings! { checked publish: RawPublish => PublishSettings {
     // At least the served build and the one before it. Each is a copy of the whole index.
     /// How many builds stay on disk, the served one included.
     keep: WholeNumber<usize> = 3, range 2..=100 => Live;
+    /// The group that may read what is published, such as the API's. `"auto"`: that of the files published
+    /// before, else of a directory with the setgid bit, else the service's own.
+    group: GroupName = "auto" => Restart;
+    /// The mode of published files, `"0400"`, `"0440"` or `"0444"`; directories follow. `"auto"`: as the
+    /// files published before, else `"0440"`.
+    mode: FileMode = "auto" => Restart;
 } }
 
 settings! { checked guard: RawGuard => GuardSettings {

@@ -10,6 +10,7 @@
 //! Every key is declared once, in `keys`. Nothing here opens the source, the
 //! published files or a socket.
 
+mod access;
 mod address;
 mod announce;
 mod api_key;
@@ -42,6 +43,8 @@ mod url;
 
 use std::path::PathBuf;
 
+pub use access::NamedGroup;
+pub(crate) use access::group_name;
 pub use address::{GEMINI_ADDRESS, OPENAI_ADDRESS};
 pub use announce::{AnnounceMethod, AnnounceSettings};
 pub use api_key::{ApiKey, CREDENTIAL, read_secret};

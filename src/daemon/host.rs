@@ -45,6 +45,10 @@ impl Host for DaemonHost {
     /// A pass with the settings in force when it starts.
     fn run_pass(&self, request: PassRequest, stop: Stop) -> PassReport {
         let config = current(&self.config);
+        // By now other files may be published than at the start, as after a run of ingest.py.
+        if let Ok(mode) = self.builds.mode() {
+            mode.set_umask();
+        }
         let log = ProgressLog::default();
         let liveness = Arc::clone(&self.liveness);
         let context = PassContext {

@@ -5,6 +5,7 @@ use std::time::Duration;
 
 use rustix::process::{Pid, Signal};
 
+use crate::support::agent::Agent;
 use crate::support::provider::Fault;
 use crate::support::{SOON, World, not_run, run, start};
 
@@ -278,6 +279,119 @@ fn all_that_is_published_in_a_setgid_directory_is_readable_by_its_group() {
         }
     }
     assert_eq!(files, 8);
+}
+
+#[test]
+fn the_group_and_the_mode_of_the_settings_are_given_to_all_that_is_published() {
+    if !rustix::process::geteuid().is_root() {
+        return not_run("only root can give a file to any group");
+    }
+    let world = World::with_people(2);
+    world.build();
+    let publish = |lines: &str| world.settings(&format!("[publish]\n{lines}\n"));
+
+    publish("group = \"61010\"\nmode = \"0444\"");
+    let closed = world.run(&["build", "--full"]);
+    assert_eq!(closed.code, 1, "{closed:?}");
+    assert!(closed.stderr.contains("data/builds has mode 0750, publish.mode needs 0755"), "{closed:?}");
+    assert!(closed.stderr.contains("chmod 0755"), "{closed:?}");
+    std::fs::set_permissions(world.path("data/builds"), PermissionsExt::from_mode(0o755)).unwrap();
+    world.add_people([3]);
+    let build = world.build().text("build");
+
+    let directory = world.path("data/builds").join(&build);
+    for (path, mode) in [(world.path("data/builds"), 0o755), (directory.clone(), 0o755)] {
+        let meta = path.metadata().unwrap();
+        assert_eq!((meta.gid(), meta.mode() & 0o7777), (61_010, mode), "{}", path.display());
+    }
+    let files =
+        ["faiss.index", "metadata.json", "manifest.json", "hashes.bin"].map(|name| directory.join(name));
+    for path in files.into_iter().chain([world.path("data/served.json")]) {
+        let meta = path.metadata().unwrap();
+        assert_eq!((meta.gid(), meta.mode() & 0o7777), (61_010, 0o444), "{}", path.display());
+    }
+    for (lines, expected) in [
+        ("group = \"no-such-group\"", "publish.group"),
+        ("mode = \"0640\"", "publish.mode"),
+        ("mode = \"440\"", "publish.mode"),
+    ] {
+        publish(lines);
+        let refused = world.run(&["build"]);
+        assert!(refused.code == 2 && refused.stderr.contains(expected), "{lines}: {refused:?}");
+    }
+}
+
+#[test]
+fn a_group_that_cannot_be_given_is_named_before_anything_is_sent() {
+    use std::os::unix::process::CommandExt;
+    if !rustix::process::geteuid().is_root() {
+        return not_run("only root can become a user without a group");
+    }
+    let world = World::with_people(2);
+    for folder in ["", "data"] {
+        chown(world.path(folder), Some(STRANGER), Some(STRANGER)).unwrap();
+    }
+    world.settings("[publish]\ngroup = \"root\"\n");
+
+    let refused = run(world.command(&["build"]).uid(STRANGER).gid(STRANGER));
+
+    assert_eq!(refused.code, 1, "{refused:?}");
+    for expected in ["publish.group is root (0)", "usermod -aG", "PrivateUsers=no"] {
+        assert!(refused.stderr.contains(expected), "{expected}: {refused:?}");
+    }
+    assert_eq!(world.provider.requests().len(), 0);
+}
+
+#[test]
+fn nothing_is_written_through_a_link_in_the_place_of_a_file_of_ours() {
+    let names = [
+        "data/builds",
+        "data/.reindexd",
+        "data/.reindexd/lock",
+        "data/.reindexd/notes.lock",
+        "data/.reindexd/agent.lock",
+        "data/.reindexd/pass.json",
+        "data/.reindexd/agent.json",
+        "data/.reindexd/state.json",
+        "data/.reindexd/claim.json",
+        "data/.reindexd/claim.json.staging",
+        "data/.reindexd/embeddings.sqlite",
+        "data/served.json",
+        "data/served.json.staging",
+    ];
+    for name in names {
+        let world = World::with_people(2);
+        let theirs = world.path("theirs");
+        std::fs::create_dir(&theirs).unwrap();
+        std::fs::create_dir_all(world.path(name).parent().unwrap()).unwrap();
+        let (target, is_directory) = match name {
+            "data/builds" | "data/.reindexd" => (theirs.clone(), true),
+            _ => (theirs.join("file"), false),
+        };
+        if !is_directory {
+            std::fs::write(&target, "theirs").unwrap();
+            std::fs::set_permissions(&target, PermissionsExt::from_mode(0o644)).unwrap();
+        }
+        std::os::unix::fs::symlink(&target, world.path(name)).unwrap();
+
+        world.run(&["build"]);
+        let mut agent = Agent::start(&mut world.command(&["run"]));
+        agent.wait_for("a pass or the agent has ended", || {
+            ["outcome=", "reindexd: "].iter().any(|said| agent.log().contains(said))
+        });
+        if !agent.is_over() {
+            agent.signal(Signal::TERM);
+        }
+        agent.ended(SOON);
+
+        let found: Vec<_> = std::fs::read_dir(&theirs).unwrap().map(|one| one.unwrap().file_name()).collect();
+        assert_eq!(found.len(), usize::from(!is_directory), "{name}: {found:?}");
+        if !is_directory {
+            assert_eq!(std::fs::read_to_string(&target).unwrap(), "theirs", "{name}");
+            let meta = target.metadata().unwrap();
+            assert_eq!(meta.mode() & 0o7777, 0o644, "{name}");
+        }
+    }
 }
 
 #[test]

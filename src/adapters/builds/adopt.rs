@@ -174,7 +174,8 @@ fn take_over(
     // A link's target is adopted, not the link: the build must stand by itself.
     let index = layout.index.canonicalize().map_err(DiskError::at("find", &layout.index))?;
     disk::link_or_copy(&index, &staging.path(INDEX), &check)?;
-    disk::copy(&layout.metadata, &staging.path(METADATA), &check)?;
+    let metadata = layout.metadata.canonicalize().map_err(DiskError::at("find", &layout.metadata))?;
+    disk::copy(&metadata, &staging.path(METADATA), &check)?;
     let hashes = write_hashes(&staging.path(HASHES), mode, &[])?;
     // Their modes stay as they were found: the index shares its own with the old name.
     disk::seal_file(&staging.path(INDEX), Mode { file: stat.mode() & 0o777, ..mode })?;
@@ -261,7 +262,11 @@ fn have_same_bytes(one: &Path, other: &Path, stop: &Stop) -> Result<bool, AdoptE
         Err(error) => Err(DiskError::at("stat", path)(error)),
     };
     let (Some(a), Some(b)) = (stat(one)?, stat(other)?) else { return Ok(false) };
-    Ok(a == b || (a.2 == b.2 && file_fact(one, stop)? == file_fact(other, stop)?))
+    if a == b || a.2 != b.2 {
+        return Ok(a == b);
+    }
+    let found = one.canonicalize().map_err(DiskError::at("find", one))?;
+    Ok(file_fact(&found, stop)? == file_fact(other, stop)?)
 }
 
 fn file_fact(path: &Path, stop: &Stop) -> Result<FileFact, AdoptError> {

@@ -4,7 +4,6 @@
 //! agent depends on it. Its time stamp is the agent's sign of life. When it is
 //! written, and when the agent shows that it is alive, is decided by the daemon.
 
-use std::fs::OpenOptions;
 use std::io;
 use std::time::SystemTime;
 
@@ -13,6 +12,7 @@ use serde::{Deserialize, Serialize};
 
 use super::json_file;
 use super::layout::Layout;
+use super::open;
 use crate::domain::pass::StoredOutcome;
 
 #[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
@@ -57,6 +57,6 @@ pub fn sign_of_life(layout: &Layout) -> Option<Timestamp> {
 ///
 /// If the file is missing or belongs to another user.
 pub fn show_sign_of_life(layout: &Layout, now: Timestamp) -> io::Result<()> {
-    let file = OpenOptions::new().write(true).open(json_file::path(layout, "agent"))?;
+    let file = open::open_to_write(&json_file::path(layout, "agent"))?;
     file.set_modified(SystemTime::from(now))
 }

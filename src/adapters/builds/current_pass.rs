@@ -6,8 +6,8 @@
 //! decision depends on it, it is never flushed, and a pass whose progress cannot
 //! be written goes on. How often it is written is decided by the flow.
 
-use std::fs::{File, OpenOptions};
-use std::os::unix::fs::{FileExt, OpenOptionsExt};
+use std::fs::File;
+use std::os::unix::fs::FileExt;
 use std::path::PathBuf;
 
 use jiff::Timestamp;
@@ -17,7 +17,7 @@ use super::disk;
 use super::disk_error::DiskError;
 use super::json_file;
 use super::layout::Layout;
-use super::lock::LOCK_OPEN_FLAGS;
+use super::open;
 
 /// Bytes of the file: every version of it is padded to them, so that none is longer than the next.
 const FILE_BYTES: usize = 512;
@@ -48,9 +48,7 @@ impl CurrentPassFile {
     #[must_use]
     pub fn create(layout: &Layout) -> Option<Self> {
         let path = json_file::path(layout, "pass");
-        let mut options = OpenOptions::new();
-        options.write(true).create(true).truncate(false).mode(0o600).custom_flags(LOCK_OPEN_FLAGS);
-        let file = options.open(&path).ok()?;
+        let file = open::open_or_create(&path, 0o600).ok()?;
         file.try_lock().ok()?;
         file.set_len(0).ok()?;
         Some(Self { path, file })
@@ -81,7 +79,7 @@ pub(super) fn remove(layout: &Layout) -> Result<(), DiskError> {
 #[must_use]
 pub fn current_pass(layout: &Layout) -> Option<CurrentPass> {
     let path = json_file::path(layout, "pass");
-    let file = OpenOptions::new().read(true).custom_flags(LOCK_OPEN_FLAGS).open(&path).ok()?;
+    let file = open::open_to_read(&path).ok()?;
     if file.try_lock_shared().is_ok() {
         return None;
     }

@@ -7,26 +7,38 @@
 //! a file's bytes become durable, by `writer`.
 
 use std::ffi::OsString;
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Read};
-use std::os::unix::fs::{DirBuilderExt, OpenOptionsExt};
 use std::path::{Path, PathBuf};
 
 use super::disk_error::DiskError;
 use super::layout::STAGING;
 use super::mode::Mode;
+use super::open;
 use super::writer::Writer;
 use crate::domain::sibling_path::{parent, sibling_path};
 
 /// Makes one directory with its mode. Fails if the name is taken.
-///
-/// A link that took the name in between is not followed.
 pub(super) fn make_directory(path: &Path, mode: Mode) -> Result<(), DiskError> {
-    let created = std::fs::DirBuilder::new().mode(mode.directory).create(path);
-    created.map_err(DiskError::at("make directory", path))?;
-    let flags = rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::DIRECTORY);
-    let directory = OpenOptions::new().read(true).custom_flags(flags.bits().cast_signed()).open(path);
-    mode.apply_to_directory(&directory.map_err(DiskError::at("open", path))?, path)
+    let new = open::make_directory(path, mode.directory).map_err(DiskError::at("make directory", path))?;
+    mode.apply_to_directory(&new, path)
+}
+
+/// Opens a directory of ours, which is not a link, and makes it if it is missing; `true` if it was. Its name
+/// is not yet durable then.
+pub(super) fn open_or_make_directory(path: &Path, mode: Mode) -> Result<(File, bool), DiskError> {
+    match open::open_directory(path) {
+        Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+        found => return Ok((found.map_err(DiskError::at("open", path))?, false)),
+    }
+    match open::make_directory(path, mode.directory) {
+        Ok(new) => Ok((new, true)),
+        // Another process was faster.
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {
+            Ok((open::open_directory(path).map_err(DiskError::at("open", path))?, false))
+        }
+        Err(error) => Err(DiskError::at("make directory", path)(error)),
+    }
 }
 
 /// Makes a directory and its missing parents, each made durable in its own.
@@ -40,10 +52,7 @@ pub(super) fn make_directories(path: &Path, mode: Mode) -> Result<(), DiskError>
 }
 
 /// Makes a directory if it is missing, and returns whether it was; its name is not yet durable.
-pub(super) fn make_missing(path: &Path, mode: Mode) -> Result<bool, DiskError> {
-    if path.is_dir() {
-        return Ok(false);
-    }
+fn make_missing(path: &Path, mode: Mode) -> Result<bool, DiskError> {
     match make_directory(path, mode) {
         Err(error) if error.source.kind() == io::ErrorKind::AlreadyExists && path.is_dir() => Ok(false),
         outcome => outcome.map(|()| true),
@@ -131,12 +140,7 @@ pub(super) fn copy<E: From<DiskError>>(
 ) -> Result<(), E> {
     const CHUNK_BYTES: u64 = 16 << 20;
     let source = open_file(from)?;
-    let mut target = OpenOptions::new()
-        .write(true)
-        .create_new(true)
-        .mode(0o600)
-        .open(to)
-        .map_err(DiskError::at("create", to))?;
+    let mut target = open::create(to, 0o600).map_err(DiskError::at("create", to))?;
     loop {
         check()?;
         let copied = io::copy(&mut (&source).take(CHUNK_BYTES), &mut target);
@@ -176,19 +180,20 @@ pub(super) fn list_names(directory: &Path) -> Result<Vec<OsString>, DiskError> {
     Ok(names)
 }
 
-/// Opens a file to read it, refusing anything but a regular file, and never waiting.
+/// Opens a file of ours to read it, refusing anything but a regular file, and never waiting.
 pub(super) fn open_file(path: &Path) -> Result<File, DiskError> {
-    // Without O_NONBLOCK, opening a fifo would wait for a writer that never comes.
-    let file = OpenOptions::new()
-        .read(true)
-        .custom_flags(rustix::fs::OFlags::NONBLOCK.bits().cast_signed())
-        .open(path);
     let not_regular = || DiskError::invalid(path, "expected a regular file, found something else".to_owned());
-    let file = file.map_err(|error| match path.metadata() {
-        // A socket cannot be opened at all.
-        Ok(found) if !found.is_file() => not_regular(),
-        _ => DiskError::at("open", path)(error),
-    })?;
+    let file =
+        open::open_to_read(path).map_err(|error| match (path.symlink_metadata(), path.metadata()) {
+            (Ok(link), Ok(_)) if link.is_symlink() => {
+                DiskError::invalid(path, "expected a regular file, found a link".to_owned())
+            }
+            // A link that leads nowhere is a file that is missing.
+            (Ok(link), Err(error)) if link.is_symlink() => DiskError::at("open", path)(error),
+            // A socket cannot be opened at all.
+            (_, Ok(found)) if !found.is_file() => not_regular(),
+            _ => DiskError::at("open", path)(error),
+        })?;
     if file.metadata().map_err(DiskError::at("stat", path))?.is_file() {
         return Ok(file);
     }

@@ -43,6 +43,9 @@ pub enum BuildsError {
     /// What is written below it would be written elsewhere.
     #[error("{path} is a link, expected a directory; put what it leads to in its place")]
     DirectoryIsLink { path: PathBuf },
+    /// Readers whom the settings let in could not pass it.
+    #[error("{path} {why}; nothing was sent or changed")]
+    Closed { path: PathBuf, why: String },
     /// One of its files is proven not to be what was written.
     #[error("build {id} is damaged: {why}")]
     Damaged { id: String, why: String },
@@ -67,6 +70,7 @@ impl BuildsError {
             | Self::DirectoryIsLink { .. } => ErrorClass::Settings,
             Self::Disk(_)
             | Self::NotFileOrLink { .. }
+            | Self::Closed { .. }
             | Self::Damaged { .. }
             | Self::NotKnown(_)
             | Self::NoSuchBuild { .. }
@@ -86,6 +90,7 @@ impl BuildsError {
             | Self::OtherUser { .. }
             | Self::NotFileOrLink { .. }
             | Self::DirectoryIsLink { .. }
+            | Self::Closed { .. }
             | Self::Damaged { .. }
             | Self::NoSuchBuild { .. }
             | Self::Index(_) => Retry::Soon { wait: None },

@@ -8,9 +8,9 @@
 //! Notes that are written during a pass, such as which build was announced,
 //! have a lock of their own, held while one note is written.
 
-use std::fs::{File, OpenOptions, Permissions, TryLockError};
+use std::fs::{File, Permissions, TryLockError};
 use std::io::ErrorKind;
-use std::os::unix::fs::{OpenOptionsExt, PermissionsExt};
+use std::os::unix::fs::PermissionsExt;
 use std::path::PathBuf;
 use std::time::{Duration, Instant, SystemTime};
 
@@ -18,10 +18,7 @@ use jiff::Timestamp;
 
 use super::disk_error::DiskError;
 use super::layout::Layout;
-
-/// How a lock is opened: what a link leads to is not our lock, and a fifo is not waited for.
-pub(super) const LOCK_OPEN_FLAGS: i32 =
-    rustix::fs::OFlags::NOFOLLOW.union(rustix::fs::OFlags::NONBLOCK).bits().cast_signed();
+use super::open;
 
 /// A process that can open a lock can hold it.
 const LOCK_MODE: u32 = 0o600;
@@ -95,7 +92,7 @@ pub(super) fn lock_notes(layout: &Layout) -> Result<NotesLock, DiskError> {
 #[must_use]
 pub fn is_agent_running(layout: &Layout) -> Option<bool> {
     let path = layout.private.join("agent.lock");
-    match OpenOptions::new().read(true).custom_flags(LOCK_OPEN_FLAGS).open(path) {
+    match open::open_to_read(&path) {
         // Released at once: an agent that starts just now tries for longer than that.
         Ok(file) => match file.try_lock_shared() {
             Ok(()) => Some(false),
@@ -108,14 +105,7 @@ pub fn is_agent_running(layout: &Layout) -> Option<bool> {
 }
 
 fn try_lock_file(path: PathBuf) -> Result<Option<PassLock>, DiskError> {
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .mode(LOCK_MODE)
-        .custom_flags(LOCK_OPEN_FLAGS)
-        .open(&path)
-        .map_err(DiskError::at("open", &path))?;
+    let file = open::open_or_create(&path, LOCK_MODE).map_err(DiskError::at("open", &path))?;
     let mode = file.metadata().map_err(DiskError::at("stat", &path))?.permissions().mode() & 0o7777;
     if mode != LOCK_MODE {
         // As 0.1.0 made it: a group that could read it.

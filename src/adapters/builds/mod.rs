@@ -24,6 +24,7 @@ pub mod json_file;
 pub mod layout;
 pub mod lock;
 mod mode;
+mod open;
 pub mod promote;
 mod proof;
 pub mod records;
@@ -50,10 +51,11 @@ pub use disk_error::DiskError;
 pub use error::BuildsError;
 pub use hold::Hold;
 pub use layout::{Layout, LayoutError};
-pub use mode::Mode;
+pub use mode::{Access, Mode};
 pub use proof::{Doubt, Proof};
 pub use served::Served;
 
+use crate::config::PublishSettings;
 use crate::domain::sibling_path::parent;
 pub use crate::domain::text::error_chain;
 
@@ -71,6 +73,7 @@ fn leads_to_no_file(error: &std::io::Error) -> bool {
 #[derive(Clone, Debug)]
 pub struct Builds {
     pub layout: Layout,
+    access: Access,
 }
 
 /// The builds in `builds/`, each in the list of what is known of it.
@@ -91,7 +94,17 @@ impl Builds {
     ///
     /// [`LayoutError`] for names that cannot be published under.
     pub fn at(index: &Path, metadata: &Path) -> Result<Self, LayoutError> {
-        Ok(Self { layout: Layout::new(index, metadata)? })
+        Ok(Self { layout: Layout::new(index, metadata)?, access: Access::default() })
+    }
+
+    /// The builds that these settings publish; nothing is made or changed.
+    ///
+    /// # Errors
+    ///
+    /// [`LayoutError`] for names that cannot be published under.
+    pub fn published(settings: &PublishSettings) -> Result<Self, LayoutError> {
+        let builds = Self::at(&settings.index, &settings.metadata)?;
+        Ok(Self { access: settings.into(), ..builds })
     }
 
     /// Whether a pass has made its directories here before.
@@ -145,16 +158,12 @@ impl Builds {
     ) -> Result<Option<lock::PassLock>, BuildsError> {
         let layout = &self.layout;
         let mode = self.mode()?;
-        if let Some(path) = [&layout.builds, &layout.private].into_iter().find(|path| path.is_symlink()) {
-            return Err(BuildsError::DirectoryIsLink { path: path.clone() });
-        }
         disk::make_directories(&layout.root, mode)?;
-        let is_new = disk::make_missing(&layout.builds, mode)?;
-        if disk::make_missing(&layout.private, mode)? || is_new {
+        let is_new = self.own_directory(&layout.builds, mode)?;
+        if self.own_directory(&layout.private, mode)? || is_new {
             disk::sync_directory(&layout.root)?;
         }
         disk::make_directories(parent(&layout.metadata), mode)?;
-        self.check_owner()?;
         // Another configuration is refused even while a pass of this one runs.
         refuse(layout)?;
         let Some(lock) = lock::try_lock(layout)? else { return Ok(None) };
@@ -236,7 +245,8 @@ impl Builds {
         Ok(names.filter_map(|name| name.into_string().ok()).filter(|name| is_id(name)).collect())
     }
 
-    /// Who may read what is published next: as the served build has it, or the file that was found.
+    /// Who may read what is published next: as the settings say, else as the served build has it, or the file
+    /// that was found.
     ///
     /// # Errors
     ///
@@ -244,21 +254,41 @@ impl Builds {
     pub fn mode(&self) -> Result<Mode, DiskError> {
         for path in [&self.layout.current.join(layout::INDEX), &self.layout.index] {
             match path.metadata() {
-                Ok(meta) => return Ok(Mode::like(meta.mode(), meta.gid())),
+                Ok(meta) => return Ok(self.access.or_as_found(Mode::like(meta.mode(), meta.gid()))),
                 Err(error) if leads_to_no_file(&error) => {}
                 Err(error) => return Err(DiskError::at("stat", path)(error)),
             }
         }
-        Ok(Mode::DEFAULT)
+        Ok(self.access.or_as_found(Mode::DEFAULT))
     }
 
-    /// Refuses to mix the files of two users: what one of them makes, root
-    /// included, the other could neither read nor remove.
-    fn check_owner(&self) -> Result<(), BuildsError> {
-        let path = &self.layout.private;
-        let theirs = path.metadata().map_err(DiskError::at("stat", path))?.uid();
-        let ours = rustix::process::geteuid().as_raw();
-        if theirs == ours { Ok(()) } else { Err(BuildsError::OtherUser { path: path.clone(), theirs, ours }) }
+    /// Makes `builds/` or `.reindexd/` if it is missing, and returns whether it was. What stands there is
+    /// examined through a descriptor before anything of it is changed: another user's files are not mixed
+    /// with ours, since what one of them makes, root included, the other could neither read nor remove.
+    fn own_directory(&self, path: &Path, mode: Mode) -> Result<bool, BuildsError> {
+        let opened = disk::open_or_make_directory(path, mode);
+        let (directory, is_new) = opened.map_err(|error| match error.source.kind() {
+            ErrorKind::NotADirectory if path.is_symlink() => {
+                BuildsError::DirectoryIsLink { path: path.to_owned() }
+            }
+            _ => error.into(),
+        })?;
+        let found = directory.metadata().map_err(DiskError::at("stat", path))?;
+        let (theirs, ours) = (found.uid(), rustix::process::geteuid().as_raw());
+        if theirs != ours && (is_new || *path == self.layout.private) {
+            return Err(BuildsError::OtherUser { path: path.to_owned(), theirs, ours });
+        }
+        if is_new {
+            mode.apply_to_directory(&directory, path)?;
+            return Ok(true);
+        }
+        if theirs == ours && *path == self.layout.builds {
+            mode.apply_to_found(&directory, path)?;
+            if let Some(why) = self.access.fault(found.mode()) {
+                return Err(BuildsError::Closed { path: path.to_owned(), why });
+            }
+        }
+        Ok(false)
     }
 
     fn try_a_link(&self) -> Result<(), BuildsError> {

@@ -1,16 +1,17 @@
 //! Who may read what is published.
 //!
-//! The umask is set once, from what is published: the service's own could take
-//! bits away. Files that replace published ones are readable by the same group
-//! and users as those were. Where a directory has the setgid bit, all that is
-//! made in it has its group, and directories have the bit too: the kernel sees
-//! to both, and a later chmod would clear the bit.
+//! As the settings say, else as the files that stand there already are readable,
+//! so that an API keeps its access. The umask is set from that, since the
+//! service's own could take bits away. Where a directory has the setgid bit, all
+//! that is made in it has its group, and directories have the bit too: the kernel
+//! sees to both, so the mode of a directory is never changed after it was made.
 
 use std::fs::{File, Permissions};
 use std::os::unix::fs::{MetadataExt, PermissionsExt, fchown};
 use std::path::Path;
 
 use super::disk_error::DiskError;
+use crate::config::{PublishSettings, group_name};
 
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub struct Mode {
@@ -19,7 +20,51 @@ pub struct Mode {
     /// Permission bits of a build's directory.
     pub directory: u32,
     /// The group that files and directories are given.
-    pub group: Option<u32>,
+    pub group: Option<GivenGroup>,
+}
+
+/// A group that is given to what is published.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct GivenGroup {
+    id: u32,
+    /// By `publish.group`, not by the files that were found.
+    is_set: bool,
+}
+
+/// What the settings say of who may read; what they leave open follows from the files that are found.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct Access {
+    group: Option<u32>,
+    file: Option<u32>,
+}
+
+impl From<&PublishSettings> for Access {
+    fn from(settings: &PublishSettings) -> Self {
+        Self { group: settings.group.as_ref().map(|group| group.id), file: settings.mode }
+    }
+}
+
+impl Access {
+    /// The permissions of what is published next, from those of what is published now.
+    pub(super) fn or_as_found(self, found: Mode) -> Mode {
+        let bits = self.file.map_or(found, |file| Mode::like(file, 0));
+        let group = self.group.map(|id| GivenGroup { id, is_set: true });
+        Mode { group: group.or(found.group), ..bits }
+    }
+
+    /// Why a directory that stands there already keeps readers out whom the settings let in.
+    pub(super) fn fault(self, found: u32) -> Option<String> {
+        let needed = Mode::like(self.file?, 0).directory;
+        let missing = needed & !found;
+        (missing != 0).then(|| {
+            let found = found & 0o7777;
+            format!(
+                "has mode {found:04o}, publish.mode needs {:04o}; its mode is not changed: chmod {:04o} it",
+                needed,
+                found | needed
+            )
+        })
+    }
 }
 
 impl Mode {
@@ -29,7 +74,8 @@ impl Mode {
     /// The read bits of group and world, and the group, of a file that was published before.
     pub(super) fn like(mode: u32, group: u32) -> Self {
         let read = mode & 0o044;
-        Self { file: 0o400 | read, directory: 0o700 | read | (read >> 2), group: Some(group) }
+        let group = Some(GivenGroup { id: group, is_set: false });
+        Self { file: 0o400 | read, directory: 0o700 | read | (read >> 2), group }
     }
 
     /// Makes the process's umask the bits that these permissions do not grant, and never lets others write.
@@ -49,32 +95,42 @@ impl Mode {
         file.set_permissions(Permissions::from_mode(bits)).map_err(DiskError::at("chmod", path))
     }
 
-    /// Gives a new directory the group, and the permission bits where the umask took some away.
+    /// Gives a directory the group. Its mode stays: to change it would take the setgid bit away.
     pub(super) fn apply_to_directory(self, directory: &File, path: &Path) -> Result<(), DiskError> {
-        self.give_group(directory, self.directory, path)?;
-        let found = directory.metadata().map_err(DiskError::at("stat", path))?.permissions().mode();
-        if found & 0o777 == self.directory {
-            return Ok(());
+        self.give_group(directory, self.directory, path)
+    }
+
+    /// Gives a directory that stood there already the group that the settings name, if they name one.
+    pub(super) fn apply_to_found(self, directory: &File, path: &Path) -> Result<(), DiskError> {
+        match self.group {
+            Some(GivenGroup { is_set: true, .. }) => self.apply_to_directory(directory, path),
+            _ => Ok(()),
         }
-        let bits = self.directory | (found & 0o2000);
-        directory.set_permissions(Permissions::from_mode(bits)).map_err(DiskError::at("chmod", path))
     }
 
     fn give_group(self, file: &File, bits: u32, path: &Path) -> Result<(), DiskError> {
-        if let Some(group) = self.group {
-            let found = file.metadata().map_err(DiskError::at("stat", path))?.gid();
-            if found != group
-                && let Err(error) = fchown(file, None, Some(group))
-            {
-                // If all may read the file, so may the group; if only the group may, the API would lose it.
-                let (group_reads, all_read) = (bits & 0o070 != 0, bits.trailing_zeros() < 3);
-                if group_reads && !all_read {
-                    return Err(DiskError::at("give the group of the old files to", path)(error));
-                }
-                let path = path.display();
-                tracing::warn!(%path, group, "cannot give the group of the old files; all users may read the new ones");
-            }
+        let Some(GivenGroup { id, is_set }) = self.group else { return Ok(()) };
+        let found = file.metadata().map_err(DiskError::at("stat", path))?.gid();
+        if found == id {
+            return Ok(());
         }
+        let Err(error) = fchown(file, None, Some(id)) else { return Ok(()) };
+        if is_set {
+            let group = group_name(id).map_or_else(|| id.to_string(), |name| format!("{name} ({id})"));
+            let found = format!(
+                "{error}: publish.group is {group}; the user that runs this must be a member of it \
+                 (usermod -aG), and a service needs the drop-in group.conf (PrivateUsers=no) as well"
+            );
+            let error = std::io::Error::other(found);
+            return Err(DiskError::at("set the group of", path)(error));
+        }
+        // If all may read the file, so may the group; if only the group may, the API would lose it.
+        let (group_reads, all_read) = (bits & 0o070 != 0, bits.trailing_zeros() < 3);
+        if group_reads && !all_read {
+            return Err(DiskError::at("give the group of the old files to", path)(error));
+        }
+        let path = path.display();
+        tracing::warn!(%path, group = id, "cannot give the group of the old files; all users may read the new ones");
         Ok(())
     }
 }

@@ -19,6 +19,7 @@ use std::io::{self, BufReader, Read};
 use std::path::{Path, PathBuf};
 
 use super::disk_error::DiskError;
+use super::open;
 use super::writer::Writer;
 use crate::domain::record::TextHash;
 
@@ -73,7 +74,7 @@ pub struct Spool {
 
 impl Spool {
     pub(super) fn open(path: PathBuf, texts: u64) -> Result<Self, DiskError> {
-        let file = File::open(&path).map_err(DiskError::at("open", &path))?;
+        let file = open::open_to_read(&path).map_err(DiskError::at("open", &path))?;
         Ok(Self { from: BufReader::new(file), path, left: texts })
     }
 

@@ -5,13 +5,13 @@
 //! the end would take as long again as everything before. The file is durable
 //! when [`Writer::finish`] returns; its name is not, which is `disk`'s part.
 
-use std::fs::{File, OpenOptions};
+use std::fs::File;
 use std::io::{self, Write};
-use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use super::disk_error::DiskError;
 use super::mode::Mode;
+use super::open;
 use crate::domain::manifest::FileFact;
 use crate::domain::parallel::{self, Background};
 
@@ -40,12 +40,7 @@ impl Writer {
 
     /// Creates a file that only its owner can read until it is finished. Fails if the name is taken.
     pub(super) fn create(path: &Path) -> Result<Self, DiskError> {
-        let file = OpenOptions::new()
-            .write(true)
-            .create_new(true)
-            .mode(0o600)
-            .open(path)
-            .map_err(DiskError::at("create", path))?;
+        let file = open::create(path, 0o600).map_err(DiskError::at("create", path))?;
         let (path, hasher) = (path.to_owned(), blake3::Hasher::new());
         Ok(Self { path, file, buffer: Vec::new(), hasher, bytes: 0, unflushed: 0, background_flush: None })
     }

@@ -122,6 +122,8 @@ fn defaults() -> Config {
             index: "data/faiss.index".into(),
             metadata: "data/metadata.json".into(),
             keep: 3,
+            group: None,
+            mode: None,
         },
         guard: GuardSettings { max_shrink: 0.3, max_texts: 0, quarantine: 0, max_rows: 0, max_scan: None },
         announce: Vec::new(),

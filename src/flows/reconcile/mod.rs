@@ -62,7 +62,7 @@ use trust_adopted::Adopted;
 /// [`PassError`]; the previous build is still served, unless it says otherwise.
 pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<PassReport, PassError> {
     let started = Instant::now();
-    let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
+    let builds = Builds::published(&context.config.publish)?;
     (context.progress)(PassProgress::Stage(Stage::Prepare));
     claim::find_source_of_new_directory(context, &builds)?;
     let source = claim::source(context.config, &builds);

@@ -78,7 +78,7 @@ pub(super) fn preview_for(
     options: &PassOptions,
     purpose: Purpose,
 ) -> Result<Preview, PassError> {
-    let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
+    let builds = Builds::published(&context.config.publish)?;
     let served = builds.served();
     let records = served.build().map(|build| build.manifest.ntotal);
     let limits = ScanLimits::new(&context.config.guard, records);

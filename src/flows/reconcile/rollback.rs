@@ -50,7 +50,7 @@ pub struct RollbackReport {
 ///
 /// [`PassError`]; the previous build is still served, unless it says otherwise.
 pub fn rollback(context: &PassContext<'_>, asked: &Rollback) -> Result<RollbackReport, PassError> {
-    let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
+    let builds = Builds::published(&context.config.publish)?;
     claim::find_source_of_new_directory(context, &builds)?;
     let source = claim::source(context.config, &builds);
     let _lock = builds.lock_for(source.as_ref())?.ok_or(PassError::Busy)?;
@@ -65,7 +65,7 @@ pub fn rollback(context: &PassContext<'_>, asked: &Rollback) -> Result<RollbackR
 ///
 /// [`PassError`] if the hold cannot be removed.
 pub fn release(context: &PassContext<'_>) -> Result<bool, PassError> {
-    let builds = Builds::at(&context.config.publish.index, &context.config.publish.metadata)?;
+    let builds = Builds::published(&context.config.publish)?;
     if !builds.is_prepared() {
         return Ok(false);
     }

@@ -12,6 +12,7 @@ import claim
 import failures
 import install
 import life
+import readers
 import reload_and_stop
 import secret
 import service
@@ -20,4 +21,4 @@ import shapes
 if __name__ == "__main__":
     service.systemctl("log-target", "journal")  # the manager's messages are evidence too
     only = pathlib.Path("/machine/only").read_text(encoding="utf-8")
-    sys.exit(claim.run([install, life, reload_and_stop, secret, failures, shapes], only))
+    sys.exit(claim.run([install, life, reload_and_stop, secret, failures, readers, shapes], only))
