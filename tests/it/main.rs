@@ -52,6 +52,7 @@ mod parity_interrupted;
 mod properties;
 mod provider_answers;
 mod provider_faults;
+mod provider_fields;
 mod provider_limits;
 mod provider_openai;
 mod provider_refusals;

@@ -26,6 +26,7 @@ mod openai;
 mod queue;
 mod rate_limit;
 mod redact;
+mod refused_field;
 mod request_size;
 mod requester;
 mod types;

@@ -17,6 +17,7 @@ use serde_json::{Map, Value};
 use super::error::EmbedError;
 use super::extras::Extras;
 use super::float_list::{self, Entries, ListLimits, Numbers};
+use super::refused_field::{self, SentFields};
 use super::request_size::bytes_per_text;
 use super::types::{Embedder, Failure, Task};
 use super::wire;
@@ -85,7 +86,15 @@ impl Embedder for Gemini {
                 timeout: self.timeout,
             };
             let reply = self.http.send(request).await?;
+            let sent = SentFields {
+                task,
+                fields: &self.template.extras.of(task).fields,
+                names_dimension: true,
+                own_dimension: None,
+                task_setting: Some("embedding.task_type"),
+            };
             vectors(&reply, &self.key, texts, self.template.dimension)
+                .map_err(|failure| refused_field::explain(failure, &reply, &sent))
         }
         .boxed()
     }

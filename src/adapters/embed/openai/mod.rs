@@ -11,7 +11,7 @@
 //! default, such as `encoding_format`: some refuse it.
 
 use std::borrow::Cow;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::atomic::{AtomicBool, AtomicUsize, Ordering};
 use std::time::Duration;
 
 use base64::Engine as _;
@@ -27,6 +27,7 @@ use serde_json::{Map, Value};
 use super::error::EmbedError;
 use super::extras::Extras;
 use super::float_list::{self, Entries, FloatLists, ListLimits, Numbers};
+use super::refused_field::{self, SentFields};
 use super::request_size::bytes_per_text;
 use super::types::{Embedder, Failure, FailureKind, Task, WrongKind};
 use super::wire;
@@ -47,6 +48,8 @@ pub(super) struct OpenAi {
     dimension: usize,
     /// Whether requests name our dimension.
     send_dimension: AtomicBool,
+    /// The length of the model's vectors if a request names none; 0 as long as it is not known.
+    own_dimension: AtomicUsize,
     key: Option<OpenAiKey>,
     timeout: Duration,
     extras: Extras,
@@ -77,6 +80,7 @@ impl OpenAi {
             model: settings.model.clone(),
             dimension: settings.dimension,
             send_dimension: AtomicBool::new(known.is_some_and(|known| known != settings.dimension)),
+            own_dimension: AtomicUsize::new(known.unwrap_or(0)),
             key: key.map(OpenAiKey::new),
             timeout: settings.request_timeout,
             extras: Extras::new(settings),
@@ -85,16 +89,31 @@ impl OpenAi {
     }
 
     /// The body for texts that have their prefix.
-    fn body(&self, texts: &[String], task: Task) -> Vec<u8> {
-        let dimensions = self.send_dimension.load(Ordering::Relaxed).then_some(self.dimension);
+    fn body(&self, texts: &[String], task: Task, names_dimension: bool) -> Vec<u8> {
+        let dimensions = names_dimension.then_some(self.dimension);
         let fields = &self.extras.of(task).fields.0;
         let request = OpenAiRequest { model: &self.model, input: texts, dimensions, fields };
         serde_json::to_vec(&request).expect("strings and numbers always have a JSON form")
     }
 
+    /// What a request said besides its texts.
+    fn sent(&self, task: Task, names_dimension: bool) -> SentFields<'_> {
+        let own = self.own_dimension.load(Ordering::Relaxed);
+        SentFields {
+            task,
+            fields: &self.extras.of(task).fields,
+            names_dimension,
+            own_dimension: (own > 0).then_some(own),
+            task_setting: None,
+        }
+    }
+
     /// After an answer with longer vectors, requests name our dimension.
     fn check_length(&self, vectors: &[Vec<f32>]) -> Result<(), Failure> {
         let longer = vectors.iter().map(Vec::len).find(|&length| length > self.dimension);
+        if let Some(length) = longer {
+            self.own_dimension.store(length, Ordering::Relaxed);
+        }
         match longer {
             Some(length) if !self.send_dimension.swap(true, Ordering::Relaxed) => Err(Failure {
                 kind: FailureKind::Resend,
@@ -112,19 +131,23 @@ impl Embedder for OpenAi {
     fn embed<'a>(&'a self, texts: &'a [String], task: Task) -> BoxFuture<'a, Result<Vec<Vec<f32>>, Failure>> {
         async move {
             let texts = &*self.extras.prefixed(texts, task);
+            let names_dimension = self.send_dimension.load(Ordering::Relaxed);
             let mut headers = vec![("content-type", HeaderText::Plain("application/json"))];
             if let Some(key) = &self.key {
                 headers.push(("authorization", HeaderText::Secret(&key.bearer)));
             }
             let request = HttpRequest {
-                method: HttpMethod::Post(self.body(texts, task)),
+                method: HttpMethod::Post(self.body(texts, task, names_dimension)),
                 url: &self.url,
                 headers: &headers,
                 max_bytes: wire::max_answer_bytes(texts.len(), self.dimension),
                 timeout: self.timeout,
             };
             let reply = self.http.send(request).await?;
-            let vectors = vectors(&reply, self.key.as_ref().map(|key| &key.secret), texts, self.dimension)?;
+            let key = self.key.as_ref().map(|key| &key.secret);
+            let vectors = vectors(&reply, key, texts, self.dimension).map_err(|failure| {
+                refused_field::explain(failure, &reply, &self.sent(task, names_dimension))
+            })?;
             self.check_length(&vectors)?;
             Ok(vectors)
         }
