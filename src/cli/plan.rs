@@ -19,8 +19,9 @@ pub(super) fn plan(context: &Context, check: bool) -> u8 {
 fn describe(preview: &Preview) -> String {
     let Preview { records, kept, to_embed, requests, estimated_tokens, .. } = preview;
     if !preview.changes {
-        let note = preview.null_tags_note().map(|note| format!("{note}\n")).unwrap_or_default();
-        return format!("nothing to do: {records} records are up to date\n{note}");
+        let unchanged = Some(format!("nothing to do: {records} records are up to date"));
+        let lines = [unchanged, preview.null_tags_note(), preview.too_long.note()];
+        return lines.into_iter().flatten().collect::<Vec<_>>().join("\n") + "\n";
     }
     let tokens = match estimated_tokens {
         0 => String::new(),
@@ -37,6 +38,7 @@ fn describe(preview: &Preview) -> String {
         rows.push(("quarantined", preview.quarantined.to_string()));
     }
     rows.extend(preview.null_tags_note().map(|note| ("tags", note)));
+    rows.extend(preview.too_long.note().map(|note| ("too long", note)));
     rows.extend(preview.reasons.iter().map(|reason| ("because", reason.to_string())));
     table::pairs(&rows)
 }

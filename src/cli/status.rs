@@ -85,6 +85,8 @@ fn describe(status: &Status) -> String {
     rows.push(("drift", describe_drift(&status.drift)));
     let note = status.drift.as_ref().ok().and_then(Preview::null_tags_note);
     rows.extend(note.map(|note| ("tags", note)));
+    let long = status.drift.as_ref().ok().and_then(|preview| preview.too_long.note());
+    rows.extend(long.map(|note| ("too long", note)));
     let quarantined = status.build().map_or(0, |build| build.manifest.quarantined.len());
     if quarantined > 0 {
         let text = format!("{quarantined} rows that cannot be indexed; see the manifest");

@@ -9,6 +9,7 @@ use super::declare::Key;
 use super::kinds::{Named, Typed, ValueKind};
 use super::origin::Sourced;
 use super::paths::Bases;
+use crate::domain::tokens::TooLong;
 
 /// What starts a pass; at least one of them.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -95,6 +96,14 @@ impl fmt::Display for Provider {
             Self::Local => "local",
         })
     }
+}
+
+impl Named for TooLong {
+    const NAMES: &[(&str, Self)] = &[
+        (Self::Warn.name(), Self::Warn),
+        (Self::Refuse.name(), Self::Refuse),
+        (Self::Cut.name(), Self::Cut),
+    ];
 }
 
 /// The form of log lines.

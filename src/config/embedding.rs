@@ -12,7 +12,7 @@ use super::kinds::{Choice, Period, ValueKind, WholeNumber, allowed, number_in, w
 use super::origin::{Sourced, ValueOrigin};
 use super::request_extras::{self, TextKind};
 use super::resolved::{Resolved, default_of, from_variable};
-use super::{ApiKey, ConfigError, api_key, paths, process_env, url};
+use super::{ApiKey, ConfigError, api_key, paths, process_env, token_limit, url};
 use crate::domain::request_extras::RequestExtras;
 
 /// The one model that is built into the program.
@@ -53,7 +53,9 @@ pub(super) fn embedding(
     {
         resolved.note(format!("embedding.base_url is {base}: the API key is sent there unencrypted"));
     }
-    Ok(EmbeddingSettings {
+    let max_tokens = layers.written(resolved, raw.max_tokens.as_ref());
+    let max_tokens = token_limit::max_tokens(layers.provider, &model, max_tokens.as_ref(), resolved)?;
+    let settings = EmbeddingSettings {
         provider: layers.provider,
         model,
         dimension,
@@ -66,9 +68,13 @@ pub(super) fn embedding(
             .settle::<WholeNumber<_>>(&keys::items_per_minute, raw.items_per_minute.as_ref())?,
         request_timeout: resolved.settle::<Period>(&keys::request_timeout, raw.request_timeout.as_ref())?,
         retry_budget: resolved.settle::<Period>(&keys::retry_budget, raw.retry_budget.as_ref())?,
+        max_tokens,
+        too_long: resolved.settle::<Choice<_>>(&keys::too_long, raw.too_long.as_ref())?,
         document,
         query,
-    })
+    };
+    token_limit::check(&settings)?;
+    Ok(settings)
 }
 
 /// Settles the provider, and which layers are for it.
@@ -91,12 +97,13 @@ fn layers<'a>(raw: &'a RawEmbedding, resolved: &mut Resolved<'_>) -> Result<Laye
         || raw.task_type.is_some()
         || raw.base_url.is_some()
         || raw.api_key.is_some()
+        || raw.max_tokens.is_some()
         || raw.document.is_some()
         || raw.query.is_some();
     if without_file && has_values_of_a_provider {
         resolved.note(format!(
-            "embedding.provider is {provider} ({}): model, dimension, task_type, base_url, api_key_file, document \
-             and query of the settings file are ignored, because they belong to {}",
+            "embedding.provider is {provider} ({}): model, dimension, task_type, base_url, api_key_file, max_tokens, \
+             document and query of the settings file are ignored, because they belong to {}",
             given.origin, written.value
         ));
     }

@@ -18,6 +18,7 @@ use super::kinds::{
 use super::request_extras::RawExtras;
 use super::resolved::Resolved;
 use crate::domain::request_extras::RequestExtras;
+use crate::domain::tokens::TooLong;
 
 /// The key at the top of the settings file, before every section.
 pub(super) const DIRECTORY: Key = Key {
@@ -91,6 +92,12 @@ settings! { by_hand embedding: RawEmbedding => EmbeddingSettings {
     request_timeout: Period = "60s", range "100ms"..="1h" => Live;
     /// How long a build goes on without a single success.
     retry_budget: Period = "10m", range "0s"..="24h" => Live;
+    /// How many tokens the model reads of one text; known for known models. Of others, texts are not
+    /// measured.
+    max_tokens: ByHand<i64, Option<u64>>, example 2048, range 1..=1000000 => Restart;
+    /// What is done with a longer text: `"warn"`, `"refuse"` (its row cannot be indexed) or `"cut"`
+    /// (its beginning is embedded). Lengths are estimates, but for local.
+    too_long: Choice<TooLong> = "warn" => Restart;
     /// What the model wants beside a text that is to be found: `prefix`, which each text begins with
     /// when it is sent, and `fields`, which are merged into the request, such as `input_type`. After a
     /// change every text is embedded again.

@@ -39,6 +39,7 @@ mod request_extras;
 mod resolved;
 #[cfg(test)]
 mod tests;
+mod token_limit;
 mod url;
 
 use std::path::PathBuf;
@@ -61,6 +62,7 @@ pub(crate) use process_env::sqlite_temporary_directories;
 pub use process_env::{is_managed, logs_to_journal, no_color};
 pub(crate) use url::is_loopback;
 
+use crate::domain::record::Basis;
 use crate::domain::record::Space;
 
 /// Everything that can be set.
@@ -79,6 +81,12 @@ pub struct Config {
 }
 
 impl Config {
+    /// What digests of scans and contents are fed with first.
+    #[must_use]
+    pub fn basis<'a>(&self, space: &'a Space) -> Basis<'a> {
+        Basis { space, limit: self.embedding.own_token_limit() }
+    }
+
     /// The space of the vectors. `local_revision` names the weights that travel
     /// with the program; it is asked for with provider `local` alone.
     #[must_use]

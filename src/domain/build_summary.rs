@@ -27,6 +27,7 @@ pub(crate) fn summary(manifest: &Manifest, timings: &Timings) -> Value {
         "metadata_only": manifest.counts.metadata_only,
         "removed": manifest.counts.removed,
         "requests": manifest.counts.requests,
+        "too_long": manifest.source.too_long.rows,
         "left_out": manifest.quarantined.len(),
         "took_ms": timings.total,
         "phases_ms": timings,

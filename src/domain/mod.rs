@@ -21,3 +21,4 @@ pub mod sibling_path;
 pub(crate) mod sqlite_uri;
 pub mod stop;
 pub mod text;
+pub mod tokens;

@@ -21,8 +21,9 @@ use reindexd::adapters::source::ScanDigest;
 use reindexd::domain::manifest::{FileFact, Files, Manifest, QuarantinedRow, SourceFacts};
 use reindexd::domain::pass::{Counts, Outcome, Retry, Stage, Timings, Trigger};
 use reindexd::domain::record::{
-    ContentHash, ContentHasher, IdHash, RawValue, RecordHash, ScanHash, Space, TextHash, raw_row_hash,
+    Basis, ContentHash, ContentHasher, IdHash, RawValue, RecordHash, ScanHash, Space, TextHash, raw_row_hash,
 };
+use reindexd::domain::tokens::{TokenLimit, TooLong};
 use rusqlite::Connection;
 use serde::{Serialize, de::DeserializeOwned};
 use serde_json::Value;
@@ -40,13 +41,21 @@ const BUILDS: [&str; 3] = ["20261127T195431Z-be3989", "20261127T195431Z-bd6ae4",
 const HELD: [&str; 2] = ["20261127T195434Z-5c1c5a", "20261127T195434Z-033ed6"];
 /// Keys that objects have gained since 0.1.0: command, a space, and the path of the key. `config` may
 /// gain settings without being listed.
-const ADDED: [&str; 7] = [
+const ADDED: [&str; 15] = [
+    "history /builds/[]/too_long number",
     "history /promotions//uptime_ms number",
     "plan /null_tags number",
+    "plan /too_long/longest list",
+    "plan /too_long/max_tokens number",
+    "plan /too_long/rows number",
     "status /agent/sign_of_life null",
     "status /agent/sign_of_life string",
     "status /drift/null_tags number",
+    "status /drift/too_long/longest list",
+    "status /drift/too_long/max_tokens number",
+    "status /drift/too_long/rows number",
     "status /pass null",
+    "status /served/too_long number",
     "verify /result string",
 ];
 
@@ -449,6 +458,34 @@ fn the_header_of_an_index_is_that_of_0_1_0() {
 }
 
 #[test]
+fn what_is_done_with_long_texts_is_part_of_digests_where_it_is_set() {
+    let space = &spaces()[0];
+    let digests = |limit| {
+        let basis = Basis { space, limit };
+        let mut content = ContentHasher::new(basis);
+        content.record(IdHash([1; 8]), TextHash([2; 16]), RecordHash([3; 16]));
+        let mut scan = ScanDigest::new(basis);
+        scan.row(&[RawValue::Integer(1)]);
+        [content.finish().to_string(), scan.finish().to_string()]
+    };
+    let limit = |max_tokens, too_long| Some(TokenLimit { max_tokens, too_long });
+    let cut = digests(limit(2048, TooLong::Cut));
+
+    let others = [None, limit(2047, TooLong::Cut), limit(2048, TooLong::Refuse), limit(2048, TooLong::Warn)];
+    for other in others {
+        let other = digests(other);
+        assert!(cut[0] != other[0] && cut[1] != other[1]);
+    }
+    assert_eq!(
+        cut,
+        [
+            "0f62df7c35f7294c8529c426f77527d90780d60b49ccfc85b5630f4452034b87",
+            "80b848047c2d12021c749e91359ad7969af532ae6b96c0de6631c5f4af0c7937"
+        ]
+    );
+}
+
+#[test]
 fn manifests_have_the_bytes_of_0_1_0() {
     let adopted = Manifest {
         adopted: true,
@@ -597,7 +634,11 @@ fn fixed_manifest() -> Manifest {
         adopted: false,
         program: "reindexd 0.1.0".to_owned(),
         faiss: "1.12.0".to_owned(),
-        source: SourceFacts { database: "data/experts.db".to_owned(), indexed_rows: 3, null_tags: 0 },
+        source: SourceFacts {
+            database: "data/experts.db".to_owned(),
+            indexed_rows: 3,
+            ..SourceFacts::default()
+        },
         space: Some(gemini),
         address: None,
         scan_hash: Some(ScanHash([4; 32])),

@@ -42,6 +42,7 @@ mod glossary;
 mod guards;
 mod layers;
 mod locking;
+mod long_texts;
 mod marker;
 mod operator_signals;
 mod parity;

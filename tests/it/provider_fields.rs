@@ -9,8 +9,8 @@ fn answer_by(world: &World, fault: impl Fn(&Seen) -> Option<Fault> + Send + 'sta
     world.provider.schedule(move |seen| (fault(seen), Duration::ZERO));
 }
 
-fn refuses(status: u16, body: &str) -> Option<Fault> {
-    Some(Fault::Status(status, body.to_owned()))
+fn refusal(status: u16, body: &str) -> Fault {
+    Fault::Status(status, body.to_owned())
 }
 
 #[test]
@@ -19,7 +19,7 @@ fn a_server_that_misses_a_field_is_asked_once_and_the_message_names_the_setting(
         r#"{"detail":[{"type":"missing","loc":["body","input_type"],"msg":"Field required"}]}"#;
     let world = World::with_people(30);
     world.ask_openai("");
-    answer_by(&world, |seen| if seen.json()["input_type"].is_null() { refuses(422, ASKS) } else { None });
+    answer_by(&world, |seen| seen.json()["input_type"].is_null().then(|| refusal(422, ASKS)));
 
     let ran = world.run(&["build", "--json"]);
 
@@ -44,7 +44,7 @@ fn a_server_that_refuses_dimensions_ends_the_attempt_with_the_length_it_has() {
     let model = settings.lines().find(|line| line.starts_with("model")).unwrap();
     world.settings(&settings.replace(model, "model = \"unheard-of\""));
     answer_by(&world, |seen| {
-        if seen.dimension.is_some() { refuses(400, REFUSES) } else { Some(Fault::WrongDimension(1024)) }
+        Some(if seen.dimension.is_some() { refusal(400, REFUSES) } else { Fault::WrongDimension(1024) })
     });
 
     let ran = world.run(&["build", "--json"]);
@@ -67,7 +67,7 @@ fn dimensions_are_not_sent_where_they_are_the_model_s_own() {
         let settings = std::fs::read_to_string(world.path("reindexd.toml")).unwrap();
         let model_line = settings.lines().find(|line| line.starts_with("model")).unwrap();
         world.settings(&settings.replace(model_line, &format!("model = \"{model}\"")));
-        answer_by(&world, |seen| if seen.dimension == Some(1536) { refuses(400, "{}") } else { None });
+        answer_by(&world, |seen| (seen.dimension == Some(1536)).then(|| refusal(400, "{}")));
 
         let mut command = world.command(&["build", "--json"]);
         let ran = crate::support::run(command.env("OUTPUT_DIM", dimension.to_string()));

@@ -227,7 +227,11 @@ fn manifest_of(
         adopted: true,
         program: crate::PROGRAM.to_owned(),
         faiss: "unknown".to_owned(),
-        source: SourceFacts { database: "unknown".to_owned(), indexed_rows: ntotal, null_tags: 0 },
+        source: SourceFacts {
+            database: "unknown".to_owned(),
+            indexed_rows: ntotal,
+            ..SourceFacts::default()
+        },
         space: None,
         address: None,
         scan_hash: None,

@@ -42,6 +42,7 @@ pub(crate) use self::types::{EmbedLimits, EmbedProgress, EmbeddedBatch, TextItem
 pub use self::types::{Embedder, Failure, FailureKind, Task, WrongKind};
 use crate::adapters::http::Http;
 use crate::config::{EmbeddingSettings, Provider};
+use crate::domain::tokens::ExactCount;
 
 /// The provider that the settings name. No request is sent.
 ///
@@ -73,6 +74,17 @@ fn local_embedder(settings: &EmbeddingSettings) -> Result<Arc<dyn Embedder>, Emb
     Ok(Arc::new(in_process::InProcess::new(settings)))
 }
 
+/// Counts tokens as the model of these settings does, where that can be done here: the local one's.
+pub(crate) fn exact_token_count(settings: &EmbeddingSettings) -> Option<ExactCount> {
+    match settings.provider {
+        Provider::Gemini | Provider::OpenAi => None,
+        #[cfg(feature = "local")]
+        Provider::Local => local::token_count(),
+        #[cfg(not(feature = "local"))]
+        Provider::Local => None,
+    }
+}
+
 #[cfg(not(feature = "local"))]
 fn local_embedder(_settings: &EmbeddingSettings) -> Result<Arc<dyn Embedder>, EmbedError> {
     Err(EmbedError::NotBuilt)
@@ -82,6 +94,7 @@ fn local_embedder(_settings: &EmbeddingSettings) -> Result<Arc<dyn Embedder>, Em
 #[cfg(test)]
 fn test_settings(provider: Provider, model: &str, dimension: usize) -> EmbeddingSettings {
     use crate::domain::request_extras::RequestExtras;
+    use crate::domain::tokens::TooLong;
     use std::time::Duration;
 
     EmbeddingSettings {
@@ -96,6 +109,8 @@ fn test_settings(provider: Provider, model: &str, dimension: usize) -> Embedding
         items_per_minute: 0,
         request_timeout: Duration::from_secs(1),
         retry_budget: Duration::from_secs(1),
+        max_tokens: None,
+        too_long: TooLong::Warn,
         document: RequestExtras::default(),
         query: RequestExtras::default(),
     }

@@ -23,7 +23,7 @@ mod temporary_files;
 use std::path::Path;
 
 use crate::decide::guard::ScanLimits;
-use crate::domain::record::{Row, ScanHash, Space};
+use crate::domain::record::{Basis, Row, ScanHash};
 use crate::domain::stop::Stop;
 use access::LockPolicy;
 pub(crate) use access::Purpose;
@@ -95,16 +95,17 @@ impl Source {
     /// # Errors
     ///
     /// [`SourceError`] if reading fails.
-    pub(crate) fn scan(self, space: &Space) -> Result<Scanned, SourceError> {
+    pub(crate) fn scan<'a>(self, basis: impl Into<Basis<'a>>) -> Result<Scanned, SourceError> {
+        let basis = basis.into();
         let Self { reader, mut table } = self;
         if let Some(before) = table.quiescent_identity() {
-            match reader.scan_and_close(table, space) {
+            match reader.scan_and_close(table, basis) {
                 Ok(scan) => return Ok(Scanned { scan, left: Left::Closed(before), reader }),
                 Err(SourceError::Changed { .. }) => table = reader.begin(LockPolicy::Always)?,
                 Err(error) => return Err(error),
             }
         }
-        let (scan, table) = reader.scan_and_keep(table, space)?;
+        let (scan, table) = reader.scan_and_keep(table, basis)?;
         Ok(Scanned { scan, left: Left::Table(table), reader })
     }
 }
@@ -121,11 +122,11 @@ impl Scanned {
     /// # Errors
     ///
     /// [`SourceError`] if the rows must be scanned again and reading fails.
-    pub(crate) fn into_rows(self, space: &Space) -> Result<Rows, SourceError> {
+    pub(crate) fn into_rows<'a>(self, basis: impl Into<Basis<'a>>) -> Result<Rows, SourceError> {
         let Self { reader, scan, left } = self;
         let (scan, table) = match left {
             Left::Table(table) => (scan, table),
-            Left::Closed(before) => reader.reopen(scan, before, space)?,
+            Left::Closed(before) => reader.reopen(scan, before, basis.into())?,
         };
         Ok(Rows { scan, table, reader })
     }

@@ -20,7 +20,7 @@ use super::row_buffer::{MAX_BUFFER_BYTES, RowBuffer, RowCopier};
 use super::scan_digest::ScanDigest;
 use super::sqlite::{self, Transaction};
 use crate::decide::guard::{Refusal, ScanLimits};
-use crate::domain::record::{Row, ScanHash, Space};
+use crate::domain::record::{Basis, Row, ScanHash};
 use crate::domain::stop::Stop;
 
 /// Rows between two checks for a stop request.
@@ -85,16 +85,16 @@ impl SourceReader {
     }
 
     /// Scans and keeps nothing.
-    pub(super) fn scan_and_close(&self, table: Table, space: &Space) -> Result<Scan, SourceError> {
-        let scan = self.digest(&table, space, &mut |_| ())?;
+    pub(super) fn scan_and_close(&self, table: Table, basis: Basis<'_>) -> Result<Scan, SourceError> {
+        let scan = self.digest(&table, basis, &mut |_| ())?;
         self.close(table)?;
         Ok(scan)
     }
 
     /// Scans and copies the rows; closes the database unless they are too many.
-    pub(super) fn scan_and_keep(&self, table: Table, space: &Space) -> Result<(Scan, Table), SourceError> {
+    pub(super) fn scan_and_keep(&self, table: Table, basis: Basis<'_>) -> Result<(Scan, Table), SourceError> {
         let mut copy = RowCopier::up_to(MAX_BUFFER_BYTES);
-        let scan = self.digest(&table, space, &mut |row| copy.push(row))?;
+        let scan = self.digest(&table, basis, &mut |row| copy.push(row))?;
         match copy.finish() {
             Some(rows) => {
                 self.close(table)?;
@@ -111,7 +111,7 @@ impl SourceReader {
         &self,
         scan: Scan,
         before: FileIdentity,
-        space: &Space,
+        basis: Basis<'_>,
     ) -> Result<(Scan, Table), SourceError> {
         if before.bytes > MAX_BUFFER_BYTES as u64 {
             // Probably too large to buffer: its rows are read from the database.
@@ -119,11 +119,11 @@ impl SourceReader {
             if before.is_unchanged(&self.path) {
                 return Ok((scan, table));
             }
-            return self.scan_and_keep(table, space);
+            return self.scan_and_keep(table, basis);
         }
-        match self.scan_and_keep(self.begin(LockPolicy::IfNeeded)?, space) {
+        match self.scan_and_keep(self.begin(LockPolicy::IfNeeded)?, basis) {
             // A writer changed the file, or the rows are too many after all: this time with locks.
-            Err(SourceError::Changed { .. }) => self.scan_and_keep(self.begin(LockPolicy::Always)?, space),
+            Err(SourceError::Changed { .. }) => self.scan_and_keep(self.begin(LockPolicy::Always)?, basis),
             other => other,
         }
     }
@@ -131,10 +131,10 @@ impl SourceReader {
     fn digest(
         &self,
         table: &Table,
-        space: &Space,
+        basis: Basis<'_>,
         also: &mut dyn FnMut(Row<'_>),
     ) -> Result<Scan, SourceError> {
-        let mut digest = ScanDigest::new(space);
+        let mut digest = ScanDigest::new(basis);
         let rows = self.for_each(table, &mut |row| {
             digest.row(row);
             also(row);

@@ -8,7 +8,7 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use crate::domain::parallel::Background;
-use crate::domain::record::{RawValue, Row, ScanHash, ScanHasher, Space, feed};
+use crate::domain::record::{Basis, RawValue, Row, ScanHash, ScanHasher, feed};
 
 /// Chunks after which a thread is worth its start: four mebibytes.
 const MIN_CHUNKS_FOR_THREAD: u32 = 8;
@@ -38,10 +38,10 @@ impl ScanDigest {
     pub const CHUNK: usize = 512 * 1024;
 
     #[must_use]
-    pub fn new(space: &Space) -> Self {
+    pub fn new<'a>(basis: impl Into<Basis<'a>>) -> Self {
         Self {
             gathered: Vec::with_capacity(Self::CHUNK),
-            hashing: Hashing::Inline(Box::new(ScanHasher::new(space)), 0),
+            hashing: Hashing::Inline(Box::new(ScanHasher::new(basis.into())), 0),
         }
     }
 
@@ -138,6 +138,7 @@ impl DigestThread {
 #[cfg(test)]
 mod tests {
     use super::*;
+    use crate::domain::record::Space;
 
     #[test]
     fn a_digest_from_its_own_thread_equals_one_made_during_the_scan() {
@@ -151,7 +152,7 @@ mod tests {
         let long = vec![b'x'; 3 * ScanDigest::CHUNK + 5];
         for values in [0, 1, 7, 500, 20_000] {
             let mut digest = ScanDigest::new(&space);
-            let (mut alone, mut all) = (ScanHasher::new(&space), Vec::new());
+            let (mut alone, mut all) = (ScanHasher::new(Basis::from(&space)), Vec::new());
             for n in 0..values {
                 let text = format!("value {n} of a row that is somewhat long, as those of people are");
                 let value = match n % 400 {

@@ -9,6 +9,7 @@ use super::row_buffer::MAX_BUFFER_BYTES;
 use super::*;
 use crate::config::GuardSettings;
 use crate::decide::guard::Refusal;
+use crate::domain::record::Space;
 use crate::domain::sibling_path::sibling_path;
 
 /// A table of so many tagged people in a database with a rollback journal, and a writer that never waits.

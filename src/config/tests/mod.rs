@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use super::*;
 use crate::domain::request_extras::RequestExtras;
+use crate::domain::tokens::TooLong;
 
 /// A directory and an environment of its own; nothing else of the machine is read.
 struct SettingsFixture {
@@ -115,6 +116,8 @@ fn defaults() -> Config {
             items_per_minute: 0,
             request_timeout: seconds(60),
             retry_budget: seconds(600),
+            max_tokens: Some(2048),
+            too_long: TooLong::Warn,
             document: RequestExtras::default(),
             query: RequestExtras::default(),
         },

@@ -51,6 +51,11 @@ const IMPOSSIBLE: &[(&str, &str)] = &[
     ("provider='openai'\nmodel='a b'\ndimension=1", "a model's name"),
     #[cfg(feature = "local")]
     ("provider='local'\ndocument={fields={task='x'}}", "embedding.document.fields.task is \"\\\"x\\\"\" (reindexd.toml line 3), expected no fields"),
+    #[cfg(feature = "local")]
+    ("provider='local'\nmax_tokens=129", "at most 128: the local model reads no more"),
+    ("provider='openai'\nmodel='x'\ndimension=8\ntoo_long='refuse'", "embedding.max_tokens is not set, expected the tokens that model \"x\" reads"),
+    ("max_tokens=0", "from 1 to 1000000"),
+    ("too_long='truncate'", "one of warn, refuse, cut"),
     ("query={fields={model='x'}}", "embedding.query.fields.model"),
     ("document={fields={requests=[]}}", "the texts are sent in it"),
     ("document={fields={content={}}}", "the texts are sent in it"),
@@ -101,6 +106,34 @@ fn prefix_and_fields_are_settled_with_their_origins_and_belong_to_one_provider()
     let other = host.env("EMBEDDING_PROVIDER", "gemini").load().unwrap();
     assert_eq!(other.config.embedding.document, RequestExtras::default());
     assert!(other.notes[0].contains("document and query"), "{:?}", other.notes);
+}
+
+#[test]
+fn known_models_bring_what_they_read_and_only_what_differs_is_fed_to_digests() {
+    use crate::domain::tokens::{TokenLimit, TooLong};
+    let cases = [
+        ("", Some(2048), false),
+        ("max_tokens = 2048", Some(2048), false),
+        ("max_tokens = 2047", Some(2047), true),
+        ("too_long = 'refuse'", Some(2048), true),
+        ("model = 'gemini-embedding-2'", Some(8192), false),
+        ("provider = 'openai'", Some(8192), false),
+        ("provider = 'openai'\nmodel = 'x'\ndimension = 8", None, false),
+        ("provider = 'openai'\nmodel = 'x'\ndimension = 8\nmax_tokens = 9\ntoo_long = 'cut'", Some(9), true),
+        #[cfg(feature = "local")]
+        ("provider = 'local'", Some(128), false),
+    ];
+    for (text, max_tokens, is_fed) in cases {
+        let embedding = SettingsFixture::with_settings(&format!("[embedding]\n{text}\n")).config().embedding;
+        assert_eq!(
+            (embedding.max_tokens, embedding.own_token_limit().is_some()),
+            (max_tokens, is_fed),
+            "{text}"
+        );
+        let limit = embedding.token_limit();
+        assert_eq!(limit.map(|TokenLimit { max_tokens, .. }| max_tokens), max_tokens, "{text}");
+        assert!(text.contains("too_long") || embedding.too_long == TooLong::Warn);
+    }
 }
 
 #[cfg(feature = "local")]

@@ -14,7 +14,7 @@ fn every_key_is_either_live_or_waits_for_a_restart() {
         ("[trigger]\nresync='1s'", true, "trigger.resync"),
         ("[trigger]\nwatch='poll'", true, "trigger.watch"),
         ("[trigger]\npoll_interval='1s'", true, "trigger.poll_interval"),
-        ("[embedding]\nmodel='x'", false, "embedding.model"),
+        ("[embedding]\nmodel='gemini-embedding-001-x'", false, "embedding.model"),
         ("[embedding]\ndimension=8", false, "embedding.dimension"),
         ("[embedding]\ntask_type=''", false, "embedding.task_type"),
         ("[embedding]\nbase_url='http://h'", true, "embedding.base_url"),
@@ -24,6 +24,8 @@ fn every_key_is_either_live_or_waits_for_a_restart() {
         ("[embedding]\nitems_per_minute=1", true, "embedding.items_per_minute"),
         ("[embedding]\nrequest_timeout='1s'", true, "embedding.request_timeout"),
         ("[embedding]\nretry_budget='1s'", true, "embedding.retry_budget"),
+        ("[embedding]\nmax_tokens=9", false, "embedding.max_tokens"),
+        ("[embedding]\ntoo_long='cut'", false, "embedding.too_long"),
         ("[embedding.document]\nprefix='x'", false, "embedding.document"),
         ("[embedding]\ndocument={fields={a=1}}", false, "embedding.document"),
         ("[embedding.query]\nprefix='x'", true, "embedding.query"),
@@ -81,7 +83,8 @@ fn a_changed_setting_is_described_by_both_values_and_a_secret_by_none() {
     }
     assert!(!live.contains("trigger.resync"), "{live}");
     let waiting = described(&changes.needs_restart, &old.origins, &new.origins);
-    assert_eq!(waiting, "embedding.model from gemini-embedding-001 to x");
+    let expected = "embedding.model from gemini-embedding-001 to x, embedding.max_tokens from 2048 to none";
+    assert_eq!(waiting, expected);
 
     // The next change is described from what is in force.
     let in_force = printed_in_force(&old.origins, new.origins, &changes.needs_restart);

@@ -38,7 +38,8 @@ fn as_it_stands_it_says_the_defaults_below_the_directory_of_the_service() {
 
 #[test]
 fn with_every_default_switched_on_it_says_the_same() {
-    let without_default = ["base_url", "api_key_file", "post", "command", "confirm", "token_file", "timeout"];
+    let without_default =
+        ["base_url", "api_key_file", "post", "command", "confirm", "token_file", "timeout", "max_tokens"];
     let text = switched_on(|key| !without_default.contains(&key));
     let loaded = SettingsFixture::with_settings(&text).load().unwrap();
     assert_eq!(loaded.config, Config { file: loaded.config.file.clone(), ..shipped_defaults() });

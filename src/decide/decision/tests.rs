@@ -32,7 +32,7 @@ fn manifest() -> Manifest {
         adopted: false,
         program: String::new(),
         faiss: String::new(),
-        source: SourceFacts { database: String::new(), indexed_rows: 10, null_tags: 0 },
+        source: SourceFacts { indexed_rows: 10, ..SourceFacts::default() },
         space: Some(space("m")),
         address: None,
         scan_hash: Some(SERVED_SCAN),

@@ -15,6 +15,7 @@ use thiserror::Error;
 use crate::domain::pass::{Counts, Timings};
 use crate::domain::record::{ContentHash, RecordHash, ScanHash, Space, TEXT_FORMAT, TextHash};
 use crate::domain::text::one_line;
+use crate::domain::tokens::LongTexts;
 
 /// The format of `manifest.json`, and of the records and files that it is about. A build of another format
 /// is not read.
@@ -72,7 +73,7 @@ pub struct Manifest {
 }
 
 /// Where the rows of a build came from.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, Default, PartialEq, Eq, Serialize, Deserialize)]
 pub struct SourceFacts {
     pub database: String,
     /// Its indexed rows at the time.
@@ -82,6 +83,9 @@ pub struct SourceFacts {
     /// where there is none.
     #[serde(default, skip_serializing_if = "is_zero")]
     pub null_tags: u64,
+    /// Of its texts, those that the model does not read whole. Not written where there is none.
+    #[serde(default, skip_serializing_if = "LongTexts::is_empty")]
+    pub too_long: LongTexts,
 }
 
 #[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]

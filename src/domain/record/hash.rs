@@ -13,6 +13,7 @@ use serde::{Deserialize, Serialize};
 
 use super::space::Space;
 use super::value::{RawValue, Row};
+use crate::domain::tokens::TokenLimit;
 
 /// The version of the rules that make document texts, part of a text's hash. Another number makes every
 /// text another one, and every vector is embedded again.
@@ -169,15 +170,42 @@ pub(crate) fn feed(to: &mut impl FnMut(&[u8]), value: RawValue<'_>) {
     }
 }
 
+/// What digests of scans and contents are fed with before any row.
+#[derive(Clone, Copy, Debug)]
+pub struct Basis<'a> {
+    pub space: &'a Space,
+    /// What is done with long texts, where that is not what the model does by itself.
+    pub limit: Option<TokenLimit>,
+}
+
+impl<'a> From<&'a Space> for Basis<'a> {
+    fn from(space: &'a Space) -> Self {
+        Self { space, limit: None }
+    }
+}
+
+impl Basis<'_> {
+    fn feed(&self, hasher: &mut blake3::Hasher) {
+        self.space.feed(hasher);
+        if let Some(TokenLimit { max_tokens, too_long }) = self.limit {
+            let name = too_long.name();
+            hasher.update(b"too_long");
+            hasher.update(&(name.len() as u64).to_le_bytes());
+            hasher.update(name.as_bytes());
+            hasher.update(&max_tokens.to_le_bytes());
+        }
+    }
+}
+
 /// Makes a [`ScanHash`] of the bytes of raw values, see [`feed`].
 #[derive(Clone)]
 pub(crate) struct ScanHasher(blake3::Hasher);
 
 impl ScanHasher {
-    pub(crate) fn new(space: &Space) -> Self {
+    pub(crate) fn new(basis: Basis<'_>) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"scan");
-        space.feed(&mut hasher);
+        basis.feed(&mut hasher);
         Self(hasher)
     }
 
@@ -196,10 +224,10 @@ pub struct ContentHasher(blake3::Hasher);
 
 impl ContentHasher {
     #[must_use]
-    pub fn new(space: &Space) -> Self {
+    pub fn new<'a>(basis: impl Into<Basis<'a>>) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"content");
-        space.feed(&mut hasher);
+        basis.into().feed(&mut hasher);
         Self(hasher)
     }
 

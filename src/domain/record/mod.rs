@@ -18,7 +18,7 @@ mod seen_ids;
 mod space;
 mod value;
 
-pub use hash::{ContentHash, ContentHasher, IdHash, RecordHash, ScanHash, TextHash, raw_row_hash};
+pub use hash::{Basis, ContentHash, ContentHasher, IdHash, RecordHash, ScanHash, TextHash, raw_row_hash};
 pub(crate) use hash::{ScanHasher, TEXT_FORMAT, feed};
 pub(crate) use schema::expert;
 pub use schema::{Column, Kind, Schema, TextRules};

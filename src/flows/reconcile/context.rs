@@ -7,7 +7,7 @@ use jiff::Timestamp;
 use crate::adapters::embed::{EmbedError, Embedder, SentLog};
 use crate::config::Config;
 use crate::domain::pass::{Stage, Trigger};
-use crate::domain::record::Space;
+use crate::domain::record::{Basis, Space};
 use crate::domain::stop::Stop;
 
 /// What a pass works with.
@@ -84,6 +84,11 @@ impl PassContext<'_> {
             progress,
             clock: self.clock,
         }
+    }
+
+    /// What digests of scans and contents are fed with first.
+    pub(super) fn basis(&self) -> Basis<'_> {
+        self.config.basis(&self.space)
     }
 
     pub(super) fn warn(&self, message: &str) {

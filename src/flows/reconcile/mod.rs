@@ -15,6 +15,7 @@ mod disk_space;
 mod embed_missing;
 mod error;
 mod finish;
+mod long_texts;
 mod prepare;
 mod preview;
 mod publish;
@@ -178,7 +179,7 @@ impl<'a> Pass<'a> {
         let sample = self.sample(reference.as_ref(), &sources);
         let (drafted, mut table, early_check) =
             read_scan::draft(self.context, &self.prepared, rows, &sources, sample)?;
-        self.warn_of_null_tags(&table);
+        self.warn_of_rows(&table);
         self.stopwatch.lap();
 
         self.stopwatch.enter(self.context, Stage::Plan);
@@ -282,7 +283,9 @@ impl<'a> Pass<'a> {
         decision
     }
 
-    fn warn_of_null_tags(&self, table: &TableSummary) {
+    fn warn_of_rows(&mut self, table: &TableSummary) {
+        let history = &mut self.prepared.history;
+        long_texts::warn_once(self.context, history, &table.too_long, table.long_rows.as_deref());
         let records = table.plan.counts.records;
         if records > 0 && table.null_tags == records {
             self.context.warn(&preview::null_tags_note(table.null_tags, records));

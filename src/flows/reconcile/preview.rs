@@ -24,6 +24,7 @@ use crate::decide::decision::{self, Assessment, Decision, Reason};
 use crate::decide::guard::ScanLimits;
 use crate::domain::pass::Counts;
 use crate::domain::record::ContentHash;
+use crate::domain::tokens::LongTexts;
 
 /// Bytes of text to a token, for an estimate: English has about four.
 const BYTES_PER_TOKEN: u64 = 4;
@@ -53,6 +54,8 @@ pub struct Preview {
     pub quarantined: u64,
     /// Records whose tags are the JSON word `null`, which counts as tagged.
     pub null_tags: u64,
+    /// Records whose texts the model does not read whole.
+    pub too_long: LongTexts,
     /// Why there would be a build, or what is in the way; as text in JSON.
     #[serde(serialize_with = "as_texts")]
     pub reasons: Vec<Reason>,
@@ -83,7 +86,7 @@ pub(super) fn preview_for(
     let records = served.build().map(|build| build.manifest.ntotal);
     let limits = ScanLimits::new(&context.config.guard, records);
     let source = Source::open(&context.config.source.database, purpose, &context.stop, limits)?;
-    let scanned = source.scan(&context.space)?;
+    let scanned = source.scan(context.basis())?;
     let mut prepared = Prepared::read_only(builds, served)?;
     match rows_that_may_differ(context, options, &prepared, scanned)? {
         Some(rows) => {
@@ -112,7 +115,7 @@ fn rows_that_may_differ(
         scanned.finish()?;
         return Ok(None);
     }
-    let rows = scanned.into_rows(&context.space)?;
+    let rows = scanned.into_rows(context.basis())?;
     // The rows may be those of a newer scan.
     if decision::after_scan(&facts, rows.scan().hash).is_some() {
         rows.finish()?;
@@ -160,6 +163,7 @@ impl Preview {
             },
             quarantined: table.unfit.count,
             null_tags: table.null_tags,
+            too_long: table.too_long.clone(),
             reasons,
             held: decision == Decision::Held,
             content_hash: Some(table.content_hash),
@@ -187,6 +191,7 @@ impl Preview {
             estimated_tokens: 0,
             quarantined: served.map_or(0, |served| served.quarantined.len() as u64),
             null_tags: served.map_or(0, |served| served.source.null_tags),
+            too_long: served.map(|served| served.source.too_long.clone()).unwrap_or_default(),
             reasons: Vec::new(),
             held: false,
             content_hash: None,

@@ -103,6 +103,7 @@ fn manifest(
             database: context.config.source.database.display().to_string(),
             indexed_rows: table.indexed_rows,
             null_tags: table.null_tags,
+            too_long: table.too_long.clone(),
         },
         space: Some(context.space.clone()),
         address: made.address,

@@ -29,12 +29,12 @@ pub(super) fn scan(
     let config = context.config;
     let limits = ScanLimits::new(&config.guard, prepared.records());
     let source = Source::open(&config.source.database, Purpose::Pass, &context.stop, limits)?;
-    let scanned = source.scan(&context.space)?;
+    let scanned = source.scan(context.basis())?;
     if is_known(scanned.hash()) {
         scanned.finish()?;
         return Ok(None);
     }
-    let rows = scanned.into_rows(&context.space)?;
+    let rows = scanned.into_rows(context.basis())?;
     // The rows may be those of a newer scan.
     if is_known(rows.scan().hash) {
         rows.finish()?;

@@ -9,6 +9,7 @@ use std::collections::HashMap;
 
 use super::context::PassContext;
 use super::error::PassError;
+use super::long_texts;
 use super::record_workers::{EncodedRow, RecordWorkers};
 use super::text_sample::{KnownText, TextSample};
 use crate::adapters::builds::staging::Draft;
@@ -22,6 +23,7 @@ use crate::domain::record::{
     ContentHash, ContentHasher, IdHash, Row, RowError, Schema, SeenIds, TextHash, printable_id, raw_row_hash,
 };
 use crate::domain::row_hashes::RowHashes;
+use crate::domain::tokens::LongTexts;
 
 /// Quarantined rows that the manifest lists; any further ones are excluded too, and only counted.
 const MAX_LISTED_ROWS: usize = 10_000;
@@ -41,6 +43,10 @@ pub(super) struct TableSummary {
     pub content_hash: ContentHash,
     /// Indexed rows whose tags are the JSON word `null`.
     pub null_tags: u64,
+    /// Texts that the model does not read whole.
+    pub too_long: LongTexts,
+    /// Digest of the ids of their rows, if there are any.
+    pub long_rows: Option<String>,
     /// Rows that cannot be indexed.
     pub unfit: UnfitRows,
     /// The same, for the manifest.
@@ -72,15 +78,18 @@ pub(super) fn read_table(
 ) -> Result<TableSummary, PassError> {
     let allowed = context.config.guard.quarantine;
     let schema = Schema::experts();
+    let measure = long_texts::measure(context);
     let mut reader = TableReader {
         schema,
         planner,
         draft,
         refused,
         sample,
-        content: ContentHasher::new(&context.space),
+        content: ContentHasher::new(context.basis()),
         rows: Vec::new(),
         null_tags: 0,
+        too_long: LongTexts::new(measure.as_ref()),
+        long_ids: blake3::Hasher::new(),
         unfit: UnfitRows { count: 0, allowed, named: Vec::new() },
         quarantined: Vec::new(),
         text_bytes: 0,
@@ -89,7 +98,7 @@ pub(super) fn read_table(
         ids: SeenIds::default(),
         excluded_ids: Vec::new(),
     };
-    let mut workers = RecordWorkers::new(schema);
+    let mut workers = RecordWorkers::new(schema, measure);
     let mut sink = |row: Row<'_>, id, encoded: Result<EncodedRow<'_>, _>| reader.row(row, id, encoded);
     let indexed_rows = rows.for_each(&mut |row| workers.push(row, &mut sink))?;
     workers.finish(&mut sink)?;
@@ -101,6 +110,9 @@ pub(super) fn read_table(
         content_hash: reader.content.finish(),
         refusals_allowed: usize::try_from(allowed.saturating_sub(unfit.count)).unwrap_or(usize::MAX),
         null_tags: reader.null_tags,
+        long_rows: (!reader.too_long.is_empty())
+            .then(|| reader.long_ids.finalize().to_hex()[..16].to_owned()),
+        too_long: reader.too_long,
         unfit,
         quarantined: reader.quarantined,
         text_bytes: reader.text_bytes,
@@ -120,6 +132,9 @@ struct TableReader<'a> {
     content: ContentHasher,
     rows: Vec<RowHashes>,
     null_tags: u64,
+    too_long: LongTexts,
+    /// Fed with the ids of rows whose texts are too long.
+    long_ids: blake3::Hasher,
     unfit: UnfitRows,
     quarantined: Vec<QuarantinedRow>,
     text_bytes: u64,
@@ -182,6 +197,10 @@ impl TableReader<'_> {
         self.rows.push(hashes);
         self.sample.offer(&hashes, encoded.text);
         self.null_tags += u64::from(encoded.has_null_tags);
+        if let Some(tokens) = encoded.long {
+            self.too_long.add(|| printable_id(row[self.schema.id]), tokens);
+            self.long_ids.update(&id.0);
+        }
         if need == Need::Embed {
             self.text_bytes += encoded.text.len() as u64;
             self.batches.add(encoded.text);

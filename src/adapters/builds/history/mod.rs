@@ -38,6 +38,9 @@ pub struct History {
     pub attempts: Vec<AttemptRecord>,
     #[serde(rename = "same_content")]
     pub equivalent_scan: Option<EquivalentScan>,
+    /// The rows of which was said last that the model does not read their texts whole.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub long_texts: Option<String>,
 }
 
 /// An instant, by both clocks.

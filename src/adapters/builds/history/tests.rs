@@ -155,7 +155,7 @@ fn state() -> impl Strategy<Value = History> {
             }
         });
     let lists = (prop::collection::vec(promotion, 0..5), prop::collection::vec(attempt, 0..3));
-    lists.prop_map(|(promotions, attempts)| History { promotions, attempts, equivalent_scan: None })
+    lists.prop_map(|(promotions, attempts)| History { promotions, attempts, ..History::default() })
 }
 
 proptest! {

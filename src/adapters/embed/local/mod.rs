@@ -19,12 +19,15 @@ mod tokenizer;
 mod unicode;
 mod weights;
 
+use std::sync::{Arc, LazyLock};
+
 use self::error::LocalError;
 use self::forward::{Encoder, TokenBatch};
 pub(crate) use self::shape::DIMENSION;
 use self::shape::MAX_TOKENS;
 use self::tokenizer::Tokenizer;
 use self::weights::Weights;
+use crate::domain::tokens::ExactCount;
 
 /// Tokens at which a batch is full: about sixteen short texts. More rows do
 /// not make the matrix products faster, but delay the caller's stop.
@@ -40,6 +43,15 @@ static TOKENIZER: &[u8] = include_bytes!("../../../../data/model/tokenizer.json"
 #[must_use]
 pub(crate) fn revision() -> String {
     format!("{WEIGHTS_DIGEST}-mean-{MAX_TOKENS}")
+}
+
+/// Counts the tokens of a text as the model does, its beginning and end included; no more than the settings
+/// can ask about. `None` if the files compiled in are not what this program needs, which the model itself
+/// reports.
+pub(crate) fn token_count() -> Option<ExactCount> {
+    static LOADED: LazyLock<Option<Tokenizer>> = LazyLock::new(|| Tokenizer::load(TOKENIZER).ok());
+    let tokenizer = LOADED.as_ref()?;
+    Some(Arc::new(|text| tokenizer.count(text)))
 }
 
 /// The expanded model. It never changes: any number of threads may share it.

@@ -5,12 +5,15 @@
 //! becomes is decided by `record` and `document`, what is done with it by the
 //! caller.
 
+use std::sync::Arc;
+
 use crate::adapters::source::RowBuffer;
 use crate::domain::parallel::Workers;
 use crate::domain::python_json::MAX_RECORD_BYTES;
 use crate::domain::record::{
     IdHash, RawValue, Record, RecordHash, Row, RowError, Schema, TextHash, printable_id,
 };
+use crate::domain::tokens::{Measured, TextMeasure};
 use crate::domain::{document, python_json};
 
 /// Bytes of raw values in a batch: some hundreds of rows, a millisecond or two of work.
@@ -26,6 +29,8 @@ pub(super) struct EncodedRow<'b> {
     pub record_hash: RecordHash,
     /// Whether its tags are the JSON word `null`, which counts as tagged.
     pub has_null_tags: bool,
+    /// The tokens of a text that the model does not read whole.
+    pub long: Option<u64>,
     /// The record as it stands in the metadata.
     pub json: &'b [u8],
     /// The document text.
@@ -39,6 +44,7 @@ pub(super) type RowSink<'t, E> =
 /// Makes records of rows as they are added, and gives them to a [`RowSink`] in their order.
 pub(super) struct RecordWorkers {
     schema: &'static Schema,
+    measure: Option<Arc<TextMeasure>>,
     workers: Workers<RowBatch, RowBatch>,
     /// Rows since the last full batch.
     filling: RowBatch,
@@ -63,18 +69,23 @@ struct Offsets {
     text: TextHash,
     record: RecordHash,
     has_null_tags: bool,
+    long: Option<u64>,
     json_end: usize,
     text_end: usize,
 }
 
 impl RecordWorkers {
-    pub(super) fn new(schema: &'static Schema) -> Self {
-        let encode = |mut batch: RowBatch| {
-            batch.encode(schema);
+    /// `measure`: measures the texts, where it is known what the model reads of them.
+    pub(super) fn new(schema: &'static Schema, measure: Option<TextMeasure>) -> Self {
+        let measure = measure.map(Arc::new);
+        let shared = measure.clone();
+        let encode = move |mut batch: RowBatch| {
+            batch.encode(schema, shared.as_deref());
             batch
         };
         Self {
             schema,
+            measure,
             workers: Workers::new("records", MAX_THREADS, BATCHES_PER_THREAD, encode),
             filling: RowBatch::default(),
             spare: Vec::new(),
@@ -103,14 +114,14 @@ impl RecordWorkers {
             ready.emit(sink)?;
         }
         // A small table is one batch that is not full, and needs no thread.
-        self.filling.encode(self.schema);
+        self.filling.encode(self.schema, self.measure.as_deref());
         self.filling.emit(sink)
     }
 }
 
 impl RowBatch {
     /// Makes record and text of every row.
-    fn encode(&mut self, schema: &Schema) {
+    fn encode(&mut self, schema: &Schema, measure: Option<&TextMeasure>) {
         let Self { raw, encoded, json, texts } = self;
         let (mut values, mut text) = (Vec::with_capacity(schema.width()), String::new());
         let Ok(()) = raw.for_each(|row| {
@@ -120,6 +131,11 @@ impl RowBatch {
                     Ok(record)
                 });
             let offsets = record.and_then(|record| {
+                let long = match measure.map_or(Measured::Fits, |measure| measure.apply(&mut text)) {
+                    Measured::Fits => None,
+                    Measured::Long(tokens) => Some(tokens),
+                    Measured::Refused(tokens) => return Err(refused(row, schema, tokens, measure)),
+                };
                 let json_start = json.len();
                 python_json::write_record(&schema.columns, &record, json);
                 let bytes = json.len() - json_start;
@@ -132,6 +148,7 @@ impl RowBatch {
                     text: TextHash::of(&text),
                     record: RecordHash::of(&json[json_start..]),
                     has_null_tags: record.tags.is_none(),
+                    long,
                     json_end: json.len(),
                     text_end: texts.len(),
                 })
@@ -153,6 +170,7 @@ impl RowBatch {
                     text_hash: offsets.text,
                     record_hash: offsets.record,
                     has_null_tags: offsets.has_null_tags,
+                    long: offsets.long,
                     json: &json[json_start..offsets.json_end],
                     text: &texts[text_start..offsets.text_end],
                 };
@@ -169,6 +187,18 @@ impl RowBatch {
         self.encoded.clear();
         self.json.clear();
         self.texts.clear();
+    }
+}
+
+/// The error of a row whose text the model surely does not read whole.
+fn refused(row: Row<'_>, schema: &Schema, tokens: u64, measure: Option<&TextMeasure>) -> RowError {
+    let max_tokens = measure.map_or(0, TextMeasure::max_tokens);
+    RowError {
+        id: printable_id(row[schema.id]),
+        column: "document text".to_owned(),
+        message: format!(
+            "a text of {tokens} tokens at least, expected at most {max_tokens} (embedding.max_tokens)"
+        ),
     }
 }
 

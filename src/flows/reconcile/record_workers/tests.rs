@@ -23,7 +23,7 @@ fn ids_after(rows: i64, bio: &str) -> Vec<String> {
         });
         Ok(())
     };
-    let mut workers = RecordWorkers::new(Schema::experts());
+    let mut workers = RecordWorkers::new(Schema::experts(), None);
     for id in 0..rows {
         let mut row = nulls();
         row[expert::ID] = RawValue::Integer(id);
@@ -57,7 +57,7 @@ fn the_first_refusal_ends_it_whatever_is_still_under_way() {
         left -= 1;
         if left == 0 { Err("enough") } else { Ok(()) }
     };
-    let mut workers = RecordWorkers::new(Schema::experts());
+    let mut workers = RecordWorkers::new(Schema::experts(), None);
     let ended = (0..10_000).try_for_each(|id| {
         row[expert::ID] = RawValue::Integer(id);
         workers.push(&row, &mut sink)

@@ -5,6 +5,7 @@ use crate::adapters::builds::history::AttemptRecord;
 use crate::adapters::builds::{AgentStatus, LastPass};
 use crate::decide::guard::{Refusal, UnfitRows};
 use crate::domain::pass::{Counts, Timings};
+use crate::domain::tokens::LongTexts;
 use crate::flows::deliver::TargetStatus;
 
 fn preview(changes: bool, reasons: &[Reason], held: bool) -> Preview {
@@ -19,6 +20,7 @@ fn preview(changes: bool, reasons: &[Reason], held: bool) -> Preview {
         estimated_tokens: 0,
         quarantined: 0,
         null_tags: 0,
+        too_long: LongTexts::default(),
         reasons: reasons.to_vec(),
         held,
         content_hash: None,

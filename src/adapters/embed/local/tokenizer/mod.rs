@@ -67,7 +67,18 @@ impl Tokenizer {
 
     /// Appends the tokens of one text: a start, as much of the text as fits, an end.
     pub(super) fn encode(&self, text: &str, tokens: &mut Vec<u32>) {
-        let full = tokens.len() + MAX_TOKENS - 1;
+        self.encode_up_to(text, MAX_TOKENS, tokens);
+    }
+
+    /// The tokens of the whole text, a start and an end included.
+    pub(super) fn count(&self, text: &str) -> u64 {
+        let mut tokens = Vec::new();
+        self.encode_up_to(text, text.len() * 4 + 2, &mut tokens);
+        tokens.len() as u64
+    }
+
+    fn encode_up_to(&self, text: &str, most: usize, tokens: &mut Vec<u32>) {
+        let full = tokens.len() + most - 1;
         tokens.push(START);
         let mut rest = text;
         while !rest.is_empty() && tokens.len() < full {
