@@ -66,6 +66,8 @@ pub(super) fn embedding(
         concurrency: resolved.settle::<WholeNumber<_>>(&keys::concurrency, raw.concurrency.as_ref())?,
         items_per_minute: resolved
             .settle::<WholeNumber<_>>(&keys::items_per_minute, raw.items_per_minute.as_ref())?,
+        tokens_per_minute: resolved
+            .settle::<WholeNumber<_>>(&keys::tokens_per_minute, raw.tokens_per_minute.as_ref())?,
         request_timeout: resolved.settle::<Period>(&keys::request_timeout, raw.request_timeout.as_ref())?,
         retry_budget: resolved.settle::<Period>(&keys::retry_budget, raw.retry_budget.as_ref())?,
         max_tokens,

@@ -88,6 +88,8 @@ settings! { by_hand embedding: RawEmbedding => EmbeddingSettings {
     concurrency: WholeNumber<usize> = 4, range 1..=64 => Live;
     /// Most texts a minute, retries included; 0 sets no limit.
     items_per_minute: WholeNumber<u32> = 0, range 0..=1000000 => Live;
+    /// Most tokens a minute, by an estimate of a text's length, retries included; 0 sets no limit.
+    tokens_per_minute: WholeNumber<u32> = 0, range 0..=1000000000 => Live;
     /// How long one request may take; `reindexd search` ends within it.
     request_timeout: Period = "60s", range "100ms"..="1h" => Live;
     /// How long a build goes on without a single success.

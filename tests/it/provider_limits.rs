@@ -83,6 +83,21 @@ fn a_limit_of_texts_per_minute_is_kept_and_a_stop_keeps_what_was_embedded() {
 }
 
 #[test]
+fn a_limit_of_tokens_a_minute_is_kept_by_every_request_and_by_all_of_a_minute() {
+    let world = World::with_people(12);
+    world.settings("[embedding]\ntokens_per_minute = 100\n");
+    let planned = world.run(&["plan", "--json"]).number("requests");
+
+    let agent = Agent::start(&mut world.command(&["run"]));
+    agent.wait_for_log("limit of embedding.tokens_per_minute");
+    agent.stop();
+
+    let tokens: usize = world.provider.texts_seen().iter().map(|text| text.len().div_ceil(4)).sum();
+    assert!(tokens <= 100 && world.provider.text_count() > 0, "{tokens} tokens");
+    assert!(planned > 1, "{planned} requests, and none holds more than a minute's tokens");
+}
+
+#[test]
 fn a_limit_of_texts_a_minute_is_kept_from_one_pass_to_the_next() {
     let world = World::with_people(5);
     world.settings("[embedding]\nitems_per_minute = 5\nretry_budget = \"0s\"\n");

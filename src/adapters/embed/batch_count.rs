@@ -8,7 +8,7 @@ use super::gemini::Gemini;
 #[cfg(feature = "local")]
 use super::in_process::InProcess;
 use super::openai::OpenAi;
-use super::request_size::{batch_texts, bytes_per_text, escaped_len};
+use super::request_size::{batch_texts, batch_tokens, bytes_per_text, escaped_len, estimated_tokens};
 use crate::config::{EmbeddingSettings, Provider};
 
 /// Counts the requests for texts, given in the order in which they are sent.
@@ -17,9 +17,11 @@ pub(crate) struct BatchCounter {
     max_texts: usize,
     max_bytes: usize,
     bytes_per_text: usize,
+    max_tokens: usize,
     /// Texts and bytes of the batch that is being filled.
     texts: usize,
     bytes: usize,
+    tokens: usize,
     requests: u64,
 }
 
@@ -34,20 +36,37 @@ impl BatchCounter {
             Provider::Local => (usize::MAX, usize::MAX),
         };
         let texts = batch_texts(settings.batch_size, texts, settings.items_per_minute);
-        Self { bytes_per_text: bytes_per_text(settings), ..Self::of(texts, bytes) }
+        let max_tokens = batch_tokens(settings.tokens_per_minute);
+        Self { bytes_per_text: bytes_per_text(settings), max_tokens, ..Self::of(texts, bytes) }
     }
 
     fn of(max_texts: usize, max_bytes: usize) -> Self {
-        Self { max_texts, max_bytes, bytes_per_text: 0, texts: 0, bytes: 0, requests: 0 }
+        Self {
+            max_texts,
+            max_bytes,
+            bytes_per_text: 0,
+            max_tokens: usize::MAX,
+            texts: 0,
+            bytes: 0,
+            tokens: 0,
+            requests: 0,
+        }
     }
 
     /// Adds the next text.
     pub(crate) fn add(&mut self, text: &str) {
         let bytes = escaped_len(text) + self.bytes_per_text;
+        let tokens =
+            if self.max_tokens < usize::MAX { estimated_tokens(text, self.bytes_per_text) } else { 0 };
         self.bytes += bytes;
-        if self.texts == 0 || self.texts == self.max_texts || self.bytes > self.max_bytes {
+        self.tokens += tokens;
+        if self.texts == 0
+            || self.texts == self.max_texts
+            || self.bytes > self.max_bytes
+            || self.tokens > self.max_tokens
+        {
             self.requests += 1;
-            (self.texts, self.bytes) = (0, bytes);
+            (self.texts, self.bytes, self.tokens) = (0, bytes, tokens);
         }
         self.texts += 1;
     }
@@ -103,6 +122,11 @@ mod tests {
             (Provider::OpenAi, 500, 0, 1),
             (Provider::OpenAi, 0, 0, 150),
         ];
+        let mut settings = test_settings(Provider::OpenAi, "m", 8);
+        (settings.batch_size, settings.tokens_per_minute) = (500, 10);
+        let mut counter = BatchCounter::new(&settings);
+        (0..15).for_each(|_| counter.add("some text of four and more"));
+        assert_eq!(counter.requests(), 15, "seven tokens each");
         for (provider, batch_size, items_per_minute, expected) in cases {
             let mut settings = test_settings(provider, "m", 8);
             (settings.batch_size, settings.items_per_minute) = (batch_size, items_per_minute);

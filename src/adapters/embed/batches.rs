@@ -5,7 +5,7 @@
 
 use std::io;
 
-use super::request_size::{batch_texts, escaped_len};
+use super::request_size::{batch_texts, batch_tokens, escaped_len, estimated_tokens};
 use super::types::{EmbedLimits, Embedder, TextItem};
 
 /// The texts that were not sent yet.
@@ -17,6 +17,7 @@ pub(super) struct Batches<'a> {
     max_bytes: usize,
     /// The bytes that a request has more for each text.
     bytes_per_text: usize,
+    max_tokens: usize,
 }
 
 impl<'a> Batches<'a> {
@@ -27,7 +28,14 @@ impl<'a> Batches<'a> {
     ) -> Self {
         let max_texts = batch_texts(limits.batch_size, embedder.max_texts(), limits.items_per_minute);
         let (max_bytes, bytes_per_text) = (embedder.max_bytes(), embedder.bytes_per_text());
-        Self { items, deferred: None, max_texts, max_bytes, bytes_per_text }
+        Self {
+            items,
+            deferred: None,
+            max_texts,
+            max_bytes,
+            bytes_per_text,
+            max_tokens: batch_tokens(limits.tokens_per_minute),
+        }
     }
 
     /// The most texts in a batch, as far as is known beforehand.
@@ -39,13 +47,16 @@ impl<'a> Batches<'a> {
     /// is a batch of its own: whether to refuse it is the provider's decision.
     pub(super) fn next(&mut self, most: usize) -> io::Result<Option<Vec<TextItem>>> {
         let mut batch = Vec::new();
-        let mut bytes = 0;
+        let (mut bytes, mut tokens) = (0, 0);
         while batch.len() < self.max_texts.min(most).max(1) {
             let Some(item) = self.deferred.take().map(Ok).or_else(|| self.items.next()).transpose()? else {
                 break;
             };
             bytes += escaped_len(&item.text) + self.bytes_per_text;
-            if bytes > self.max_bytes && !batch.is_empty() {
+            if self.max_tokens < usize::MAX {
+                tokens += estimated_tokens(&item.text, self.bytes_per_text);
+            }
+            if (bytes > self.max_bytes || tokens > self.max_tokens) && !batch.is_empty() {
                 self.deferred = Some(item);
                 break;
             }
@@ -90,6 +101,7 @@ mod tests {
             batch_size,
             concurrency: 1,
             items_per_minute,
+            tokens_per_minute: 0,
             sent: SentLog::default(),
             retry_budget: Duration::ZERO,
             refusals_allowed: 0,

@@ -107,6 +107,7 @@ fn test_settings(provider: Provider, model: &str, dimension: usize) -> Embedding
         batch_size: 1,
         concurrency: 1,
         items_per_minute: 0,
+        tokens_per_minute: 0,
         request_timeout: Duration::from_secs(1),
         retry_budget: Duration::from_secs(1),
         max_tokens: None,

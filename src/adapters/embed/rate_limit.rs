@@ -24,7 +24,10 @@ const WINDOW: Duration = Duration::from_secs(61);
 /// What attempts leave to those that follow them in the same process: the sends
 /// of the last minute, and what was learnt of the provider.
 #[derive(Clone, Debug, Default)]
-pub struct SentLog(Arc<Mutex<VecDeque<(Instant, usize)>>>, Arc<Mutex<Learnt>>);
+pub struct SentLog(SharedSends, Arc<Mutex<Learnt>>, SharedSends);
+
+/// When how much was sent: texts, or tokens by estimate.
+type SharedSends = Arc<Mutex<VecDeque<(Instant, usize)>>>;
 
 /// What was learnt of the provider; it holds for the life of the process.
 #[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
@@ -36,6 +39,11 @@ pub(super) struct Learnt {
 }
 
 impl SentLog {
+    /// The same in tokens.
+    pub(super) fn of_tokens(&self) -> Self {
+        Self(Arc::clone(&self.2), Arc::default(), Arc::default())
+    }
+
     pub(super) fn learnt(&self) -> Learnt {
         *lock(&self.1)
     }
@@ -61,6 +69,15 @@ impl RateLimit {
 
     /// Counts `texts` as sent now, or returns when to ask again.
     pub(super) fn admit(&self, texts: usize, now: Instant) -> Result<(), Instant> {
+        self.free_at(texts, now)?;
+        if self.max_per_minute > 0 {
+            lock(&self.sent.0).push_back((now, texts));
+        }
+        Ok(())
+    }
+
+    /// Whether so much can be sent now; else when to ask again.
+    pub(super) fn free_at(&self, texts: usize, now: Instant) -> Result<(), Instant> {
         if self.max_per_minute == 0 {
             return Ok(());
         }
@@ -83,8 +100,40 @@ impl RateLimit {
                 return Err(*at + WINDOW);
             }
         }
-        sent.push_back((now, texts));
         Ok(())
+    }
+
+    /// As much of one request as counts: one that exceeds a minute by itself is sent in an empty one.
+    fn counted(&self, amount: usize) -> usize {
+        if self.max_per_minute == 0 { amount } else { amount.min(self.max_per_minute) }
+    }
+}
+
+/// Our own limits on texts and on tokens a minute, of which both must permit a request.
+#[derive(Debug)]
+pub(super) struct RateLimits {
+    texts: RateLimit,
+    tokens: RateLimit,
+}
+
+impl RateLimits {
+    pub(super) fn new(items_per_minute: u32, tokens_per_minute: u32, sent: &SentLog) -> Self {
+        let tokens = RateLimit::new(tokens_per_minute, sent.of_tokens());
+        Self { texts: RateLimit::new(items_per_minute, sent.clone()), tokens }
+    }
+
+    /// Counts a request as sent now, or returns when to ask again and which setting says so.
+    pub(super) fn admit(
+        &self,
+        texts: usize,
+        tokens: usize,
+        now: Instant,
+    ) -> Result<(), (Instant, &'static str)> {
+        let tokens = self.tokens.counted(tokens);
+        // What one of them forbids must not be counted by the other.
+        self.tokens.free_at(tokens, now).map_err(|at| (at, "limit of embedding.tokens_per_minute"))?;
+        self.texts.admit(texts, now).map_err(|at| (at, "limit of embedding.items_per_minute"))?;
+        self.tokens.admit(tokens, now).map_err(|at| (at, "limit of embedding.tokens_per_minute"))
     }
 }
 
@@ -142,5 +191,27 @@ mod tests {
         let now = Instant::now();
         let rate_limit = RateLimit::new(0, SentLog::default());
         assert!((0..1000).all(|_| rate_limit.admit(2048, now).is_ok()));
+    }
+
+    #[test]
+    fn a_request_needs_room_for_its_texts_and_for_its_tokens() {
+        let now = Instant::now();
+        let sent = SentLog::default();
+        let limits = RateLimits::new(10, 100, &sent);
+        let by = |kind: &'static str| Err((now + WINDOW, kind));
+        assert_eq!(limits.admit(2, 80, now), Ok(()));
+        assert_eq!(limits.admit(1, 30, now), by("limit of embedding.tokens_per_minute"));
+        assert_eq!(limits.admit(9, 20, now), by("limit of embedding.items_per_minute"));
+        // What was forbidden was not counted.
+        assert_eq!(limits.admit(8, 20, now), Ok(()));
+        // The next attempt counts what this one sent.
+        let next = RateLimits::new(0, 100, &sent);
+        assert_eq!(next.admit(1, 1, now), by("limit of embedding.tokens_per_minute"));
+        // A text that exceeds a minute by itself goes in an empty one.
+        assert_eq!(next.admit(1, 5000, now + WINDOW), Ok(()));
+        assert_eq!(
+            next.admit(1, 1, now + WINDOW),
+            Err((now + WINDOW * 2, "limit of embedding.tokens_per_minute"))
+        );
     }
 }

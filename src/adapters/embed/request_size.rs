@@ -5,6 +5,7 @@
 
 use crate::config::{EmbeddingSettings, Provider};
 use crate::domain::request_extras::RequestExtras;
+use crate::domain::tokens::estimate;
 
 /// The most texts of one batch.
 pub(super) fn batch_texts(batch_size: usize, max_texts: usize, items_per_minute: u32) -> usize {
@@ -33,4 +34,16 @@ pub(super) fn bytes_per_text(settings: &EmbeddingSettings) -> usize {
         Provider::Gemini | Provider::OpenAi | Provider::Local => 0,
     };
     escaped_len(prefix) + repeated
+}
+
+/// The most tokens of one batch, by estimate. A text that has more is a batch of its own.
+pub(super) fn batch_tokens(tokens_per_minute: u32) -> usize {
+    usize::try_from(tokens_per_minute).ok().filter(|most| *most > 0).unwrap_or(usize::MAX)
+}
+
+/// The tokens that a text likely has, with the bytes that a request has more for it.
+pub(super) fn estimated_tokens(text: &str, bytes_per_text: usize) -> usize {
+    const BYTES_PER_TOKEN: usize = 4;
+    let of_text = usize::try_from(estimate(text).1).unwrap_or(usize::MAX);
+    of_text.saturating_add(bytes_per_text.div_ceil(BYTES_PER_TOKEN))
 }

@@ -19,7 +19,8 @@ use tokio_retry::strategy::ExponentialBackoff;
 use tokio_util::sync::CancellationToken;
 
 use super::check_answer::{self, CheckedAnswer};
-use super::rate_limit::RateLimit;
+use super::rate_limit::RateLimits;
+use super::request_size::estimated_tokens;
 use super::types::{Embedder, Failure, ProviderWait, Task};
 use crate::domain::parallel::lock;
 
@@ -36,7 +37,7 @@ pub(super) struct Requester {
 }
 
 struct RequesterState {
-    rate_limit: RateLimit,
+    rate_limit: RateLimits,
     /// When the first request was sent, or failed, after the last success.
     silent_since: Option<Instant>,
     /// Nothing is sent before: the provider asked for a pause until then.
@@ -59,7 +60,7 @@ impl Requester {
         task: Task,
         dimension: usize,
         budget: Duration,
-        rate_limit: RateLimit,
+        rate_limit: RateLimits,
         waits: UnboundedSender<ProviderWait>,
     ) -> Self {
         Self {
@@ -87,7 +88,7 @@ impl Requester {
         tokio::select! {
             biased;
             () = self.closed.cancelled() => return Err(RequestEnd::Closed),
-            () = self.acquire_slot(texts.len()) => {}
+            () = self.acquire_slot(texts) => {}
         }
         self.requests.fetch_add(1, Ordering::Relaxed);
         let answer = self.embedder.embed(texts, self.task).await;
@@ -107,15 +108,17 @@ impl Requester {
     }
 
     /// Waits until neither the provider's pause nor our own limit forbids a request.
-    async fn acquire_slot(&self, texts: usize) {
+    async fn acquire_slot(&self, texts: &[String]) {
+        let more = self.embedder.bytes_per_text();
+        let tokens = texts.iter().map(|text| estimated_tokens(text, more)).sum::<usize>();
         loop {
             let now = Instant::now();
             let (until, why) = {
                 let mut state = self.state();
                 if let Some(pause) = state.pause_until.filter(|&until| until > now) {
                     (pause, "the provider asks for a pause")
-                } else if let Err(until) = state.rate_limit.admit(texts, now) {
-                    (until, "limit of embedding.items_per_minute")
+                } else if let Err(forbidden) = state.rate_limit.admit(texts.len(), tokens, now) {
+                    forbidden
                 } else {
                     state.silent_since.get_or_insert(now);
                     return;

@@ -153,6 +153,8 @@ pub(crate) struct EmbedLimits {
     pub(crate) concurrency: usize,
     /// The most texts in a minute; zero means no limit.
     pub(crate) items_per_minute: u32,
+    /// The most tokens in a minute, by estimate; zero means no limit.
+    pub(crate) tokens_per_minute: u32,
     /// What earlier attempts sent: it counts against that limit.
     pub(crate) sent: SentLog,
     /// How long to go on without a single success.

@@ -114,6 +114,7 @@ fn defaults() -> Config {
             batch_size: 100,
             concurrency: 4,
             items_per_minute: 0,
+            tokens_per_minute: 0,
             request_timeout: seconds(60),
             retry_budget: seconds(600),
             max_tokens: Some(2048),

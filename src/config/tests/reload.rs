@@ -22,6 +22,7 @@ fn every_key_is_either_live_or_waits_for_a_restart() {
         ("[embedding]\nbatch_size=1", true, "embedding.batch_size"),
         ("[embedding]\nconcurrency=1", true, "embedding.concurrency"),
         ("[embedding]\nitems_per_minute=1", true, "embedding.items_per_minute"),
+        ("[embedding]\ntokens_per_minute=1", true, "embedding.tokens_per_minute"),
         ("[embedding]\nrequest_timeout='1s'", true, "embedding.request_timeout"),
         ("[embedding]\nretry_budget='1s'", true, "embedding.retry_budget"),
         ("[embedding]\nmax_tokens=9", false, "embedding.max_tokens"),

@@ -98,6 +98,7 @@ fn limits(context: &PassContext<'_>, refusals_allowed: usize) -> EmbedLimits {
         batch_size: settings.batch_size,
         concurrency: settings.concurrency,
         items_per_minute: settings.items_per_minute,
+        tokens_per_minute: settings.tokens_per_minute,
         sent: context.sent.clone(),
         retry_budget: settings.retry_budget,
         refusals_allowed,

@@ -21,7 +21,7 @@ use super::batches::Batches;
 use super::check_answer::{CheckedAnswer, Flaw};
 use super::error::{EmbedError, EmbedFailure, SinkError};
 use super::queue::{AfterFailure, Ending, Next, Part, Queue, Role};
-use super::rate_limit::{Learnt, RateLimit, SentLog};
+use super::rate_limit::{Learnt, RateLimits, SentLog};
 use super::requester::{RequestEnd, Requester};
 use super::types::{
     EmbedLimits, EmbedProgress, EmbedReport, EmbeddedBatch, Embedder, Failure, FailureKind, ProviderWait,
@@ -49,7 +49,7 @@ pub(crate) async fn embed_all(
 ) -> Result<EmbedReport, EmbedFailure> {
     let batches = Batches::new(items, embedder.as_ref(), limits);
     let (sender, waits) = mpsc::unbounded_channel();
-    let rate_limit = RateLimit::new(limits.items_per_minute, limits.sent.clone());
+    let rate_limit = RateLimits::new(limits.items_per_minute, limits.tokens_per_minute, &limits.sent);
     let requester =
         Requester::new(embedder, Task::Document, limits.dimension, limits.retry_budget, rate_limit, sender);
     let learnt = limits.sent.learnt();
@@ -94,7 +94,7 @@ pub(crate) async fn embed_query(
     limit: Duration,
 ) -> Result<Vec<f32>, EmbedError> {
     let (sender, _waits) = mpsc::unbounded_channel();
-    let no_limit = RateLimit::new(0, SentLog::default());
+    let no_limit = RateLimits::new(0, 0, &SentLog::default());
     let requester = Requester::new(embedder, Task::Query, dimension, limit, no_limit, sender);
     let text = [text.to_owned()];
     let ask = async {

@@ -110,6 +110,7 @@ fn limits() -> EmbedLimits {
         batch_size: 16,
         concurrency: 4,
         items_per_minute: 0,
+        tokens_per_minute: 0,
         sent: SentLog::default(),
         retry_budget: 600 * SECOND,
         refusals_allowed: 0,
