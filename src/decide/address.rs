@@ -58,6 +58,13 @@ impl Finding {
     }
 }
 
+/// Whether vectors of builds made at two addresses may stand in one index, as far as it is known. That one
+/// was proven to give those of the other is not recorded: it costs a text that only the older build has.
+#[must_use]
+pub fn agree(one: Option<&str>, other: Option<&str>) -> bool {
+    one.is_none() || other.is_none() || one == other
+}
+
 /// What must be done before vectors of the settings' address stand beside those that are served.
 #[must_use]
 pub fn must_compare(served: Option<&str>, settings: Option<&str>, to_embed: u64) -> bool {
@@ -102,6 +109,18 @@ mod tests {
             let found = Finding::of(pairs.iter().copied());
             assert_eq!(found.is_same(), expected, "{}", found.describe());
             assert_eq!(found.texts, pairs.len());
+        }
+    }
+
+    #[test]
+    fn builds_agree_unless_both_addresses_are_known_and_differ() {
+        for (one, other, expected) in [
+            (None, None, true),
+            (Some("a"), None, true),
+            (Some("a"), Some("a"), true),
+            (Some("a"), Some("b"), false),
+        ] {
+            assert_eq!((agree(one, other), agree(other, one)), (expected, expected), "{one:?} {other:?}");
         }
     }
 

@@ -311,3 +311,24 @@ fn a_reload_with_another_address_is_compared_too() {
     assert_eq!((world.served(), other.text_count()), (served, 16), "{}", agent.log());
     agent.stop();
 }
+
+#[test]
+fn kept_builds_of_two_addresses_are_not_mixed_when_another_space_is_served() {
+    let world = World::with_people(20);
+    world.build();
+    world.sql("DELETE FROM experts WHERE id = 20");
+    let other = other_provider();
+    world.sql("UPDATE experts SET bio = 'New' WHERE id = 1");
+    let accepting = ["build", "--accept-space", "--json"];
+    assert_eq!(at(&world, &other, &accepting).number("embedded"), 19);
+    let mut third = world.command(&accepting);
+    third.env("GOOGLE_GEMINI_BASE_URL", other.base_url()).env("EMBEDDING_MODEL", "gemini-embedding-exp");
+    assert_eq!(run(&mut third).number("embedded"), 19);
+
+    // The text of this row is in the build of the first address alone.
+    world.add_people([20]);
+    let back = at(&world, &other, &accepting);
+
+    assert_eq!((back.code, back.number("embedded"), back.number("kept")), (0, 1, 19), "{back:?}");
+    assert_turned(&world);
+}

@@ -90,9 +90,10 @@ pub(super) fn preview_for(
     let mut prepared = Prepared::read_only(builds, served)?;
     match rows_that_may_differ(context, options, &prepared, scanned)? {
         Some(rows) => {
-            let (table, builds) = read_rows(context, options, &mut prepared, &rows)?;
-            rows.finish()?;
             let acceptances = Acceptances::load(context, options, &prepared.builds, prepared.id())?;
+            let is_apart = acceptances.is_apart(context);
+            let (table, builds) = read_rows(context, options, &mut prepared, &rows, is_apart)?;
+            rows.finish()?;
             let reference = address_check::reference(context, &prepared, &builds, &acceptances);
             let other_address = reference.map(|reference| reference.facts(&acceptances, false));
             let accepted = acceptances.accepted(context);
@@ -129,6 +130,7 @@ fn read_rows(
     options: &PassOptions,
     prepared: &mut Prepared,
     rows: &Rows,
+    is_apart: bool,
 ) -> Result<(TableSummary, Vec<BuildRows>), PassError> {
     prepared.read_rows()?;
     prepared.read_kept(context, options)?;
@@ -136,7 +138,8 @@ fn read_rows(
         (Vec::new(), HashSet::new())
     } else {
         let cache = prepared.builds.layout.cache();
-        (reusable_builds(context, prepared)?, Cache::stored_hashes(&cache, &context.space)?)
+        let builds = if is_apart { Vec::new() } else { reusable_builds(context, prepared)? };
+        (builds, Cache::stored_hashes(&cache, &context.space)?)
     };
     let embedded = HashSet::new();
     let planner = planner(prepared.rows(), &builds, &cached, &embedded);

@@ -15,9 +15,10 @@ use super::read_table::TableSummary;
 use crate::adapters::builds::staging::{BuildContent, Drafted, Sealed};
 use crate::adapters::builds::{Build, Doubt, KeptBuilds, Proof, error_chain};
 use crate::adapters::cache::Cache;
+use crate::decide::address::agree;
 use crate::decide::plan::{Plan, Planner, Reusable};
 use crate::domain::parallel::SpawnedTask;
-use crate::domain::record::{Space, TextHash};
+use crate::domain::record::TextHash;
 use crate::domain::row_hashes::RowHashes;
 use crate::domain::stop::Stopped;
 
@@ -200,14 +201,14 @@ pub(super) fn reusable_builds(
     let is_served = |build: &Build| prepared.id() == Some(&build.manifest.id);
     let KeptBuilds { whole: mut kept, not_known, .. } = prepared.builds.kept()?;
     let mut doubt = not_known.into_iter().map(|(_, doubt)| doubt).next();
-    let address = prepared.served().build().filter(|build| is_of(build, &context.space));
-    let address = address.and_then(|build| build.manifest.address.clone());
     kept.retain(|build| {
-        is_of(build, &context.space)
-            && agree(build.manifest.address.as_ref(), address.as_ref())
+        build.manifest.space.as_ref() == Some(&context.space)
             && !prepared.excluded().contains(&build.manifest.id)
     });
+    // The served one first, then the newest.
     kept.sort_by_key(|build| !is_served(build));
+    let address = kept.first().and_then(|first| first.manifest.address.clone());
+    kept.retain(|build| agree(build.manifest.address.as_deref(), address.as_deref()));
     let mut reusable = Vec::with_capacity(kept.len());
     for build in kept {
         let is_read = is_served(&build) && !prepared.rows().is_empty();
@@ -226,15 +227,6 @@ pub(super) fn reusable_builds(
         Some(doubt) if !has_served => Err(doubt.into()),
         Some(_) | None => Ok(reusable),
     }
-}
-
-fn is_of(build: &Build, space: &Space) -> bool {
-    build.manifest.space.as_ref() == Some(space)
-}
-
-/// Whether vectors of two addresses may stand in one index, as far as it is known.
-fn agree(one: Option<&String>, other: Option<&String>) -> bool {
-    one.is_none() || other.is_none() || one == other
 }
 
 /// A planner that knows these vectors.
