@@ -12,7 +12,8 @@ use crate::support::agent::Agent;
 use crate::support::provider::{CustomAnswer, Fault, Provider, Then};
 use crate::support::{MODEL, Ran, World, run};
 
-const QUICK: &str = "[trigger]\nquiet = \"100ms\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n";
+const QUICK: &str =
+    "[trigger]\nquiet = \"100ms\"\nmarker_quiet = \"50ms\"\nresync = \"1h\"\n[log]\nlevel = \"debug\"\n";
 
 /// A provider of the same API with the same models, whose vectors are others.
 fn other_provider() -> Provider {
