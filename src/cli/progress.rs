@@ -1,24 +1,51 @@
 //! How far a build is: a bar on a terminal.
 //!
-//! Elsewhere each stage is a line at the debug level. Warnings are logged
-//! everywhere. With `--json` there is no bar.
+//! Elsewhere each stage is a line at the debug level, and while texts are
+//! embedded one line a minute says how far it is and what is waited for.
+//! Warnings are logged everywhere. With `--json` there is no bar.
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
+use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
 
+use super::print_error;
+use crate::domain::parallel::lock;
 use crate::domain::pass::Stage;
 use crate::flows::reconcile::PassProgress;
 
 pub(super) struct BuildProgress {
     shows_bar: bool,
     bar: Mutex<Option<ProgressBar>>,
+    lines: Mutex<MinuteLines>,
+}
+
+/// When the next line is due where there is no bar.
+#[derive(Default)]
+struct MinuteLines(Option<Instant>);
+
+impl MinuteLines {
+    const INTERVAL: Duration = Duration::from_secs(60);
+
+    /// Whether a line is due now; a minute after the first question at the earliest.
+    fn is_due(&mut self, now: Instant) -> bool {
+        let last = *self.0.get_or_insert(now);
+        let is_due = now.saturating_duration_since(last) >= Self::INTERVAL;
+        if is_due {
+            self.0 = Some(now);
+        }
+        is_due
+    }
 }
 
 impl BuildProgress {
     pub(super) fn new(json: bool) -> Self {
-        Self { shows_bar: !json && std::io::stderr().is_terminal(), bar: Mutex::new(None) }
+        Self {
+            shows_bar: !json && std::io::stderr().is_terminal(),
+            bar: Mutex::new(None),
+            lines: Mutex::default(),
+        }
     }
 
     pub(super) fn update(&self, progress: PassProgress<'_>) {
@@ -49,6 +76,9 @@ impl BuildProgress {
                     bar.set_style(style(waiting.is_some()));
                     bar.set_message(waiting.unwrap_or_default().to_owned());
                     bar.set_position(done);
+                } else if lock(&self.lines).is_due(Instant::now()) {
+                    let waiting = waiting.map(|waiting| format!("; waiting: {waiting}"));
+                    print_error(&format!("embed: {done} of {total} texts{}", waiting.unwrap_or_default()));
                 }
             }
         }
@@ -70,4 +100,19 @@ fn style(waiting: bool) -> ProgressStyle {
         "embed {bar:30} {pos}/{len}  {per_sec}  {eta} left"
     };
     ProgressStyle::with_template(template).expect("both templates are valid")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn without_a_terminal_there_is_one_line_a_minute() {
+        let start = Instant::now();
+        let mut lines = MinuteLines::default();
+        let due: Vec<u64> =
+            (0..=190).filter(|second| lines.is_due(start + Duration::from_secs(*second))).collect();
+
+        assert_eq!(due, [60, 120, 180]);
+    }
 }

@@ -13,7 +13,7 @@ use crate::flows::reconcile::PassProgress;
 /// When the first line about embedding is due.
 const FIRST_LINE_AFTER: Duration = Duration::from_secs(2);
 /// The longest time between two such lines.
-const MAX_LINE_INTERVAL: Duration = Duration::from_secs(300);
+const MAX_LINE_INTERVAL: Duration = Duration::from_secs(60);
 
 /// The log of one pass.
 #[derive(Default)]

@@ -142,6 +142,20 @@ fn an_order_cuts_the_wait_after_a_failure_short_and_a_commit_does_not() {
 }
 
 #[test]
+fn a_wait_for_the_provider_says_until_when_and_when_it_gives_up() {
+    let world = World::with_people(1);
+    world.provider.always(Some(Fault::ServerError(503)));
+    let agent = world.agent_with(NO_HURRY);
+
+    agent.wait_for_log("; until 20");
+
+    let log = agent.log();
+    let line = log.lines().find(|line| line.contains("; until 20")).unwrap();
+    assert!(line.contains("status 503") && line.contains("; gives up at 20"), "{line}");
+    agent.stop();
+}
+
+#[test]
 fn a_marker_cuts_the_wait_after_a_failure_short() {
     let world = World::with_people(1);
     let agent = world.agent_with(&format!("{QUICK}[embedding]\nretry_budget = \"0s\"\n"));

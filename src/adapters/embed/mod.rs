@@ -38,7 +38,7 @@ pub(crate) use self::batch_count::BatchCounter;
 pub(crate) use self::batcher::{embed_all, embed_query};
 pub use self::error::{EmbedError, EmbedFailure, SinkError};
 pub use self::rate_limit::SentLog;
-pub(crate) use self::types::{EmbedLimits, EmbedProgress, EmbeddedBatch, TextItem};
+pub(crate) use self::types::{EmbedLimits, EmbedProgress, EmbeddedBatch, ProviderWait, TextItem};
 pub use self::types::{Embedder, Failure, FailureKind, Task, WrongKind};
 use crate::adapters::http::Http;
 use crate::config::{EmbeddingSettings, Provider};

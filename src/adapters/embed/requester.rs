@@ -124,7 +124,7 @@ impl Requester {
                     return;
                 }
             };
-            self.report(why, until - now);
+            self.report(why, until - now, None);
             sleep_until(until).await;
         }
     }
@@ -149,7 +149,7 @@ impl Requester {
         };
         let jittered = usual_wait(failures).mul_f64(0.5 + fastrand::f64() / 2.0);
         let wait = jittered.max(asked).min(left);
-        self.report(&failure.message, wait);
+        self.report(&failure.message, wait, Some(left));
         Some(now + wait)
     }
 
@@ -174,8 +174,8 @@ impl Requester {
     }
 
     /// After the attempt has ended nothing receives it, which does not matter then.
-    fn report(&self, why: &str, wait: Duration) {
-        self.waits.send(ProviderWait { why: why.to_owned(), wait }).ok();
+    fn report(&self, why: &str, wait: Duration, gives_up: Option<Duration>) {
+        self.waits.send(ProviderWait { why: why.to_owned(), wait, left: wait, gives_up }).ok();
     }
 
     fn state(&self) -> MutexGuard<'_, RequesterState> {

@@ -202,4 +202,16 @@ pub(crate) struct ProviderWait {
     pub(crate) why: String,
     /// How long the wait is in all.
     pub(crate) wait: Duration,
+    /// How much of it is left.
+    pub(crate) left: Duration,
+    /// When the attempt gives up unless a request succeeds, from now on; `None` where it does not.
+    pub(crate) gives_up: Option<Duration>,
+}
+
+impl ProviderWait {
+    /// The same wait when this much of it is left.
+    pub(super) fn at(&self, left: Duration) -> Self {
+        let passed = self.wait.saturating_sub(left);
+        Self { left, gives_up: self.gives_up.map(|time| time.saturating_sub(passed)), ..self.clone() }
+    }
 }

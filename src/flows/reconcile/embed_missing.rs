@@ -3,6 +3,10 @@
 //! A vector counts as received when the cache has committed it, so that a kill
 //! costs at most the requests in flight.
 
+use std::time::Duration;
+
+use jiff::Timestamp;
+
 use super::context::{PassContext, PassProgress};
 use super::error::PassError;
 use super::read_table::TableSummary;
@@ -10,7 +14,7 @@ use super::text_sample::KnownText;
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::cache::Cache;
 use crate::adapters::embed::{
-    self, EmbedFailure, EmbedLimits, EmbedProgress, EmbeddedBatch, SinkError, TextItem,
+    self, EmbedFailure, EmbedLimits, EmbedProgress, EmbeddedBatch, ProviderWait, SinkError, TextItem,
 };
 use crate::domain::pass::Counts;
 use crate::domain::record::TextHash;
@@ -52,8 +56,8 @@ pub(super) fn embed_missing(
         Ok(())
     };
     let progress = |now: EmbedProgress| {
-        let waiting = now.waiting.as_ref().map(|waiting| waiting.why.as_str());
-        (context.progress)(PassProgress::Embedded { done: now.done, total, waiting });
+        let waiting = now.waiting.as_ref().map(|waiting| described(waiting, (context.clock)()));
+        (context.progress)(PassProgress::Embedded { done: now.done, total, waiting: waiting.as_deref() });
     };
     let embedding = embed::embed_all(embedder, &limits, &mut items, &mut store, &progress, &context.stop);
     let report = context.runtime.block_on(embedding).map_err(failed)?;
@@ -82,13 +86,20 @@ pub(super) fn embed_sample(
     };
     let total = sample.len() as u64;
     let progress = |now: EmbedProgress| {
-        let waiting = now.waiting.as_ref().map(|waiting| waiting.why.as_str());
-        (context.progress)(PassProgress::Embedded { done: now.done, total, waiting });
+        let waiting = now.waiting.as_ref().map(|waiting| described(waiting, (context.clock)()));
+        (context.progress)(PassProgress::Embedded { done: now.done, total, waiting: waiting.as_deref() });
     };
     let embedding = embed::embed_all(embedder, &limits, &mut items, &mut keep, &progress, &context.stop);
     let report = context.runtime.block_on(embedding).map_err(failed)?;
     counts.requests += report.requests;
     Ok(vectors)
+}
+
+/// Why nothing is sent, until when, and when the attempt gives up.
+fn described(waiting: &ProviderWait, now: Timestamp) -> String {
+    let at = |time: Duration| format!("{:.0}", now.saturating_add(time).unwrap_or(Timestamp::MAX));
+    let gives_up = waiting.gives_up.map(|time| format!("; gives up at {} without a success", at(time)));
+    format!("{}; until {}{}", waiting.why, at(waiting.left), gives_up.unwrap_or_default())
 }
 
 fn limits(context: &PassContext<'_>, refusals_allowed: usize) -> EmbedLimits {
@@ -118,4 +129,27 @@ fn witness(drafted: &Drafted, table: &TableSummary) -> Result<String, PassError>
 /// The id of the first row with a text, for a message; the texts of the draft are read again for it.
 fn id_of_text(drafted: &Drafted, hash: &TextHash) -> Option<String> {
     drafted.spool().ok()?.flatten().find(|text| text.hash == *hash).map(|text| text.id)
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_wait_says_until_when_and_when_the_attempt_gives_up() {
+        let now = Timestamp::from_second(1_000_000).unwrap();
+        let second = Duration::from_secs;
+        let wait = ProviderWait {
+            why: "status 503".to_owned(),
+            wait: second(30),
+            left: second(10),
+            gives_up: Some(second(600)),
+        };
+        assert_eq!(
+            described(&wait, now),
+            "status 503; until 1970-01-12T13:46:50Z; gives up at 1970-01-12T13:56:40Z without a success"
+        );
+        let unlimited = ProviderWait { gives_up: None, ..wait };
+        assert_eq!(described(&unlimited, now), "status 503; until 1970-01-12T13:46:50Z");
+    }
 }

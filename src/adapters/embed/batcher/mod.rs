@@ -367,7 +367,7 @@ impl Batcher<'_> {
         (self.progress)(EmbedProgress {
             done: texts + refused.len() as u64,
             requests: self.requester.requests(),
-            waiting: waiting.map(|(waiting, _)| waiting.clone()),
+            waiting: waiting.map(|(waiting, until)| waiting.at(*until - now)),
         });
     }
 }
