@@ -62,7 +62,7 @@ pub(super) fn run(context: &Context, args: &BuildArgs) -> u8 {
             print_success(context, &report);
             DONE
         }
-        Err(error) => print_failure(context, &error, started.elapsed()),
+        Err(error) => print_failure(context, &error, progress.texts_sent(), started.elapsed()),
     }
 }
 
@@ -99,6 +99,7 @@ fn print_success(context: &Context, report: &PassReport) {
             "metadata_only": counts.metadata_only,
             "removed": counts.removed,
             "requests": counts.requests,
+            "texts_sent": counts.texts_sent,
             "took_ms": timings.total,
             "phases_ms": timings.to_stage_times(),
         }));
@@ -118,8 +119,9 @@ fn print_success(context: &Context, report: &PassReport) {
     }
 }
 
-fn print_failure(context: &Context, error: &PassError, took: Duration) -> u8 {
-    let report = error.report();
+fn print_failure(context: &Context, error: &PassError, texts_sent: u64, took: Duration) -> u8 {
+    let mut report = error.report();
+    report.counts.texts_sent = texts_sent;
     let (build, still_served) = describe_served(context);
     if context.json {
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
@@ -148,6 +150,7 @@ fn failure(build: Option<&str>, took_ms: u64, report: &PassReport) -> Value {
         "metadata_only": counts.metadata_only,
         "removed": counts.removed,
         "requests": counts.requests,
+        "texts_sent": counts.texts_sent,
         "took_ms": took_ms,
         "error": report.message,
     })

@@ -6,6 +6,7 @@
 
 use std::io::IsTerminal;
 use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
 use std::time::{Duration, Instant};
 
 use indicatif::{ProgressBar, ProgressStyle};
@@ -19,6 +20,7 @@ pub(super) struct BuildProgress {
     shows_bar: bool,
     bar: Mutex<Option<ProgressBar>>,
     lines: Mutex<MinuteLines>,
+    texts_sent: AtomicU64,
 }
 
 /// When the next line is due where there is no bar.
@@ -45,12 +47,14 @@ impl BuildProgress {
             shows_bar: !json && std::io::stderr().is_terminal(),
             bar: Mutex::new(None),
             lines: Mutex::default(),
+            texts_sent: AtomicU64::new(0),
         }
     }
 
     pub(super) fn update(&self, progress: PassProgress<'_>) {
         let mut bar = self.bar.lock().unwrap_or_else(std::sync::PoisonError::into_inner);
         match progress {
+            PassProgress::Sent { texts } => self.texts_sent.store(texts, Ordering::Relaxed),
             PassProgress::Warning(message) => {
                 let log = || tracing::warn!("{message}");
                 bar.as_ref().map_or_else(log, |bar| bar.suspend(log));
@@ -82,6 +86,11 @@ impl BuildProgress {
                 }
             }
         }
+    }
+
+    /// Texts that left this host during the pass.
+    pub(super) fn texts_sent(&self) -> u64 {
+        self.texts_sent.load(Ordering::Relaxed)
     }
 
     /// Removes the bar.

@@ -33,6 +33,7 @@ impl ProgressLog {
             PassProgress::Stage(stage) => tracing::info!(%stage, "pass: stage started"),
             PassProgress::Warning(message) => tracing::warn!("{message}"),
             PassProgress::Embedded { done, total, waiting } => self.log_embedding(done, total, waiting),
+            PassProgress::Sent { .. } => {}
         }
     }
 

@@ -8,6 +8,7 @@ pub mod address;
 pub(crate) mod agent_state;
 pub(crate) mod backoff;
 pub mod build_space;
+pub(crate) mod ceiling;
 pub(crate) mod debounce;
 pub mod decision;
 pub(crate) mod delivery;

@@ -10,7 +10,7 @@ use crate::domain::manifest::Manifest;
 use crate::domain::pass::Timings;
 
 pub(crate) fn summary(manifest: &Manifest, timings: &Timings) -> Value {
-    json!({
+    let mut summary = json!({
         "id": manifest.id,
         "sequence": manifest.sequence,
         "created": manifest.created,
@@ -32,5 +32,10 @@ pub(crate) fn summary(manifest: &Manifest, timings: &Timings) -> Value {
         "took_ms": timings.total,
         "phases_ms": timings,
         "previous": manifest.previous,
-    })
+    });
+    // Not known of builds that an earlier program made.
+    if manifest.counts.texts_sent > 0 {
+        summary["texts_sent"] = manifest.counts.texts_sent.into();
+    }
+    summary
 }

@@ -41,9 +41,10 @@ const BUILDS: [&str; 3] = ["20261127T195431Z-be3989", "20261127T195431Z-bd6ae4",
 const HELD: [&str; 2] = ["20261127T195434Z-5c1c5a", "20261127T195434Z-033ed6"];
 /// Keys that objects have gained since 0.1.0: command, a space, and the path of the key. `config` may
 /// gain settings without being listed.
-const ADDED: [&str; 15] = [
+const ADDED: [&str; 16] = [
     "history /builds/[]/too_long number",
     "history /promotions//uptime_ms number",
+    "build /texts_sent number",
     "plan /null_tags number",
     "plan /too_long/longest list",
     "plan /too_long/max_tokens number",
@@ -236,7 +237,7 @@ fn a_first_build_of_the_rows_of_0_1_0_gives_its_files_and_digests() {
     }
     let keys = |manifest: &Value| manifest.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let added: Vec<_> = keys(&ours).difference(&keys(&theirs)).cloned().collect();
-    assert_eq!(added, ["address"], "0.1.0 reads over a key that it does not know");
+    assert_eq!(added, ["address", "texts_sent"], "0.1.0 reads over a key that it does not know");
     assert!(keys(&theirs).is_subset(&keys(&ours)));
     // One row was written otherwise after that build, with the same content.
     assert_eq!(ours["scan_hash"], json(&made.join(".reindexd/state.json"))["same_content"]["scan_hash"]);
@@ -275,6 +276,8 @@ fn a_first_build_makes_the_files_that_0_1_0_made() {
     let expected = fs::read_to_string(fixture("tree.txt")).unwrap();
     // Locks are the publishing user's alone since: its group could stop all passes.
     let mut expected: Vec<_> = expected.lines().map(locks_are_narrow).collect();
+    // What was sent is counted since.
+    expected.push("0600 .reindexd/sent.json".to_owned());
     expected.sort();
     assert_eq!(tree(&world), expected);
     // One file of that list has a layout of its own.
@@ -663,7 +666,15 @@ fn fixed_manifest() -> Manifest {
         ntotal: 12,
         dimension: 768,
         metric: "inner_product".to_owned(),
-        counts: Counts { records: 13, kept: 14, embedded: 15, metadata_only: 16, removed: 17, requests: 18 },
+        counts: Counts {
+            records: 13,
+            kept: 14,
+            embedded: 15,
+            metadata_only: 16,
+            removed: 17,
+            requests: 18,
+            texts_sent: 0,
+        },
         timings,
         previous: Some("20261121T101500Z-000001".to_owned()),
     }

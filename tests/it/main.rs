@@ -26,6 +26,7 @@ mod announce_api;
 mod announce_commands;
 mod announce_status;
 mod cache_age;
+mod ceiling;
 mod cli;
 mod cli_damage;
 mod cli_output;

@@ -28,6 +28,7 @@ mod open;
 pub mod promote;
 mod proof;
 pub mod records;
+mod sent_texts_file;
 mod served;
 mod spool;
 pub mod staging;
@@ -53,6 +54,7 @@ pub use hold::Hold;
 pub use layout::{Layout, LayoutError};
 pub use mode::{Access, Mode};
 pub use proof::{Doubt, Proof};
+pub use sent_texts_file::{SentTextsFile, sent_texts};
 pub use served::Served;
 
 use crate::config::PublishSettings;

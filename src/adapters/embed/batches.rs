@@ -106,6 +106,7 @@ mod tests {
             retry_budget: Duration::ZERO,
             refusals_allowed: 0,
             witness: String::new(),
+            meter: None,
         };
         let cases: [(&[usize], EmbedLimits, usize, &[usize]); 6] = [
             (&[60; 7], limits(3, 0), 9, &[3, 3, 1]),

@@ -52,7 +52,7 @@ pub(super) fn check(vectors: &[Vec<f32>], texts: usize, dimension: usize) -> Res
     let found = vectors.len();
     if found != texts {
         let message = format!("wrong answer: expected {texts} vectors, one per text, found {found}");
-        return Err(Failure { kind: FailureKind::Wrong(WrongKind::Count), message });
+        return Err(Failure::new(FailureKind::Wrong(WrongKind::Count), message));
     }
     let mut answer = CheckedAnswer { vectors: Vec::with_capacity(texts * dimension), ..Default::default() };
     for (place, vector) in vectors.iter().enumerate() {
@@ -67,7 +67,7 @@ pub(super) fn check(vectors: &[Vec<f32>], texts: usize, dimension: usize) -> Res
     let is_length = |(_, flaw): &(usize, Flaw)| matches!(flaw, Flaw::Length { .. });
     match answer.flawed.first() {
         Some((_, flaw)) if answer.places.is_empty() && answer.flawed.iter().all(is_length) => {
-            Err(Failure { kind: FailureKind::Wrong(WrongKind::Length), message: flaw.to_string() })
+            Err(Failure::new(FailureKind::Wrong(WrongKind::Length), flaw.to_string()))
         }
         _ => Ok(answer),
     }

@@ -65,6 +65,24 @@ pub enum EmbedError {
     TextRefused { hash: TextHash, message: String },
     #[error("cannot store vectors in the cache; embedding stopped")]
     Sink(#[source] SinkError),
+    /// Too many texts were sent and have no vector.
+    #[error("{}", at_ceiling(*unanswered, *ceiling, message.as_deref()))]
+    Ceiling {
+        /// Texts that left and have no vector; `None` if that is not known.
+        unanswered: Option<u64>,
+        ceiling: u64,
+        /// The provider's last message.
+        message: Option<String>,
+        /// When a single text may be sent.
+        wait: Duration,
+    },
+    /// A start after failures: nothing was sent.
+    #[error(
+        "before this start embedding failed, or ended with its process, {failures} times in a row; nothing was sent, and the next try is in {wait:?}; `reindexd build` or SIGUSR1 tries at once"
+    )]
+    BackOff { failures: u32, wait: Duration },
+    #[error("cannot record how many texts are sent; nothing more was sent")]
+    NotCounted(#[source] SinkError),
     #[error("cannot read back the texts to embed; embedding stopped")]
     Items(#[source] io::Error),
     #[error("stopped while embedding")]
@@ -77,7 +95,8 @@ impl EmbedError {
     pub fn retry(&self) -> Retry {
         match self {
             Self::GaveUp { wait, .. } => Retry::Soon { wait: *wait },
-            Self::Items(_) | Self::Stopped => Retry::Soon { wait: None },
+            Self::Ceiling { wait, .. } | Self::BackOff { wait, .. } => Retry::Soon { wait: Some(*wait) },
+            Self::Items(_) | Self::Stopped | Self::NotCounted(_) => Retry::Soon { wait: None },
             // An attempt that cannot store its vectors costs money each time.
             Self::Exhausted(_) | Self::Sink(_) | Self::WrongAnswers(_) | Self::BadRequest(_) => Retry::Hourly,
             Self::Settings(_)
@@ -103,6 +122,9 @@ impl EmbedError {
             | Self::WrongAnswers(_)
             | Self::TextRefused { .. }
             | Self::Sink(_)
+            | Self::Ceiling { .. }
+            | Self::BackOff { .. }
+            | Self::NotCounted(_)
             | Self::Items(_)
             | Self::Stopped => ErrorClass::Other,
         }
@@ -123,11 +145,20 @@ pub struct EmbedFailure {
     pub texts: u64,
     /// Requests sent, retries included.
     pub requests: u64,
+    /// Texts that left this host, however they were answered.
+    pub sent: u64,
+}
+
+impl EmbedFailure {
+    /// An attempt that ended before its first request.
+    pub(crate) fn before_sending(error: EmbedError) -> Self {
+        Self { error, texts: 0, requests: 0, sent: 0 }
+    }
 }
 
 impl fmt::Display for EmbedFailure {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let Self { error, texts, requests } = self;
+        let Self { error, texts, requests, .. } = self;
         write!(f, "{error}; texts embedded before: {texts}, requests sent: {requests}")
     }
 }
@@ -137,6 +168,18 @@ impl Error for EmbedFailure {
     fn source(&self) -> Option<&(dyn Error + 'static)> {
         self.error.source()
     }
+}
+
+fn at_ceiling(unanswered: Option<u64>, ceiling: u64, message: Option<&str>) -> String {
+    let sent = match unanswered {
+        Some(texts) => format!("{texts} texts were sent without a vector that could be stored"),
+        None => "it is not known how many texts were sent without a vector".to_owned(),
+    };
+    let message = message.map(|message| format!("; last error: {message}")).unwrap_or_default();
+    format!(
+        "the ceiling on texts sent is reached: {sent} since a pass last ended well, allowed are {ceiling}{message}; \
+         one text is tried each hour, and `reindexd build` or SIGUSR1 begins the count again"
+    )
 }
 
 fn gave_up(tried: Duration, wait: Option<Duration>) -> String {

@@ -23,23 +23,30 @@ mod in_process;
 pub(crate) mod local;
 mod next_step;
 mod openai;
+mod part;
+mod query;
 mod queue;
 mod rate_limit;
 mod redact;
 mod refused_field;
 mod request_size;
 mod requester;
+mod send_meter;
 mod types;
 mod wire;
 
 use std::sync::Arc;
 
 pub(crate) use self::batch_count::BatchCounter;
-pub(crate) use self::batcher::{embed_all, embed_query};
+pub(crate) use self::batcher::embed_all;
 pub use self::error::{EmbedError, EmbedFailure, SinkError};
+pub(crate) use self::query::embed_query;
 pub use self::rate_limit::SentLog;
-pub(crate) use self::types::{EmbedLimits, EmbedProgress, EmbeddedBatch, ProviderWait, TextItem};
-pub use self::types::{Embedder, Failure, FailureKind, Task, WrongKind};
+pub(crate) use self::send_meter::{AtCeiling, SendMeter, SentInMinute};
+pub use self::types::{Cost, Embedder, Failure, FailureKind, Task, WrongKind};
+pub(crate) use self::types::{
+    EmbedLimits, EmbedProgress, EmbedReport, EmbeddedBatch, ProviderWait, TextItem,
+};
 use crate::adapters::http::Http;
 use crate::config::{EmbeddingSettings, Provider};
 use crate::domain::tokens::ExactCount;

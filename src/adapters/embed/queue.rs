@@ -15,63 +15,9 @@ use tokio::time::Instant;
 
 use super::batches::Batches;
 use super::next_step::{Step, Tries, after_failure};
+use super::part::{AfterFailure, Ending, Next, Part, Role};
 use super::types::{Failure, FailureKind, RefusedText, TextItem, WrongKind};
 use crate::domain::record::TextHash;
-
-/// Texts that travel together.
-#[derive(Clone, Debug)]
-pub(super) struct Part {
-    pub(super) items: Vec<TextItem>,
-    pub(super) tries: Tries,
-    pub(super) role: Role,
-}
-
-/// Why a part is sent.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Role {
-    /// For its vectors.
-    Batch,
-    /// For its vector, and to learn whether the provider works.
-    Probe,
-    /// To learn whether the provider works; its vector is not used.
-    Witness,
-}
-
-/// What to do next.
-#[derive(Debug)]
-pub(super) enum Next {
-    Send(Part),
-    /// Nothing until an answer comes, or until this instant.
-    Wait(Option<Instant>),
-    /// Every text was taken or refused.
-    Done,
-}
-
-/// What a failure comes to.
-#[derive(Debug, PartialEq, Eq)]
-pub(super) enum AfterFailure {
-    /// The texts are sent again.
-    GoOn,
-    /// The provider refuses this text.
-    Refused(RefusedText),
-    /// The attempt ends with this failure.
-    End(Ending),
-}
-
-/// Why an attempt ends.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) enum Ending {
-    /// As the failure's kind says.
-    Failed,
-    /// Every vector has another length than the settings say.
-    WrongLength,
-    /// The same wrong answer again and again.
-    WrongAnswers,
-    /// Requests are refused whatever their texts are.
-    Request,
-    /// There was no success for as long as the settings allow.
-    GaveUp,
-}
 
 /// The parts of an attempt that are not on their way.
 #[derive(Debug)]
@@ -85,6 +31,8 @@ pub(super) struct Queue {
     tried: Vec<Part>,
     /// Probes since the last witness.
     probes: usize,
+    /// Texts that are not sent first.
+    to_skip: usize,
     witness: TextItem,
     /// Whether requests are probes until one succeeds.
     is_silent: bool,
@@ -121,6 +69,7 @@ impl Queue {
             suspects: Vec::new(),
             tried: Vec::new(),
             probes: 0,
+            to_skip: 0,
             witness: TextItem { hash: TextHash::of(witness), text: witness.to_owned() },
             is_silent,
             not_before: None,
@@ -132,6 +81,11 @@ impl Queue {
             first_limit: limit,
             most_taken: 0,
         }
+    }
+
+    /// The same, beginning with another text than `attempts` before it.
+    pub(super) fn skipping(self, attempts: usize) -> Self {
+        Self { to_skip: attempts % Self::MAX_PROBES, ..self }
     }
 
     /// The most texts in a request, if that was found during this attempt.
@@ -146,6 +100,13 @@ impl Queue {
     /// A text that was refused, without proof that it is at fault.
     pub(super) fn suspect(&self) -> Option<TextHash> {
         self.suspects.first().map(|part| part.items[0].hash)
+    }
+
+    /// Takes back what may not be sent now; it is the next to be sent.
+    pub(super) fn take_back(&mut self, part: Part) {
+        if !part.items.is_empty() && part.role != Role::Witness {
+            self.ready.push_front(Part { role: Role::Batch, ..part });
+        }
     }
 
     /// What to send while `in_flight` requests are on their way, of at most `concurrency`.
@@ -210,6 +171,7 @@ impl Queue {
             {
                 self.ready.push_back(Part { items, tries: Tries::default(), role: Role::Batch });
             }
+            self.skip_probes();
             if let Some(probe) = self.take_probe() {
                 return Ok(Next::Send(probe));
             }
@@ -220,6 +182,16 @@ impl Queue {
             return Ok(Next::Done);
         }
         Ok(Next::Send(self.witness()))
+    }
+
+    /// Lets texts wait that earlier attempts began with, as long as there are others.
+    fn skip_probes(&mut self) {
+        for _ in 0..std::mem::take(&mut self.to_skip) {
+            if self.ready.iter().map(|part| part.items.len()).sum::<usize>() > 1 {
+                let probe = self.take_probe();
+                self.tried.extend(probe);
+            }
+        }
     }
 
     /// The shortest text of all at first, then the shortest of the part after the one it came from.

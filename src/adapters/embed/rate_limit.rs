@@ -15,6 +15,7 @@ use std::time::Duration;
 
 use tokio::time::Instant;
 
+use super::send_meter::SentInMinute;
 use crate::domain::parallel::lock;
 
 /// A minute, and a second for requests that travel at unequal speed: two sends
@@ -36,6 +37,8 @@ pub(super) struct Learnt {
     pub(super) max_texts: Option<usize>,
     /// Whether no request of the last attempt succeeded: the next one begins with a single text.
     pub(super) is_silent: bool,
+    /// Texts that the next attempt does not begin with, because those before it did.
+    pub(super) probes_to_skip: usize,
 }
 
 impl SentLog {
@@ -51,6 +54,26 @@ impl SentLog {
     pub(super) fn learn(&self, learnt: Learnt) {
         *lock(&self.1) = learnt;
     }
+
+    /// Takes over what another process sent within a minute before `at`, as far as this one has not.
+    pub(crate) fn recall(&self, minute: SentInMinute, at: Instant) {
+        for (sends, amount) in [(&self.0, minute.texts), (&self.2, minute.tokens)] {
+            let mut sent = lock(sends);
+            let known: usize =
+                sent.iter().filter(|(known, _)| *known + WINDOW > at).map(|(_, amount)| amount).sum();
+            if amount > known {
+                let place = sent.partition_point(|(known, _)| *known <= at);
+                sent.insert(place, (at, amount - known));
+            }
+        }
+    }
+
+    /// The next attempt begins with a single text, whatever this process has seen; with another one than
+    /// the attempts before it.
+    pub(crate) fn begin_with_probe(&self, attempts_before: usize) {
+        let mut learnt = lock(&self.1);
+        (learnt.is_silent, learnt.probes_to_skip) = (true, attempts_before);
+    }
 }
 
 /// What one attempt may add to a [`SentLog`].
@@ -65,6 +88,12 @@ impl RateLimit {
     pub(super) fn new(items_per_minute: u32, sent: SentLog) -> Self {
         let max_per_minute = usize::try_from(items_per_minute).unwrap_or(usize::MAX);
         Self { max_per_minute, sent }
+    }
+
+    /// As much as was counted within the last minute.
+    fn in_minute(&self, now: Instant) -> usize {
+        let sent = lock(&self.sent.0);
+        sent.iter().filter(|(at, _)| *at + WINDOW > now).map(|(_, texts)| texts).sum()
     }
 
     /// Counts `texts` as sent now, or returns when to ask again.
@@ -117,6 +146,11 @@ pub(super) struct RateLimits {
 }
 
 impl RateLimits {
+    /// What was counted within the last minute.
+    pub(super) fn in_minute(&self, now: Instant) -> SentInMinute {
+        SentInMinute { texts: self.texts.in_minute(now), tokens: self.tokens.in_minute(now) }
+    }
+
     pub(super) fn new(items_per_minute: u32, tokens_per_minute: u32, sent: &SentLog) -> Self {
         let tokens = RateLimit::new(tokens_per_minute, sent.of_tokens());
         Self { texts: RateLimit::new(items_per_minute, sent.clone()), tokens }

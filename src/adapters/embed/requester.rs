@@ -14,13 +14,16 @@ use std::sync::{Arc, Mutex, MutexGuard};
 use std::time::Duration;
 
 use tokio::sync::mpsc::UnboundedSender;
+use tokio::task::{JoinError, spawn_blocking};
 use tokio::time::{Instant, sleep_until};
 use tokio_retry::strategy::ExponentialBackoff;
 use tokio_util::sync::CancellationToken;
 
 use super::check_answer::{self, CheckedAnswer};
+use super::error::SinkError;
 use super::rate_limit::RateLimits;
 use super::request_size::estimated_tokens;
+use super::send_meter::SendMeter;
 use super::types::{Embedder, Failure, ProviderWait, Task};
 use crate::domain::parallel::lock;
 
@@ -34,6 +37,7 @@ pub(super) struct Requester {
     requests: AtomicU64,
     closed: CancellationToken,
     waits: UnboundedSender<ProviderWait>,
+    meter: Option<Arc<dyn SendMeter>>,
 }
 
 struct RequesterState {
@@ -52,6 +56,8 @@ pub(super) enum RequestEnd {
     Failed(Failure),
     /// It was not sent: the attempt is over.
     Closed,
+    /// It was not sent: that it leaves could not be recorded.
+    NotCounted(SinkError),
 }
 
 impl Requester {
@@ -77,7 +83,13 @@ impl Requester {
             requests: AtomicU64::new(0),
             closed: CancellationToken::new(),
             waits,
+            meter: None,
         }
+    }
+
+    /// Nothing leaves before `meter` has recorded it.
+    pub(super) fn counted_by(self, meter: Option<Arc<dyn SendMeter>>) -> Self {
+        Self { meter, ..self }
     }
 
     /// Sends the texts once and checks the answer.
@@ -90,6 +102,7 @@ impl Requester {
             () = self.closed.cancelled() => return Err(RequestEnd::Closed),
             () = self.acquire_slot(texts) => {}
         }
+        self.record_leaving().await?;
         self.requests.fetch_add(1, Ordering::Relaxed);
         let answer = self.embedder.embed(texts, self.task).await;
         let answer = answer.and_then(|vectors| check_answer::check(&vectors, texts.len(), self.dimension));
@@ -126,6 +139,18 @@ impl Requester {
             };
             self.report(why, until - now, None);
             sleep_until(until).await;
+        }
+    }
+
+    /// Records durably that texts leave, on a thread that may wait for the disk.
+    async fn record_leaving(&self) -> Result<(), RequestEnd> {
+        let Some(meter) = self.meter.clone() else { return Ok(()) };
+        let in_minute = self.state().rate_limit.in_minute(Instant::now());
+        match spawn_blocking(move || meter.leaving(in_minute)).await.map_err(JoinError::try_into_panic) {
+            Ok(recorded) => recorded.map_err(|error| RequestEnd::NotCounted(SinkError(error))),
+            Err(Ok(panic)) => std::panic::resume_unwind(panic),
+            // Only the end of the runtime cancels it.
+            Err(Err(_cancelled)) => Err(RequestEnd::Closed),
         }
     }
 

@@ -4,11 +4,13 @@
 //! other only what they call. A [`Failure`] says what can be done about one
 //! request; what its end means for a whole attempt is `error`'s.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use futures_util::future::BoxFuture;
 
 use super::rate_limit::SentLog;
+use super::send_meter::SendMeter;
 use crate::adapters::http::HttpError;
 use crate::domain::record::TextHash;
 
@@ -47,6 +49,18 @@ pub struct Failure {
     pub kind: FailureKind,
     /// The provider's own message, cut short, on one line and without the key.
     pub message: String,
+    pub cost: Cost,
+}
+
+/// What a request without vectors may have cost.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Cost {
+    /// The texts left this host: a provider may charge for them.
+    Possible,
+    /// The provider refused the request as a whole, with a 4xx.
+    Refused,
+    /// The texts did not leave this host.
+    NotSent,
 }
 
 /// What can be done about a failed request.
@@ -106,24 +120,35 @@ impl FailureKind {
 }
 
 impl Failure {
+    /// A failure of a request that may have cost something.
+    pub fn new(kind: FailureKind, message: impl Into<String>) -> Self {
+        Self { kind, message: message.into(), cost: Cost::Possible }
+    }
+
     pub(super) fn transient(wait: Option<Duration>, message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Transient { wait }, message: message.into() }
+        Self::new(FailureKind::Transient { wait }, message)
     }
 
     pub(super) fn permanent(message: impl Into<String>) -> Self {
-        Self { kind: FailureKind::Final, message: message.into() }
+        Self::new(FailureKind::Final, message)
+    }
+
+    pub(super) fn with_cost(self, cost: Cost) -> Self {
+        Self { cost, ..self }
     }
 }
 
 impl From<HttpError> for Failure {
     fn from(error: HttpError) -> Self {
-        if matches!(error, HttpError::Timeout { .. }) {
-            Self { kind: FailureKind::Timeout, message: error.to_string() }
+        let cost = if error.has_left() { Cost::Possible } else { Cost::NotSent };
+        let failure = if matches!(error, HttpError::Timeout { .. }) {
+            Self::new(FailureKind::Timeout, error.to_string())
         } else if error.retry() {
             Self::transient(None, error.to_string())
         } else {
             Self::permanent(error.to_string())
-        }
+        };
+        failure.with_cost(cost)
     }
 }
 
@@ -164,6 +189,8 @@ pub(crate) struct EmbedLimits {
     /// A text that the provider is known to take, or takes from anybody: sent where no other text can
     /// show whether the provider works.
     pub(crate) witness: String,
+    /// Counts the texts that leave; `None` where none does.
+    pub(crate) meter: Option<Arc<dyn SendMeter>>,
 }
 
 /// The result of one attempt to embed many texts.
@@ -173,6 +200,8 @@ pub(crate) struct EmbedReport {
     pub(crate) texts: u64,
     /// Requests sent, retries included.
     pub(crate) requests: u64,
+    /// Texts that left this host, however they were answered.
+    pub(crate) sent: u64,
     pub(crate) refused: Vec<RefusedText>,
 }
 

@@ -87,7 +87,12 @@ pub(crate) enum HttpError {
     #[error("no answer from {origin} within {limit:?}")]
     Timeout { origin: String, limit: Duration },
     #[error("no answer from {origin}: {message}")]
-    Broken { origin: String, message: String },
+    Broken {
+        origin: String,
+        message: String,
+        /// Whether there was a connection, so that the request may have left.
+        is_connected: bool,
+    },
     #[error("answer from {origin} is larger than {max_bytes} bytes")]
     TooLarge { origin: String, max_bytes: usize },
 }
@@ -99,6 +104,18 @@ impl HttpError {
         match self {
             Self::Client(_) | Self::Address(_) | Self::Header(_) => false,
             Self::Timeout { .. } | Self::Broken { .. } | Self::TooLarge { .. } => true,
+        }
+    }
+}
+
+impl HttpError {
+    /// Whether the request may have left this host.
+    #[must_use]
+    pub(crate) fn has_left(&self) -> bool {
+        match self {
+            Self::Client(_) | Self::Address(_) | Self::Header(_) => false,
+            Self::Broken { is_connected, .. } => *is_connected,
+            Self::Timeout { .. } | Self::TooLarge { .. } => true,
         }
     }
 }
@@ -253,7 +270,9 @@ fn header_map(headers: &[HeaderField<'_>]) -> Result<HeaderMap, HttpError> {
 }
 
 fn broken(origin: &str, error: reqwest::Error) -> HttpError {
-    HttpError::Broken { origin: origin.to_owned(), message: network_error_chain(&error.without_url()) }
+    let is_connected = !error.is_connect();
+    let message = network_error_chain(&error.without_url());
+    HttpError::Broken { origin: origin.to_owned(), message, is_connected }
 }
 
 /// Reads a `Retry-After` header: seconds, or a date, which is measured by the

@@ -102,6 +102,14 @@ pub struct Counts {
     pub removed: u64,
     /// Requests sent to the provider, repeated ones included.
     pub requests: u64,
+    /// Texts that left this host, however they were answered. Not written where there is none.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub texts_sent: u64,
+}
+
+#[allow(clippy::trivially_copy_pass_by_ref, reason = "serde passes a reference")]
+fn is_zero(count: &u64) -> bool {
+    *count == 0
 }
 
 /// What became of a pass.

@@ -19,7 +19,7 @@ use super::text_sample::{KnownText, TextSample};
 use crate::adapters::builds::{Build, Proof};
 use crate::decide::address::Finding;
 use crate::decide::decision::OtherAddress;
-use crate::domain::pass::Counts;
+use crate::domain::pass::{Counts, Trigger};
 use crate::domain::record::TextHash;
 use crate::domain::row_hashes::RowHashes;
 
@@ -71,6 +71,7 @@ impl Reference {
     pub(super) fn settle(
         &self,
         context: &PassContext<'_>,
+        trigger: Trigger,
         acceptances: &mut Acceptances,
         table: &TableSummary,
         counts: &mut Counts,
@@ -79,7 +80,7 @@ impl Reference {
         if table.plan.counts.embedded == 0 || other.is_settled() {
             return Ok(());
         }
-        let finding = compare(context, &self.build, &table.sample, counts)?;
+        let finding = compare(context, trigger, &self.build, &table.sample, counts)?;
         let (refusal, is_same) = (other.refused(&finding), finding.is_same());
         let is_accepted = acceptances.record_finding(context, &self.to, finding);
         if is_same || is_accepted {
@@ -92,6 +93,7 @@ impl Reference {
 /// Embeds texts again and compares their vectors with those of a build.
 fn compare(
     context: &PassContext<'_>,
+    trigger: Trigger,
     build: &Build,
     texts: &[KnownText],
     counts: &mut Counts,
@@ -104,7 +106,7 @@ fn compare(
     if texts.is_empty() || !is_whole {
         return Ok(Finding::default());
     }
-    let new = embed_sample(context, texts, counts)?;
+    let new = embed_sample(context, trigger, texts, counts)?;
     compare_vectors(build, texts, &new)
 }
 

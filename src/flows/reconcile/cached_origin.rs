@@ -16,7 +16,7 @@ use super::text_sample::TextSample;
 use crate::adapters::builds::checked_file::{self, CACHED_FROM};
 use crate::adapters::builds::{Builds, error_chain};
 use crate::decide::address::{Finding, must_compare};
-use crate::domain::pass::Counts;
+use crate::domain::pass::{Counts, Trigger};
 
 /// Spaces that are remembered; the cache itself forgets the vectors of unused ones.
 const MAX_SPACES: usize = 64;
@@ -38,6 +38,7 @@ pub(super) fn sample(context: &PassContext<'_>, builds: &Builds, sources: &Vecto
 /// beside each other; else what is cached has been dropped.
 pub(super) fn settle(
     context: &PassContext<'_>,
+    trigger: Trigger,
     sources: &mut VectorSources,
     table: &TableSummary,
     counts: &mut Counts,
@@ -45,7 +46,7 @@ pub(super) fn settle(
     if table.sample.is_empty() {
         return Ok(true);
     }
-    let new = embed_sample(context, &table.sample, counts)?;
+    let new = embed_sample(context, trigger, &table.sample, counts)?;
     let mut pairs = Vec::with_capacity(new.len());
     for (hash, new) in &new {
         let mut old = vec![0.0; context.space.dimension];

@@ -63,6 +63,8 @@ pub enum PassProgress<'a> {
         /// What is being waited for.
         waiting: Option<&'a str>,
     },
+    /// An attempt to embed has ended: texts that left this host during the pass.
+    Sent { texts: u64 },
     /// Something an operator should know that does not end the pass.
     Warning(&'a str),
 }

@@ -10,13 +10,14 @@ use jiff::Timestamp;
 use super::context::{PassContext, PassProgress};
 use super::error::PassError;
 use super::read_table::TableSummary;
+use super::sending::{self, EmbedPlan};
 use super::text_sample::KnownText;
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::cache::Cache;
 use crate::adapters::embed::{
-    self, EmbedFailure, EmbedLimits, EmbedProgress, EmbeddedBatch, ProviderWait, SinkError, TextItem,
+    self, EmbedLimits, EmbedProgress, EmbeddedBatch, ProviderWait, SinkError, TextItem,
 };
-use crate::domain::pass::Counts;
+use crate::domain::pass::{Counts, Trigger};
 use crate::domain::record::TextHash;
 
 /// A text that a provider takes from anybody.
@@ -26,26 +27,30 @@ const PLAIN_WORD: &str = "reindexd";
 #[derive(Debug, Default)]
 pub(super) struct CachedTexts {
     pub texts: Vec<TextHash>,
-    /// Requests sent.
-    pub requests: u64,
     /// Texts that the provider refused, with its message.
     pub refused: Vec<(TextHash, String)>,
 }
 
-/// Embeds every text that the draft lists.
+/// What is embedded, and for which pass.
+pub(super) struct Missing<'a> {
+    pub(super) trigger: Trigger,
+    pub(super) drafted: &'a Drafted,
+    pub(super) table: &'a TableSummary,
+}
+
+/// Embeds every text that the draft lists. Adds to `counts` what was sent, also if it fails.
 pub(super) fn embed_missing(
     context: &PassContext<'_>,
-    drafted: &Drafted,
-    table: &TableSummary,
+    missing: &Missing<'_>,
     cache: &mut Cache,
+    counts: &mut Counts,
 ) -> Result<CachedTexts, PassError> {
+    let Missing { drafted, table, .. } = *missing;
     let total = drafted.texts;
     if total == 0 {
         return Ok(CachedTexts::default());
     }
     let failed = |failure| PassError::from_embed_failure(failure, |hash| id_of_text(drafted, hash));
-    let embedder =
-        (context.embedder)().map_err(|error| failed(EmbedFailure { error, texts: 0, requests: 0 }))?;
     let limits = EmbedLimits { witness: witness(drafted, table)?, ..limits(context, table.refusals_allowed) };
     let mut items =
         drafted.spool()?.map(|item| item.map(|text| TextItem { hash: text.hash, text: text.text }));
@@ -59,28 +64,33 @@ pub(super) fn embed_missing(
         let waiting = now.waiting.as_ref().map(|waiting| described(waiting, (context.clock)()));
         (context.progress)(PassProgress::Embedded { done: now.done, total, waiting: waiting.as_deref() });
     };
-    let embedding = embed::embed_all(embedder, &limits, &mut items, &mut store, &progress, &context.stop);
-    let report = context.runtime.block_on(embedding).map_err(failed)?;
+    // A text that this pass has embedded before is one of those that it planned.
+    let attempt = EmbedPlan { trigger: missing.trigger, planned: table.plan.counts.embedded, stores: true };
+    let report = sending::attempt(context, &attempt, counts, |embedder, meter| {
+        let limits = EmbedLimits { meter, ..limits };
+        let embedding = embed::embed_all(embedder, &limits, &mut items, &mut store, &progress, &context.stop);
+        context.runtime.block_on(embedding)
+    });
+    let report = report.map_err(failed)?;
     let refused = report.refused.into_iter().map(|refusal| (refusal.hash, refusal.message)).collect();
-    Ok(CachedTexts { texts, requests: report.requests, refused })
+    Ok(CachedTexts { texts, refused })
 }
 
 /// Embeds a few texts that have a vector already, to compare the two; one that the provider refuses gets
 /// none. Nothing is stored. Adds to `counts` what was sent.
 pub(super) fn embed_sample(
     context: &PassContext<'_>,
+    trigger: Trigger,
     sample: &[KnownText],
     counts: &mut Counts,
 ) -> Result<Vec<(TextHash, Vec<f32>)>, PassError> {
     let failed = |failure| PassError::from_embed_failure(failure, |_| None);
-    let embedder =
-        (context.embedder)().map_err(|error| failed(EmbedFailure { error, texts: 0, requests: 0 }))?;
     let limits = EmbedLimits { witness: PLAIN_WORD.to_owned(), ..limits(context, sample.len()) };
     let item = |known: &KnownText| TextItem { hash: known.hash, text: known.text.clone() };
     let mut items = sample.iter().map(|known| Ok(item(known)));
     let mut vectors = Vec::new();
     let mut keep = |batch: EmbeddedBatch| {
-        let floats = batch.vectors.chunks_exact(limits.dimension).map(<[f32]>::to_vec);
+        let floats = batch.vectors.chunks_exact(context.space.dimension).map(<[f32]>::to_vec);
         vectors.extend(batch.hashes.into_iter().zip(floats));
         Ok(())
     };
@@ -89,9 +99,13 @@ pub(super) fn embed_sample(
         let waiting = now.waiting.as_ref().map(|waiting| described(waiting, (context.clock)()));
         (context.progress)(PassProgress::Embedded { done: now.done, total, waiting: waiting.as_deref() });
     };
-    let embedding = embed::embed_all(embedder, &limits, &mut items, &mut keep, &progress, &context.stop);
-    let report = context.runtime.block_on(embedding).map_err(failed)?;
-    counts.requests += report.requests;
+    let attempt = EmbedPlan { trigger, planned: total, stores: false };
+    let report = sending::attempt(context, &attempt, counts, |embedder, meter| {
+        let limits = EmbedLimits { meter, ..limits };
+        let embedding = embed::embed_all(embedder, &limits, &mut items, &mut keep, &progress, &context.stop);
+        context.runtime.block_on(embedding)
+    });
+    report.map_err(failed)?;
     Ok(vectors)
 }
 
@@ -114,6 +128,7 @@ fn limits(context: &PassContext<'_>, refusals_allowed: usize) -> EmbedLimits {
         retry_budget: settings.retry_budget,
         refusals_allowed,
         witness: String::new(),
+        meter: None,
     }
 }
 

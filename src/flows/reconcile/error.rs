@@ -167,7 +167,7 @@ impl PassError {
         failure: EmbedFailure,
         id_of_text: impl FnOnce(&TextHash) -> Option<String>,
     ) -> Self {
-        let EmbedFailure { error, texts, requests } = failure;
+        let EmbedFailure { error, texts, requests, .. } = failure;
         let message = match &error {
             EmbedError::Stopped => return Self::Stopped,
             EmbedError::TextRefused { hash, message } => {

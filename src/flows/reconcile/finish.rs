@@ -13,12 +13,11 @@ use crate::adapters::builds::history::{AttemptRecord, History};
 use crate::adapters::builds::{Builds, error_chain, sweep};
 use crate::domain::pass::{Counts, Outcome, PassReport, Stage, StoredOutcome, Timings};
 
-/// What a pass that failed had done of its plan: a text is embedded when its vector has come.
+/// What a pass that failed had done of its plan: a text is embedded when its vector has come. What was
+/// sent is counted as it is.
 fn counts_of_failure(error: &PassError, planned: Counts, stage: Stage) -> Counts {
     match (error, stage) {
-        (PassError::Embed { texts, requests, .. }, _) => {
-            Counts { embedded: *texts, requests: planned.requests + requests, ..planned }
-        }
+        (PassError::Embed { texts, .. }, _) => Counts { embedded: *texts, ..planned },
         (_, Stage::Prepare | Stage::Scan | Stage::Plan) => Counts { embedded: 0, ..planned },
         (_, Stage::Embed | Stage::Index | Stage::Verify | Stage::Promote) => planned,
     }

@@ -25,6 +25,7 @@ mod record_progress;
 mod record_workers;
 mod reuse;
 mod rollback;
+mod sending;
 mod served_space;
 mod stopwatch;
 mod text_sample;
@@ -46,7 +47,7 @@ use crate::domain::pass::{Counts, Outcome, PassReport, Stage};
 use crate::domain::record::TextHash;
 use acceptances::Acceptances;
 use address_check::Reference;
-use embed_missing::embed_missing;
+use embed_missing::{Missing, embed_missing};
 use prepare::Prepared;
 use publish::{PlannedBuild, PlannedContent, publish};
 use read_table::TableSummary;
@@ -93,6 +94,7 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     }
     finish::finish(context, options, &mut prepared, counts, &mut stopwatch, &result);
     if result.as_ref().is_ok_and(|report| report.outcome != Outcome::Held) {
+        sending::forget(context, &builds.layout);
         lock.record_good_end((context.clock)());
     }
     result
@@ -183,7 +185,8 @@ impl<'a> Pass<'a> {
         self.stopwatch.lap();
 
         self.stopwatch.enter(self.context, Stage::Plan);
-        self.counts = Counts { requests: self.counts.requests, ..table.plan.counts };
+        let Counts { requests, texts_sent, .. } = self.counts;
+        self.counts = Counts { requests, texts_sent, ..table.plan.counts };
         self.count_cost_of_exclusion()?;
         if let Some(adopted) = &self.adopted {
             table.plan.counts.embedded = adopted.left_to_embed(&table);
@@ -223,7 +226,7 @@ impl<'a> Pass<'a> {
         mut sources: VectorSources,
         reference: Option<&Reference>,
     ) -> Result<Option<PassReport>, PassError> {
-        let table = &contents.table;
+        let (table, trigger) = (&contents.table, self.options.trigger);
         self.stopwatch.enter(self.context, Stage::Embed);
         if let Some(adopted) = self.adopted.take() {
             let embedded = adopted.prove_and_store(self.context, table, sources.cache(), &mut self.counts)?;
@@ -232,23 +235,23 @@ impl<'a> Pass<'a> {
             return Ok(None);
         }
         if let Some(reference) = reference {
-            reference.settle(self.context, &mut self.acceptances, table, &mut self.counts)?;
+            reference.settle(self.context, trigger, &mut self.acceptances, table, &mut self.counts)?;
             if self.acceptances.is_apart(self.context) {
                 // From now on nothing that exists is reused, and what is cached came from another address.
                 sources.forget_cached()?;
                 self.discard(drafted);
                 return Ok(None);
             }
-        } else if !cached_origin::settle(self.context, &mut sources, table, &mut self.counts)? {
+        } else if !cached_origin::settle(self.context, trigger, &mut sources, table, &mut self.counts)? {
             self.discard(drafted);
             return Ok(None);
         }
         if table.plan.counts.embedded > 0 {
             cached_origin::record(self.context, &self.prepared.builds);
         }
-        let received = embed_missing(self.context, &drafted, table, sources.cache())?;
+        let missing = Missing { trigger, drafted: &drafted, table };
+        let received = embed_missing(self.context, &missing, sources.cache(), &mut self.counts)?;
         self.stopwatch.lap();
-        self.counts.requests += received.requests;
         if !received.refused.is_empty() {
             // These rows are quarantined from now on, so the metadata must be written without them.
             self.prepared.add_refused(received.refused);
@@ -357,7 +360,7 @@ impl<'a> Pass<'a> {
 
 /// The one line that an operator reads about a pass.
 fn summary(outcome: Outcome, build: &str, counts: &Counts) -> String {
-    let Counts { records, kept, embedded, metadata_only, removed, requests } = counts;
+    let Counts { records, kept, embedded, metadata_only, removed, requests, .. } = counts;
     match outcome {
         Outcome::Promoted => format!(
             "build={build} records={records} kept={kept} embedded={embedded} metadata_only={metadata_only} removed={removed} requests={requests}"

@@ -61,7 +61,7 @@ impl ProgressRecorder {
                 (recorded.pass.done, recorded.pass.total) = (Some(*done), Some(*total));
                 false
             }
-            PassProgress::Warning(_) => return,
+            PassProgress::Sent { .. } | PassProgress::Warning(_) => return,
         };
         let is_due = is_stage || recorded.written.is_none_or(|written| written.elapsed() >= MIN_INTERVAL);
         if self.started.elapsed() >= MIN_AGE && is_due {

@@ -17,7 +17,7 @@ use super::read_table::TableSummary;
 use super::text_sample::TextSample;
 use crate::adapters::builds::{Build, records};
 use crate::adapters::cache::Cache;
-use crate::domain::pass::Counts;
+use crate::domain::pass::{Counts, Trigger};
 use crate::domain::record::{RecordHash, TextHash};
 
 /// Vectors that are stored in one step.
@@ -77,7 +77,7 @@ impl Adopted {
             context.warn("no adopted vectors are reused: no row has a record that is in the adopted build");
             return Ok(Vec::new());
         }
-        let new = embed_sample(context, &table.sample, counts)?;
+        let new = embed_sample(context, Trigger::Command, &table.sample, counts)?;
         let finding = compare_vectors(&self.build, &table.sample, &new)?;
         if finding.is_same() {
             self.store_all(context, table, cache)?;

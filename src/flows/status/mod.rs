@@ -9,7 +9,9 @@ pub(crate) mod advice;
 use jiff::Timestamp;
 
 use crate::adapters::builds::history::{AttemptRecord, History};
-use crate::adapters::builds::{AgentStatus, CurrentPass, Hold, current_pass, json_file, sign_of_life};
+use crate::adapters::builds::{
+    AgentStatus, CurrentPass, Hold, current_pass, json_file, sent_texts, sign_of_life,
+};
 use crate::adapters::builds::{Build, Builds, Served, error_chain, lock};
 use crate::adapters::deliver::state as delivery_state;
 use crate::domain::manifest::Manifest;
@@ -27,6 +29,8 @@ pub(crate) struct Status {
     /// The pass that runs now, of the agent or by hand.
     pub(crate) pass: Option<CurrentPass>,
     pub(crate) last_attempt: Option<AttemptRecord>,
+    /// Whether the ceiling on texts sent keeps passes from embedding.
+    pub(crate) is_at_ceiling: bool,
     /// Whether an agent runs, where that can be known.
     pub(crate) agent_runs: Option<bool>,
     /// What the agent wrote last.
@@ -64,6 +68,7 @@ impl Status {
             promoted_at: manifest.and_then(|manifest| promoted_at(&history, &manifest.id)),
             timings: manifest.map(|manifest| timings_of(manifest, &history)),
             last_attempt: history.attempts.last().cloned(),
+            is_at_ceiling: sent_texts(&builds.layout).is_some_and(|sent| sent.is_held),
             served,
             drift,
             pass: current_pass(&builds.layout),

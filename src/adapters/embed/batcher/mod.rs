@@ -15,17 +15,19 @@ use std::time::Duration;
 
 use tokio::sync::mpsc::{self, UnboundedReceiver};
 use tokio::task::{JoinError, JoinSet};
-use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until, timeout};
+use tokio::time::{Instant, MissedTickBehavior, interval_at, sleep, sleep_until};
 
 use super::batches::Batches;
 use super::check_answer::{CheckedAnswer, Flaw};
 use super::error::{EmbedError, EmbedFailure, SinkError};
-use super::queue::{AfterFailure, Ending, Next, Part, Queue, Role};
-use super::rate_limit::{Learnt, RateLimits, SentLog};
+use super::part::{AfterFailure, Ending, Next, Part, Role};
+use super::queue::Queue;
+use super::rate_limit::{Learnt, RateLimits};
 use super::requester::{RequestEnd, Requester};
+use super::send_meter::AtCeiling;
 use super::types::{
-    EmbedLimits, EmbedProgress, EmbedReport, EmbeddedBatch, Embedder, Failure, FailureKind, ProviderWait,
-    Task, TextItem,
+    Cost, EmbedLimits, EmbedProgress, EmbedReport, EmbeddedBatch, Embedder, Failure, FailureKind,
+    ProviderWait, Task, TextItem,
 };
 use crate::domain::record::TextHash;
 use crate::domain::stop::Stop;
@@ -51,7 +53,8 @@ pub(crate) async fn embed_all(
     let (sender, waits) = mpsc::unbounded_channel();
     let rate_limit = RateLimits::new(limits.items_per_minute, limits.tokens_per_minute, &limits.sent);
     let requester =
-        Requester::new(embedder, Task::Document, limits.dimension, limits.retry_budget, rate_limit, sender);
+        Requester::new(embedder, Task::Document, limits.dimension, limits.retry_budget, rate_limit, sender)
+            .counted_by(limits.meter.clone());
     let learnt = limits.sent.learnt();
     let most = batches.max_texts().min(learnt.max_texts.unwrap_or(usize::MAX));
     let mut attempt = Batcher {
@@ -59,7 +62,7 @@ pub(crate) async fn embed_all(
         batches,
         requester: Arc::new(requester),
         waits,
-        queue: Queue::new(most, learnt.is_silent, &limits.witness),
+        queue: Queue::new(most, learnt.is_silent, &limits.witness).skipping(learnt.probes_to_skip),
         in_flight: JoinSet::new(),
         on_batch,
         progress,
@@ -77,63 +80,20 @@ pub(crate) async fn embed_all(
     report.requests = requester.requests();
     match result {
         Ok(()) => Ok(report),
-        Err(error) => Err(EmbedFailure { error, texts: report.texts, requests: report.requests }),
+        Err(error) => {
+            let EmbedReport { texts, requests, sent, .. } = report;
+            Err(EmbedFailure { error, texts, requests, sent })
+        }
     }
 }
 
-/// Embeds one query, with retries only as far as `limit` allows.
-///
-/// # Errors
-///
-/// An [`EmbedError`] with the provider's message, once `limit` is over or as
-/// soon as waiting cannot help.
-pub(crate) async fn embed_query(
-    embedder: Arc<dyn Embedder>,
-    dimension: usize,
-    text: &str,
-    limit: Duration,
-) -> Result<Vec<f32>, EmbedError> {
-    let (sender, _waits) = mpsc::unbounded_channel();
-    let no_limit = RateLimits::new(0, 0, &SentLog::default());
-    let requester = Requester::new(embedder, Task::Query, dimension, limit, no_limit, sender);
-    let text = [text.to_owned()];
-    let ask = async {
-        for failures in 0.. {
-            let failure = match requester.send(&text).await {
-                Ok(CheckedAnswer { vectors, flawed, .. }) => match flawed.into_iter().next() {
-                    None => return Ok(vectors),
-                    Some((_, flaw)) => flawed_text(&flaw),
-                },
-                Err(RequestEnd::Failed(failure)) => failure,
-                Err(RequestEnd::Closed) => break,
-            };
-            let can_pass = match failure.kind {
-                FailureKind::Transient { .. } | FailureKind::Timeout | FailureKind::ServerError { .. } => {
-                    true
-                }
-                // Either may be right with the next request.
-                FailureKind::Resend | FailureKind::Wrong(_) => failures < 2,
-                FailureKind::TooLarge
-                | FailureKind::BadRequest
-                | FailureKind::Exhausted
-                | FailureKind::Final => false,
-            };
-            match requester.later(&failure, failures).filter(|_| can_pass) {
-                Some(later) => sleep_until(later).await,
-                None => return Err(attempt_error(&requester, failure, None)),
-            }
-        }
-        Err(EmbedError::Stopped)
-    };
-    timeout(limit, ask).await.unwrap_or_else(|_elapsed| {
-        let message = requester.last_message().unwrap_or_else(|| "no answer received".to_owned());
-        Err(EmbedError::GaveUp { tried: limit, wait: None, message, suspect: None })
-    })
-}
-
 /// What a request's last failure means for the attempt.
-fn attempt_error(requester: &Requester, failure: Failure, suspect: Option<TextHash>) -> EmbedError {
-    let Failure { kind, message } = failure;
+pub(super) fn attempt_error(
+    requester: &Requester,
+    failure: Failure,
+    suspect: Option<TextHash>,
+) -> EmbedError {
+    let Failure { kind, message, .. } = failure;
     match kind {
         FailureKind::Exhausted => EmbedError::Exhausted(message),
         FailureKind::Final => EmbedError::Refused(message),
@@ -149,8 +109,8 @@ fn attempt_error(requester: &Requester, failure: Failure, suspect: Option<TextHa
 }
 
 /// A text whose vector cannot be used is refused like one that the provider itself refuses.
-fn flawed_text(flaw: &Flaw) -> Failure {
-    Failure { kind: FailureKind::BadRequest, message: flaw.to_string() }
+pub(super) fn flawed_text(flaw: &Flaw) -> Failure {
+    Failure::new(FailureKind::BadRequest, flaw.to_string())
 }
 
 /// A request that has ended, with what it was for.
@@ -172,6 +132,8 @@ struct Batcher<'a> {
 }
 
 impl Batcher<'_> {
+    /// When a single text may be sent after the ceiling was reached.
+    const CEILING_WAIT: Duration = Duration::from_secs(3600);
     /// How often progress is reported while nothing happens.
     const PROGRESS_INTERVAL: Duration = Duration::from_secs(1);
     /// How long requests in flight may take to be answered after another one failed.
@@ -210,6 +172,7 @@ impl Batcher<'_> {
             let next = self.queue.next(&mut self.batches, Instant::now(), self.in_flight.len(), concurrency);
             match next.map_err(EmbedError::Items)? {
                 Next::Send(part) => {
+                    let Some(part) = self.admit(part)? else { return Ok(Next::Wait(None)) };
                     let requester = Arc::clone(&self.requester);
                     self.in_flight.spawn(async move {
                         let texts: Vec<String> = part.items.iter().map(|item| item.text.clone()).collect();
@@ -222,20 +185,56 @@ impl Batcher<'_> {
         }
     }
 
+    /// What may leave of a part. What may not is the next to be sent, once answers to others have come.
+    fn admit(&mut self, mut part: Part) -> Result<Option<Part>, EmbedError> {
+        let Some(meter) = &self.limits.meter else { return Ok(Some(part)) };
+        let texts = match meter.admit(part.items.len()) {
+            Ok(texts) => texts,
+            Err(AtCeiling { unanswered, ceiling }) if self.in_flight.is_empty() => {
+                let (unanswered, message) = (Some(unanswered), self.requester.last_message());
+                return Err(EmbedError::Ceiling { unanswered, ceiling, message, wait: Self::CEILING_WAIT });
+            }
+            Err(_) => 0,
+        };
+        self.report.sent += texts as u64;
+        let Part { tries, role, .. } = part;
+        self.queue.take_back(Part { items: part.items.split_off(texts), tries, role });
+        Ok((texts > 0).then_some(part))
+    }
+
+    /// Texts that have cost nothing.
+    fn returned(&mut self, part: &Part, cost: Cost) {
+        let texts = part.items.len();
+        if let (Some(meter), Cost::Refused | Cost::NotSent) = (&self.limits.meter, cost) {
+            meter.returned(texts);
+            self.report.sent -= if cost == Cost::NotSent { texts as u64 } else { 0 };
+        }
+    }
+
     /// Takes a request that ended, with all others that have ended by now: their
     /// vectors are stored in one step, which costs a flush of the disk.
     fn ended(&mut self, first: Result<EndedRequest, JoinError>) -> Result<(), EmbedError> {
         let (mut arrived, mut failed) = (EmbeddedBatch { hashes: vec![], vectors: vec![] }, Vec::new());
-        let mut next = Some(first);
+        let (mut next, mut not_counted) = (Some(first), None);
         while let Some(ended) = next {
             match task_result(ended)? {
                 (part, Ok(answer)) => failed.extend(self.answered(part, answer, &mut arrived)),
-                (part, Err(RequestEnd::Failed(failure))) => failed.push((part, failure)),
-                (_, Err(RequestEnd::Closed)) => {}
+                (part, Err(RequestEnd::Failed(failure))) => {
+                    self.returned(&part, failure.cost);
+                    failed.push((part, failure));
+                }
+                (part, Err(RequestEnd::Closed)) => self.returned(&part, Cost::NotSent),
+                (part, Err(RequestEnd::NotCounted(error))) => {
+                    self.returned(&part, Cost::NotSent);
+                    not_counted = not_counted.or(Some(error));
+                }
             }
             next = self.in_flight.try_join_next();
         }
         self.store(arrived)?;
+        if let Some(error) = not_counted {
+            return Err(EmbedError::NotCounted(error));
+        }
         failed.into_iter().try_for_each(|(part, failure)| self.failed(part, failure))
     }
 
@@ -265,6 +264,9 @@ impl Batcher<'_> {
         assert_eq!(arrived.vectors.len(), texts * self.limits.dimension, "checked when it arrived");
         if texts > 0 {
             (self.on_batch)(arrived).map_err(EmbedError::Sink)?;
+            if let Some(meter) = &self.limits.meter {
+                meter.stored(texts);
+            }
             self.report.texts += texts as u64;
             self.last_arrival = Some(Instant::now());
             self.report_progress();
@@ -335,7 +337,7 @@ impl Batcher<'_> {
     /// Leaves to the next attempt what was learnt of the provider.
     fn learn(&self) {
         let found = self.queue.found_limit();
-        let Learnt { max_texts, is_silent } = self.limits.sent.learnt();
+        let Learnt { max_texts, is_silent, .. } = self.limits.sent.learnt();
         let has_succeeded = self.queue.has_succeeded();
         let was_asked = self.requester.requests() > 0;
         if let Some(limit) = found {
@@ -346,6 +348,7 @@ impl Batcher<'_> {
         self.limits.sent.learn(Learnt {
             max_texts: found.or(max_texts),
             is_silent: if was_asked { !has_succeeded } else { is_silent },
+            probes_to_skip: 0,
         });
     }
 

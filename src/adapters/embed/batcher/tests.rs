@@ -9,6 +9,9 @@ use futures_util::future::BoxFuture;
 use tokio::time::sleep;
 
 use super::*;
+use crate::adapters::embed::query::embed_query;
+use crate::adapters::embed::rate_limit::SentLog;
+use crate::adapters::embed::send_meter::{SendMeter, SentInMinute};
 use crate::adapters::embed::types::{Failure, FailureKind};
 use crate::domain::pass::Retry;
 use crate::domain::record::TextHash;
@@ -77,7 +80,7 @@ fn vectors(texts: &[String]) -> Answer {
 }
 
 fn failing(kind: FailureKind) -> Answer {
-    Err(Failure { kind, message: format!("{kind:?}") })
+    Err(Failure::new(kind, format!("{kind:?}")))
 }
 
 const BUSY: FailureKind = FailureKind::Transient { wait: None };
@@ -115,6 +118,7 @@ fn limits() -> EmbedLimits {
         retry_budget: 600 * SECOND,
         refusals_allowed: 0,
         witness: WITNESS.to_owned(),
+        meter: None,
     }
 }
 
@@ -171,7 +175,7 @@ async fn every_text_is_embedded_once_in_any_order_within_the_concurrency_limit()
         let limits = EmbedLimits { batch_size, concurrency, ..limits() };
         let outcome = embed_texts(&fake, &limits, 1000).await;
 
-        assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 1000, requests, refused: vec![] });
+        assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 1000, requests, sent: 0, refused: vec![] });
         assert_eq!(outcome.arrived, (0..1000).collect());
         assert_eq!(fake.max_in_flight.load(Ordering::SeqCst), concurrency);
     }
@@ -234,7 +238,7 @@ async fn a_pause_that_the_provider_asks_of_one_request_is_kept_by_all() {
     });
     let outcome = embed_texts(&fake, &limits(), 16 * 20).await;
 
-    assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 320, requests: 21, refused: vec![] });
+    assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 320, requests: 21, sent: 0, refused: vec![] });
     let sent = fake.sent();
     // Request 5 is one of the second four, which are answered after two seconds.
     let answered = sent[0].0 + 2 * SECOND;
@@ -339,7 +343,7 @@ async fn a_batch_that_is_only_too_large_is_embedded_in_halves() {
         (SECOND, if texts.len() > 8 { failing(FailureKind::BadRequest) } else { vectors(texts) })
     });
     let outcome = embed_texts(&fake, &limits(), 64).await;
-    assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 64, requests: 13, refused: vec![] });
+    assert_eq!(outcome.result.unwrap(), EmbedReport { texts: 64, requests: 13, sent: 0, refused: vec![] });
 }
 
 #[tokio::test(start_paused = true)]
@@ -614,5 +618,78 @@ async fn a_query_is_answered_or_ends_with_the_providers_message_within_its_limit
         let error = result.unwrap_err();
         assert!(error.contains(message), "{error}");
         assert!(took <= max_seconds * SECOND + SECOND / 10, "{took:?}");
+    }
+}
+
+/// Lets texts leave up to a ceiling, and remembers what was reported of them.
+#[derive(Debug)]
+struct FakeMeter {
+    ceiling: usize,
+    count: AtomicUsize,
+    is_broken: bool,
+}
+
+impl FakeMeter {
+    fn new(ceiling: usize, is_broken: bool) -> Arc<Self> {
+        Arc::new(Self { ceiling, count: AtomicUsize::new(0), is_broken })
+    }
+}
+
+impl SendMeter for FakeMeter {
+    fn admit(&self, texts: usize) -> Result<usize, AtCeiling> {
+        let unanswered = self.count.load(Ordering::SeqCst);
+        let admitted = texts.min(self.ceiling - unanswered);
+        self.count.fetch_add(admitted, Ordering::SeqCst);
+        let ceiling = self.ceiling as u64;
+        if admitted > 0 { Ok(admitted) } else { Err(AtCeiling { unanswered: unanswered as u64, ceiling }) }
+    }
+
+    fn leaving(&self, _in_minute: SentInMinute) -> Result<(), Box<dyn std::error::Error + Send + Sync>> {
+        if self.is_broken { Err("no disk".into()) } else { Ok(()) }
+    }
+
+    fn stored(&self, texts: usize) {
+        self.count.fetch_sub(texts, Ordering::SeqCst);
+    }
+
+    fn returned(&self, texts: usize) {
+        self.count.fetch_sub(texts, Ordering::SeqCst);
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn an_attempt_sends_no_more_than_its_meter_admits_and_reports_what_became_of_it() {
+    let refused = |cost| move |_: &[String], _| (SECOND, Err(Failure::new(BUSY, "busy").with_cost(cost)));
+    let cases: [(Box<Script>, usize, bool, usize, u64); 5] = [
+        // The answer, the ceiling, whether the meter fails; counted at the end, and sent at least.
+        (Box::new(|texts, _| (SECOND, vectors(texts))), 32, false, 0, 64),
+        (Box::new(refused(Cost::Possible)), 34, false, 34, 34),
+        (Box::new(refused(Cost::Refused)), 34, false, 0, 33),
+        (Box::new(refused(Cost::NotSent)), 40, false, 0, 0),
+        (Box::new(|texts, _| (SECOND, vectors(texts))), 32, true, 0, 0),
+    ];
+    for (place, (script, ceiling, is_broken, counted, sent)) in cases.into_iter().enumerate() {
+        let fake = FakeEmbedder::new(script);
+        let meter = FakeMeter::new(ceiling, is_broken);
+        let counter = Arc::clone(&meter);
+        let budget = 8 * SECOND;
+        let limits = EmbedLimits { meter: Some(meter), concurrency: 2, retry_budget: budget, ..limits() };
+
+        let run = embed_texts(&fake, &limits, 64).await;
+
+        let found = match &run.result {
+            Ok(report) => report.sent,
+            Err(failure) => failure.sent,
+        };
+        assert_eq!(counter.count.load(Ordering::SeqCst), counted, "{place}: {:?}", run.result);
+        assert!(found >= sent && (sent > 0 || found == 0), "{place}: {found} texts of {sent}");
+        let error = run.result.err().map(|failure| failure.error);
+        let is_as_expected = match place {
+            0 => error.is_none(),
+            1 => matches!(error, Some(EmbedError::Ceiling { unanswered: Some(34), .. })),
+            2 | 3 => matches!(error, Some(EmbedError::GaveUp { .. })),
+            _ => matches!(error, Some(EmbedError::NotCounted(_))) && fake.sent().is_empty(),
+        };
+        assert!(is_as_expected, "{place}: {error:?}");
     }
 }

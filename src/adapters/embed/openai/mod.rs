@@ -115,13 +115,13 @@ impl OpenAi {
             self.own_dimension.store(length, Ordering::Relaxed);
         }
         match longer {
-            Some(length) if !self.send_dimension.swap(true, Ordering::Relaxed) => Err(Failure {
-                kind: FailureKind::Resend,
-                message: format!(
+            Some(length) if !self.send_dimension.swap(true, Ordering::Relaxed) => Err(Failure::new(
+                FailureKind::Resend,
+                format!(
                     "wrong answer: expected vectors of {} floats, found one of {length}; requests now name dimensions",
                     self.dimension
                 ),
-            }),
+            )),
             _ => Ok(()),
         }
     }
@@ -292,7 +292,7 @@ fn in_order(entries: Vec<(Option<usize>, Vec<f32>)>) -> Result<Vec<Vec<f32>>, Fa
                     "wrong answer: expected each index from 0 to {} once, found {index:?}",
                     count - 1
                 );
-                return Err(Failure { kind: FailureKind::Wrong(WrongKind::Order), message });
+                return Err(Failure::new(FailureKind::Wrong(WrongKind::Order), message));
             }
         }
     }

@@ -83,7 +83,7 @@ pub(super) fn explain(failure: Failure, reply: &Reply, sent: &SentFields<'_>) ->
         None => failure,
         Some(fault) => {
             let message = format!("{}; {}", failure.message, advice(&fault, sent));
-            Failure { kind: FailureKind::Final, message }
+            Failure { kind: FailureKind::Final, message, ..failure }
         }
     }
 }

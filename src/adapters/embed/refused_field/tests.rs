@@ -25,7 +25,7 @@ fn explained(
     };
     let reply = reply(status, body);
     let texts = [text.to_owned()];
-    let Failure { kind, message } = explain(wire::failure(&reply, None, &texts), &reply, &sent);
+    let Failure { kind, message, .. } = explain(wire::failure(&reply, None, &texts), &reply, &sent);
     (kind, message)
 }
 

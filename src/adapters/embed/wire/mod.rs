@@ -12,7 +12,7 @@ use serde_json::Value;
 
 use super::error::EmbedError;
 use super::redact;
-use super::types::{Failure, FailureKind, WrongKind};
+use super::types::{Cost, Failure, FailureKind, WrongKind};
 use crate::adapters::http::{self, MAX_REFUSAL_BYTES, Reply};
 use crate::config::ApiKey;
 
@@ -74,13 +74,15 @@ pub(super) fn failure(reply: &Reply, key: Option<&SecretString>, texts: &[String
         },
         message => format!("status {status}: {message}"),
     };
-    Failure { kind: kind(status, &body), message }
+    let is_refused = (400..500).contains(&reply.status);
+    let cost = if is_refused { Cost::Refused } else { Cost::Possible };
+    Failure::new(kind(status, &body), message).with_cost(cost)
 }
 
 /// The failure of an answer with more entries than any request has texts.
 pub(super) fn too_many(texts: &[String], found: usize) -> Failure {
     let message = format!("wrong answer: expected {} vectors, one per text, found {found}", texts.len());
-    Failure { kind: FailureKind::Wrong(WrongKind::Count), message }
+    Failure::new(FailureKind::Wrong(WrongKind::Count), message)
 }
 
 /// The failure of an answer with status 200 that cannot be parsed: the next one may be whole.

@@ -83,6 +83,11 @@ fn to_build(status: &Status) -> String {
     if status.pass.is_some() {
         return "nothing; a pass is running".to_owned();
     }
+    if status.is_at_ceiling {
+        return "fix what the last attempt reports, then run `reindexd build`: too many texts sent have no vector, \
+                so that one is tried each hour"
+            .to_owned();
+    }
     if status.agent_runs != Some(true) {
         let error = status.last_attempt.as_ref().and_then(|last| last.error.as_deref());
         return match error {

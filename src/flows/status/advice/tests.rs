@@ -35,6 +35,7 @@ fn status(drift: Result<Preview, PassError>, agent_runs: Option<bool>, agent: &A
         drift,
         pass: None,
         last_attempt: None,
+        is_at_ceiling: false,
         agent_runs,
         agent: agent.clone(),
         sign_of_life: Some(at(160)),
@@ -118,6 +119,18 @@ fn after_a_failed_command_the_advice_names_its_cause() {
         let named = "fix what the last attempt reports (no API key for gemini), then run `reindexd build`";
         assert_eq!(advice(agent_runs, Some(failed.clone())), named);
         assert!(advice(agent_runs, Some(ended.clone())).starts_with("run `reindexd build`"));
+    }
+}
+
+#[test]
+fn at_the_ceiling_a_build_is_advised_where_something_differs() {
+    let well = AgentStatus::default();
+    for agent_runs in [None, Some(false), Some(true)] {
+        for (changes, is_advised) in [(true, true), (false, false)] {
+            let found = status(Ok(preview(changes, &[], false)), agent_runs, &well);
+            let advice = to_do(&Status { is_at_ceiling: true, ..found });
+            assert_eq!(advice.contains("texts sent have no vector"), is_advised, "{agent_runs:?}: {advice}");
+        }
     }
 }
 
