@@ -156,7 +156,7 @@ fn kind(status: u16, body: &ErrorBody) -> FailureKind {
 }
 
 /// What providers say of a request that has too many texts, bytes or tokens; no code is common to them.
-const TOO_LARGE_MESSAGES: [&str; 10] = [
+const TOO_LARGE_MESSAGES: [&str; 14] = [
     "too large",
     "batch size",
     "payload size",
@@ -167,6 +167,10 @@ const TOO_LARGE_MESSAGES: [&str; 10] = [
     "tokens per request",
     "requests can be in one batch",
     "array too long",
+    "tokens per submitted batch",
+    "number of texts must be",
+    "split into more batches",
+    "too many tokens in batch",
 ];
 
 /// The same of settings, of providers that send no code for it.

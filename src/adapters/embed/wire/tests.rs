@@ -87,6 +87,63 @@ fn what_an_error_means_is_read_from_status_and_body() {
 }
 
 #[test]
+fn limits_and_troubles_are_known_in_the_words_of_many_servers() {
+    use FailureKind::{BadRequest, Final, TooLarge};
+    let broken = FailureKind::ServerError { wait: None };
+    // OpenAI, Voyage, Cohere, Mistral, Gemini, LM Studio, Ollama, llama.cpp.
+    let cases = [
+        (
+            400,
+            r#"{"error":{"message":"Requested 309240 tokens, max 300000 tokens per request","code":"max_tokens_per_request"}}"#,
+            TooLarge,
+        ),
+        (
+            400,
+            r#"{"detail":"The max allowed tokens per submitted batch is 120000. Your batch has 150000 tokens after truncation."}"#,
+            TooLarge,
+        ),
+        (
+            400,
+            r#"{"message":"invalid request: total number of texts must be at most 96 - received 100"}"#,
+            TooLarge,
+        ),
+        (
+            400,
+            r#"{"object":"error","message":"Too many tokens overall, split into more batches.","type":"invalid_request_error"}"#,
+            TooLarge,
+        ),
+        (
+            400,
+            r#"{"object":"error","message":"Too many tokens in batch. Max is 16384, got 20000"}"#,
+            TooLarge,
+        ),
+        (
+            429,
+            r#"{"error":{"message":"Rate limit reached for m on tokens per min (TPM): Limit 1000, Used 990","code":"rate_limit_exceeded"}}"#,
+            PASSING,
+        ),
+        (405, "", Final),
+        (410, "", Final),
+        (
+            400,
+            r#"{"error":{"code":400,"message":"User location is not supported for the API use.","status":"FAILED_PRECONDITION"}}"#,
+            Final,
+        ),
+        (400, r#"{"error":"No models loaded. Please load a model."}"#, BadRequest),
+        (400, r#"{"error":"the input length exceeds the context length"}"#, BadRequest),
+        (
+            500,
+            r#"{"error":{"code":500,"message":"input is too large to process. increase the physical batch size","type":"server_error"}}"#,
+            broken,
+        ),
+        (500, r#"{"error":"failed to encode response: json: unsupported value: NaN"}"#, broken),
+    ];
+    for (status, body, expected) in cases {
+        assert_eq!(failure(&reply(status, body), None, &[]).kind, expected, "{status} {body}");
+    }
+}
+
+#[test]
 fn the_providers_message_is_found_in_every_known_shape() {
     let cases = [
         (r#"{"error":{"message":"too\nlong"}}"#, "status 400: too long"),
