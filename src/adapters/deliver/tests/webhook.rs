@@ -9,7 +9,7 @@ use tokio::sync::mpsc;
 use super::*;
 
 /// What 0.1.0 sent for the same build.
-const BODY: &str = r#"{"adopted":false,"content_hash":"1aa7e45a4ef79a3012b4e6261ffc191400920440b16daee64a5972a2dafa9448","created":"2026-11-27T19:54:31.938991593Z","dimension":8,"embedded":1,"id":"20261127T195431Z-258913","kept":27,"left_out":2,"metadata_only":0,"metric":"inner_product","ntotal":28,"phases_ms":{"embed":6,"index":1,"plan":0,"snapshot":2,"total":11,"verify":0},"previous":"20261127T195431Z-bd6ae4","records":28,"removed":1,"requests":1,"sequence":3,"space":{"dimension":8,"model":"text-embedding-3-small","provider":"openai","task_type":null,"text_format":1},"took_ms":11,"trigger":"marker"}"#;
+const BODY: &str = r#"{"adopted":false,"content_hash":"1aa7e45a4ef79a3012b4e6261ffc191400920440b16daee64a5972a2dafa9448","created":"2026-11-27T19:54:31.938991593Z","dimension":8,"embedded":1,"id":"20261127T195431Z-258913","kept":27,"left_out":2,"metadata_only":0,"metric":"inner_product","ntotal":28,"phases_ms":{"embed":6,"index":1,"plan":0,"snapshot":2,"total":11,"verify":0},"previous":"20261127T195431Z-bd6ae4","records":28,"removed":1,"requests":1,"sequence":3,"space":{"dimension":8,"model":"text-embedding-3-small","provider":"openai","task_type":null,"text_format":1},"too_long":0,"took_ms":11,"trigger":"marker"}"#;
 
 fn post(address: SocketAddr) -> AnnounceSettings {
     AnnounceSettings {
