@@ -13,4 +13,5 @@ pub(crate) mod debounce;
 pub mod decision;
 pub(crate) mod delivery;
 pub mod guard;
+pub(crate) mod lock_free;
 pub mod plan;

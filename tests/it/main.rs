@@ -31,6 +31,7 @@ mod cli;
 mod cli_damage;
 mod cli_output;
 mod cli_read_only;
+mod coarse_stamps;
 mod commits;
 mod compatibility;
 mod crash;

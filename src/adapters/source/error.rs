@@ -39,6 +39,11 @@ pub enum SourceError {
         "database {path} has a -wal file that cannot be read without writing beside it ({found}); expected a readable -shm beside it, or an empty -wal: let the owner open the database once, with `reindexd build` or with the program that writes it, or give this user read access to both files"
     )]
     WalUnreadable { path: PathBuf, found: String },
+    /// In WAL mode, only a writer makes what a reader needs for its locks.
+    #[error(
+        "database {path} is in WAL mode on {file_system}, where a write need not show in the file's times, so it is not read without locks, and with locks it cannot be read without writing beside it ({found}); run as the owner of the database, or keep it open in the program that writes it, or use another journal mode there (PRAGMA journal_mode = DELETE)"
+    )]
+    NeedsLocks { path: PathBuf, file_system: String, found: &'static str },
     /// SQLite sorts on disk.
     #[error(
         "cannot write SQLite's temporary files {place}, where it sorts what it reads of database {path}: {found}; make room there, or name another directory in the environment variable SQLITE_TMPDIR"
@@ -71,6 +76,7 @@ impl SourceError {
             | Self::Locked { .. }
             | Self::HotJournal { .. }
             | Self::WalUnreadable { .. }
+            | Self::NeedsLocks { .. }
             | Self::TemporaryFiles { .. }
             | Self::Changed { .. }
             | Self::Sqlite { .. }

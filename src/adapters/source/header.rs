@@ -8,16 +8,18 @@ use std::fs::File;
 use std::io::Read;
 use std::os::unix::fs::MetadataExt;
 use std::path::Path;
-use std::time::{Duration, SystemTime};
+use std::time::SystemTime;
 
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
 
 use super::error::SourceError;
+use super::file_system::FileSystem;
+use crate::decide::lock_free::{Stamp, has_fine_stamps, is_at_rest};
 use crate::domain::file_kind::kind_of;
 use crate::domain::sibling_path::sibling_path;
 
-/// A file changed more recently than this may change again within the same time stamp.
-const SETTLE_TIME: Duration = Duration::from_secs(1);
+/// How each database begins.
+const MAGIC: &[u8] = b"SQLite format 3\0";
 
 /// Where SQLite's locks lie in the file: one byte for a writer that waits, one for a
 /// writer that has begun, and those of all readers.
@@ -29,11 +31,12 @@ pub(super) struct FileIdentity {
     device: u64,
     inode: u64,
     pub(super) bytes: u64,
-    modified: (i64, i64),
-    changed: (i64, i64),
+    pub(super) modified: Stamp,
+    pub(super) changed: Stamp,
     pub(super) uid: u32,
-    /// The change counter in the database header.
-    counter: [u8; 4],
+    /// The header: kind of journal, change counter, number of pages, schema's number, and the version that
+    /// wrote last.
+    head: [u8; DatabaseHeader::BYTES],
     /// Length of the `-wal` file; 0 where there is none.
     pub(super) wal_bytes: u64,
 }
@@ -54,15 +57,18 @@ impl FileIdentity {
         std::fs::metadata(path).is_ok_and(same)
     }
 
+    /// Whether no write can have gone unnoticed since it was looked at, if it is the same afterwards.
     #[allow(clippy::disallowed_methods, reason = "file times are compared with the clock that made them")]
-    pub(super) fn is_settled(&self) -> bool {
-        let since = |(seconds, nanos): (i64, i64)| {
-            let at = SystemTime::UNIX_EPOCH
-                + Duration::new(u64::try_from(seconds).unwrap_or(0), u32::try_from(nanos).unwrap_or(0));
-            // A time stamp in the future proves nothing: the clock was set back.
-            SystemTime::now().duration_since(at).ok()
-        };
-        [self.modified, self.changed].into_iter().all(|at| since(at).is_none_or(|age| age > SETTLE_TIME))
+    pub(super) fn shows_each_write(&self, file_system: &FileSystem) -> bool {
+        // A clock before 1970 proves nothing.
+        let now = SystemTime::now().duration_since(SystemTime::UNIX_EPOCH);
+        self.has_fine_stamps(file_system)
+            && now.is_ok_and(|now| is_at_rest([self.modified, self.changed], now))
+    }
+
+    /// Whether a write can be distinguished from the one before, if it is not too recent.
+    pub(super) fn has_fine_stamps(&self, file_system: &FileSystem) -> bool {
+        has_fine_stamps(file_system.magic, &file_system.layers, self.changed)
     }
 }
 
@@ -102,11 +108,12 @@ impl DatabaseHeader {
         if head.is_empty() {
             return Err(wrong("the file is empty".to_owned()));
         }
-        if head.len() < Self::BYTES || !head.starts_with(b"SQLite format 3\0") {
-            return Err(wrong(match kind_of(&head) {
-                "a SQLite database" => format!("it ends after {} bytes", head.len()),
-                kind => format!("it is {kind}"),
-            }));
+        let head: [u8; Self::BYTES] = match head.try_into() {
+            Ok(head) => head,
+            Err(head) => return Err(wrong(described(&head))),
+        };
+        if !head.starts_with(MAGIC) {
+            return Err(wrong(described(&head)));
         }
         let wal_bytes = std::fs::metadata(sibling_path(path, "-wal")).map_or(0, |meta| meta.len());
         let identity = FileIdentity {
@@ -116,10 +123,18 @@ impl DatabaseHeader {
             modified: (meta.mtime(), meta.mtime_nsec()),
             changed: (meta.ctime(), meta.ctime_nsec()),
             uid: meta.uid(),
-            counter: [head[24], head[25], head[26], head[27]],
+            head,
             wal_bytes,
         };
         Ok(Self { wal: head[18] == 2 || head[19] == 2, identity, has_writer })
+    }
+}
+
+/// What a file is that is not a whole header.
+fn described(head: &[u8]) -> String {
+    match kind_of(head) {
+        "a SQLite database" => format!("it ends after {} bytes", head.len()),
+        kind => format!("it is {kind}"),
     }
 }
 

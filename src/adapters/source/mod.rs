@@ -12,7 +12,9 @@
 mod access;
 mod error;
 mod failure;
+mod file_system;
 mod header;
+mod mounts;
 mod quiescence;
 mod row_buffer;
 mod scan;

@@ -1,29 +1,23 @@
 //! Whether a file with a rollback journal is at rest: no process writes it, and a write would show.
 //!
-//! A write changes the time of last change before it changes a byte, so a file
-//! whose times are older than the clock's resolution cannot be written
-//! unnoticed. That holds for file systems of this machine; where another
-//! machine may write too, only locks are proof.
+//! Where a write would show is `decide::lock_free`'s. A writer that has begun
+//! has a lock or a journal.
 
 use std::fs::File;
 use std::io::Read;
 use std::path::Path;
 
+use super::file_system::FileSystem;
 use super::header::DatabaseHeader;
 use crate::domain::sibling_path::sibling_path;
 
-/// ext2 to ext4, XFS, btrfs, tmpfs, F2FS, ZFS, overlayfs.
-const LOCAL: [i64; 7] =
-    [0xEF53, 0x5846_5342, 0x9123_683E, 0x0102_1994, 0xF2F5_2010, 0x2FC1_2FC1, 0x794C_7630];
-
 /// Whether the file may be read without locks, provided that it is the same afterwards.
-pub(super) fn is_quiescent(path: &Path, header: &DatabaseHeader) -> bool {
+pub(super) fn is_quiescent(path: &Path, header: &DatabaseHeader, file_system: &FileSystem) -> bool {
     !header.wal
         && !header.has_writer
         && header.identity.wal_bytes == 0
-        && header.identity.is_settled()
+        && header.identity.shows_each_write(file_system)
         && is_journal_inactive(&sibling_path(path, "-journal"))
-        && is_local(path)
 }
 
 /// Whether the journal is missing, empty, or was zeroed by a writer that keeps it for the next time.
@@ -41,11 +35,6 @@ fn first_byte(journal: &Path) -> std::io::Result<u8> {
     Ok(first[0])
 }
 
-#[allow(clippy::useless_conversion, reason = "on other machines it is a narrower number")]
-fn is_local(path: &Path) -> bool {
-    rustix::fs::statfs(path).is_ok_and(|stat| LOCAL.contains(&i64::from(stat.f_type)))
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -61,11 +50,5 @@ mod tests {
             assert_eq!(is_journal_inactive(&journal), is_inactive, "{bytes:?}");
         }
         assert!(!is_journal_inactive(folder.path()), "a directory");
-    }
-
-    #[test]
-    fn a_folder_of_this_machine_is_local_and_one_of_the_kernel_is_not() {
-        assert!(is_local(&std::env::temp_dir()));
-        assert!(!is_local(Path::new("/proc")));
     }
 }

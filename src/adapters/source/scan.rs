@@ -4,8 +4,8 @@
 //! rows and closes the database; only a table too large to buffer stays open
 //! for the second scan.
 //!
-//! A file with a rollback journal that has been at rest for a second is read
-//! without any lock, so no commit waits for such a scan. Its result counts if
+//! A file with a rollback journal that has been at rest is read without any
+//! lock, so no commit waits for such a scan. Its result counts if
 //! the file is unchanged afterwards; if not, it is scanned again with locks.
 //! Since such a scan rarely finds a change it copies nothing, and its rows are
 //! read again when they are needed.
@@ -51,7 +51,7 @@ pub(super) struct SourceReader {
 /// Where the rows are.
 pub(super) enum Table {
     /// In the database, within a transaction.
-    Open(Transaction),
+    Open(Box<Transaction>),
     /// In memory. The database is closed.
     Copied(RowBuffer),
 }
@@ -81,7 +81,8 @@ impl SourceReader {
 
     /// Opens the database; no other connection of this reader may be open.
     pub(super) fn begin(&self, locks: LockPolicy) -> Result<Table, SourceError> {
-        sqlite::begin(&self.path, self.purpose, locks, &self.stop, self.limits).map(Table::Open)
+        let transaction = sqlite::begin(&self.path, self.purpose, locks, &self.stop, self.limits)?;
+        Ok(Table::Open(Box::new(transaction)))
     }
 
     /// Scans and keeps nothing.

@@ -15,6 +15,7 @@ use rusqlite::{Connection, OpenFlags};
 use super::access::{AccessMode, LockPolicy, Purpose};
 use super::error::SourceError;
 use super::failure::{LOCK_TIMEOUT, SqliteFailure, changed, classify, is_about_temporary_files, locked};
+use super::file_system::FileSystem;
 use super::header::{DatabaseHeader, FileIdentity};
 use super::temporary_files;
 use crate::decide::guard::{Refusal, ScanLimits};
@@ -97,7 +98,7 @@ fn open(
     if waits_for_writer && header.has_writer && !header.wal {
         return Err(locked(path));
     }
-    let access = AccessMode::choose(path, &header, purpose, locks).map_err(SqliteFailure::Wait)?;
+    let access = AccessMode::choose(path, &header, &FileSystem::of(path), purpose, locks)?;
     let (flags, parameters) = match access {
         AccessMode::Owner => (OpenFlags::SQLITE_OPEN_READ_WRITE, "mode=rw"),
         AccessMode::Reader => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&readonly_shm=1"),
@@ -151,7 +152,7 @@ impl Transaction {
                 let (path, place) = (path.to_owned(), temporary_files::place());
                 SourceError::TemporaryFiles { path, place, found: error.to_string() }
             }
-            0 => classify(path, error).into_error(),
+            0 => self.or_changed(path, classify(path, error).into_error()),
             max_bytes => SourceError::Refused(Refusal::TooMuchScan { max_bytes }),
         }
     }
@@ -159,6 +160,12 @@ impl Transaction {
     /// What the file was, if it is read without locks though it could be read with them.
     pub(super) fn quiescent_identity(&self) -> Option<FileIdentity> {
         self.lock_free.as_ref().filter(|read| read.is_quiescent).map(|read| read.before)
+    }
+
+    /// Whether no lock keeps a writer from changing what is read.
+    #[cfg(test)]
+    pub(super) fn is_lock_free(&self) -> bool {
+        self.lock_free.is_some()
     }
 
     /// Gives every indexed row to `each`, in id order.

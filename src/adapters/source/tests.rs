@@ -1,5 +1,6 @@
 //! When the database is read, copied and closed, and what a writer notices of each step.
 
+use std::io::{Seek, SeekFrom, Write};
 use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant};
 
@@ -61,7 +62,7 @@ fn open_quiescent(path: &Path) -> Source {
         if source.table.quiescent_identity().is_some() {
             return source;
         }
-        assert!(Instant::now() < deadline, "a second after the last write it is at rest");
+        assert!(Instant::now() < deadline, "some seconds after the last write it is at rest");
         drop(source);
         std::thread::sleep(Duration::from_millis(50));
     }
@@ -163,6 +164,38 @@ fn rows_too_large_to_buffer_can_be_read_twice_and_are_those_of_the_scan() {
     assert!(matches!(rows.table, Table::Open(_)));
     assert_eq!([count(&rows).unwrap(), count(&rows).unwrap()], [11, 11]);
     rows.finish().unwrap();
+}
+
+#[test]
+fn an_idle_log_that_changes_while_it_is_read_has_changed_and_is_not_damaged() {
+    let folder = tempfile::tempdir().unwrap();
+    let (path, writer) = tagged_rows(folder.path(), 400);
+    // More than SQLite keeps of the first reading.
+    writer.execute_batch("UPDATE experts SET bio = hex(zeroblob(10000))").unwrap();
+    writer.pragma_update(None, "journal_mode", "wal").unwrap();
+    writer.close().unwrap();
+    let source = Source::open(&path, Purpose::Preview, &Stop::new(), limits(0)).unwrap();
+    assert!(
+        matches!(&source.table, Table::Open(read) if read.is_lock_free()),
+        "it waited until it is at rest"
+    );
+    let mut rows = source.scan(&space()).unwrap().into_rows(&space()).unwrap();
+    // As if the rows had been too many to copy.
+    rows.table = rows.reader.begin(LockPolicy::IfNeeded).unwrap();
+    let mut seen = 0;
+
+    let read = rows.for_each(&mut |_| {
+        seen += 1;
+        if seen == 1 {
+            let bytes = std::fs::metadata(&path).unwrap().len();
+            let mut file = std::fs::OpenOptions::new().write(true).open(&path).unwrap();
+            file.seek(SeekFrom::Start(8192)).unwrap();
+            file.write_all(&vec![0xff; usize::try_from(bytes - 8192).unwrap()]).unwrap();
+        }
+        Ok::<_, SourceError>(())
+    });
+
+    assert!(matches!(read, Err(SourceError::Changed { .. })), "{read:?}");
 }
 
 #[test]
