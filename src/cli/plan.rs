@@ -1,6 +1,10 @@
 //! `reindexd plan`: what a build would do.
 
+use serde_json::json;
+
 use super::{Context, DONE, FAILED, log_warnings, print, print_json, table};
+use crate::adapters::source::path_warnings;
+use crate::decide::source_path::PathWarning;
 use crate::flows::reconcile::{PassOptions, Preview, preview};
 
 pub(super) fn plan(context: &Context, check: bool) -> u8 {
@@ -8,20 +12,24 @@ pub(super) fn plan(context: &Context, check: bool) -> u8 {
         Ok(preview) => preview,
         Err(error) => return context.fail(&error),
     };
+    let warnings = path_warnings(&context.config.source.database);
     if context.json {
-        print_json(&preview);
+        let mut object = json!(preview);
+        object["warnings"] = warnings.iter().map(ToString::to_string).collect();
+        print_json(&object);
     } else {
-        print(&describe(&preview));
+        print(&describe(&preview, &warnings));
     }
     if check && preview.changes { FAILED } else { DONE }
 }
 
-fn describe(preview: &Preview) -> String {
+fn describe(preview: &Preview, warnings: &[PathWarning]) -> String {
     let Preview { records, kept, to_embed, requests, estimated_tokens, .. } = preview;
     if !preview.changes {
-        let unchanged = Some(format!("nothing to do: {records} records are up to date"));
-        let lines = [unchanged, preview.null_tags_note(), preview.too_long.note()];
-        return lines.into_iter().flatten().collect::<Vec<_>>().join("\n") + "\n";
+        let mut lines = vec![format!("nothing to do: {records} records are up to date")];
+        lines.extend([preview.null_tags_note(), preview.too_long.note()].into_iter().flatten());
+        lines.extend(warnings.iter().map(ToString::to_string));
+        return lines.join("\n") + "\n";
     }
     let tokens = match estimated_tokens {
         0 => String::new(),
@@ -39,6 +47,7 @@ fn describe(preview: &Preview) -> String {
     }
     rows.extend(preview.null_tags_note().map(|note| ("tags", note)));
     rows.extend(preview.too_long.note().map(|note| ("too long", note)));
+    rows.extend(warnings.iter().map(|warning| ("database", warning.to_string())));
     rows.extend(preview.reasons.iter().map(|reason| ("because", reason.to_string())));
     table::pairs(&rows)
 }

@@ -47,6 +47,7 @@ fn object(status: &Status) -> Value {
     json!({
         "served": served.map(|(build, timings)| summary(&build.manifest, timings)),
         "drift": status.drift.as_ref().ok(),
+        "warnings": status.warnings(),
         "pass": status.pass,
         "last_attempt": status.last_attempt,
         "agent": agent_object(status),
@@ -83,6 +84,7 @@ fn describe(status: &Status) -> String {
         }
     }
     rows.push(("drift", describe_drift(&status.drift)));
+    rows.extend(status.warnings().into_iter().map(|warning| ("database", warning)));
     let note = status.drift.as_ref().ok().and_then(Preview::null_tags_note);
     rows.extend(note.map(|note| ("tags", note)));
     let long = status.drift.as_ref().ok().and_then(|preview| preview.too_long.note());

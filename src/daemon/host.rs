@@ -14,9 +14,11 @@ use super::progress_log::ProgressLog;
 use super::reload::{LiveConfig, current, reload};
 use crate::adapters::builds::{Builds, error_chain, sweep};
 use crate::adapters::embed::SentLog;
+use crate::adapters::source::path_warnings;
 use crate::adapters::watch::{FileStamps, TrackedFiles, Watch};
 use crate::app::{clock, embedder};
 use crate::config::TriggerSettings;
+use crate::decide::source_path::PathWarning;
 use crate::domain::file_stamp::FileStamp;
 use crate::domain::pass::{PassReport, PassRequest};
 use crate::domain::record::Space;
@@ -92,6 +94,10 @@ impl Host for DaemonHost {
 
     fn stat_files(&self, marker: &Path) -> FileStamps {
         self.tracked.stat(marker)
+    }
+
+    fn path_warnings(&self) -> Vec<PathWarning> {
+        path_warnings(&self.tracked.database)
     }
 
     fn reload(&self) -> Option<TriggerSettings> {

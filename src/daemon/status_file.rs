@@ -16,6 +16,7 @@ use crate::adapters::builds::{Layout, error_chain};
 use crate::adapters::watch::CurrentBackend;
 use crate::app::clock;
 use crate::decide::agent_state::AgentState;
+use crate::decide::source_path::PathWarning;
 use crate::domain::pass::{Outcome, StoredOutcome};
 use crate::domain::stop::Stop;
 use crate::flows::agent::{AgentEvent, Observer};
@@ -29,6 +30,8 @@ pub(super) struct StatusFile {
     to_disk: watch::Sender<AgentStatus>,
     alive: Arc<Notify>,
     last_life: Option<Instant>,
+    /// What is read of the database is not what it is now.
+    is_outdated: bool,
 }
 
 impl StatusFile {
@@ -40,6 +43,7 @@ impl StatusFile {
         }
         status.started = Some(clock());
         status.retry_at = None;
+        status.warnings.clear();
         let (to_disk, mut newest) = watch::channel(status.clone());
         newest.mark_changed();
         let alive = Arc::new(Notify::new());
@@ -60,7 +64,7 @@ impl StatusFile {
                 logged = failure;
             }
         });
-        Self { status, backend, to_disk, alive, last_life: None }
+        Self { status, backend, to_disk, alive, last_life: None, is_outdated: false }
     }
 }
 
@@ -94,6 +98,7 @@ impl Observer for StatusFile {
                 self.pass_finished(ended, report.outcome);
             }
             AgentEvent::ChangeIgnored => _ = self.status.behind_since.get_or_insert(now),
+            AgentEvent::PathChanged { warnings } => self.path_changed(warnings, now),
             AgentEvent::Heartbeat { .. } => self.show_life(),
             AgentEvent::Started
             | AgentEvent::PassStarted { .. }
@@ -122,6 +127,22 @@ impl StatusFile {
         }
     }
 
+    /// While the path leads to what the database was, the agent does not know what it is.
+    fn path_changed(&mut self, warnings: &[PathWarning], now: Timestamp) {
+        self.status.warnings = warnings.iter().map(ToString::to_string).collect();
+        self.is_outdated = warnings.iter().any(PathWarning::is_outdated);
+        if self.is_outdated {
+            self.status.behind_since.get_or_insert(now);
+        }
+    }
+
+    /// A pass ended with all that it read served.
+    fn caught_up(&mut self) {
+        if !self.is_outdated {
+            self.status.behind_since = None;
+        }
+    }
+
     fn state_entered(&mut self, state: &AgentState, wait: Option<Duration>, now: Timestamp) {
         self.status.retry_at = None;
         match state {
@@ -142,9 +163,9 @@ impl StatusFile {
 
     fn pass_finished(&mut self, ended: LastPass, outcome: Outcome) {
         match outcome {
-            Outcome::Promoted => self.status.behind_since = None,
+            Outcome::Promoted => self.caught_up(),
             Outcome::Unchanged => {
-                self.status.behind_since = None;
+                self.caught_up();
                 let succeeded = |last: &LastPass| {
                     matches!(last.outcome, StoredOutcome::Promoted | StoredOutcome::Unchanged)
                 };

@@ -130,6 +130,7 @@ impl Observer for SystemdObserver {
             AgentEvent::Started
             | AgentEvent::PassStarted { .. }
             | AgentEvent::ChangeIgnored
+            | AgentEvent::PathChanged { .. }
             | AgentEvent::SweepFailed { .. }
             | AgentEvent::MarkerNotSaved { .. }
             | AgentEvent::StopTimedOut => {}

@@ -15,3 +15,4 @@ pub(crate) mod delivery;
 pub mod guard;
 pub(crate) mod lock_free;
 pub mod plan;
+pub(crate) mod source_path;

@@ -42,6 +42,7 @@ mod doubt;
 mod generated;
 mod glossary;
 mod guards;
+mod hidden_changes;
 mod layers;
 mod locking;
 mod long_texts;

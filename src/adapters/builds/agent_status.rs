@@ -29,6 +29,9 @@ pub struct AgentStatus {
     pub behind_since: Option<Timestamp>,
     /// When the agent tries again after a failure.
     pub retry_at: Option<Timestamp>,
+    /// What an operator should know of the path to the database, as the agent sees it.
+    #[serde(skip_serializing_if = "Vec::is_empty")]
+    pub warnings: Vec<String>,
     /// The last pass that did more than scan.
     pub last_pass: Option<LastPass>,
 }

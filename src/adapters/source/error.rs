@@ -44,6 +44,11 @@ pub enum SourceError {
         "database {path} is in WAL mode on {file_system}, where a write need not show in the file's times, so it is not read without locks, and with locks it cannot be read without writing beside it ({found}); run as the owner of the database, or keep it open in the program that writes it, or use another journal mode there (PRAGMA journal_mode = DELETE)"
     )]
     NeedsLocks { path: PathBuf, file_system: String, found: &'static str },
+    /// A log is beside the name that the writer knows.
+    #[error(
+        "database {path} is in WAL mode and is a mount of the single file: its -wal, with what was committed last, is where the file is mounted from; expected a mount of its directory: mount its directory instead"
+    )]
+    MountedFile { path: PathBuf },
     /// SQLite sorts on disk.
     #[error(
         "cannot write SQLite's temporary files {place}, where it sorts what it reads of database {path}: {found}; make room there, or name another directory in the environment variable SQLITE_TMPDIR"
@@ -70,6 +75,7 @@ impl SourceError {
             Self::Missing { .. }
             | Self::NotAFile { .. }
             | Self::NotADatabase { .. }
+            | Self::MountedFile { .. }
             | Self::Refused(_)
             | Self::Schema { .. } => Retry::OnChange,
             Self::Io { .. }

@@ -7,6 +7,8 @@ use std::ffi::OsString;
 use std::os::unix::ffi::OsStringExt;
 use std::path::{Path, PathBuf};
 
+use rustix::fs::{AtFlags, CWD, StatxAttributes, StatxFlags, statx};
+
 /// A mount, as this process sees it.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub(super) struct Mount {
@@ -84,6 +86,17 @@ fn unescaped(field: &[u8]) -> Vec<u8> {
 
 fn path_of(bytes: Vec<u8>) -> PathBuf {
     PathBuf::from(OsString::from_vec(bytes))
+}
+
+/// Whether a path without links is itself a mount; `None` where the system does not say.
+pub(super) fn is_mount(path: &Path) -> Option<bool> {
+    let attributes = statx(CWD, path, AtFlags::SYMLINK_NOFOLLOW, StatxFlags::empty()).ok();
+    let said = attributes.filter(|file| file.stx_attributes_mask.contains(StatxAttributes::MOUNT_ROOT));
+    match said {
+        Some(file) => Some(file.stx_attributes.contains(StatxAttributes::MOUNT_ROOT)),
+        // Before Linux 5.8, and where a sandbox refuses the call.
+        None => Mount::of(path).map(|mount| mount.point == path),
+    }
 }
 
 #[cfg(test)]

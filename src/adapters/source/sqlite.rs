@@ -17,6 +17,7 @@ use super::error::SourceError;
 use super::failure::{LOCK_TIMEOUT, SqliteFailure, changed, classify, is_about_temporary_files, locked};
 use super::file_system::FileSystem;
 use super::header::{DatabaseHeader, FileIdentity};
+use super::mounts::is_mount;
 use super::temporary_files;
 use crate::decide::guard::{Refusal, ScanLimits};
 use crate::domain::record::{RawValue, Row, Schema};
@@ -97,6 +98,9 @@ fn open(
     let header = DatabaseHeader::read(path).map_err(SqliteFailure::Final)?;
     if waits_for_writer && header.has_writer && !header.wal {
         return Err(locked(path));
+    }
+    if header.wal && is_mount(path) == Some(true) {
+        return Err(SqliteFailure::Final(SourceError::MountedFile { path: path.to_owned() }));
     }
     let access = AccessMode::choose(path, &header, &FileSystem::of(path), purpose, locks)?;
     let (flags, parameters) = match access {

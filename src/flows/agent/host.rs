@@ -10,6 +10,7 @@ use std::path::Path;
 
 use crate::adapters::watch::{FileStamps, Hints};
 use crate::config;
+use crate::decide::source_path::PathWarning;
 use crate::domain::file_stamp::FileStamp;
 use crate::domain::pass::{PassReport, PassRequest};
 use crate::domain::stop::Stop;
@@ -30,6 +31,9 @@ pub(crate) trait Host: Send + Sync {
 
     /// What `stat` says now of source, links and the marker at this path.
     fn stat_files(&self, marker: &Path) -> FileStamps;
+
+    /// What an operator should know of the path to the database, as it is now.
+    fn path_warnings(&self) -> Vec<PathWarning>;
 
     /// Reads the settings again, applies what can be changed while the agent
     /// runs, and returns the triggers in force; `None` if nothing changed.

@@ -371,7 +371,7 @@ impl Agent {
 
     /// `None` where the file system does not answer.
     async fn stat_files(&mut self) -> Option<FileStamps> {
-        self.probe.stat(&self.host, &self.trigger).await
+        self.probe.stat(&self.host, &self.trigger, &mut self.observers).await
     }
 
     fn is_marker_touched(&self, stamps: &FileStamps) -> bool {

@@ -16,6 +16,7 @@ use tracing::{debug, error, info, warn};
 
 use super::quiet_passes::QuietPasses;
 use crate::decide::agent_state::AgentState;
+use crate::decide::source_path::PathWarning;
 use crate::domain::pass::{Outcome, PassReport, PassRequest, Retry, Trigger};
 
 /// Something that the agent did, or that happened to it.
@@ -38,6 +39,10 @@ pub(crate) enum AgentEvent<'a> {
     },
     /// The source changed, and the triggers in force let no pass follow.
     ChangeIgnored,
+    /// What an operator should know of the path to the database is another now.
+    PathChanged {
+        warnings: &'a [PathWarning],
+    },
     /// The settings are about to be read again.
     Reloading,
     Reloaded {
@@ -120,6 +125,8 @@ impl Observer for LogObserver {
             }
             AgentEvent::PassFinished { request, report, took } => self.pass_finished(*request, report, *took),
             AgentEvent::ChangeIgnored => debug!("database: changed, not a trigger (trigger.on)"),
+            AgentEvent::PathChanged { warnings: [] } => info!("database: its path hides no changes any more"),
+            AgentEvent::PathChanged { warnings } => warnings.iter().for_each(|warning| warn!("{warning}")),
             AgentEvent::Reloading => info!("settings: reading them again"),
             AgentEvent::Reloaded { accepted: true } => info!("settings: new values in force"),
             AgentEvent::Reloaded { accepted: false } => info!("settings: the previous values stay in force"),

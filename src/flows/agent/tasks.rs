@@ -148,6 +148,7 @@ mod tests {
 
     use super::*;
     use crate::adapters::watch::FileStamps;
+    use crate::decide::source_path::PathWarning;
 
     /// Its sweep ends when the test drops the sender.
     struct Hanging(Mutex<Receiver<()>>);
@@ -162,6 +163,10 @@ mod tests {
         }
 
         fn stat_files(&self, _: &Path) -> FileStamps {
+            unreachable!("only swept")
+        }
+
+        fn path_warnings(&self) -> Vec<PathWarning> {
             unreachable!("only swept")
         }
 

@@ -3,6 +3,7 @@
 use super::*;
 use crate::adapters::watch::{self, HintSender, Hints, Watch};
 use crate::config::{TriggerOn, WatchMode};
+use crate::decide::source_path::{HiddenChanges, PathWarning};
 use crate::domain::pass::Trigger;
 use std::io;
 use std::path::{Path, PathBuf};
@@ -29,6 +30,7 @@ struct AgentHarness {
 /// What the test and the agent's host share.
 struct HarnessState {
     files: Mutex<FileStamps>,
+    warnings: Mutex<Vec<PathWarning>>,
     settings: Mutex<Option<config::TriggerSettings>>,
     saved: Mutex<Option<FileStamp>>,
     reported: Mutex<Vec<String>>,
@@ -46,6 +48,7 @@ impl HarnessState {
         };
         Arc::new(Self {
             files: Mutex::new(files),
+            warnings: Mutex::default(),
             settings: Mutex::new(None),
             saved: Mutex::new(handled),
             reported: Mutex::default(),
@@ -95,6 +98,10 @@ impl Host for TestHost {
 
     fn stat_files(&self, marker: &Path) -> FileStamps {
         (self.stat)(marker)
+    }
+
+    fn path_warnings(&self) -> Vec<PathWarning> {
+        self.shared.warnings.lock().unwrap().clone()
     }
 
     fn reload(&self) -> Option<config::TriggerSettings> {
@@ -613,4 +620,28 @@ async fn a_reload_that_arrives_while_settings_are_read_is_not_lost() {
     world.raise(Signal::Reload);
     world.wait_for_reports("Reloaded", 2).await;
     assert_eq!(world.reported("Reloading"), 2);
+}
+
+#[tokio::test(start_paused = true)]
+async fn what_hides_changes_is_reported_when_it_begins_and_ends_within_a_resync() {
+    let mut world = AgentHarness::idle_after_start(settings(true, true)).await;
+    assert_eq!(world.reported("PathChanged"), 0, "nothing is hidden");
+    let hide = |hidden: Vec<HiddenChanges>| {
+        let warnings = hidden.into_iter().map(|hidden| PathWarning { database: "experts.db".into(), hidden });
+        *world.shared.warnings.lock().unwrap() = warnings.collect();
+    };
+
+    for (hidden, reports) in [
+        (vec![HiddenChanges::Mounted], 1),
+        (vec![HiddenChanges::Mounted], 1),
+        (vec![HiddenChanges::Unlinked], 2),
+        (vec![], 3),
+    ] {
+        hide(hidden);
+        tokio::time::sleep(Duration::from_secs(601)).await;
+        world.wait_for_reports("PathChanged", reports).await;
+        assert_eq!(world.reported("PathChanged"), reports);
+    }
+    world.raise(Signal::Terminate);
+    assert_eq!((&mut world.agent).await.unwrap(), ExitReason::Stopped);
 }

@@ -27,6 +27,7 @@ mod reuse;
 mod rollback;
 mod sending;
 mod served_space;
+mod source_path;
 mod stopwatch;
 mod text_sample;
 mod trust_adopted;
@@ -81,6 +82,7 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     };
     let context = &context.with_progress(&progress, stop);
     finish::sweep(context, &builds);
+    let is_outdated = source_path::warn(context, options);
     let pass = Pass::start(context, options, builds.clone(), started);
     let mut pass =
         pass.inspect_err(|error| finish::record_failed_start(context, options, &builds, started, error))?;
@@ -95,7 +97,9 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     finish::finish(context, options, &mut prepared, counts, &mut stopwatch, &result);
     if result.as_ref().is_ok_and(|report| report.outcome != Outcome::Held) {
         sending::forget(context, &builds.layout);
-        lock.record_good_end((context.clock)());
+        if !is_outdated {
+            lock.record_good_end((context.clock)());
+        }
     }
     result
 }

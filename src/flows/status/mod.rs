@@ -14,6 +14,8 @@ use crate::adapters::builds::{
 };
 use crate::adapters::builds::{Build, Builds, Served, error_chain, lock};
 use crate::adapters::deliver::state as delivery_state;
+use crate::adapters::source::path_warnings;
+use crate::decide::source_path::PathWarning;
 use crate::domain::manifest::Manifest;
 use crate::domain::pass::{Timings, Trigger};
 use crate::flows::deliver::{TargetStatus, target_states, targets};
@@ -26,6 +28,8 @@ pub(crate) struct Status {
     /// Where the time of the served build went.
     pub(crate) timings: Option<Timings>,
     pub(crate) drift: Result<Preview, PassError>,
+    /// What an operator should know of the path to the database, as this process sees it.
+    pub(crate) path_warnings: Vec<PathWarning>,
     /// The pass that runs now, of the agent or by hand.
     pub(crate) pass: Option<CurrentPass>,
     pub(crate) last_attempt: Option<AttemptRecord>,
@@ -71,6 +75,7 @@ impl Status {
             is_at_ceiling: sent_texts(&builds.layout).is_some_and(|sent| sent.is_held),
             served,
             drift,
+            path_warnings: path_warnings(&context.config.source.database),
             pass: current_pass(&builds.layout),
             agent_runs,
             agent,
@@ -95,6 +100,24 @@ impl Status {
             (Served::NotKnown(doubt), _) => Some(error_chain(doubt)),
             _ => None,
         }
+    }
+
+    /// What an operator should know of the path to the database. The agent may see another: in a container,
+    /// or under a unit that mounts things.
+    pub(crate) fn warnings(&self) -> Vec<String> {
+        let mut warnings: Vec<_> = self.path_warnings.iter().map(ToString::to_string).collect();
+        if self.agent_runs == Some(true) {
+            let only_of_agent = self.agent.warnings.iter().filter(|warning| !warnings.contains(warning));
+            warnings.extend(
+                only_of_agent.map(|warning| format!("as the agent sees it: {warning}")).collect::<Vec<_>>(),
+            );
+        }
+        warnings
+    }
+
+    /// Whether what is read of the database is not what it is now.
+    pub(crate) fn is_outdated(&self) -> bool {
+        self.path_warnings.iter().any(PathWarning::is_outdated)
     }
 
     /// Since when a target has not received the served build.

@@ -24,6 +24,9 @@ pub(crate) fn to_do(status: &Status) -> String {
     if silent_for(status).is_some() {
         return "the agent hangs; restart it: systemctl restart reindexd".to_owned();
     }
+    if status.is_outdated() {
+        return "mount the directory of the database, not the file, and start the agent again".to_owned();
+    }
     let preview = match &status.drift {
         Err(PassError::Source(_)) => {
             return "fix the database, or source.database in the settings".to_owned();
@@ -142,6 +145,7 @@ fn build_behind_for(status: &Status) -> Option<SignedDuration> {
         // A table that cannot be read may differ.
         Err(_) => true,
     };
+    let is_behind = is_behind || status.is_outdated();
     if !is_behind && !matches!(status.served, Served::Damaged { .. }) {
         return None;
     }

@@ -4,6 +4,7 @@ use super::*;
 use crate::adapters::builds::history::AttemptRecord;
 use crate::adapters::builds::{AgentStatus, LastPass};
 use crate::decide::guard::{Refusal, UnfitRows};
+use crate::decide::source_path::{HiddenChanges, PathWarning};
 use crate::domain::pass::{Counts, Timings};
 use crate::domain::tokens::LongTexts;
 use crate::flows::deliver::TargetStatus;
@@ -33,6 +34,7 @@ fn status(drift: Result<Preview, PassError>, agent_runs: Option<bool>, agent: &A
         promoted_at: None,
         timings: None,
         drift,
+        path_warnings: Vec::new(),
         pass: None,
         last_attempt: None,
         is_at_ceiling: false,
@@ -181,6 +183,36 @@ fn build_is_behind_since_the_first_noted_change_or_the_last_good_moment() {
         let expected = expected.map_or(SignedDuration::MAX, SignedDuration::from_secs);
         let case = (promoted, good, noted, failed, alive);
         assert_eq!(behind_for(&found), Some(expected), "{case:?}");
+    }
+}
+
+#[test]
+fn a_path_to_what_the_database_was_is_something_to_do_and_counts_as_behind() {
+    let agent = AgentStatus { behind_since: Some(at(100)), ..AgentStatus::default() };
+    for (hidden, behind) in [
+        (HiddenChanges::Unlinked, Some(SignedDuration::from_secs(60))),
+        (HiddenChanges::Mounted, None),
+        (HiddenChanges::OtherNames(2), None),
+    ] {
+        let warning = PathWarning { database: "experts.db".into(), hidden };
+        let found = Status {
+            promoted_at: Some(at(0)),
+            path_warnings: vec![warning],
+            ..status(Ok(preview(false, &[], false)), Some(true), &agent)
+        };
+
+        assert_eq!(behind_for(&found), behind, "{hidden:?}");
+        assert_eq!(to_do(&found).contains("mount the directory"), behind.is_some(), "{hidden:?}");
+        assert_eq!(found.warnings().len(), 1);
+    }
+}
+
+#[test]
+fn what_only_the_running_agent_sees_of_the_path_is_shown_too() {
+    let agent = AgentStatus { warnings: vec!["a mount".to_owned()], ..AgentStatus::default() };
+    for (agent_runs, expected) in [(Some(true), 1), (Some(false), 0), (None, 0)] {
+        let found = status(Ok(preview(false, &[], false)), agent_runs, &agent);
+        assert_eq!(found.warnings().len(), expected, "{agent_runs:?}");
     }
 }
 
