@@ -72,3 +72,19 @@ fn a_build_by_hand_that_found_nothing_new_counts_as_the_last_good_moment() {
     assert_eq!(check(&world).code, 0, "behind only since that build");
     eventually("the check calls", || check(&world).code == 1);
 }
+
+#[test]
+fn builds_by_hand_that_fail_again_and_again_are_called_though_each_is_recent() {
+    let world = World::with_people(3);
+    world.build();
+    world.sql("ALTER TABLE experts RENAME TO away");
+
+    eventually("the check calls", || {
+        assert_eq!(world.run(&["build"]).code, 1);
+        check(&world).code == 1
+    });
+
+    world.sql("ALTER TABLE away RENAME TO experts");
+    world.build();
+    assert_eq!(check(&world).code, 0);
+}

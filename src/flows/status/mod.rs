@@ -35,6 +35,8 @@ pub(crate) struct Status {
     pub(crate) last_attempt: Option<AttemptRecord>,
     /// Whether the ceiling on texts sent keeps passes from embedding.
     pub(crate) is_at_ceiling: bool,
+    /// When the first of the attempts ended that have failed one after the other until now.
+    pub(crate) failed_since: Option<Timestamp>,
     /// Whether an agent runs, where that can be known.
     pub(crate) agent_runs: Option<bool>,
     /// What the agent wrote last.
@@ -73,6 +75,7 @@ impl Status {
             timings: manifest.map(|manifest| timings_of(manifest, &history)),
             last_attempt: history.attempts.last().cloned(),
             is_at_ceiling: sent_texts(&builds.layout).is_some_and(|sent| sent.is_held),
+            failed_since: history.failed_since(),
             served,
             drift,
             path_warnings: path_warnings(&context.config.source.database),

@@ -115,6 +115,13 @@ impl History {
         self.attempts.drain(..surplus);
     }
 
+    /// When the first of the attempts ended that have failed one after the other until now, as far as they
+    /// are remembered.
+    #[must_use]
+    pub fn failed_since(&self) -> Option<Timestamp> {
+        self.attempts.iter().rev().take_while(|one| one.error.is_some()).last().map(|one| one.at)
+    }
+
     /// The pass that promoted a build, while it is remembered.
     #[must_use]
     pub fn attempt_of(&self, build: &str) -> Option<&AttemptRecord> {

@@ -44,6 +44,27 @@ fn each_rollback_goes_one_further_back_along_the_promotions() {
 }
 
 #[test]
+fn failures_count_from_the_first_that_no_success_followed() {
+    for (attempts, expected) in
+        [("", None), ("+", None), ("-", Some(0)), ("--", Some(0)), ("-+", None), ("+-+--", Some(3))]
+    {
+        let mut state = History::default();
+        for (nth, attempt) in attempts.chars().enumerate() {
+            state.record_attempt(AttemptRecord {
+                at: Timestamp::from_second(i64::try_from(nth).unwrap()).unwrap(),
+                trigger: "command".to_owned(),
+                outcome: StoredOutcome::Failed,
+                build: None,
+                error: (attempt == '-').then(|| "no key".to_owned()),
+                counts: Counts::default(),
+                timings: Timings::default(),
+            });
+        }
+        assert_eq!(state.failed_since().map(Timestamp::as_second), expected, "{attempts}");
+    }
+}
+
+#[test]
 fn a_replaced_build_is_remembered_for_the_readers_grace_however_many_follow() {
     let mut state = History::default();
     for second in 0..1000 {

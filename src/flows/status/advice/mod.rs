@@ -153,17 +153,18 @@ fn build_behind_for(status: &Status) -> Option<SignedDuration> {
     Some(behind_since(status).map_or(SignedDuration::MAX, |since| since_then(status, since)))
 }
 
-/// Since when the table may differ from the served build: the first change that
-/// somebody recorded since a pass last ended well, else the last moment at which
-/// a pass or a running agent knew of no difference. Never later, so that an
-/// agent that hangs or ignores the database cannot hide how old the build is.
+/// Since when the table may differ from the served build: the last moment at
+/// which a pass or a running agent knew of no difference, and never later than
+/// the first failure since a pass last ended well. So neither an agent that hangs
+/// or ignores the database nor a command that fails again and again can hide how
+/// old the build is.
 fn behind_since(status: &Status) -> Option<Timestamp> {
     let served = status.promoted_at?;
     let good = status.last_good_end.map_or(served, |end| end.max(served));
-    let failed = status.last_attempt.as_ref().filter(|last| last.error.is_some()).map(|last| last.at);
-    let noted = [status.agent.behind_since, failed].into_iter().flatten().filter(|at| *at > good).min();
-    let alive = status.sign_of_life.filter(|_| status.agent.behind_since.is_none());
-    Some(noted.unwrap_or_else(|| alive.map_or(good, |alive| alive.max(good))))
+    let known_by_agent = status.agent.behind_since.or(status.sign_of_life);
+    let known = known_by_agent.map_or(good, |at| at.max(good));
+    let failed = status.failed_since.filter(|at| *at > good);
+    Some(failed.map_or(known, |at| at.min(known)))
 }
 
 /// How long the loop of a running agent has shown no sign of life, if that is longer than it can take.

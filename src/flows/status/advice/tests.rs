@@ -38,6 +38,7 @@ fn status(drift: Result<Preview, PassError>, agent_runs: Option<bool>, agent: &A
         pass: None,
         last_attempt: None,
         is_at_ceiling: false,
+        failed_since: None,
         agent_runs,
         agent: agent.clone(),
         sign_of_life: Some(at(160)),
@@ -157,9 +158,9 @@ fn a_stale_target_is_something_to_do_and_counts_as_behind() {
 }
 
 #[test]
-fn build_is_behind_since_the_first_noted_change_or_the_last_good_moment() {
+fn build_is_behind_since_the_last_good_moment_and_the_first_failure_at_the_latest() {
     let cases = [
-        // promoted, good end, noted change, failed attempt, sign of life; behind for
+        // promoted, good end, noted change, failed since, sign of life; behind for
         (Some(0), None, Some(100), None, Some(160), Some(60)),
         (Some(0), Some(120), Some(100), None, None, Some(40)),
         (Some(0), Some(50), Some(100), Some(80), Some(160), Some(80)),
@@ -168,6 +169,10 @@ fn build_is_behind_since_the_first_noted_change_or_the_last_good_moment() {
         (Some(0), None, None, None, Some(150), Some(10)),
         (Some(0), Some(30), None, None, Some(20), Some(130)),
         (Some(40), None, None, None, None, Some(120)),
+        // Builds by hand or from cron that fail, without an agent or with one that ended long ago.
+        (Some(0), Some(30), None, Some(150), None, Some(130)),
+        (Some(0), Some(30), None, Some(150), Some(20), Some(130)),
+        (Some(0), Some(30), None, Some(150), Some(100), Some(60)),
         (None, Some(100), Some(100), None, Some(160), None),
     ];
     for (promoted, good, noted, failed, alive, expected) in cases {
@@ -175,7 +180,7 @@ fn build_is_behind_since_the_first_noted_change_or_the_last_good_moment() {
         let found = Status {
             promoted_at: promoted.map(at),
             last_good_end: good.map(at),
-            last_attempt: failed.map(failed_attempt),
+            failed_since: failed.map(at),
             sign_of_life: alive.map(at),
             ..status(Ok(preview(true, &[], false)), Some(true), &agent)
         };
