@@ -5,9 +5,9 @@
 //! `scan` holds to that; whether a file counts as at rest is `quiescence`'s.
 
 use std::fs::File;
-use std::io::Read;
+use std::io::{ErrorKind, Read};
 use std::os::unix::fs::MetadataExt;
-use std::path::Path;
+use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
 use rustix::process::{Flock, FlockOffsetType, FlockType, fcntl_getlk};
@@ -86,7 +86,7 @@ impl DatabaseHeader {
     pub(super) fn read(path: &Path) -> Result<Self, SourceError> {
         let io = |act| move |source: std::io::Error| SourceError::Io { act, path: path.to_owned(), source };
         let meta = std::fs::metadata(path).map_err(|source| match source.kind() {
-            std::io::ErrorKind::NotFound => SourceError::Missing { path: path.to_owned() },
+            ErrorKind::NotFound => SourceError::Missing { path: path.to_owned() },
             _ => io("stat")(source),
         })?;
         if !meta.is_file() {
@@ -115,7 +115,7 @@ impl DatabaseHeader {
         if !head.starts_with(MAGIC) {
             return Err(wrong(described(&head)));
         }
-        let wal_bytes = std::fs::metadata(sibling_path(path, "-wal")).map_or(0, |meta| meta.len());
+        let wal_bytes = length_of_log(sibling_path(path, "-wal"))?;
         let identity = FileIdentity {
             device: meta.dev(),
             inode: meta.ino(),
@@ -127,6 +127,16 @@ impl DatabaseHeader {
             wal_bytes,
         };
         Ok(Self { wal: head[18] == 2 || head[19] == 2, identity, has_writer })
+    }
+}
+
+/// A log that cannot be asked for its length is not an empty one: what is committed may be in it.
+fn length_of_log(path: PathBuf) -> Result<u64, SourceError> {
+    match std::fs::metadata(&path) {
+        Ok(log) => Ok(log.len()),
+        // A name that is too long has no file.
+        Err(source) if matches!(source.kind(), ErrorKind::NotFound | ErrorKind::InvalidFilename) => Ok(0),
+        Err(source) => Err(SourceError::Io { act: "stat the log of", path, source }),
     }
 }
 
@@ -145,4 +155,22 @@ fn has_writer(file: &File) -> bool {
         Flock { start, length, pid: None, typ: FlockType::ReadLock, offset_type: FlockOffsetType::Set };
     // Where the system cannot say, there may be one.
     !matches!(fcntl_getlk(file, &asked), Ok(None))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_log_is_empty_only_where_there_is_none_and_not_where_it_cannot_be_asked() {
+        let folder = tempfile::tempdir().unwrap();
+        let path = |name: &str| folder.path().join(name);
+        std::fs::write(path("log"), [0; 32]).unwrap();
+
+        assert_eq!(length_of_log(path("log")).unwrap(), 32);
+        assert_eq!(length_of_log(path("missing")).unwrap(), 0);
+        assert_eq!(length_of_log(path(&"x".repeat(256))).unwrap(), 0);
+        let failed = length_of_log(path("log/below-a-file"));
+        assert!(matches!(failed, Err(SourceError::Io { .. })), "{failed:?}");
+    }
 }
