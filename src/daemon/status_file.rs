@@ -11,7 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::{SignedDuration, Timestamp};
 use tokio::sync::{Notify, watch};
 
-use crate::adapters::builds::{AgentStatus, LastPass, json_file, show_sign_of_life};
+use crate::adapters::builds::{AgentStatus, LastPass, json_file, lock, show_sign_of_life, sign_of_life};
 use crate::adapters::builds::{Layout, error_chain};
 use crate::adapters::watch::CurrentBackend;
 use crate::app::clock;
@@ -35,15 +35,19 @@ pub(super) struct StatusFile {
 }
 
 impl StatusFile {
-    /// Starts with what the previous agent wrote: its failure counts until a pass has succeeded.
+    /// Starts with what the previous agent wrote: its failure counts until a pass has succeeded. Until then
+    /// this agent knows no more than those before it, however often it is started.
     pub(super) fn open(layout: &Layout, backend: CurrentBackend, stop: Stop) -> Self {
         let (mut status, damaged): (AgentStatus, _) = json_file::load(&json_file::path(layout, "agent"));
         if let Some(message) = damaged {
             tracing::warn!("{message}");
         }
-        status.started = Some(clock());
+        let now = clock();
+        status.started = Some(now);
         status.retry_at = None;
         status.warnings.clear();
+        let known = [sign_of_life(layout), lock::last_good_end(layout)].into_iter().flatten().max();
+        status.behind_since = status.behind_since.or(known).or(Some(now));
         let (to_disk, mut newest) = watch::channel(status.clone());
         newest.mark_changed();
         let alive = Arc::new(Notify::new());
@@ -163,7 +167,8 @@ impl StatusFile {
 
     fn pass_finished(&mut self, ended: LastPass, outcome: Outcome) {
         match outcome {
-            Outcome::Promoted => self.caught_up(),
+            // What a rollback holds back does not wait.
+            Outcome::Promoted | Outcome::Held => self.caught_up(),
             Outcome::Unchanged => {
                 self.caught_up();
                 let succeeded = |last: &LastPass| {
@@ -175,7 +180,7 @@ impl StatusFile {
                 }
             }
             Outcome::Busy | Outcome::Stopped => return,
-            Outcome::Refused | Outcome::Held | Outcome::Failed(_) => {
+            Outcome::Refused | Outcome::Failed(_) => {
                 self.status.behind_since.get_or_insert(ended.at);
             }
         }

@@ -1,9 +1,12 @@
 //! `status --check` calls a monitor by the files alone, whatever the agent does or ignores.
 
+use std::fs::File;
+use std::time::{Duration, SystemTime};
+
 use rustix::process::Signal;
 
 use crate::support::agent::Agent;
-use crate::support::{Ran, World, eventually};
+use crate::support::{Ran, SOON, World, eventually};
 
 fn check(world: &World) -> Ran {
     world.run(&["status", "--check", "--max-age", "1s", "--json"])
@@ -87,4 +90,60 @@ fn builds_by_hand_that_fail_again_and_again_are_called_though_each_is_recent() {
     world.sql("ALTER TABLE away RENAME TO experts");
     world.build();
     assert_eq!(check(&world).code, 0);
+}
+
+#[test]
+fn an_agent_that_is_killed_in_its_first_pass_again_and_again_is_called() {
+    let world = World::with_people(3);
+    world.build();
+    world.add_people([100]);
+    world.provider.hold();
+
+    eventually("the check calls", || {
+        world.provider.forget();
+        let mut agent = world.agent();
+        assert!(world.provider.wait_for_requests(1, SOON), "{}", agent.log());
+        agent.signal(Signal::KILL);
+        agent.ended(SOON);
+        check(&world).code == 1
+    });
+
+    world.provider.release();
+    world.build();
+    assert_eq!(check(&world).code, 0);
+}
+
+#[test]
+fn what_a_rollback_holds_back_is_not_noted_as_waiting() {
+    let world = World::with_people(3);
+    let agent = served_by_an_idle_agent(&world, "quiet = \"100ms\"\nresync = \"1s\"\n");
+    world.add_people([100]);
+    agent.wait_for_records(&world, 4);
+    assert_eq!(world.run(&["rollback"]).code, 0);
+    agent.signal(Signal::USR1);
+    agent.wait_for_log("outcome=held");
+    let note = || world.run(&["status", "--json"]).json()["agent"]["behind_since"].clone();
+
+    eventually("the agent notes nothing", || note().is_null());
+    agent.stop();
+}
+
+#[test]
+fn an_agent_that_shows_no_life_is_called_though_the_table_is_served() {
+    let world = World::with_people(3);
+    let agent = served_by_an_idle_agent(&world, "quiet = \"100ms\"\n");
+    assert_eq!(check(&world).code, 0);
+    agent.signal(Signal::STOP);
+
+    let long_ago = SystemTime::now() - Duration::from_secs(600);
+    let status = File::options().write(true).open(world.path("data/.reindexd/agent.json")).unwrap();
+    status.set_modified(long_ago).unwrap();
+
+    let called = check(&world);
+    assert_eq!((called.code, called.json()["drift"]["changes"].as_bool()), (1, Some(false)), "{called:?}");
+    assert!(called.text("to_do").contains("the agent hangs; restart it"), "{called:?}");
+    assert_eq!(world.run(&["status", "--check", "--max-age", "1h"]).code, 0, "not for so long");
+    agent.signal(Signal::CONT);
+    agent.stop();
+    assert_eq!(check(&world).code, 0, "an agent that has ended does not hang");
 }

@@ -15,6 +15,8 @@ use crate::flows::reconcile::{PassError, Preview};
 
 /// Five times the interval in which the loop of an agent shows that it runs.
 const MAX_SILENCE: SignedDuration = SignedDuration::from_secs(300);
+/// How much later than now a time stamp may be, where another machine made it.
+const MAX_CLOCK_DIFFERENCE: SignedDuration = SignedDuration::from_secs(300);
 
 /// A cause is shown up to here; the whole of it stands above.
 const MAX_CAUSE_CHARS: usize = 200;
@@ -150,7 +152,9 @@ fn build_behind_for(status: &Status) -> Option<SignedDuration> {
         return None;
     }
     // Nothing was ever served: behind for as long as can be expressed.
-    Some(behind_since(status).map_or(SignedDuration::MAX, |since| since_then(status, since)))
+    // A moment that is still to come says nothing either: the clock was set back.
+    let since = behind_since(status).filter(|at| at.duration_since(status.now) <= MAX_CLOCK_DIFFERENCE);
+    Some(since.map_or(SignedDuration::MAX, |since| since_then(status, since)))
 }
 
 /// Since when the table may differ from the served build: the last moment at

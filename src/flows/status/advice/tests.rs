@@ -173,6 +173,11 @@ fn build_is_behind_since_the_last_good_moment_and_the_first_failure_at_the_lates
         (Some(0), Some(30), None, Some(150), None, Some(130)),
         (Some(0), Some(30), None, Some(150), Some(20), Some(130)),
         (Some(0), Some(30), None, Some(150), Some(100), Some(60)),
+        // The clock of another machine, and one that was set back.
+        (Some(0), Some(200), None, None, None, Some(0)),
+        (Some(0), Some(460), None, None, None, Some(0)),
+        (Some(0), Some(461), None, None, None, None),
+        (Some(0), None, None, None, Some(461), None),
         (None, Some(100), Some(100), None, Some(160), None),
     ];
     for (promoted, good, noted, failed, alive, expected) in cases {
