@@ -197,12 +197,13 @@ fn a_writer_that_waits_for_no_lock_meets_none_when_the_file_was_at_rest() {
         let rows = 20_000;
         let world = world(mode, rows, false);
         world.build();
-        // More time between two commits than the file needs to settle and an earlier scan to end.
-        let plan = WriterPlan { busy_ms: 0, pause_us: 2_500_000, ..plan(&world, mode, rows) };
+        // More time between two commits than the three seconds after which a file is at rest, and an earlier
+        // scan to end.
+        let plan = WriterPlan { busy_ms: 0, pause_us: 4_500_000, ..plan(&world, mode, rows) };
         let writer = ChildTest::start(&plan);
         let mut seen = Seen::default();
         let agent = Some(world.agent_with(SCAN_CONTINUOUSLY));
-        watch(&world, &mut seen, agent, sampling::pick(Duration::from_secs(5), Duration::from_secs(20)));
+        watch(&world, &mut seen, agent, sampling::pick(Duration::from_secs(12), Duration::from_secs(40)));
         std::fs::write(&plan.stop, "").unwrap();
         writer.ended();
 
