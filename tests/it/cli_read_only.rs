@@ -204,9 +204,13 @@ fn status_shows_build_drift_and_last_attempt() {
         (&2.into(), &"failed".into())
     );
     assert!(behind["last_attempt"]["error"].as_str().unwrap().contains("has been denied access"), "{behind}");
-    for part in
-        [&*built.text("build"), "3 records of 32 dimensions", "2 to embed", "denied access", "not running"]
-    {
+    for part in [
+        &*built.text("build"),
+        "3 records in gemini/gemini-embedding-001 of 32 dimensions",
+        "2 to embed",
+        "denied access",
+        "not running",
+    ] {
         assert!(table.stdout.contains(part), "{part}: {table:?}");
     }
 }

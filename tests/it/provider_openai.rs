@@ -133,7 +133,7 @@ fn vectors_of_two_providers_never_meet_in_one_index() {
     world.ask_openai("");
     let plan = world.run(&["plan", "--json"]).json();
 
-    let ran = world.build();
+    let ran = world.run(&["build", "--accept-space", "--json"]);
 
     assert_eq!((ran.number("kept"), ran.number("embedded")), (0, 5));
     assert!(plan["reasons"][0].as_str().unwrap().contains("the space changed from"), "{plan}");
