@@ -87,7 +87,7 @@ fn what_an_error_means_is_read_from_status_and_body() {
 }
 
 #[test]
-fn limits_and_troubles_are_known_in_the_words_of_many_servers() {
+fn limits_and_failures_are_known_as_many_servers_name_them() {
     use FailureKind::{BadRequest, Final, TooLarge};
     let broken = FailureKind::ServerError { wait: None };
     // OpenAI, Voyage, Cohere, Mistral, Gemini, LM Studio, Ollama, llama.cpp.
