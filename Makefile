@@ -89,5 +89,5 @@ setup:
 
 $(READER)/ready: tests/reader/requirements.txt | setup
 	python3 -m venv --clear $(READER)
-	$(READER)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: -r $<
+	$(READER)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
 	touch $@

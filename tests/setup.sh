@@ -61,7 +61,7 @@ newer_cmake() {
     if [ ! -x "$TOOLS/cmake" ] || ! at_least "$CMAKE_LEAST" "$(cmake_version "$TOOLS/cmake")"; then
         say "cmake $found is older than $CMAKE_LEAST; installing a newer one in $CMAKE_VENV"
         python3 -m venv --clear "$CMAKE_VENV"
-        "$CMAKE_VENV/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: 'cmake>=3.24,<4' ||
+        "$CMAKE_VENV/bin/pip" install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r tests/cmake.txt ||
             fail "cmake $CMAKE_LEAST or later is needed, found $found, and pip could not get it"
         mkdir -p "$TOOLS"
         ln -sfn "$PWD/$CMAKE_VENV/bin/cmake" "$TOOLS/cmake"

@@ -14,6 +14,31 @@ use crate::support::{World, run};
 const MAX_README_LINES: usize = 130;
 
 #[test]
+fn whatever_the_tests_install_from_a_registry_is_pinned_by_its_digest() {
+    for list in ["tests/reader/requirements.txt", "tests/cmake.txt"] {
+        let text = std::fs::read_to_string(list).unwrap();
+        let packages: Vec<_> = text.lines().filter(|line| line.contains("==")).collect();
+        assert!(!packages.is_empty(), "{list} names nothing");
+        for line in packages {
+            let after = text.split_once(line).unwrap().1;
+            assert!(
+                line.ends_with('\\') && after.trim_start().starts_with("--hash=sha256:"),
+                "{list}: {line}"
+            );
+        }
+    }
+    for script in ["Makefile", "tests/setup.sh"] {
+        for line in std::fs::read_to_string(script)
+            .unwrap()
+            .lines()
+            .filter(|line| line.contains("pip\" install") || line.contains("pip install"))
+        {
+            assert!(line.contains("--require-hashes"), "{script}: {line}");
+        }
+    }
+}
+
+#[test]
 fn every_path_that_the_documents_name_exists() {
     assert_none(&missing_paths(&documents(), &file(".gitignore").text));
 }
