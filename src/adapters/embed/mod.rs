@@ -27,6 +27,7 @@ mod part;
 mod query;
 mod queue;
 mod rate_limit;
+mod recent_texts;
 mod redact;
 mod refused_field;
 mod request_size;

@@ -50,10 +50,20 @@ pub(super) fn redact(message: &str, key: Option<&SecretString>, texts: &[String]
         is_quoted[read.saturating_sub(RUN_CHARS * 12)..].fill(true);
     }
     for level in readings(&message[..read]) {
-        mark_quoted(&level, texts, &mut is_quoted);
+        mark_quoted(&level, texts, &|_| true, &mut is_quoted);
     }
     let (line, says_something) = without_quoted(&message[..read], &is_quoted);
     if says_something { one_line(&line, MAX_MESSAGE_CHARS) } else { String::new() }
+}
+
+/// A line that was made safe for a log, without anything of texts of other requests: every run, and every
+/// value of more than one word. Single words of them are left: a provider may well use one by itself.
+pub(super) fn redact_recent(line: &str, texts: &[String]) -> String {
+    let mut is_quoted = vec![false; line.len()];
+    for level in readings(line) {
+        mark_quoted(&level, texts, &|value| value.contains(&' '), &mut is_quoted);
+    }
+    without_quoted(line, &is_quoted).0
 }
 
 /// The message as it stands, and with its escapes undone once, twice and so on; each also as an address
@@ -156,8 +166,8 @@ fn hex(level: &[Meant], from: usize, digits: usize) -> Option<u32> {
         .try_fold(0, |code, meant| Some(16 * code + meant.char.to_digit(16)?))
 }
 
-/// Marks the bytes of every run, and of every whole value, that stands in one of the texts.
-fn mark_quoted(level: &[Meant], texts: &[String], is_quoted: &mut [bool]) {
+/// Marks the bytes of every run, and of every whole value that counts, that stands in one of the texts.
+fn mark_quoted(level: &[Meant], texts: &[String], counts: &dyn Fn(&[char]) -> bool, is_quoted: &mut [bool]) {
     let chars: Vec<char> = level.iter().map(|meant| meant.char).collect();
     let mut mark = |run: Range<usize>| {
         is_quoted[level[run.start].bytes.start..level[run.end - 1].bytes.end].fill(true);
@@ -175,7 +185,7 @@ fn mark_quoted(level: &[Meant], texts: &[String], is_quoted: &mut [bool]) {
                 mark(at..at + RUN_CHARS);
             }
         }
-        values.extend(short_values(&text));
+        values.extend(short_values(&text).filter(|value| counts(value)));
     }
     for start in (0..chars.len()).filter(|&at| at == 0 || !chars[at - 1].is_alphanumeric()) {
         let ends = start + MIN_VALUE_CHARS..(start + RUN_CHARS).min(chars.len() + 1);

@@ -22,6 +22,7 @@ use tokio_util::sync::CancellationToken;
 use super::check_answer::{self, CheckedAnswer};
 use super::error::SinkError;
 use super::rate_limit::RateLimits;
+use super::recent_texts::RecentTexts;
 use super::request_size::estimated_tokens;
 use super::send_meter::SendMeter;
 use super::types::{Embedder, Failure, ProviderWait, Task};
@@ -35,6 +36,7 @@ pub(super) struct Requester {
     budget: Duration,
     state: Mutex<RequesterState>,
     requests: AtomicU64,
+    recent: Mutex<RecentTexts>,
     closed: CancellationToken,
     waits: UnboundedSender<ProviderWait>,
     meter: Option<Arc<dyn SendMeter>>,
@@ -81,6 +83,7 @@ impl Requester {
                 last_message: None,
             }),
             requests: AtomicU64::new(0),
+            recent: Mutex::default(),
             closed: CancellationToken::new(),
             waits,
             meter: None,
@@ -104,6 +107,7 @@ impl Requester {
         }
         self.record_leaving().await?;
         self.requests.fetch_add(1, Ordering::Relaxed);
+        lock(&self.recent).add(texts);
         let answer = self.embedder.embed(texts, self.task).await;
         let answer = answer.and_then(|vectors| check_answer::check(&vectors, texts.len(), self.dimension));
         match answer {
@@ -113,7 +117,8 @@ impl Requester {
                 }
                 Ok(answer)
             }
-            Err(failure) => {
+            Err(mut failure) => {
+                failure.message = lock(&self.recent).redact(&failure.message);
                 self.state().last_message = Some(failure.message.clone());
                 Err(RequestEnd::Failed(failure))
             }
