@@ -8,6 +8,7 @@
 mod journal;
 mod line;
 mod queue;
+mod visible_json;
 
 use std::io::{IsTerminal, Write};
 use std::sync::OnceLock;
@@ -22,6 +23,7 @@ use crate::config::{LogFormat, LogSettings};
 use journal::Journal;
 use line::LineFormat;
 use queue::{LogLine, LogQueue, QueueWriter};
+use visible_json::VisibleJson;
 
 /// How long the last lines may take to be read before the process ends without them.
 const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
@@ -74,6 +76,7 @@ fn lines(format: LogFormat, agent: bool) -> Box<dyn Layer<Registry> + Send + Syn
     let colour = std::io::stderr().is_terminal() && !crate::config::no_color();
     let writer =
         if agent { BoxMakeWriter::new(queued_stderr()) } else { BoxMakeWriter::new(std::io::stderr) };
+    let writer = if format == LogFormat::Json { BoxMakeWriter::new(VisibleJson(writer)) } else { writer };
     let lines = tracing_subscriber::fmt::layer()
         .fmt_fields(LineFormat)
         .with_writer(writer)

@@ -18,6 +18,22 @@ pub fn visible(text: &str) -> String {
     text.chars().flat_map(visible_char).collect()
 }
 
+/// As [`visible`], for text that is JSON: what has an effect is escaped as JSON has it, so that a program
+/// reads the same. The ASCII controls are the printer's.
+#[must_use]
+pub fn visible_json(json: &str) -> String {
+    let mut out = String::with_capacity(json.len());
+    for char in json.chars() {
+        if char.is_ascii() || !has_effect(char) {
+            out.push(char);
+        } else {
+            let mut units = [0; 2];
+            out.extend(char.encode_utf16(&mut units).iter().map(|unit| format!("\\u{unit:04x}")));
+        }
+    }
+    out
+}
+
 /// As [`visible`], for text of several lines: their ends stay.
 #[must_use]
 pub fn visible_lines(text: &str) -> String {
