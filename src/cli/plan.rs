@@ -29,6 +29,7 @@ fn describe(preview: &Preview, warnings: &[PathWarning]) -> String {
         let mut lines = vec![format!("nothing to do: {records} records are up to date")];
         lines.extend([preview.null_tags_note(), preview.too_long.note()].into_iter().flatten());
         lines.extend(warnings.iter().map(ToString::to_string));
+        lines.extend(preview.reasons.iter().map(ToString::to_string));
         return lines.join("\n") + "\n";
     }
     let tokens = match estimated_tokens {

@@ -53,6 +53,7 @@ fn object(status: &Status) -> Value {
         "agent": agent_object(status),
         "hold": status.hold,
         "announced": status.targets,
+        "settings": status.settings,
         "error": status.error(),
         "behind_s": advice::behind_for(status).map(|behind| behind.as_secs()),
         "to_do": advice::to_do(status),
@@ -107,6 +108,8 @@ fn describe(status: &Status) -> String {
     }
     rows.extend(status.targets.iter().map(|target| ("announced", describe_target(target, now))));
     rows.push(("agent", describe_agent(status)));
+    let settings = status.settings.as_deref().map(|path| path.display().to_string());
+    rows.push(("settings", settings.unwrap_or_else(|| "no file; environment and defaults".to_owned())));
     pairs(&rows)
 }
 
@@ -133,15 +136,20 @@ fn describe_served(status: &Status) -> String {
 fn describe_drift(drift: &Result<Preview, PassError>) -> String {
     match drift {
         Err(error) => format!("unknown: {}", error.to_line()),
-        Ok(preview) if !preview.changes => "none".to_owned(),
+        Ok(preview) if !preview.changes && preview.reasons.is_empty() => "none".to_owned(),
+        Ok(preview) if !preview.changes => format!("none ({})", reasons(preview)),
         Ok(preview) => format!(
             "{} to embed, {} metadata only, {} removed ({})",
             preview.to_embed,
             preview.metadata_only,
             preview.removed,
-            preview.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
+            reasons(preview)
         ),
     }
+}
+
+fn reasons(preview: &Preview) -> String {
+    preview.reasons.iter().map(ToString::to_string).collect::<Vec<_>>().join("; ")
 }
 
 fn describe_pass(pass: &CurrentPass, now: Timestamp) -> String {

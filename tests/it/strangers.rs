@@ -21,6 +21,8 @@ fn a_settings_file_of_a_stranger_is_refused_before_its_command_runs() {
         chown(world.path("reindexd.toml"), owner, owner).unwrap();
     };
     world.settings(settings);
+    let status = world.run(&["status", "--json"]);
+    assert!(status.text("settings").ends_with("/reindexd.toml"), "{status:?}");
     change(0o646, None);
 
     let open = world.run(&["build"]);
@@ -103,6 +105,13 @@ fn another_database_is_not_served_from_a_directory_unless_it_is_accepted() {
     }
     assert_eq!((world.served(), world.provider.requests().len()), (served, sent), "nothing changed or sent");
     assert!(claim.contains("experts.db"), "{claim}");
+
+    let planned = other(&["plan", "--json"]);
+    assert_eq!(planned.code, 0, "{planned:?}");
+    let reasons = planned.json()["reasons"].to_string();
+    assert!(reasons.contains("would be refused") && reasons.contains("--accept-source"), "{reasons}");
+    let status = other(&["status"]);
+    assert!(status.stdout.contains("take its directory over"), "{status:?}");
 
     let accepted = other(&["build", "--json", "--accept-source"]);
     assert_eq!((accepted.code, accepted.number("embedded")), (0, 3), "{accepted:?}");
@@ -188,6 +197,27 @@ fn row_text_that_a_provider_quotes_is_in_no_log_and_no_state() {
 }
 
 #[test]
+fn row_text_that_a_provider_quotes_in_another_answer_is_in_no_log_and_no_state() {
+    let world = World::with_people(2);
+    world.settings("[embedding]\nbatch_size = 1\nconcurrency = 1\n");
+    world.sql("UPDATE experts SET bio = 'Suffers from porphyria, in confidence.' WHERE id = 1");
+    let body = serde_json::json!({"error": {"code": 400, "status": "INVALID_ARGUMENT",
+        "message": "content not allowed, as in: suffers from  porphyria, in confidence"}});
+    // The first request has the row that the refusal of the second one quotes.
+    world.provider.schedule(move |seen| {
+        let is_quoted = seen.texts.iter().any(|text| text.contains("porphyria"));
+        ((!is_quoted).then(|| Fault::Status(400, body.to_string())), Duration::ZERO)
+    });
+
+    let ran = world.run(&["build", "--json"]);
+
+    let state = std::fs::read_to_string(world.path("data/.reindexd/state.json")).unwrap();
+    assert_eq!(ran.code, 1, "{ran:?}");
+    assert!(ran.stderr.contains("content not allowed, as in:"), "{ran:?}");
+    assert!(!format!("{ran:?}{state}").contains("porphyria"), "{ran:?}{state}");
+}
+
+#[test]
 fn nothing_that_a_stranger_named_acts_on_a_terminal_or_forges_a_line() {
     let world = World::with_people(1);
     world.build();
@@ -211,6 +241,24 @@ fn nothing_that_a_stranger_named_acts_on_a_terminal_or_forges_a_line() {
         assert!(!said.contains(['\u{1b}', '\u{9b}', '\u{202e}', '\u{61c}', '\u{7}']), "{said:?}");
         assert!(!said.lines().any(|line| line.starts_with("2031-")), "{said}");
     }
+}
+
+#[test]
+fn a_log_of_json_shows_foreign_names_as_escapes_and_programs_read_them() {
+    let world = World::with_people(1);
+    world.settings("[log]\nformat = \"json\"\nlevel = \"debug\"\n");
+    world.build();
+    let name = "x\u{202e}\u{61c}\u{2028}\u{1b}[31m.staging";
+    std::fs::write(world.path("data").join(name), "").unwrap();
+
+    let agent = Agent::start(&mut world.command(&["run"]));
+    agent.wait_for_log("stale staging removed");
+    let log = agent.log();
+    agent.stop();
+
+    assert!(!log.contains(['\u{202e}', '\u{61c}', '\u{2028}', '\u{1b}']), "{log}");
+    let lines: Vec<serde_json::Value> = log.lines().map(|line| serde_json::from_str(line).unwrap()).collect();
+    assert!(lines.iter().any(|line| line["path"].as_str().is_some_and(|path| path.ends_with(name))), "{log}");
 }
 
 #[test]

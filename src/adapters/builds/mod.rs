@@ -145,6 +145,15 @@ impl Builds {
         self.lock_unless(|_| Ok(()))
     }
 
+    /// Whether another configuration has claimed the directory; nothing is made or changed.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildsError::Claimed`] if it has.
+    pub fn check_claim(&self, source: Option<&ClaimedSource>) -> Result<(), BuildsError> {
+        claim::is_claimed(&self.layout, source).map(drop)
+    }
+
     /// Records that what is served was made from this source. The caller holds the lock.
     ///
     /// # Errors

@@ -69,6 +69,8 @@ pub enum Reason {
     Held,
     WouldFail(UnfitRows),
     WouldBeRefused(Refusal),
+    /// The directory is another configuration's; the text says whose.
+    Claimed(String),
 }
 
 /// What is served.
@@ -282,6 +284,7 @@ impl fmt::Display for Reason {
             Self::Held => f.write_str("a rollback holds the served build until the table changes"),
             Self::WouldFail(unfit) => write!(f, "would fail: {unfit}"),
             Self::WouldBeRefused(refusal) => write!(f, "would be refused: {refusal}"),
+            Self::Claimed(whose) => write!(f, "would be refused: {whose}"),
         }
     }
 }

@@ -10,13 +10,14 @@ use serde::{Serialize, Serializer};
 
 use super::acceptances::Acceptances;
 use super::address_check;
+use super::claim;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::prepare::Prepared;
 use super::read_table::{TableSummary, read_table};
 use super::reuse::{BuildRows, planner, reusable_builds};
 use super::text_sample::TextSample;
-use crate::adapters::builds::Builds;
+use crate::adapters::builds::{Builds, error_chain};
 use crate::adapters::cache::Cache;
 use crate::adapters::source::{Purpose, Rows, Scanned, Source};
 use crate::config::Provider;
@@ -87,20 +88,33 @@ pub(super) fn preview_for(
     let limits = ScanLimits::new(&context.config.guard, records);
     let source = Source::open(&context.config.source.database, purpose, &context.stop, limits)?;
     let scanned = source.scan(context.basis())?;
+    // Whatever the table has, a pass would end with that.
+    let claimed = builds.check_claim(claim::source(context.config, &builds).as_ref()).err();
     let mut prepared = Prepared::read_only(builds, served)?;
-    match rows_that_may_differ(context, options, &prepared, scanned)? {
+    let mut preview = preview_of(context, options, &mut prepared, scanned)?;
+    preview.reasons.splice(0..0, claimed.map(|error| Reason::Claimed(error_chain(&error))));
+    Ok(preview)
+}
+
+fn preview_of(
+    context: &PassContext<'_>,
+    options: &PassOptions,
+    prepared: &mut Prepared,
+    scanned: Scanned,
+) -> Result<Preview, PassError> {
+    match rows_that_may_differ(context, options, prepared, scanned)? {
         Some(rows) => {
             let acceptances = Acceptances::load(context, options, &prepared.builds, prepared.id())?;
             let is_apart = acceptances.is_apart(context);
-            let (table, builds) = read_rows(context, options, &mut prepared, &rows, is_apart)?;
+            let (table, builds) = read_rows(context, options, prepared, &rows, is_apart)?;
             rows.finish()?;
-            let reference = address_check::reference(context, &prepared, &builds, &acceptances);
+            let reference = address_check::reference(context, prepared, &builds, &acceptances);
             let other_address = reference.map(|reference| reference.facts(&acceptances, false));
             let accepted = acceptances.accepted(context);
             let assessment = prepared.assess(context, options, accepted, other_address.as_ref(), &table);
             Ok(Preview::new(assessment, &table, context.config.embedding.provider))
         }
-        None => Ok(Preview::unchanged(&prepared)),
+        None => Ok(Preview::unchanged(prepared)),
     }
 }
 

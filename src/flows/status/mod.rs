@@ -6,6 +6,8 @@
 
 pub(crate) mod advice;
 
+use std::path::{PathBuf, absolute};
+
 use jiff::Timestamp;
 
 use crate::adapters::builds::history::{AttemptRecord, History};
@@ -49,6 +51,8 @@ pub(crate) struct Status {
     pub(crate) acts_on_database: bool,
     pub(crate) hold: Option<Hold>,
     pub(crate) targets: Vec<TargetStatus>,
+    /// The settings file that was read.
+    pub(crate) settings: Option<PathBuf>,
     /// When all of this was read.
     pub(crate) now: Timestamp,
 }
@@ -87,6 +91,11 @@ impl Status {
             acts_on_database: context.config.trigger.on.database,
             hold,
             targets,
+            settings: context
+                .config
+                .file
+                .as_deref()
+                .map(|path| absolute(path).unwrap_or_else(|_| path.into())),
             now: (context.clock)(),
         }
     }

@@ -47,6 +47,11 @@ pub(crate) fn to_do(status: &Status) -> String {
         Some(Obstacle::Guard) => {
             "see under \"drift\" why a guard refuses; if the table is right, do what it says".to_owned()
         }
+        Some(Obstacle::Claim) => {
+            "use the settings of the configuration shown under \"drift\", or take its directory over with \
+             `reindexd build --accept-source`"
+                .to_owned()
+        }
         None if preview.changes || matches!(status.served, Served::Damaged { .. }) => to_build(status),
         None => to_keep(status),
     }
@@ -58,6 +63,7 @@ enum Obstacle {
     UnfitRows,
     OtherSpace,
     Guard,
+    Claim,
 }
 
 fn obstacle(preview: &Preview) -> Option<Obstacle> {
@@ -71,6 +77,7 @@ fn obstacle(preview: &Preview) -> Option<Obstacle> {
             Some(Obstacle::OtherSpace)
         }
         Reason::WouldBeRefused(_) => Some(Obstacle::Guard),
+        Reason::Claimed(_) => Some(Obstacle::Claim),
         Reason::NothingServed
         | Reason::Damaged(_)
         | Reason::Adopted

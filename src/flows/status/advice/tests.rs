@@ -45,6 +45,7 @@ fn status(drift: Result<Preview, PassError>, agent_runs: Option<bool>, agent: &A
         last_good_end: None,
         acts_on_database: true,
         hold: None,
+        settings: None,
         targets: Vec::new(),
         now: at(160),
     }
