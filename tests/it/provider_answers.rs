@@ -107,3 +107,24 @@ fn an_outage_costs_one_text_a_try() {
     let sizes: Vec<_> = world.provider.requests().iter().map(|seen| seen.texts.len()).collect();
     assert!(sizes[4..].iter().all(|texts| *texts == 1), "{sizes:?}");
 }
+
+#[test]
+fn an_error_for_each_text_of_an_answer_is_read_as_the_status_it_names() {
+    let answers = [
+        (r#"{"data":[{"index":0,"error":{"code":503,"message":"overloaded"}}]}"#, 3),
+        (r#"{"data":[{"index":0,"embedding":null,"error":{"code":"429","message":"slow down"}}]}"#, 3),
+        (r#"{"error":{"code":500,"message":"internal"}}"#, 3),
+        (r#"{"data":[{"index":0,"embedding":[],"error":"overloaded"}]}"#, 3),
+    ];
+    for (body, rows) in answers {
+        let world = World::with_people(rows);
+        world.ask_openai("batch_size = 1\nconcurrency = 1");
+        world.provider.script((0..2).map(|_| Fault::Status(200, body.to_owned())));
+
+        let ran = world.run(&["build", "--json"]);
+
+        // What time may end is tried again, and no row is blamed for it.
+        assert_eq!((ran.code, ran.number("records")), (0, u64::from(rows)), "{body}: {ran:?}");
+        assert_eq!(world.provider.text_count(), rows as usize + 2, "{body}");
+    }
+}

@@ -12,6 +12,7 @@ use futures_util::future::BoxFuture;
 use secrecy::SecretString;
 use serde::de::IgnoredAny;
 use serde::{Deserialize, Serialize};
+use serde_json::value::RawValue;
 use serde_json::{Map, Value};
 
 use super::error::EmbedError;
@@ -200,6 +201,9 @@ struct GeminiEmbedding<'a> {
     // A missing list has no floats, which is the wrong dimension.
     #[serde(default, borrow)]
     values: Numbers<'a>,
+    /// Why this text has none; `wire` reads it.
+    #[serde(default, borrow)]
+    error: Option<&'a RawValue>,
 }
 
 fn vectors(
@@ -218,6 +222,10 @@ fn vectors(
         GeminiAnswer { embeddings: Some(embeddings), error: None } => {
             if embeddings.count > embeddings.kept.len() {
                 return Err(wire::too_many(texts, embeddings.count));
+            }
+            let errors = embeddings.kept.iter().map(|embedding| embedding.error);
+            if let Some(failure) = wire::entry_failure(errors, reply, Some(key), texts) {
+                return Err(failure);
             }
             let vectors = embeddings.kept.iter().map(|embedding| lists.floats(&embedding.values));
             vectors.collect::<Result<_, _>>().map_err(unreadable)

@@ -220,6 +220,9 @@ struct OpenAiEntry<'a> {
     /// A list of numbers, or base64.
     #[serde(default, borrow)]
     embedding: Numbers<'a>,
+    /// Why this text has none; `wire` reads it.
+    #[serde(default, borrow)]
+    error: Option<&'a RawValue>,
 }
 
 /// The floats of an entry, sent as numbers or as base64.
@@ -265,6 +268,10 @@ fn vectors(
         OpenAiAnswer { data: Some(entries), error: None } => {
             if entries.count > entries.kept.len() {
                 return Err(wire::too_many(texts, entries.count));
+            }
+            let errors = entries.kept.iter().map(|entry| entry.error);
+            if let Some(failure) = wire::entry_failure(errors, reply, key, texts) {
+                return Err(failure);
             }
             let read = |entry: &OpenAiEntry<'_>| Ok((entry.index, floats_of(entry, &mut lists)?));
             in_order(entries.kept.iter().map(read).collect::<Result<_, _>>().map_err(unreadable)?)

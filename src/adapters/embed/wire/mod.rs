@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use secrecy::SecretString;
 use serde_json::Value;
+use serde_json::value::RawValue;
 
 use super::error::EmbedError;
 use super::redact;
@@ -56,8 +57,27 @@ struct ErrorBody {
 pub(super) fn failure(reply: &Reply, key: Option<&SecretString>, texts: &[String]) -> Failure {
     // With status 200 the body may be as long as an answer.
     let body = &reply.body[..reply.body.len().min(MAX_REFUSAL_BYTES)];
-    let value = serde_json::from_slice::<Value>(body).unwrap_or(Value::Null);
-    let mut body = parse_error(&value);
+    failure_of(&serde_json::from_slice(body).unwrap_or(Value::Null), reply, key, texts)
+}
+
+/// The failure of an answer whose entries all have errors instead of vectors: what the first of them says.
+/// Where only some have one, those texts are sent again, each alone.
+pub(super) fn entry_failure<'a>(
+    mut errors: impl Iterator<Item = Option<&'a RawValue>>,
+    reply: &Reply,
+    key: Option<&SecretString>,
+    texts: &[String],
+) -> Option<Failure> {
+    let first = errors.next()??;
+    if !errors.all(|error| error.is_some()) {
+        return None;
+    }
+    let error: Value = serde_json::from_str(first.get()).ok()?;
+    Some(failure_of(&serde_json::json!({ "error": error }), reply, key, texts))
+}
+
+fn failure_of(value: &Value, reply: &Reply, key: Option<&SecretString>, texts: &[String]) -> Failure {
+    let mut body = parse_error(value);
     if body.message.is_empty() {
         let start = &reply.body[..reply.body.len().min(MAX_ERROR_BYTES)];
         body.message = String::from_utf8_lossy(start).into_owned();
@@ -213,9 +233,12 @@ fn parse_error(value: &Value) -> ErrorBody {
     for name in ["status", "type", "code", "error_type"] {
         body.codes.extend(error.get(name).and_then(Value::as_str).map(snake_case));
     }
-    let number = ["code", "status"].iter().find_map(|&name| error.get(name)?.as_u64());
-    body.named_status =
-        number.and_then(|number| u16::try_from(number).ok()).filter(|n| (400..600).contains(n));
+    let number = |name: &str| match error.get(name)? {
+        Value::String(digits) => digits.parse().ok(),
+        number => number.as_u64().and_then(|number| u16::try_from(number).ok()),
+    };
+    let named = ["code", "status", "http_status", "status_code", "statusCode"].into_iter();
+    body.named_status = named.filter_map(number).find(|number| (400..600).contains(number));
     for detail in list(error.get("details")) {
         body.codes.extend(detail.get("reason").and_then(Value::as_str).map(snake_case));
         for violation in list(detail.get("violations")) {

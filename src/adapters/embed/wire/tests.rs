@@ -220,3 +220,57 @@ proptest! {
         duration(&text);
     }
 }
+
+#[test]
+fn entries_that_all_have_errors_mean_what_the_first_says_and_others_decide_nothing() {
+    let broken = FailureKind::ServerError { wait: None };
+    let busy = r#"{"code":503,"message":"overloaded"}"#;
+    let cases: [(&[Option<&str>], Option<FailureKind>); 8] = [
+        (&[Some(busy)], Some(broken)),
+        (&[Some(busy), Some(r#"{"code":400}"#)], Some(broken)),
+        (&[Some(r#"{"code":"429"}"#)], Some(PASSING)),
+        (&[Some(r#"{"code":400,"message":"no"}"#)], Some(FailureKind::BadRequest)),
+        (&[Some(r#""overloaded""#)], Some(PASSING)),
+        (&[Some(busy), None], None),
+        (&[None, Some(busy)], None),
+        (&[], None),
+    ];
+    for (errors, expected) in cases {
+        let raw: Vec<Option<&RawValue>> =
+            errors.iter().map(|error| error.map(|error| serde_json::from_str(error).unwrap())).collect();
+        let found = entry_failure(raw.into_iter(), &reply(200, "{}"), None, &[]);
+        assert_eq!(found.as_ref().map(|failure| failure.kind), expected, "{errors:?}");
+        // A provider that answers may charge for it.
+        assert!(found.is_none_or(|failure| failure.cost == Cost::Possible));
+    }
+}
+
+#[test]
+fn what_was_refused_with_a_4xx_costs_nothing_and_every_other_answer_may() {
+    for (status, expected) in [
+        (200, Cost::Possible),
+        (302, Cost::Possible),
+        (400, Cost::Refused),
+        (429, Cost::Refused),
+        (499, Cost::Refused),
+        (500, Cost::Possible),
+        (503, Cost::Possible),
+    ] {
+        // A gateway's word for what happened behind it is not the answer that we got.
+        let body = r#"{"error":{"code":429,"message":"no"}}"#;
+        assert_eq!(failure(&reply(status, body), None, &[]).cost, expected, "{status}");
+    }
+}
+
+#[test]
+fn the_status_that_an_error_names_is_read_from_numbers_and_digits() {
+    let cases = [
+        (r#"{"error":{"code":"503","message":"down"}}"#, FailureKind::ServerError { wait: None }),
+        (r#"{"error":{"http_status":429,"code":8,"message":"slow down"}}"#, PASSING),
+        (r#"{"error":{"status_code":"422","code":"invalid"}}"#, FailureKind::BadRequest),
+        (r#"{"error":{"code":"200","message":"no"}}"#, PASSING),
+    ];
+    for (body, expected) in cases {
+        assert_eq!(failure(&reply(200, body), None, &[]).kind, expected, "{body}");
+    }
+}
