@@ -49,6 +49,7 @@ fn killed_at_any_moment_it_serves_the_old_build_or_the_new_one() {
     ];
     for (step, reached) in steps {
         let world = World::with_people(3);
+        world.provider.excuse_money("a kill may fall between an answer and its commit");
         let old = world.build().text("build");
         world.add_people(4..=400);
         let mut build = Agent::start(&mut world.command(&["build"]));
@@ -103,6 +104,7 @@ const BYTES: [&str; 2] = ["?fsync,?fdatasync", "?ftruncate"];
 fn killed_before_any_step_of_a_build_it_serves_the_old_build_or_the_new_one() {
     let Some(strace) = strace() else { return };
     let world = World::with_people(3);
+    world.provider.excuse_money("each kill begins with the same directory");
     let old = world.build().text("build");
     world.add_people([4]);
     world.sql("UPDATE experts SET hourly_rate = 7 WHERE id = 1; DELETE FROM experts WHERE id = 2");
@@ -125,6 +127,7 @@ fn killed_before_any_step_of_a_build_it_serves_the_old_build_or_the_new_one() {
 fn killed_before_any_step_of_an_adoption_it_leaves_no_name_missing() {
     let Some(strace) = strace() else { return };
     let world = World::with_people(3);
+    world.provider.excuse_money("each kill begins with the same directory");
     world.build();
     let (index, metadata) = (world.published("faiss.index"), world.published("metadata.json"));
     for name in ["builds", ".reindexd"] {

@@ -246,6 +246,7 @@ fn a_refused_text_is_quarantined_and_not_sent_again_until_it_changes() {
 #[test]
 fn a_changed_row_is_counted_as_embedded_when_another_is_refused() {
     let world = World::with_people(10);
+    world.provider.excuse_money("a served text is the witness");
     world.settings("[guard]\nquarantine = 1\n");
     world.build();
     world.provider.fail_text("poison");
@@ -264,6 +265,7 @@ fn a_changed_row_is_counted_as_embedded_when_another_is_refused() {
 #[test]
 fn rebuy_with_a_refused_text_embeds_every_other_text_once() {
     let world = World::with_people(10);
+    world.provider.excuse_money("--rebuy embeds again");
     world.settings("[guard]\nquarantine = 1\n");
     world.provider.fail_text("person 7.");
     world.build();

@@ -163,6 +163,7 @@ fn a_marker_whose_pass_failed_is_owed_across_a_restart() {
 #[test]
 fn a_marker_verifies_the_served_files_and_rebuilds_a_damaged_one() {
     let world = World::with_people(3);
+    world.provider.excuse_money("the only vectors are damaged");
     let agent = world.agent_with(MARKER_ONLY);
     agent.wait_for_promotions(1);
     world.provider.forget();

@@ -63,6 +63,7 @@ fn dimensions_are_not_sent_where_they_are_the_model_s_own() {
         ("unheard-of", 24, false),
     ] {
         let world = World::with_people(3);
+        world.provider.excuse_money("a served text is the witness, or the space changes");
         world.ask_openai("");
         let settings = std::fs::read_to_string(world.path("reindexd.toml")).unwrap();
         let model_line = settings.lines().find(|line| line.starts_with("model")).unwrap();

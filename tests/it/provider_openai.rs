@@ -143,6 +143,7 @@ fn vectors_of_two_providers_never_meet_in_one_index() {
 #[test]
 fn a_search_is_asked_in_the_space_of_the_index() {
     let world = World::with_people(5);
+    world.provider.excuse_money("a question has the text of a row");
     world.ask_openai("");
     world.build();
     let text = support::text_of(&world.records()[3]);

@@ -185,6 +185,7 @@ fn a_full_build_of_the_same_rows_has_the_same_bits_and_costs_nothing() {
 #[test]
 fn rebuy_embeds_every_text_again_and_the_same_answers_give_the_same_bits() {
     let world = World::with_people(20);
+    world.provider.excuse_money("--rebuy embeds again");
     world.build();
     let before = files(&world);
     world.provider.forget();
@@ -203,6 +204,7 @@ fn rebuy_embeds_every_text_again_and_the_same_answers_give_the_same_bits() {
 #[test]
 fn vectors_of_a_damaged_index_are_reused_from_elsewhere_or_embedded_again() {
     let world = World::with_people(20);
+    world.provider.excuse_money("the only vectors are damaged");
     let first = world.build().text("build");
     let second = changed(&world, 1);
     let spoil = |id: &str| {

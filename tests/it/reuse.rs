@@ -139,6 +139,7 @@ fn another_space_embeds_everything_and_the_way_back_nothing() {
 #[test]
 fn vectors_of_a_space_are_embedded_again_once_its_last_build_was_collected() {
     let world = World::with_people(12);
+    world.provider.excuse_money("no build has the vectors any more");
     world.settings("[publish]\nkeep = 2\n");
     let first = world.build().text("build");
     let accepting = ["build", "--accept-space", "--json"];
@@ -161,6 +162,7 @@ fn vectors_of_a_space_are_embedded_again_once_its_last_build_was_collected() {
 fn a_killed_build_is_resumed_and_no_cached_text_is_embedded_again() {
     const TEXTS: usize = 250;
     let world = World::with_people(250);
+    world.provider.excuse_money("answers come after the kill");
     world.provider.hold_after(8);
     let mut command = world.command(&["build", "--json"]);
     let mut killed =
@@ -190,6 +192,7 @@ fn a_killed_build_is_resumed_and_no_cached_text_is_embedded_again() {
 #[test]
 fn vectors_of_a_failed_build_are_kept_through_builds_that_do_not_need_them() {
     let world = World::with_people(10);
+    world.provider.excuse_money("a served text is the witness");
     world.build();
     world.add_people(11..=20);
     world.provider.fail_text("person 20.");

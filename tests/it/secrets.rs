@@ -30,6 +30,7 @@ const EVERY_COMMAND: [&[&str]; 13] = [
 fn no_command_writes_the_key_or_a_text_anywhere_even_at_log_level_trace() {
     for provider in ["gemini", "openai"] {
         let world = World::with_people(5);
+        world.provider.excuse_money("each command has a directory of its own");
         let set = with_key(&world, provider);
         for json in [false, true] {
             for arguments in EVERY_COMMAND {
@@ -104,6 +105,7 @@ fn a_provider_that_repeats_the_key_in_its_message_is_quoted_without_it() {
 #[test]
 fn the_key_comes_from_the_file_before_the_credential_before_the_environment() {
     let world = World::with_people(1);
+    world.provider.excuse_money("each key has a directory of its own");
     std::fs::write(world.path("key.txt"), "  from-the-file\n").unwrap();
     std::fs::create_dir(world.path("credentials")).unwrap();
     std::fs::write(world.path("credentials/embedding-api-key"), "from-the-credential\n").unwrap();

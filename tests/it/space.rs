@@ -132,6 +132,7 @@ fn manifest_note_and_status_name_the_space_that_is_served() {
 #[test]
 fn a_damaged_manifest_does_not_let_another_space_pass_and_is_repaired_in_its_own() {
     let world = World::with_people(6);
+    world.provider.excuse_money("the only vectors are damaged");
     world.build();
     // The newest build that can be read afterwards is of another space than the damaged one.
     with_other_model(&world, &["build", "--accept-space"]);

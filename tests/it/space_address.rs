@@ -106,6 +106,7 @@ fn other_vectors_at_another_address_are_refused_and_the_message_says_what_was_fo
 #[test]
 fn an_accepted_address_embeds_every_text_and_mixes_nothing() {
     let world = World::with_people(20);
+    world.provider.excuse_money("another address gives its own vectors");
     world.build();
     world.sql("DELETE FROM experts WHERE id = 20");
     world.build();
@@ -126,6 +127,7 @@ fn an_accepted_address_embeds_every_text_and_mixes_nothing() {
 #[test]
 fn an_accepted_address_whose_provider_fails_is_gone_on_with_by_the_agent() {
     let world = World::with_people(30);
+    world.provider.excuse_money("another address gives its own vectors");
     world.settings(&format!("{QUICK}[embedding]\nretry_budget = \"0s\"\nbatch_size = 4\n"));
     world.build();
     world.add_people([31]);
@@ -258,6 +260,7 @@ fn cached_vectors_of_a_first_build_are_proven_at_another_address_and_used() {
 #[test]
 fn cached_vectors_that_come_out_otherwise_at_another_address_are_not_used() {
     let world = cut_short_at_the_first_address();
+    world.provider.excuse_money("another address gives its own vectors");
     let other = other_provider();
 
     let built = at(&world, &other, &["build", "--json"]);
@@ -270,6 +273,7 @@ fn cached_vectors_that_come_out_otherwise_at_another_address_are_not_used() {
 #[test]
 fn vectors_cached_at_an_accepted_address_are_not_mixed_with_the_served_ones() {
     let world = World::with_people(20);
+    world.provider.excuse_money("another address gives its own vectors");
     world.build();
     world.add_people([21, 22]);
     let other = other_provider();
@@ -316,6 +320,7 @@ fn a_reload_with_another_address_is_compared_too() {
 #[test]
 fn kept_builds_of_two_addresses_are_not_mixed_when_another_space_is_served() {
     let world = World::with_people(20);
+    world.provider.excuse_money("another address gives its own vectors");
     world.build();
     world.sql("DELETE FROM experts WHERE id = 20");
     let other = other_provider();

@@ -17,6 +17,7 @@
 )]
 
 mod answer;
+mod bill;
 mod connection;
 mod custom_answer;
 mod fault;
@@ -31,6 +32,7 @@ use std::sync::{Arc, Condvar, Mutex, MutexGuard, OnceLock, PoisonError, Weak};
 use std::time::{Duration, Instant};
 
 pub use answer::vector;
+use bill::Bill;
 pub use custom_answer::{CustomAnswer, Right, Then};
 pub use fault::Fault;
 pub use request_body::Api;
@@ -228,21 +230,19 @@ impl Provider {
         twice
     }
 
-    /// Asserts what a provider may cost: texts that left the host, however they were answered, are at most
-    /// the texts that got a vector and twice what was `planned`, or 200; and none got its vector twice.
-    /// Texts of requests that were refused whole cost nothing.
+    /// Asserts the law of money for what was recorded: texts that left, however they were answered, are at
+    /// most those that got a vector and twice what was `planned`, or 200; and none got its vector twice.
     #[track_caller]
     pub fn assert_money(&self, planned: usize) {
-        let answered: std::collections::HashSet<String> =
-            self.answered().iter().flat_map(|seen| seen.texts.iter().cloned()).collect();
-        let is_refused = |seen: &Seen| seen.status().is_some_and(|status| (400..500).contains(&status));
-        let requests = self.requests();
-        let sent: usize = requests.iter().filter(|seen| !is_refused(seen)).map(|seen| seen.texts.len()).sum();
-        let stored = answered.len();
-        assert!(sent <= stored + (2 * planned).max(200), "{sent} texts sent for {stored} vectors");
-        let witness = |text: &String| text == "reindexd";
-        let twice: Vec<_> = self.answered_twice().into_iter().filter(|text| !witness(text)).collect();
-        assert!(twice.is_empty(), "answered more than once: {twice:?}");
+        let fault = Bill::of(self.requests().iter().map(Arc::as_ref)).fault(planned);
+        assert!(fault.is_none(), "{}", fault.unwrap_or_default());
+    }
+
+    /// Lets this provider be sent more than the law of money allows, which is otherwise asserted when it is
+    /// dropped, over its whole life.
+    pub fn excuse_money(&self, why: &'static str) {
+        assert!(!why.is_empty(), "an excuse has a reason");
+        self.shared.change(|state| state.excuse = Some(why));
     }
 
     /// How many requests have arrived whose answer has not begun and whose client is still there.
@@ -273,7 +273,13 @@ impl Provider {
     /// Forgets what was recorded; script, gate and the rest stay as they are.
     pub fn forget(&self) {
         self.shared.change(|state| {
-            state.seen.clear();
+            // What has no answer yet is counted when it has one, or at the end.
+            let (settled, open): (Vec<_>, Vec<_>) =
+                state.seen.drain(..).partition(|seen| seen.status().is_some());
+            for seen in &settled {
+                state.bill.add(seen);
+            }
+            state.unsettled.extend(open);
             state.peak = state.in_flight;
         });
     }
@@ -314,6 +320,17 @@ impl Drop for Provider {
         // The accepting thread sleeps in the system until the next connection.
         TcpStream::connect_timeout(&self.address, MAX_STOP_WAIT).ok();
         self.shared.wait_until(MAX_STOP_WAIT, |state| state.threads == 0);
+        let mut state = self.shared.lock();
+        if std::thread::panicking() || state.excuse.is_some() {
+            return;
+        }
+        let open = std::mem::take(&mut state.unsettled).into_iter().chain(std::mem::take(&mut state.seen));
+        for seen in open {
+            state.bill.add(&seen);
+        }
+        let fault = state.bill.fault(state.bill.planned());
+        drop(state);
+        assert!(fault.is_none(), "the law of money is broken: {}", fault.unwrap_or_default());
     }
 }
 
@@ -333,6 +350,12 @@ struct State {
     seen: Vec<Arc<Seen>>,
     in_flight: usize,
     peak: usize,
+    /// What was forgotten since the start.
+    bill: Bill,
+    /// The same, of requests that had no answer then.
+    unsettled: Vec<Arc<Seen>>,
+    /// Why the law of money is not asserted at the end.
+    excuse: Option<&'static str>,
     script: VecDeque<Fault>,
     always: Option<Fault>,
     fault_script: Option<FaultScript>,

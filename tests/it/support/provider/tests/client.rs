@@ -53,6 +53,7 @@ pub(super) fn openai(body: &Value) -> Post<'static> {
 
 impl Client {
     pub(super) fn of(provider: &Provider) -> Self {
+        provider.excuse_money("this client asks as it likes");
         let stream = TcpStream::connect(provider.address).unwrap();
         stream.set_read_timeout(Some(SOON)).unwrap();
         Self { stream: BufReader::new(stream) }

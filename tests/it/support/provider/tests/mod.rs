@@ -3,6 +3,7 @@
 mod client;
 
 use std::io;
+use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
 
@@ -315,4 +316,41 @@ fn neither_waiting_nor_odd_clients_keep_a_provider_from_ending() {
     drop(provider);
     assert_eq!(shared.lock().threads, 0);
     assert!(begun.elapsed() < Duration::from_secs(2), "{:?}", begun.elapsed());
+}
+
+#[test]
+fn a_test_fails_at_its_end_if_more_was_sent_than_the_law_of_money_allows() {
+    let texts: Vec<String> = (0..100).map(|number| format!("text {number}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    let refused = Fault::Status(429, "no".to_owned());
+    let failed = Fault::ServerError(500);
+    // The answers, and what the law says of them.
+    let cases: [(&[Option<&Fault>], &str); 6] = [
+        (&[None], ""),
+        (&[Some(&failed), Some(&failed), None], ""),
+        (&[Some(&failed), Some(&failed), Some(&failed)], "300 texts were sent for 0 vectors"),
+        (&[Some(&refused), Some(&refused), Some(&refused), Some(&refused)], ""),
+        (&[None, None], "answered more than once: 2 times"),
+        (&[Some(&failed), Some(&failed), Some(&failed), None, Some(&failed)], "500 texts were sent for 100"),
+    ];
+    for (answers, expected) in cases {
+        for forgets in [false, true] {
+            let provider = Provider::start();
+            let mut client = Client::of(&provider);
+            provider.shared.change(|state| state.excuse = None);
+            for answer in answers {
+                provider.script(answer.cloned());
+                client.post(&gemini(&texts));
+                if forgets {
+                    provider.forget();
+                }
+            }
+
+            let end = catch_unwind(AssertUnwindSafe(|| drop(provider)));
+
+            let message = end.err().map(|panic| panic.downcast_ref::<String>().cloned().unwrap_or_default());
+            assert_eq!(message.is_some(), !expected.is_empty(), "{message:?}, expected {expected:?}");
+            assert!(message.unwrap_or_default().contains(expected), "{expected:?}");
+        }
+    }
 }
