@@ -17,7 +17,7 @@ pub(crate) mod python_json;
 pub mod record;
 pub mod request_extras;
 pub mod row_hashes;
-pub(crate) mod sent_texts;
+pub mod sent_texts;
 pub mod sibling_path;
 pub(crate) mod sqlite_uri;
 pub mod stop;

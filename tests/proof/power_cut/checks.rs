@@ -120,6 +120,7 @@ impl Checker {
                 self.is_whole(data, &id)?;
             }
         }
+        sent_is_counted(data, promise)?;
         let served = self.is_served(data, promise)?;
         self.names_lead_to(tree, served.as_deref(), promise)?;
         self.notes_are_whole(data, served.as_deref(), promise)
@@ -287,6 +288,22 @@ impl Checker {
             None if self.is_settled(folder.path()) => Ok(()),
             None => Err("a build leads to other files".to_owned()),
         }
+    }
+}
+
+/// Whether the texts that left are counted. A count that is damaged stands for any number of them.
+fn sent_is_counted(tree: &Tree, promise: Promise) -> Result<(), String> {
+    if promise.sent == 0 {
+        return Ok(());
+    }
+    let Some(file) = tree.file(".reindexd/sent.json") else {
+        return Err(format!("{} texts left, and nothing says so", promise.sent));
+    };
+    match reindexd::domain::sent_texts::SentTexts::parse(&file.content.bytes) {
+        Ok(found) if found.unanswered < promise.sent as u64 => {
+            Err(format!("{} texts left, and {} are counted", promise.sent, found.unanswered))
+        }
+        Ok(_) | Err(_) => Ok(()),
     }
 }
 

@@ -176,7 +176,7 @@ impl Log<'_> {
             let place = self.place_of(&path);
             if path.file_name() == Some(OsStr::new("faiss.index")) {
                 // The index is started when every vector has arrived.
-                self.promised(|promise, terms| promise.stored = terms.total);
+                self.promised(|promise, terms| (promise.stored, promise.sent) = (terms.total, 0));
             }
             self.entered(place, Kind::File, mode(arguments[3]));
             self.things.len() - 1
@@ -238,7 +238,10 @@ impl Log<'_> {
         if bytes.starts_with(b"POST ") {
             let stored = self.requests * self.terms.batch;
             self.requests += 1;
-            self.promised(|promise, _| promise.stored = stored);
+            self.promised(|promise, terms| {
+                promise.stored = stored;
+                promise.sent = terms.batch.min(terms.total.saturating_sub(stored));
+            });
         }
     }
 

@@ -111,6 +111,8 @@ pub struct Promise {
     pub reported: bool,
     /// How many embedded texts must not be embedded again.
     pub stored: usize,
+    /// How many texts have left and have no stored vector: they must not be forgotten.
+    pub sent: usize,
 }
 
 /// A volume with everything that was ever on it.
