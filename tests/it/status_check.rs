@@ -100,9 +100,8 @@ fn an_agent_that_is_killed_in_its_first_pass_again_and_again_is_called() {
     world.provider.hold();
 
     eventually("the check calls", || {
-        world.provider.forget();
         let mut agent = world.agent();
-        assert!(world.provider.wait_for_requests(1, SOON), "{}", agent.log());
+        agent.wait_for_log("pass: started");
         agent.signal(Signal::KILL);
         agent.ended(SOON);
         check(&world).code == 1
@@ -121,7 +120,9 @@ fn what_a_rollback_holds_back_is_not_noted_as_waiting() {
     agent.wait_for_records(&world, 4);
     assert_eq!(world.run(&["rollback"]).code, 0);
     agent.signal(Signal::USR1);
-    agent.wait_for_log("outcome=held");
+    eventually("the pass after the rollback is held", || {
+        world.run(&["status", "--json"]).json()["agent"]["last_pass"]["outcome"] == "held"
+    });
     let note = || world.run(&["status", "--json"]).json()["agent"]["behind_since"].clone();
 
     eventually("the agent notes nothing", || note().is_null());
