@@ -34,7 +34,7 @@ pub(super) struct BuildArgs {
     /// Make a new build though nothing differs
     #[arg(long)]
     full: bool,
-    /// Embed every text again, although its vector exists
+    /// Embed every text again, although its vector exists; one that was cut short goes on
     #[arg(long)]
     rebuy: bool,
 }

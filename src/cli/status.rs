@@ -14,7 +14,7 @@ use crate::config::parse_duration;
 use crate::decide::build_space::BuildSpace;
 use crate::domain::build_summary::summary;
 use crate::flows::reconcile::{PassError, Preview};
-use crate::flows::status::{Status, advice};
+use crate::flows::status::{RebuyStatus, Status, advice};
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
@@ -52,6 +52,7 @@ fn object(status: &Status) -> Value {
         "last_attempt": status.last_attempt,
         "agent": agent_object(status),
         "hold": status.hold,
+        "rebuys": status.rebuys,
         "announced": status.targets,
         "settings": status.settings,
         "error": status.error(),
@@ -95,6 +96,7 @@ fn describe(status: &Status) -> String {
         let text = format!("{quarantined} rows that cannot be indexed; see the manifest");
         rows.push(("quarantined", text));
     }
+    rows.extend(status.rebuys.iter().map(|rebuy| ("rebuy", describe_rebuy(rebuy, now))));
     if let Some(hold) = &status.hold {
         let (build, at, by) = (&hold.build, ago(hold.at, now), &hold.by);
         rows.push(("hold", format!("{build}, rolled back to {at} by {by}, until the table changes")));
@@ -131,6 +133,12 @@ fn describe_served(status: &Status) -> String {
             )
         }
     }
+}
+
+fn describe_rebuy(rebuy: &RebuyStatus, now: Timestamp) -> String {
+    let RebuyStatus { space, began, vectors } = rebuy;
+    let began = began.map(|at| format!(", begun {}", ago(at, now))).unwrap_or_default();
+    format!("not ended{began}: {vectors} vectors of {space} wait for the next `reindexd build --rebuy`")
 }
 
 fn describe_drift(drift: &Result<Preview, PassError>) -> String {

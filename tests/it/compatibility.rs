@@ -41,10 +41,10 @@ const BUILDS: [&str; 3] = ["20261127T195431Z-be3989", "20261127T195431Z-bd6ae4",
 const HELD: [&str; 2] = ["20261127T195434Z-5c1c5a", "20261127T195434Z-033ed6"];
 /// Keys that objects have gained since 0.1.0: command, a space, and the path of the key. `config` may
 /// gain settings without being listed.
-const ADDED: [&str; 20] = [
+const ADDED: [&str; 21] = [
+    "build /texts_sent number",
     "history /builds/[]/too_long number",
     "history /promotions//uptime_ms number",
-    "build /texts_sent number",
     "plan /null_tags number",
     "plan /too_long/longest list",
     "plan /too_long/max_tokens number",
@@ -57,6 +57,7 @@ const ADDED: [&str; 20] = [
     "status /drift/too_long/max_tokens number",
     "status /drift/too_long/rows number",
     "status /pass null",
+    "status /rebuys list",
     "status /served/too_long number",
     "status /settings null",
     "status /settings string",

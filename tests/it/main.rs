@@ -61,6 +61,7 @@ mod provider_limits;
 mod provider_openai;
 mod provider_refusals;
 mod reader;
+mod rebuy;
 mod request_extras;
 mod retention;
 mod reuse;

@@ -40,6 +40,11 @@ impl Age {
         Self { seconds: seconds.max(younger), clock: now, ..self }
     }
 
+    /// What the clock said.
+    pub(super) fn clock(self) -> i64 {
+        self.clock
+    }
+
     /// A pass ends well now.
     pub(super) fn at_good_end(self) -> Self {
         Self { good_end: Some(self.seconds), ..self }

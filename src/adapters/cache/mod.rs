@@ -14,18 +14,22 @@ use std::collections::{HashMap, HashSet};
 use std::path::{Path, PathBuf};
 
 use rusqlite::{Connection, TransactionBehavior, params};
-use xxhash_rust::xxh3::Xxh3;
 
 use crate::domain::record::{Space, TextHash};
 
 mod age;
 mod error;
 mod file;
+mod keys;
 mod notes;
+mod rebuy;
 
 use age::Age;
 pub use error::{CacheError, Warning};
 use file::CacheFileError;
+use keys::{checksum, key, key_apart};
+use rebuy::Rebuy;
+pub use rebuy::{RebuyMark, rebuys};
 
 /// The vectors of one space; those of other spaces in the same file are not touched.
 ///
@@ -41,6 +45,8 @@ pub struct Cache {
     space: i64,
     dimension: usize,
     age: Age,
+    /// The `--rebuy` whose vectors these are.
+    rebuy: Option<Rebuy>,
     /// The place of the vector of each text of this space.
     rowids: HashMap<TextHash, i64>,
 }
@@ -65,10 +71,34 @@ impl Cache {
             space: key(space),
             dimension: space.dimension,
             age: Age::new(now),
+            rebuy: None,
             rowids: HashMap::new(),
         };
-        cache.grow_older(now).map_err(cache.failed("remove expired vectors"))?;
+        let dropped = cache.grow_older(now).map_err(cache.failed("remove expired vectors"))?;
+        let warning = warning.or_else(|| (!dropped.is_empty()).then(|| dropped.join("; ")));
         cache.rowids = rowids(&cache.connection, cache.space).map_err(cache.failed("list the vectors"))?;
+        Ok((cache, warning))
+    }
+
+    /// As [`Self::open`], for a `--rebuy`: the vectors are those of one that was cut short, at the same
+    /// `address` of the provider. One that was stopped after it had promoted the `served` build has ended.
+    ///
+    /// # Errors
+    ///
+    /// As for [`Self::open`].
+    pub fn open_rebuy(
+        path: &Path,
+        space: &Space,
+        now: i64,
+        served: Option<&str>,
+        address: Option<&str>,
+    ) -> Result<(Self, Option<Warning>), CacheError> {
+        let (mut cache, warning) = Self::open(path, space, now)?;
+        let found = Rebuy::find(&mut cache.connection, space, served, address, cache.age);
+        let failed = "list the vectors of the last --rebuy";
+        cache.rebuy = Some(found.map_err(cache.failed(failed))?);
+        cache.space = key_apart(space);
+        cache.rowids = rowids(&cache.connection, cache.space).map_err(cache.failed(failed))?;
         Ok((cache, warning))
     }
 
@@ -148,6 +178,35 @@ impl Cache {
         dropped.map_err(self.failed("remove vectors that a build holds"))
     }
 
+    /// Since when the `--rebuy` runs whose vectors these are, if there are any.
+    #[must_use]
+    pub fn rebuy_began(&self) -> Option<i64> {
+        self.rebuy.as_ref()?.began()
+    }
+
+    /// Notes which build a `--rebuy` is about to promote; without an effect for any other pass.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Sqlite`]: then the build is not to be promoted.
+    pub fn record_rebuy_build(&mut self, id: &str) -> Result<(), CacheError> {
+        let Some(rebuy) = &mut self.rebuy else { return Ok(()) };
+        rebuy.record_build(&self.connection, id).map_err(self.failed("record the build of the --rebuy"))
+    }
+
+    /// Ends a `--rebuy`, if it is one: its vectors are in a build. From now on the vectors are those of all
+    /// other passes.
+    ///
+    /// # Errors
+    ///
+    /// [`CacheError::Sqlite`]; at worst the vectors stay and take disk space.
+    pub fn end_rebuy(&mut self) -> Result<bool, CacheError> {
+        let Some(rebuy) = self.rebuy.take() else { return Ok(false) };
+        self.space = key(rebuy.space());
+        self.drop_rebuy(rebuy.space()).map_err(self.failed("end the --rebuy"))?;
+        Ok(true)
+    }
+
     /// A pass ends well: what is 30 days old may leave from now on.
     ///
     /// # Errors
@@ -198,9 +257,20 @@ impl Cache {
                 entered.insert(*text, place);
             }
         }
+        if let Some(rebuy) = &mut self.rebuy {
+            rebuy.begin(&transaction)?;
+        }
         transaction.commit()?;
         self.rowids.extend(entered);
         Ok(())
+    }
+
+    fn drop_rebuy(&mut self, space: &Space) -> rusqlite::Result<()> {
+        let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
+        rebuy::remove(&transaction, space)?;
+        transaction.commit()?;
+        self.rowids = rowids(&self.connection, self.space)?;
+        self.shrink()
     }
 
     fn read(&self, text: &TextHash, out: &mut [f32]) -> rusqlite::Result<Result<(), String>> {
@@ -252,7 +322,7 @@ impl Cache {
         Ok(dropped)
     }
 
-    fn grow_older(&mut self, now: i64) -> rusqlite::Result<()> {
+    fn grow_older(&mut self, now: i64) -> rusqlite::Result<Vec<Warning>> {
         let transaction = self.connection.transaction_with_behavior(TransactionBehavior::Immediate)?;
         let known = notes::read_from::<Age>(&transaction, notes::AGE)?;
         let known = known.into_iter().find(|(place, _)| *place == notes::AGE).map(|(_, age)| age);
@@ -261,18 +331,22 @@ impl Cache {
         let newest = if known.is_some() { self.age.seconds } else { i64::MIN };
         transaction
             .execute("UPDATE entry SET stored_at = ?1 WHERE stored_at > ?2", [self.age.seconds, newest])?;
-        let mut dropped = 0;
+        let warnings = rebuy::expire(&transaction, self.age.seconds, known.is_some())?;
+        let mut dropped = warnings.len();
         if let Some(last) = self.age.last_expired() {
             transaction.execute(
                 "DELETE FROM vector WHERE place IN (SELECT place FROM entry WHERE stored_at <= ?1)",
                 [last],
             )?;
-            dropped = transaction.execute("DELETE FROM entry WHERE stored_at <= ?1", [last])?;
+            dropped += transaction.execute("DELETE FROM entry WHERE stored_at <= ?1", [last])?;
         }
         // It is written even if nothing has changed: the proof that writing works.
         notes::write(&transaction, notes::AGE, &self.age)?;
         transaction.commit()?;
-        if dropped > 0 { self.shrink() } else { Ok(()) }
+        if dropped > 0 {
+            self.shrink()?;
+        }
+        Ok(warnings)
     }
 
     /// Gives free disk space back to the file system. An emptied cache, the usual
@@ -298,24 +372,6 @@ fn rowids(connection: &Connection, space: i64) -> rusqlite::Result<HashMap<TextH
     let mut select = connection.prepare_cached("SELECT text, place FROM entry WHERE space = ?1")?;
     let places = select.query_map([space], |row| Ok((row.get(0).map(TextHash)?, row.get(1)?)))?;
     places.collect()
-}
-
-/// The key of a space in the cache, as the integer that SQLite compares fastest.
-fn key(space: &Space) -> i64 {
-    let digits = space.key();
-    u64::from_str_radix(&digits, 16).expect("a space's key is sixteen hexadecimal digits").cast_signed()
-}
-
-/// Binds a vector to its text and space: it detects a flipped bit and an entry
-/// that points to another text's vector. Eight bytes are enough against accident,
-/// and nothing that is stored beside its data protects it against malice: so it is
-/// a fast checksum, since it is computed twice for every embedded vector.
-fn checksum(space: i64, text: &TextHash, floats: &[u8]) -> [u8; 8] {
-    let mut hasher = Xxh3::new();
-    hasher.update(&space.to_le_bytes());
-    hasher.update(&text.0);
-    hasher.update(floats);
-    hasher.digest().to_le_bytes()
 }
 
 #[cfg(test)]

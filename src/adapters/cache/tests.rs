@@ -681,3 +681,86 @@ fn interior(children: &[u8], at: usize, length: usize) -> Vec<u8> {
     }
     page
 }
+
+fn rebuy(world: &CacheFixture, now: i64) -> Cache {
+    Cache::open_rebuy(&world.path(), &space("a"), now, Some("served"), Some("here")).unwrap().0
+}
+
+#[test]
+fn the_vectors_of_a_rebuy_stand_apart_until_it_ends() {
+    let world = CacheFixture::filled(5);
+    let mut again = rebuy(&world, NOW);
+    assert_eq!((again.rebuy_began(), again.hashes().len()), (None, 0));
+    store(&mut again, 3..10);
+    drop(again);
+
+    let mut plain = world.open();
+    assert_eq!(plain.hashes(), (0..5).map(text).collect());
+    assert_eq!(plain.remove(&|_| true).unwrap(), 5);
+    store(&mut plain, 20..22);
+    drop(plain);
+    let marks = rebuys(&world.path()).unwrap();
+    let mut again = rebuy(&world, NOW + 60);
+
+    let mark = RebuyMark { space: space("a"), began: NOW, vectors: 7, build: None };
+    assert_eq!(marks, [mark]);
+    assert_eq!((again.rebuy_began(), again.hashes()), (Some(NOW), (3..10).map(text).collect()));
+    assert_eq!(read(&mut again, 9).unwrap(), vector(9));
+    assert!(again.end_rebuy().unwrap());
+    assert_eq!(again.hashes(), (20..22).map(text).collect(), "from now on it is as any other");
+    drop(again);
+    assert_eq!(rebuys(&world.path()).unwrap(), []);
+}
+
+#[test]
+fn a_rebuy_whose_build_is_served_has_ended_and_one_whose_is_not_goes_on() {
+    for (build, expected) in [("served", 0), ("another", 7)] {
+        let world = CacheFixture::new();
+        let mut again = rebuy(&world, NOW);
+        store(&mut again, 3..10);
+        again.record_rebuy_build(build).unwrap();
+        drop(again);
+
+        assert_eq!(rebuy(&world, NOW).hashes().len(), expected, "{build}");
+    }
+    let world = CacheFixture::new();
+    store(&mut rebuy(&world, NOW), 3..10);
+    let (elsewhere, _) = Cache::open_rebuy(&world.path(), &space("a"), NOW, None, Some("elsewhere")).unwrap();
+    assert_eq!(elsewhere.hashes().len(), 0, "vectors of two addresses are never one --rebuy's");
+}
+
+#[test]
+fn a_rebuy_waits_for_seven_days_of_the_caches_age_and_is_dropped_with_a_warning() {
+    for (days, expected) in [(7, 7), (8, 0)] {
+        let world = CacheFixture::new();
+        store(&mut rebuy(&world, NOW), 3..10);
+        let mut warnings = Vec::new();
+        for day in 1..=days {
+            // A year at once is a day of the cache's age, and back again is none.
+            for at in [NOW + 366 * DAY * day, NOW + 366 * DAY * day - 30 * DAY] {
+                warnings.extend(Cache::open(&world.path(), &space("b"), at).unwrap().1);
+            }
+        }
+
+        let left: u64 = rebuys(&world.path()).unwrap().iter().map(|mark| mark.vectors).sum();
+        assert_eq!(left, expected, "{days} days: {warnings:?}");
+        let warned = warnings.iter().any(|warning| warning.contains("its 7 vectors of local/a"));
+        assert_eq!(warned, left == 0, "{warnings:?}");
+    }
+}
+
+#[test]
+fn a_mark_that_is_damaged_takes_its_vectors_with_it_and_no_others() {
+    let world = CacheFixture::filled(5);
+    store(&mut rebuy(&world, NOW), 3..10);
+    let damaged = Connection::open(world.path()).unwrap();
+    damaged.execute("UPDATE vector SET floats = x'7b7d' WHERE place < -1", []).unwrap();
+    drop(damaged);
+
+    assert_eq!(rebuys(&world.path()).unwrap(), []);
+    assert_eq!(world.open().hashes().len(), 5);
+    let mut again = rebuy(&world, NOW);
+    assert_eq!((again.rebuy_began(), again.hashes().len()), (None, 0));
+    store(&mut again, 3..4);
+    assert_eq!(again.rebuy_began(), Some(NOW));
+}

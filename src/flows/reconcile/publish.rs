@@ -66,6 +66,7 @@ pub(super) fn publish(
     let made = Made { timings, address };
     let manifest = manifest(context, options, prepared, &verified, &contents, made);
     let now = (context.clock)();
+    sources.cache().record_rebuy_build(&manifest.id)?;
     let promoted = verified.promote(&prepared.builds, &manifest, now);
     if !matches!(promoted, Err(PromoteError::NotPromoted(_))) {
         prepared.history.record_promotion(&manifest.id, PromotedBy::Build.as_str(), Now::at(now));

@@ -8,6 +8,8 @@
 use std::collections::HashSet;
 use std::sync::Arc;
 
+use jiff::Timestamp;
+
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::prepare::Prepared;
@@ -57,7 +59,8 @@ impl BuildRows {
 
 impl VectorSources {
     /// Finds them: the served build first, then the others, newest first. To embed every text again,
-    /// nothing is reused but what this pass has `embedded`; of vectors that stand apart, what is cached.
+    /// nothing is reused but what one that was cut short had embedded, and this pass has; of vectors that
+    /// stand apart, what is cached.
     pub(super) fn find(
         context: &PassContext<'_>,
         options: &PassOptions,
@@ -66,18 +69,23 @@ impl VectorSources {
         is_apart: bool,
     ) -> Result<Self, PassError> {
         let now = (context.clock)().as_second();
-        let (cache, warning) = Cache::open(&prepared.builds.layout.cache(), &context.space, now)?;
+        let path = prepared.builds.layout.cache();
+        let (cache, warning) = if options.embed_again {
+            let address = context.config.embedding.address();
+            Cache::open_rebuy(&path, &context.space, now, prepared.id(), address.as_deref())?
+        } else {
+            Cache::open(&path, &context.space, now)?
+        };
         if let Some(warning) = warning {
             context.warn(&warning);
         }
-        let (builds, cached) = if options.embed_again {
-            (Vec::new(), embedded.clone())
-        } else if is_apart {
-            // What the cache has was embedded since that was accepted.
-            (Vec::new(), cache.hashes())
-        } else {
-            (reusable_builds(context, prepared)?, cache.hashes())
-        };
+        let cached = cache.hashes();
+        // What the cache has of vectors that stand apart was embedded since that was accepted.
+        let has_none = options.embed_again || is_apart;
+        let builds = if has_none { Vec::new() } else { reusable_builds(context, prepared)? };
+        if let Some(began) = cache.rebuy_began().filter(|_| embedded.is_empty()) {
+            context.warn(&goes_on(cached.len(), began));
+        }
         Ok(Self { builds, cached, embedded: embedded.clone(), cache })
     }
 
@@ -183,7 +191,11 @@ impl VectorSources {
 
     /// Removes from the cache what the new build has. A failure costs only disk space, and is logged.
     pub(super) fn drop_indexed(&mut self, context: &PassContext<'_>, rows: &[RowHashes], has_embedded: bool) {
-        if self.cached.is_empty() && !has_embedded {
+        let is_rebuy = self.cache.end_rebuy().unwrap_or_else(|error| {
+            context.warn(&error_chain(&error));
+            true
+        });
+        if self.cached.is_empty() && !has_embedded && !is_rebuy {
             return;
         }
         let indexed: HashSet<TextHash> = rows.iter().map(|row| row.text).collect();
@@ -191,6 +203,12 @@ impl VectorSources {
             context.warn(&error_chain(&error));
         }
     }
+}
+
+fn goes_on(vectors: usize, began: i64) -> String {
+    let began =
+        Timestamp::from_second(began).map_or_else(|_| "an unknown time".to_owned(), |at| at.to_string());
+    format!("the --rebuy that began at {began} goes on: {vectors} vectors that it had embedded are used")
 }
 
 /// The kept builds of the space with their rows, the served one first.

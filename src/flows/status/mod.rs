@@ -5,6 +5,7 @@
 //! `advice` says what an operator should do about it, and `cli` prints it.
 
 pub(crate) mod advice;
+mod rebuy;
 
 use std::path::{PathBuf, absolute};
 
@@ -22,6 +23,7 @@ use crate::domain::manifest::Manifest;
 use crate::domain::pass::{Timings, Trigger};
 use crate::flows::deliver::{TargetStatus, target_states, targets};
 use crate::flows::reconcile::{PassContext, PassError, PassOptions, Preview, preview};
+pub(crate) use rebuy::RebuyStatus;
 
 pub(crate) struct Status {
     pub(crate) served: Served,
@@ -50,6 +52,7 @@ pub(crate) struct Status {
     /// Whether an agent with these settings acts on changes of the database.
     pub(crate) acts_on_database: bool,
     pub(crate) hold: Option<Hold>,
+    pub(crate) rebuys: Vec<RebuyStatus>,
     pub(crate) targets: Vec<TargetStatus>,
     /// The settings file that was read.
     pub(crate) settings: Option<PathBuf>,
@@ -80,6 +83,7 @@ impl Status {
             last_attempt: history.attempts.last().cloned(),
             is_at_ceiling: sent_texts(&builds.layout).is_some_and(|sent| sent.is_held),
             failed_since: history.failed_since(),
+            rebuys: RebuyStatus::read(&builds.layout, manifest.map(|manifest| manifest.id.as_str())),
             served,
             drift,
             path_warnings: path_warnings(&context.config.source.database),

@@ -46,6 +46,7 @@ fn status(drift: Result<Preview, PassError>, agent_runs: Option<bool>, agent: &A
         acts_on_database: true,
         hold: None,
         settings: None,
+        rebuys: Vec::new(),
         targets: Vec::new(),
         now: at(160),
     }
