@@ -96,7 +96,9 @@ fn describe(status: &Status) -> String {
         let text = format!("{quarantined} rows that cannot be indexed; see the manifest");
         rows.push(("quarantined", text));
     }
-    rows.extend(status.rebuys.iter().map(|rebuy| ("rebuy", describe_rebuy(rebuy, now))));
+    if status.pass.is_none() {
+        rows.extend(status.rebuys.iter().map(|rebuy| ("rebuy", describe_rebuy(rebuy, now))));
+    }
     if let Some(hold) = &status.hold {
         let (build, at, by) = (&hold.build, ago(hold.at, now), &hold.by);
         rows.push(("hold", format!("{build}, rolled back to {at} by {by}, until the table changes")));

@@ -104,6 +104,51 @@ fn a_vector_that_only_the_oldest_kept_build_holds_is_taken_from_it_before_it_goe
 }
 
 #[test]
+fn a_vector_that_leaves_with_its_last_build_is_cached_until_its_row_comes_back() {
+    let world = World::with_people(12);
+    world.settings("[guard]\nmax_shrink = 1.0\n");
+    // Two rows with the same text, and two that leave with another build.
+    world.sql(
+        "UPDATE experts SET username = 'twin', first_name = 'Twin', last_name = 'Twin' WHERE id IN (3, 4)",
+    );
+    world.sql("UPDATE experts SET bio = 'The same.', profile_url = NULL WHERE id IN (3, 4)");
+    world.build();
+    let texts = world.provider.text_count();
+    for (step, ids) in [(1, "3, 4, 5"), (2, "6, 7"), (3, "0"), (4, "0"), (5, "0"), (6, "0")] {
+        world.let_the_grace_pass();
+        world.sql(&format!("UPDATE experts SET category = tags, tags = NULL WHERE id IN ({ids})"));
+        changed(&world, step);
+    }
+    assert_eq!(world.builds().len(), 3, "none of them has the rows");
+    assert_eq!(world.provider.text_count(), texts);
+
+    world.sql("UPDATE experts SET tags = category WHERE tags IS NULL");
+    let back = world.build();
+
+    assert_eq!((back.number("records"), back.number("embedded")), (12, 0), "{back:?}");
+    assert_eq!(world.provider.text_count(), texts, "nothing is paid for twice");
+    world.assert_proven();
+}
+
+#[test]
+fn vectors_of_another_space_leave_with_their_builds() {
+    let world = World::with_people(6);
+    world.build();
+    for step in 1..=4 {
+        world.let_the_grace_pass();
+        world.sql(&format!("UPDATE experts SET hourly_rate = {step} WHERE id = 2"));
+        let built = crate::support::run(
+            world.command(&["build", "--json", "--accept-space"]).env("OUTPUT_DIM", "16"),
+        );
+        assert_eq!(built.code, 0, "{built:?}");
+    }
+
+    let cache = rusqlite::Connection::open(world.path("data/.reindexd/embeddings.sqlite")).unwrap();
+    let cached: u64 = cache.query_row("SELECT count(*) FROM entry", [], |row| row.get(0)).unwrap();
+    assert_eq!((world.builds().len(), cached), (3, 0));
+}
+
+#[test]
 fn a_pass_that_fails_takes_no_build_away() {
     let world = World::with_people(6);
     let mut made = vec![world.build().text("build")];

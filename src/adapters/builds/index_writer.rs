@@ -123,17 +123,34 @@ fn faiss_header(path: &Path, rows: u64, dimension: usize) -> Result<[u8; HEADER_
 }
 
 /// The vectors of a build whose index has been checked.
-struct IndexVectors {
+pub struct IndexVectors {
     file: File,
     path: PathBuf,
     dimension: usize,
 }
 
 impl IndexVectors {
-    fn open(build: &Build, dimension: usize) -> Result<Self, BuildsError> {
+    /// Opens the index.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildsError`] if it cannot be opened.
+    pub fn open(build: &Build, dimension: usize) -> Result<Self, BuildsError> {
         let path = build.path(INDEX);
         let file = disk::open_file(&path)?;
         Ok(Self { file, path, dimension })
+    }
+
+    /// Appends the vector of one row.
+    ///
+    /// # Errors
+    ///
+    /// [`BuildsError`] if it cannot be read.
+    pub fn append(&self, row: u64, floats: &mut Vec<f32>) -> Result<(), BuildsError> {
+        let mut bytes = Vec::new();
+        self.read(row, 1, &mut bytes)?;
+        floats.extend(bytes.as_chunks().0.iter().map(|float| f32::from_le_bytes(*float)));
+        Ok(())
     }
 
     fn read(&self, row: u64, rows: usize, chunk: &mut Vec<u8>) -> Result<(), BuildsError> {

@@ -19,7 +19,7 @@ mod error;
 pub mod history;
 mod hold;
 pub mod index;
-mod index_writer;
+pub mod index_writer;
 pub mod json_file;
 pub mod layout;
 pub mod lock;

@@ -56,8 +56,8 @@ pub(super) struct Rebuy {
 }
 
 impl Rebuy {
-    /// The one that was cut short at this address, else a new one. One that was stopped after it had promoted the `served`
-    /// build has ended.
+    /// The one that was cut short at this address, else a new one. One that was stopped after it had
+    /// promoted the `served` build has ended.
     pub(super) fn find(
         connection: &mut Connection,
         space: &Space,
@@ -147,8 +147,8 @@ pub(super) fn expire(
             let RebuyMark { space, vectors, .. } = shown(transaction, mark)?;
             remove(transaction, &space)?;
             warnings.push(format!(
-                "a --rebuy that was cut short was not continued for seven days: its {vectors} vectors of {space} \
-                 are dropped, and the next `reindexd build --rebuy` embeds every text"
+                "a --rebuy that was cut short was not continued for seven days: its {vectors} vectors of \
+                 {space} are dropped, and the next `reindexd build --rebuy` embeds every text"
             ));
         }
     }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use super::context::PassContext;
 use super::error::PassError;
+use super::leaving::keep_vectors;
 use super::prepare::Prepared;
 use super::read_table::TableSummary;
 use super::reuse::VectorSources;
@@ -19,7 +20,7 @@ use crate::adapters::builds::{BuildsError, disk, error_chain};
 
 /// Removes builds that are no longer needed. A failure costs only disk space, and is logged.
 pub(super) fn collect_old_builds(context: &PassContext<'_>, prepared: &Prepared) {
-    if let Err(error) = collect(context, prepared, context.config.publish.keep, READER_GRACE, &[]) {
+    if let Err(error) = collect(context, prepared, context.config.publish.keep, READER_GRACE, None) {
         context.warn(&error_chain(&error));
     }
 }
@@ -39,7 +40,9 @@ pub(super) fn ensure_disk_space(
     }
     // The new build will be one of the newest.
     let newest = context.config.publish.keep.saturating_sub(1).max(1);
-    if let Err(error) = collect(context, prepared, newest, Duration::ZERO, &sources.used_by(&table.plan)) {
+    if let Err(error) =
+        collect(context, prepared, newest, Duration::ZERO, Some(&sources.used_by(&table.plan)))
+    {
         context.warn(&error_chain(&error));
     }
     let free = disk::free_bytes(root)?;
@@ -49,12 +52,14 @@ pub(super) fn ensure_disk_space(
     Ok(())
 }
 
+/// `used`: what this pass is about to take vectors from, while disk space is short. Else it has ended well,
+/// and vectors that no other build has are kept in the cache.
 fn collect(
     context: &PassContext<'_>,
     prepared: &Prepared,
     newest: usize,
     grace: Duration,
-    used: &[&str],
+    used: Option<&[&str]>,
 ) -> Result<(), BuildsError> {
     let builds = &prepared.builds;
     let served = builds.served_id()?;
@@ -62,12 +67,16 @@ fn collect(
         newest,
         grace,
         served: served.as_deref(),
-        used,
+        used: used.unwrap_or_default(),
         state: &prepared.history,
         hold: prepared.hold(),
         now: Now::at((context.clock)()),
     };
-    let mut surplus = collect::surplus(&builds.kept()?, &rules);
+    let kept = builds.kept()?;
+    let mut surplus = collect::surplus(&kept, &rules);
     surplus.retain(|id| !prepared.is_doubted(id));
+    if used.is_none() && !surplus.is_empty() {
+        keep_vectors(context, prepared, &kept, &mut surplus);
+    }
     Ok(collect::collect(builds, &surplus)?)
 }

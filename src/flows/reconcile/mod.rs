@@ -15,6 +15,7 @@ mod disk_space;
 mod embed_missing;
 mod error;
 mod finish;
+mod leaving;
 mod long_texts;
 mod prepare;
 mod preview;
