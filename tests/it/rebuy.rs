@@ -16,6 +16,7 @@ const BATCHES: &str = "[embedding]\nbatch_size = 10\nconcurrency = 1\n";
 /// Fifty people are served; a `--rebuy` had thirty of their texts embedded when the key was refused.
 fn cut_short() -> World {
     let world = World::with_people(50);
+    world.provider.excuse_money("--rebuy embeds again");
     world.settings(BATCHES);
     world.build();
     world.provider.forget();
@@ -74,6 +75,7 @@ fn a_rebuy_that_was_cut_short_goes_on_and_says_so() {
 #[test]
 fn a_rebuy_killed_again_and_again_pays_for_each_text_once() {
     let world = World::with_people(50);
+    world.provider.excuse_money("--rebuy embeds again");
     world.settings(BATCHES);
     world.build();
     world.provider.forget();
@@ -116,6 +118,7 @@ fn a_plain_pass_neither_uses_nor_drops_the_vectors_of_a_rebuy() {
 #[test]
 fn texts_that_a_rebuy_has_are_not_taken_by_a_pass_that_lacks_them() {
     let world = World::with_people(20);
+    world.provider.excuse_money("a plain pass does not use what a --rebuy has");
     world.settings(BATCHES);
     refuse_from(&world, 2);
     assert_eq!(world.run(&["build", "--rebuy"]).code, 1);

@@ -112,6 +112,7 @@ fn an_accepted_address_embeds_every_text_and_mixes_nothing() {
     world.build();
     world.add_people([21]);
     let other = other_provider();
+    other.excuse_money("what is compared is not stored");
 
     let accepted = at(&world, &other, &["build", "--accept-space", "--json"]);
 
@@ -132,6 +133,7 @@ fn an_accepted_address_whose_provider_fails_is_gone_on_with_by_the_agent() {
     world.build();
     world.add_people([31]);
     let other = other_provider();
+    other.excuse_money("what is compared is not stored");
     // Four answers for the texts to compare, two batches; then nothing more.
     other.hold_after(6);
     let mut building = world.command(&["build", "--accept-space"]);
@@ -262,6 +264,7 @@ fn cached_vectors_that_come_out_otherwise_at_another_address_are_not_used() {
     let world = cut_short_at_the_first_address();
     world.provider.excuse_money("another address gives its own vectors");
     let other = other_provider();
+    other.excuse_money("what is compared is not stored");
 
     let built = at(&world, &other, &["build", "--json"]);
 
@@ -277,6 +280,7 @@ fn vectors_cached_at_an_accepted_address_are_not_mixed_with_the_served_ones() {
     world.build();
     world.add_people([21, 22]);
     let other = other_provider();
+    other.excuse_money("what is compared is not stored");
     // The texts to compare are answered; what follows is killed.
     other.hold_after(2);
     let mut building = world.command(&["build", "--accept-space"]);
@@ -324,6 +328,7 @@ fn kept_builds_of_two_addresses_are_not_mixed_when_another_space_is_served() {
     world.build();
     world.sql("DELETE FROM experts WHERE id = 20");
     let other = other_provider();
+    other.excuse_money("what is compared is not stored");
     world.sql("UPDATE experts SET bio = 'New' WHERE id = 1");
     let accepting = ["build", "--accept-space", "--json"];
     assert_eq!(at(&world, &other, &accepting).number("embedded"), 19);
