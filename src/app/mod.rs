@@ -16,9 +16,11 @@ use jiff::Timestamp;
 use crate::adapters::builds::{Builds, Mode, error_chain};
 use crate::adapters::embed::{self, EmbedError, Embedder};
 use crate::adapters::signals::{Handlers, Signal};
+use crate::adapters::source;
 use crate::config::{self as settings, Config, Loaded};
 use crate::domain::pass::{ErrorClass, Outcome};
 use crate::domain::record::Space;
+use crate::domain::source_spec::SourceSpec;
 use crate::domain::stop::Stop;
 use crate::flows::deliver;
 use crate::flows::reconcile::{PassContext, PassError, PassProgress};
@@ -59,11 +61,21 @@ pub(crate) fn load(options: &StartOptions) -> Result<Loaded, StartError> {
     let from_file = options.config_file.as_deref();
     let loaded = settings::from_process(from_file, !options.is_agent, options.needs_key)
         .map_err(|error| StartError { code: code_of(error.class()), message: error_chain(&error) })?;
+    check_source(&loaded.config)?;
     logging::start(&loaded.config.log, options.is_agent);
     if !options.is_agent {
         loaded.notes.iter().for_each(|note| tracing::warn!("{note}"));
     }
     Ok(loaded)
+}
+
+/// Refuses a query or condition that SQLite refuses whatever the database holds.
+fn check_source(config: &Config) -> Result<(), StartError> {
+    let SourceSpec::Any(source) = config.source_spec() else { return Ok(()) };
+    source::check_sql(&source).map_err(|(setting, found)| StartError {
+        code: USAGE,
+        message: format!("{setting} is not one statement that only reads: {found}; nothing was read or made"),
+    })
 }
 
 /// What the daemon and every command but `config` work with.

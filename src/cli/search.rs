@@ -3,6 +3,8 @@
 //! The question is embedded in the space of the index: with vectors of another
 //! space the answers would have no meaning.
 
+use std::collections::HashSet;
+
 use serde_json::{Value, json};
 
 use super::{Context, DONE, FAILED, embedder, fail, print, print_json, table};
@@ -10,10 +12,14 @@ use crate::adapters::builds::index::{Hit, MappedIndex};
 use crate::adapters::builds::layout::{INDEX, METADATA};
 use crate::adapters::builds::{Build, Served, error_chain, records};
 use crate::adapters::embed::embed_query;
+use crate::domain::document::CHUNK;
 use crate::domain::manifest::Manifest;
 use crate::domain::record::Space;
+use crate::domain::source_spec::SourceSpec;
 use crate::domain::text::one_line;
 
+/// Columns that are shown where the settings name none.
+const MAX_COLUMNS: usize = 4;
 /// A cell of the table shows this much of a column.
 const MAX_CELL_CHARS: usize = 80;
 
@@ -67,11 +73,30 @@ fn answers(context: &Context, build: &Build, query: &str, k: usize) -> Result<Ve
     if found != vector.len() {
         return Err(format!("{} has {found} dimensions, its manifest {}", path.display(), vector.len()));
     }
-    let hits = index.search(&vector, k, &path).map_err(|error| error_chain(&error))?;
-    let rows: Vec<usize> = hits.iter().map(|hit| hit.row).collect();
     let bytes = build.manifest.files.metadata.bytes;
-    let records = records::pick(&build.path(METADATA), bytes, &rows).map_err(|error| error_chain(&error))?;
-    Ok(hits.into_iter().zip(records).collect())
+    let all = usize::try_from(build.manifest.ntotal).unwrap_or(usize::MAX);
+    let mut asked = k;
+    loop {
+        let hits = index.search(&vector, asked, &path).map_err(|error| error_chain(&error))?;
+        let rows: Vec<usize> = hits.iter().map(|hit| hit.row).collect();
+        let records =
+            records::pick(&build.path(METADATA), bytes, &rows).map_err(|error| error_chain(&error))?;
+        let best = best_of_each_record(hits.into_iter().zip(records).collect());
+        if best.len() >= k || asked >= all {
+            return Ok(best.into_iter().take(k).collect());
+        }
+        asked = asked.saturating_mul(4).min(all);
+    }
+}
+
+/// Of several chunks of one record, the first: chunks of a record stand beside each other.
+fn best_of_each_record(answers: Vec<Answer>) -> Vec<Answer> {
+    let mut seen = HashSet::new();
+    let first_chunk = |(hit, record): &Answer| {
+        let index = record.pointer("/chunk/index").and_then(Value::as_u64).unwrap_or_default();
+        hit.row.saturating_sub(usize::try_from(index).unwrap_or_default())
+    };
+    answers.into_iter().filter(|answer| seen.insert(first_chunk(answer))).collect()
 }
 
 fn embed(context: &Context, query: &str) -> Result<Vec<f32>, String> {
@@ -90,12 +115,36 @@ fn print_answers(context: &Context, answers: &[Answer]) {
             .collect();
         print_json(&json!({ "results": results }));
     } else {
-        let rows: Vec<_> = ranked.map(|(rank, score, record)| answer_row(rank, score, record)).collect();
-        print(&table::columns(&["RANK", "SCORE", "NAME", "WHAT", "BIO"], &rows));
+        let show = &context.config.search.show;
+        if show.is_empty() && context.config.source_spec() == SourceSpec::Experts {
+            let rows: Vec<_> = ranked.map(|(rank, score, record)| expert_row(rank, score, record)).collect();
+            print(&table::columns(&["RANK", "SCORE", "NAME", "WHAT", "BIO"], &rows));
+            return;
+        }
+        let keys = if show.is_empty() { first_keys(answers) } else { show.clone() };
+        let rows: Vec<_> =
+            ranked.map(|(rank, score, record)| record_row(rank, score, record, &keys)).collect();
+        let head: Vec<_> = ["RANK", "SCORE"].into_iter().chain(keys.iter().map(String::as_str)).collect();
+        print(&table::columns(&head, &rows));
     }
 }
 
-fn answer_row(rank: usize, score: f32, record: &Value) -> Vec<String> {
+/// The first keys of the records, where the settings name none.
+fn first_keys(answers: &[Answer]) -> Vec<String> {
+    let keys = answers.first().and_then(|(_, record)| record.as_object()).map(serde_json::Map::keys);
+    keys.into_iter().flatten().filter(|key| *key != CHUNK).take(MAX_COLUMNS).cloned().collect()
+}
+
+fn record_row(rank: usize, score: f32, record: &Value, keys: &[String]) -> Vec<String> {
+    let cell = |key: &String| match record.get(key) {
+        None | Some(Value::Null) => String::new(),
+        Some(Value::String(text)) => one_line(text, MAX_CELL_CHARS),
+        Some(value) => one_line(&value.to_string(), MAX_CELL_CHARS),
+    };
+    [rank.to_string(), format!("{score:.3}")].into_iter().chain(keys.iter().map(cell)).collect()
+}
+
+fn expert_row(rank: usize, score: f32, record: &Value) -> Vec<String> {
     let text =
         |key: &str| one_line(record.get(key).and_then(Value::as_str).unwrap_or_default(), MAX_CELL_CHARS);
     let name = format!("{} {}", text("First Name"), text("Last Name")).trim().to_owned();

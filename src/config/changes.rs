@@ -24,10 +24,12 @@ impl Changes {
     pub fn between(old: &Config, new: &Config) -> Self {
         let differing = [
             old.source.differing(&new.source),
+            old.document.differing(&new.document),
             old.trigger.differing(&new.trigger),
             old.embedding.differing(&new.embedding),
             old.publish.differing(&new.publish),
             old.guard.differing(&new.guard),
+            old.search.differing(&new.search),
             old.log.differing(&new.log),
         ]
         .concat();
@@ -100,10 +102,12 @@ pub fn reloaded(old: &Config, new: &Config) -> Config {
     let mut config = new.clone();
     let waits = |key: &Key| waits(key, old, new);
     config.source.keep(&old.source, &waits);
+    config.document.keep(&old.document, &waits);
     config.trigger.keep(&old.trigger, &waits);
     config.embedding.keep(&old.embedding, &waits);
     config.publish.keep(&old.publish, &waits);
     config.guard.keep(&old.guard, &waits);
+    config.search.keep(&old.search, &waits);
     config.log.keep(&old.log, &waits);
     config
 }

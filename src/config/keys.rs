@@ -7,17 +7,23 @@
 //! Where a default depends on the provider, the one here is gemini's; the others
 //! and their rules are in `embedding`.
 
+use std::sync::Arc;
+
 use super::ConfigError;
 use super::access::{FileMode, GroupName};
 use super::api_key::ApiKey;
 use super::choices::{LogFormat, Provider, TriggerOn, WatchMode};
 use super::declare::{Key, Reload, differs, settings};
 use super::kinds::{
-    ByHand, Choice, DatabasePath, DiskSpace, FilePath, LogLevel, Period, Share, Typed, WholeNumber,
+    ByHand, Choice, DatabasePath, DiskSpace, FilePath, NameList, Period, Share, Typed, WholeNumber,
 };
+use super::log_level::LogLevel;
 use super::request_extras::RawExtras;
 use super::resolved::Resolved;
+use super::written_source::{WrittenChunk, WrittenColumn, WrittenId};
+use crate::domain::document::Template;
 use crate::domain::request_extras::RequestExtras;
+use crate::domain::source_spec::{ChunkSpec, ColumnSpec};
 use crate::domain::tokens::TooLong;
 
 /// The key at the top of the settings file, before every section.
@@ -36,10 +42,33 @@ pub(super) const DIRECTORY: Key = Key {
     ],
 };
 
-settings! { checked source: RawSource => SourceSettings {
+settings! { by_hand source: RawSource => SourceSettings {
     /// The SQLite file with the table; a path, or a URL such as `sqlite:///relative` or
     /// `sqlite:////absolute`.
     database: DatabasePath = "data/experts.db", env DATABASE_URL => Restart;
+    /// The table or view that is read. Without it and `query`: the table of experts, whose id, columns
+    /// and text are known.
+    table: ByHand<String, Option<String>>, example "articles" => Restart;
+    /// The column that identifies a row, or several. Default: the declared primary key.
+    id: ByHand<WrittenId, Vec<String>>, example "id" => Restart;
+    /// The SQL condition that a row fulfils to be indexed. Default: every row.
+    filter as "where": ByHand<String, Option<String>>, example "published = 1" => Restart;
+    /// The columns in the metadata: each a name, or a table of `name`, `key` (its key in a record) and
+    /// `json` (JSON text that stands in the record as JSON). Default: all, by their own names.
+    columns: ByHand<Vec<WrittenColumn>, Vec<ColumnSpec>>,
+        example ["id", "title", { name = "tags", json = true }] => Restart;
+    /// A SELECT instead of `table` and `where`; it may only read.
+    query: ByHand<String, Option<String>>, example "SELECT id, title, body FROM articles" => Restart;
+} }
+
+settings! { by_hand document: RawDocument => DocumentSettings {
+    /// The text to embed for a row, as a template (`MiniJinja`) of its columns; needed with `table` or
+    /// `query`.
+    template: ByHand<String, Option<Arc<Template>>>, example "{{ title }}. {{ body }}" => Restart;
+    /// Cuts a column into chunks of at most `size` characters, of which `overlap` repeat; the template
+    /// is made for each, as `{{ chunk }}`.
+    chunk: ByHand<WrittenChunk, Option<ChunkSpec>>,
+        example { column = "body", size = 1000, overlap = 100 } => Restart;
 } }
 
 settings! { checked trigger: RawTrigger => TriggerSettings {
@@ -151,6 +180,12 @@ settings! { list announce: RawAnnounce => AnnounceSettings {
     timeout: Period = "10s", range "100ms"..="10m" => Live;
 } }
 
+settings! { checked search: RawSearch => SearchSettings {
+    /// The keys of a record that `reindexd search` shows. Default: of experts name, work and bio, else
+    /// the first four.
+    show: NameList = [] => Live;
+} }
+
 settings! { checked log: RawLog => LogSettings {
     /// off, error, warn, info, debug, trace, or a list such as `"info,reindexd::adapters::watch=debug"`.
     /// Commands other than `run` show warnings only, unless this is set.
@@ -171,13 +206,15 @@ pub(super) struct Section {
 }
 
 /// Every section, in the order of the shipped file.
-pub(super) const SECTIONS: [Section; 7] = [
+pub(super) const SECTIONS: [Section; 9] = [
     Section { name: "source", is_list: false, keys: source::KEYS },
+    Section { name: "document", is_list: false, keys: document::KEYS },
     Section { name: "trigger", is_list: false, keys: trigger::KEYS },
     Section { name: "embedding", is_list: false, keys: embedding::KEYS },
     Section { name: "publish", is_list: false, keys: publish::KEYS },
     Section { name: "guard", is_list: false, keys: guard::KEYS },
     Section { name: "announce", is_list: true, keys: announce::KEYS },
+    Section { name: "search", is_list: false, keys: search::KEYS },
     Section { name: "log", is_list: false, keys: log::KEYS },
 ];
 

@@ -340,38 +340,30 @@ impl<T: Named + PartialEq> ValueKind for Choice<T> {
     }
 }
 
-/// Levels of log lines: one for all, or a list of `target=level`.
-pub struct LogLevel;
+/// A list of names, each once; it may be empty.
+pub struct NameList;
 
-impl Typed for LogLevel {
-    type Written = String;
-    type Value = String;
+impl Typed for NameList {
+    type Written = Vec<String>;
+    type Value = Vec<String>;
 }
 
-impl ValueKind for LogLevel {
-    fn check(_: &Key, name: &str, given: &Sourced<String>, _: &Bases<'_>) -> Result<String, ConfigError> {
-        const EXPECTED: &str = "off, error, warn, info, debug or trace, or a list such as \
-            \"info,reindexd::adapters::watch=debug\"";
-        if given.value.split(',').all(|directive| is_directive(directive.trim())) {
-            return Ok(given.value.to_lowercase());
-        }
-        Err(given.refused(name, EXPECTED))
+impl ValueKind for NameList {
+    fn check(
+        _: &Key,
+        name: &str,
+        given: &Sourced<Vec<String>>,
+        _: &Bases<'_>,
+    ) -> Result<Vec<String>, ConfigError> {
+        let names = &given.value;
+        let is_right =
+            names.iter().enumerate().all(|(at, name)| !name.is_empty() && !names[..at].contains(name));
+        if is_right { Ok(names.clone()) } else { Err(given.refused(name, "a list of names, each once")) }
     }
 
-    fn print(value: &String) -> String {
-        value.clone()
+    fn print(value: &Vec<String>) -> String {
+        if value.is_empty() { "none".to_owned() } else { value.join(", ") }
     }
-}
-
-/// A level, or a target with one. A target alone is refused: every typing error would pass for a target.
-fn is_directive(text: &str) -> bool {
-    let (target, level) = text.split_once('=').map_or((None, text), |(target, level)| (Some(target), level));
-    let known = ["off", "error", "warn", "info", "debug", "trace"].contains(&level.to_lowercase().as_str());
-    let named = |target: &str| {
-        !target.is_empty()
-            && target.bytes().all(|byte| byte.is_ascii_alphanumeric() || byte == b'_' || byte == b':')
-    };
-    known && target.is_none_or(named)
 }
 
 fn bounds<T: FromStr>(key: &Key) -> Option<[T; 2]> {

@@ -8,7 +8,9 @@ use std::path::Path;
 
 use super::origin::Setting;
 use super::resolved::Resolved;
-use super::{Config, ConfigError, announce, check, dotenv, embedding, file, keys, parse, process_env};
+use super::{
+    Config, ConfigError, announce, check, dotenv, embedding, file, keys, parse, process_env, source,
+};
 
 /// The last place where a settings file is looked for.
 pub const SYSTEM_FILE: &str = "/etc/reindexd/reindexd.toml";
@@ -61,13 +63,16 @@ pub fn from_inputs(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
     if !inputs.dotenv && settings.is_none() {
         note_unread_dotenv(inputs, &mut resolved);
     }
+    let (source, document) = source::source(&raw.source, &raw.document, &mut resolved)?;
     let config = Config {
-        source: raw.source.settle(&mut resolved)?,
+        source,
+        document,
         trigger: raw.trigger.settle(&mut resolved)?,
         embedding: embedding::embedding(&raw.embedding, &mut resolved, inputs.key)?,
         publish: raw.publish.settle(&mut resolved)?,
         guard: raw.guard.settle(&mut resolved)?,
         announce: announce::announce(&raw.announce, &mut resolved)?,
+        search: raw.search.settle(&mut resolved)?,
         log: raw.log.settle(&mut resolved)?,
         file: settings.as_ref().map(|file| file.path.clone()),
     };

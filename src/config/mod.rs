@@ -29,6 +29,7 @@ mod key_shape;
 mod keys;
 mod kinds;
 mod load;
+mod log_level;
 mod nearest;
 mod origin;
 mod ownership;
@@ -37,10 +38,12 @@ pub(crate) mod paths;
 mod process_env;
 mod request_extras;
 mod resolved;
+mod source;
 #[cfg(test)]
 mod tests;
 mod token_limit;
 mod url;
+mod written_source;
 
 use std::path::PathBuf;
 
@@ -54,7 +57,8 @@ pub use choices::{LogFormat, Provider, TriggerOn, WatchMode};
 pub(crate) use duration::parse_flag as parse_duration;
 pub use error::ConfigError;
 pub use keys::{
-    EmbeddingSettings, GuardSettings, LogSettings, PublishSettings, SourceSettings, TriggerSettings,
+    DocumentSettings, EmbeddingSettings, GuardSettings, LogSettings, PublishSettings, SearchSettings,
+    SourceSettings, TriggerSettings,
 };
 pub use load::{Inputs, Loaded, SYSTEM_FILE, from_inputs, from_process};
 pub use origin::Setting;
@@ -64,17 +68,20 @@ pub(crate) use url::is_loopback;
 
 use crate::domain::record::Basis;
 use crate::domain::record::Space;
+use crate::domain::source_spec::SourceSpec;
 
 /// Everything that can be set.
 #[derive(Clone, Debug, PartialEq)]
 pub struct Config {
     pub source: SourceSettings,
+    pub document: DocumentSettings,
     pub trigger: TriggerSettings,
     pub embedding: EmbeddingSettings,
     pub publish: PublishSettings,
     pub guard: GuardSettings,
     /// In this order.
     pub announce: Vec<AnnounceSettings>,
+    pub search: SearchSettings,
     pub log: LogSettings,
     /// The settings file that was read.
     pub file: Option<PathBuf>,
@@ -85,6 +92,12 @@ impl Config {
     #[must_use]
     pub fn basis<'a>(&self, space: &'a Space) -> Basis<'a> {
         Basis { space, limit: self.embedding.own_token_limit() }
+    }
+
+    /// What is read and what is made of it, before the database was asked.
+    #[must_use]
+    pub fn source_spec(&self) -> SourceSpec {
+        source::spec(&self.source, &self.document)
     }
 
     /// The space of the vectors. `local_revision` names the weights that travel

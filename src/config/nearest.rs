@@ -2,9 +2,10 @@
 //!
 //! A typing error is answered with the key that was meant, a name that another
 //! program uses with the name it has here, anything else with the known names.
-//! Distance is that of `strsim`; how near is near enough is decided here.
+//! How near is near enough is decided in `domain::nearest`.
 
 use super::keys::{DIRECTORY, SECTIONS, Section};
+use crate::domain::nearest::closest;
 use crate::domain::text;
 
 /// Names from other programs, and what they are called here.
@@ -71,20 +72,6 @@ fn elsewhere(key: &str) -> Option<String> {
     Some(format!("it belongs to [{section}]: {section}.{key}"))
 }
 
-/// The nearest of the known names, if it is near enough to be a typing error.
-fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
-    let near = (name.chars().count() / 3).clamp(1, 3);
-    let rated = known.iter().map(|candidate| (distance(name, candidate), *candidate));
-    rated.min_by_key(|(steps, _)| *steps).filter(|(steps, _)| *steps <= near).map(|(_, candidate)| candidate)
-}
-
-/// Insertions, deletions, replacements and swaps of neighbours that lead from one name to the other.
-fn distance(from: &str, to: &str) -> usize {
-    // Names far longer than any key are cut: the time taken would grow with them.
-    let from: String = from.to_lowercase().replace('-', "_").chars().take(64).collect();
-    strsim::osa_distance(&from, to)
-}
-
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -108,7 +95,7 @@ mod tests {
             ("embeddings", "nearest known section is [embedding]"),
             ("quiet", "it belongs to [trigger]: trigger.quiet"),
             ("database_url", "here it is source.database"),
-            ("prometheus", "known sections are source, trigger"),
+            ("prometheus", "known sections are source, document"),
         ] {
             let hint = hint(unknown);
             assert!(hint.contains(expected), "{unknown}: {hint}");
@@ -120,19 +107,5 @@ mod tests {
         let key = format!("trigger.\n{}", "x".repeat(100_000));
         assert!(hint(&key).len() < 200);
         assert!(printable(&key).len() < 100 && !printable(&key).contains('\n'));
-    }
-
-    #[test]
-    fn a_swap_of_neighbours_is_one_step() {
-        for (from, to, steps) in [
-            ("", "", 0),
-            ("abc", "abc", 0),
-            ("", "abc", 3),
-            ("abc", "", 3),
-            ("quite", "quiet", 1),
-            ("kep", "keep", 1),
-        ] {
-            assert_eq!(distance(from, to), steps, "{from} {to}");
-        }
     }
 }

@@ -13,7 +13,8 @@ use toml::de::{DeTable, DeValue};
 use super::ConfigError;
 use super::file::SettingsFile;
 use super::keys::{
-    DIRECTORY, RawAnnounce, RawEmbedding, RawGuard, RawLog, RawPublish, RawSource, RawTrigger, SECTIONS,
+    DIRECTORY, RawAnnounce, RawDocument, RawEmbedding, RawGuard, RawLog, RawPublish, RawSearch, RawSource,
+    RawTrigger, SECTIONS,
 };
 use super::nearest;
 use super::origin::line_of;
@@ -28,11 +29,13 @@ const MAX_MESSAGE_CHARS: usize = 300;
 pub(super) struct RawConfig {
     pub(super) directory: Option<Spanned<String>>,
     pub(super) source: RawSource,
+    pub(super) document: RawDocument,
     pub(super) trigger: RawTrigger,
     pub(super) embedding: RawEmbedding,
     pub(super) publish: RawPublish,
     pub(super) guard: RawGuard,
     pub(super) announce: Vec<RawAnnounce>,
+    pub(super) search: RawSearch,
     pub(super) log: RawLog,
 }
 

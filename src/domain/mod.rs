@@ -9,6 +9,7 @@ pub(crate) mod document;
 pub(crate) mod file_kind;
 pub mod file_stamp;
 pub mod manifest;
+pub mod nearest;
 // Not all of it has a caller yet: the scan and the pass take their part next.
 #[allow(dead_code, reason = "offered to the scan and the pass")]
 pub(crate) mod parallel;
@@ -19,6 +20,8 @@ pub mod request_extras;
 pub mod row_hashes;
 pub mod sent_texts;
 pub mod sibling_path;
+pub mod source_rules;
+pub mod source_spec;
 pub(crate) mod sqlite_uri;
 pub mod stop;
 pub mod text;

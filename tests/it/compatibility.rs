@@ -369,12 +369,12 @@ fn digests_of_rows_texts_and_scans_are_those_of_0_1_0() {
     let mut long = vec![b'x'; ScanDigest::CHUNK];
     long.extend_from_slice(b"end");
     let scan = |space: &Space| {
-        let mut digest = ScanDigest::new(space);
+        let mut digest = ScanDigest::new(space, b"");
         digest.row(&[row.as_slice(), &[RawValue::Text(&long)]].concat());
         digest.finish().to_string()
     };
     let content = |space: &Space| {
-        let mut hasher = ContentHasher::new(space);
+        let mut hasher = ContentHasher::new(space, b"");
         hasher.record(IdHash([1; 8]), TextHash([2; 16]), RecordHash([3; 16]));
         hasher.quarantined(RecordHash([4; 16]));
         hasher.finish().to_string()
@@ -424,9 +424,9 @@ fn prefix_and_fields_of_documents_are_part_of_the_space_in_any_order_of_names() 
         r#"{"n":{"b":[2.5],"a":1},"input_type":"document"}"#,
     );
     let both = space("passage: ", one);
-    let mut content = ContentHasher::new(&both);
+    let mut content = ContentHasher::new(&both, b"");
     content.record(IdHash([1; 8]), TextHash([2; 16]), RecordHash([3; 16]));
-    let mut scan = ScanDigest::new(&both);
+    let mut scan = ScanDigest::new(&both, b"");
     scan.row(&[RawValue::Integer(1)]);
 
     let found = [
@@ -470,9 +470,9 @@ fn what_is_done_with_long_texts_is_part_of_digests_where_it_is_set() {
     let space = &spaces()[0];
     let digests = |limit| {
         let basis = Basis { space, limit };
-        let mut content = ContentHasher::new(basis);
+        let mut content = ContentHasher::new(basis, b"");
         content.record(IdHash([1; 8]), TextHash([2; 16]), RecordHash([3; 16]));
-        let mut scan = ScanDigest::new(basis);
+        let mut scan = ScanDigest::new(basis, b"");
         scan.row(&[RawValue::Integer(1)]);
         [content.finish().to_string(), scan.finish().to_string()]
     };

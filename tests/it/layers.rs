@@ -45,7 +45,9 @@ const OWNERS: [(&str, &[&str]); 6] = [
         "rusqlite",
         &[
             "src/adapters/source/sqlite.rs",
+            "src/adapters/source/authorize.rs",
             "src/adapters/source/failure.rs",
+            "src/adapters/source/resolve.rs",
             "src/adapters/cache/mod.rs",
             "src/adapters/cache/error.rs",
             "src/adapters/cache/file.rs",

@@ -46,7 +46,10 @@ struct DirectoryClaim {
 impl ClaimedSource {
     /// The source of a configuration; `None` if the database cannot be found, which nothing is built from.
     #[must_use]
-    pub fn find(layout: &Layout, database: &Path, table: &str, id: &[&str]) -> Option<Self> {
+    ///
+    /// `table`: the table, or what stands for the query. `id`: empty where the settings leave it to the
+    /// declared key.
+    pub fn find(layout: &Layout, database: &Path, table: &str, id: &[String]) -> Option<Self> {
         let named = std::path::absolute(database).ok()?.to_string_lossy().into_owned();
         let database = database.canonicalize().ok()?;
         Some(Self {
@@ -54,7 +57,7 @@ impl ClaimedSource {
             from_directory: relative(&layout.root, &database).to_string_lossy().into_owned(),
             database: database.to_string_lossy().into_owned(),
             table: table.to_owned(),
-            id: id.iter().map(|&name| name.to_owned()).collect(),
+            id: id.to_vec(),
         })
     }
 
@@ -62,11 +65,14 @@ impl ClaimedSource {
         let is_same_database = self.named == other.named
             || self.database == other.database
             || self.from_directory == other.from_directory;
-        is_same_database && self.table == other.table && self.id == other.id
+        // The declared key of a table is one, whether the settings name it or not.
+        let is_same_id = self.id == other.id || self.id.is_empty() || other.id.is_empty();
+        is_same_database && self.table == other.table && is_same_id
     }
 
     fn describe(&self) -> String {
-        format!("table {} by {} of {}", self.table, self.id.join(", "), self.database)
+        let id = if self.id.is_empty() { "its declared key".to_owned() } else { self.id.join(", ") };
+        format!("table {} by {id} of {}", self.table, self.database)
     }
 }
 
@@ -181,9 +187,10 @@ mod tests {
         let layout = Builds::at(&at("faiss.index"), &at("metadata.json")).unwrap().layout;
         std::fs::write(at("x.db"), "").unwrap();
         std::fs::write(at("y.db"), "").unwrap();
-        let find = |name: &str| ClaimedSource::find(&layout, &at(name), "experts", &["id"]).unwrap();
+        let find =
+            |name: &str| ClaimedSource::find(&layout, &at(name), "experts", &["id".to_owned()]).unwrap();
         let (ours, other) = (find("x.db"), find("y.db"));
-        assert_eq!(ClaimedSource::find(&layout, &at("z.db"), "experts", &["id"]), None);
+        assert_eq!(ClaimedSource::find(&layout, &at("z.db"), "experts", &["id".to_owned()]), None);
         std::fs::create_dir(&layout.private).unwrap();
         // As 0.1.0 wrote it.
         claim_names(&layout).unwrap();

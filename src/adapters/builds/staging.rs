@@ -95,17 +95,18 @@ pub struct Draft {
 }
 
 impl Draft {
-    /// Appends one record's JSON to the metadata.
+    /// Appends one record's JSON to the metadata: its members, and what ends it.
     ///
     /// # Errors
     ///
     /// [`DiskError`], as on a full disk.
-    pub fn record(&mut self, json: &[u8]) -> Result<(), DiskError> {
+    pub fn record(&mut self, members: &[u8], ending: &str) -> Result<(), DiskError> {
         if self.records > 0 {
             self.metadata.write(b", ")?;
         }
         self.records += 1;
-        self.metadata.write(json)
+        self.metadata.write(members)?;
+        self.metadata.write(ending.as_bytes())
     }
 
     /// Keeps a text that must be embedded, with the id of the first row that has it.

@@ -3,7 +3,7 @@
 //! Reading changes nothing, so no message says what became of the file. Whether
 //! a later attempt may succeed is a question to the error, never to its text.
 
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::Duration;
 
 use thiserror::Error;
@@ -11,6 +11,7 @@ use thiserror::Error;
 use crate::decide::guard::Refusal;
 use crate::domain::pass::Retry;
 use crate::domain::record::Schema;
+use crate::domain::source_spec::SpecError;
 
 /// Why the source could not be read.
 #[derive(Debug, Error)]
@@ -26,8 +27,11 @@ pub enum SourceError {
     #[error("{path} is not a SQLite database: {found}")]
     NotADatabase { path: PathBuf, found: String },
     /// The table or a column is missing.
-    #[error("database {path}: {found}; expected table {} with the columns {}", Schema::experts().table, Schema::experts().column_names())]
-    Schema { path: PathBuf, found: String },
+    #[error("database {path}: {found}; expected {expected}")]
+    Schema { path: PathBuf, found: String, expected: String },
+    /// The settings name what the database does not have.
+    #[error("database {path}: {error}")]
+    Settings { path: PathBuf, error: SpecError },
     #[error("database {path}: locked by a writer for {} s; will retry", waited.as_secs())]
     Locked { path: PathBuf, waited: Duration },
     #[error(
@@ -68,6 +72,13 @@ pub enum SourceError {
 }
 
 impl SourceError {
+    /// A table or column that is not there.
+    pub(super) fn schema(path: &Path, found: &str) -> Self {
+        let experts = Schema::experts();
+        let expected = format!("{} with the columns {}", experts.rows.name(), experts.column_names());
+        Self::Schema { path: path.to_owned(), found: found.to_owned(), expected }
+    }
+
     /// When a later attempt may succeed. A file that is missing gets made or mounted, which is a change.
     #[must_use]
     pub fn retry(&self) -> Retry {
@@ -77,7 +88,8 @@ impl SourceError {
             | Self::NotADatabase { .. }
             | Self::MountedFile { .. }
             | Self::Refused(_)
-            | Self::Schema { .. } => Retry::OnChange,
+            | Self::Schema { .. }
+            | Self::Settings { .. } => Retry::OnChange,
             Self::Io { .. }
             | Self::Locked { .. }
             | Self::HotJournal { .. }

@@ -54,9 +54,7 @@ pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> SqliteFailure {
     let (owned, found) = (path.to_owned(), error.to_string());
     let rusqlite::Error::SqliteFailure(failure, _) = error else {
         return Final(match error {
-            rusqlite::Error::SqlInputError { msg, .. } => {
-                SourceError::Schema { path: owned, found: msg.clone() }
-            }
+            rusqlite::Error::SqlInputError { msg, .. } => SourceError::schema(path, msg),
             _ => SourceError::Sqlite { path: owned, found },
         });
     };
@@ -73,9 +71,7 @@ pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> SqliteFailure {
             Wait(SourceError::WalUnreadable { path: owned, found })
         }
         (ErrorCode::NotADatabase, _) => Final(SourceError::NotADatabase { path: owned, found }),
-        (ErrorCode::Unknown, _) if found.starts_with("no such") => {
-            Final(SourceError::Schema { path: owned, found })
-        }
+        (ErrorCode::Unknown, _) if found.starts_with("no such") => Final(SourceError::schema(path, &found)),
         _ => Final(SourceError::Sqlite { path: owned, found }),
     }
 }

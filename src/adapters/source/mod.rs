@@ -10,6 +10,7 @@
 //! closed is in `scan`, how it is opened in `access`.
 
 mod access;
+mod authorize;
 mod error;
 mod failure;
 mod file_system;
@@ -17,6 +18,7 @@ mod header;
 mod mounts;
 mod names;
 mod quiescence;
+mod resolve;
 mod row_buffer;
 mod scan;
 mod scan_digest;
@@ -24,15 +26,19 @@ mod sqlite;
 mod temporary_files;
 
 use std::path::Path;
+use std::sync::Arc;
 
 use crate::decide::guard::ScanLimits;
 use crate::domain::record::{Basis, Row, ScanHash};
+use crate::domain::source_rules::SourceRules;
+use crate::domain::source_spec::SourceSpec;
 use crate::domain::stop::Stop;
 use access::LockPolicy;
 pub(crate) use access::Purpose;
 pub use error::SourceError;
 use header::FileIdentity;
 pub(crate) use names::path_warnings;
+pub(crate) use resolve::check_sql;
 pub(crate) use row_buffer::RowBuffer;
 pub(crate) use scan::Scan;
 use scan::{SourceReader, Table};
@@ -80,8 +86,9 @@ impl Source {
         purpose: Purpose,
         stop: &Stop,
         limits: ScanLimits,
+        spec: &SourceSpec,
     ) -> Result<Self, SourceError> {
-        let reader = SourceReader::of(database, purpose, stop, limits)?;
+        let reader = SourceReader::of(database, purpose, stop, limits, spec)?;
         Ok(Self { table: reader.begin(LockPolicy::IfNeeded)?, reader })
     }
 
@@ -153,6 +160,11 @@ impl Rows {
     /// The scan that these rows belong to.
     pub(crate) fn scan(&self) -> Scan {
         self.scan
+    }
+
+    /// What the rows are and what is made of them.
+    pub(crate) fn rules(&self) -> &Arc<SourceRules> {
+        self.table.rules()
     }
 
     /// Gives every indexed row to `each`, in id order, and counts them. Can be called again.

@@ -11,7 +11,7 @@
 //! read again when they are needed.
 
 use std::path::{Path, PathBuf};
-use std::sync::{Mutex, MutexGuard, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 
 use super::access::{LockPolicy, Purpose};
 use super::error::SourceError;
@@ -21,6 +21,8 @@ use super::scan_digest::ScanDigest;
 use super::sqlite::{self, Transaction};
 use crate::decide::guard::{Refusal, ScanLimits};
 use crate::domain::record::{Basis, Row, ScanHash};
+use crate::domain::source_rules::SourceRules;
+use crate::domain::source_spec::SourceSpec;
 use crate::domain::stop::Stop;
 
 /// Rows between two checks for a stop request.
@@ -45,6 +47,7 @@ pub(super) struct SourceReader {
     purpose: Purpose,
     stop: Stop,
     limits: ScanLimits,
+    spec: SourceSpec,
     _scan_lock: MutexGuard<'static, ()>,
 }
 
@@ -53,15 +56,23 @@ pub(super) enum Table {
     /// In the database, within a transaction.
     Open(Box<Transaction>),
     /// In memory. The database is closed.
-    Copied(RowBuffer),
+    Copied(RowBuffer, Arc<SourceRules>),
 }
 
 impl Table {
+    /// What the rows are and what is made of them.
+    pub(super) fn rules(&self) -> &Arc<SourceRules> {
+        match self {
+            Self::Open(transaction) => transaction.rules(),
+            Self::Copied(_, rules) => rules,
+        }
+    }
+
     /// What the file was before it was opened, if it is read without locks though it could be read with them.
     pub(super) fn quiescent_identity(&self) -> Option<FileIdentity> {
         match self {
             Self::Open(transaction) => transaction.quiescent_identity(),
-            Self::Copied(_) => None,
+            Self::Copied(..) => None,
         }
     }
 }
@@ -73,15 +84,24 @@ impl SourceReader {
         purpose: Purpose,
         stop: &Stop,
         limits: ScanLimits,
+        spec: &SourceSpec,
     ) -> Result<Self, SourceError> {
         // A poisoned lock means only that another scan panicked; it holds no data.
         let scan_lock = SCAN_LOCK.lock().unwrap_or_else(PoisonError::into_inner);
-        Ok(Self { path: resolve(database)?, purpose, stop: stop.clone(), limits, _scan_lock: scan_lock })
+        Ok(Self {
+            path: resolve(database)?,
+            purpose,
+            stop: stop.clone(),
+            limits,
+            spec: spec.clone(),
+            _scan_lock: scan_lock,
+        })
     }
 
     /// Opens the database; no other connection of this reader may be open.
     pub(super) fn begin(&self, locks: LockPolicy) -> Result<Table, SourceError> {
-        let transaction = sqlite::begin(&self.path, self.purpose, locks, &self.stop, self.limits)?;
+        let transaction =
+            sqlite::begin(&self.path, self.purpose, locks, &self.stop, self.limits, &self.spec)?;
         Ok(Table::Open(Box::new(transaction)))
     }
 
@@ -98,8 +118,9 @@ impl SourceReader {
         let scan = self.digest(&table, basis, &mut |row| copy.push(row))?;
         match copy.finish() {
             Some(rows) => {
+                let rules = Arc::clone(table.rules());
                 self.close(table)?;
-                Ok((scan, Table::Copied(rows)))
+                Ok((scan, Table::Copied(rows, rules)))
             }
             // It may not stay at rest for as long as it stays open.
             None if table.quiescent_identity().is_some() => Err(self.changed()),
@@ -135,7 +156,7 @@ impl SourceReader {
         basis: Basis<'_>,
         also: &mut dyn FnMut(Row<'_>),
     ) -> Result<Scan, SourceError> {
-        let mut digest = ScanDigest::new(basis);
+        let mut digest = ScanDigest::new(basis, &table.rules().scan_input());
         let rows = self.for_each(table, &mut |row| {
             digest.row(row);
             also(row);
@@ -143,7 +164,7 @@ impl SourceReader {
         });
         let rows = rows.map_err(|error| match table {
             Table::Open(transaction) => transaction.or_changed(&self.path, error),
-            Table::Copied(_) => error,
+            Table::Copied(..) => error,
         })?;
         Ok(Scan { hash: digest.finish(), rows })
     }
@@ -168,7 +189,7 @@ impl SourceReader {
         };
         match table {
             Table::Open(transaction) => transaction.for_each(&self.path, &mut counted)?,
-            Table::Copied(copied) => copied.for_each(|row| counted(row))?,
+            Table::Copied(copied, _) => copied.for_each(|row| counted(row))?,
         }
         Ok(count)
     }
@@ -181,7 +202,7 @@ impl SourceReader {
     pub(super) fn close(&self, table: Table) -> Result<(), SourceError> {
         match table {
             Table::Open(transaction) => transaction.close(&self.path),
-            Table::Copied(_) => Ok(()),
+            Table::Copied(..) => Ok(()),
         }
     }
 

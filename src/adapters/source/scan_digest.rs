@@ -37,11 +37,12 @@ impl ScanDigest {
     /// Bytes in a chunk.
     pub const CHUNK: usize = 512 * 1024;
 
+    /// `rules`: see [`SourceRules::scan_input`](crate::domain::source_rules::SourceRules::scan_input).
     #[must_use]
-    pub fn new<'a>(basis: impl Into<Basis<'a>>) -> Self {
+    pub fn new<'a>(basis: impl Into<Basis<'a>>, rules: &[u8]) -> Self {
         Self {
             gathered: Vec::with_capacity(Self::CHUNK),
-            hashing: Hashing::Inline(Box::new(ScanHasher::new(basis.into())), 0),
+            hashing: Hashing::Inline(Box::new(ScanHasher::new(basis.into(), rules)), 0),
         }
     }
 
@@ -151,8 +152,8 @@ mod tests {
         };
         let long = vec![b'x'; 3 * ScanDigest::CHUNK + 5];
         for values in [0, 1, 7, 500, 20_000] {
-            let mut digest = ScanDigest::new(&space);
-            let (mut alone, mut all) = (ScanHasher::new(Basis::from(&space)), Vec::new());
+            let mut digest = ScanDigest::new(&space, b"");
+            let (mut alone, mut all) = (ScanHasher::new(Basis::from(&space), b""), Vec::new());
             for n in 0..values {
                 let text = format!("value {n} of a row that is somewhat long, as those of people are");
                 let value = match n % 400 {

@@ -13,15 +13,19 @@ use rusqlite::types::ValueRef;
 use rusqlite::{Connection, OpenFlags};
 
 use super::access::{AccessMode, LockPolicy, Purpose};
+use super::authorize::allow_only_reading;
 use super::error::SourceError;
 use super::failure::{LOCK_TIMEOUT, SqliteFailure, changed, classify, is_about_temporary_files, locked};
 use super::file_system::FileSystem;
 use super::header::{DatabaseHeader, FileIdentity};
 use super::mounts::is_mount;
+use super::resolve;
 use super::temporary_files;
 use crate::decide::guard::{Refusal, ScanLimits};
-use crate::domain::record::{RawValue, Row, Schema};
+use crate::domain::record::{RawValue, Row};
 use crate::domain::sibling_path::sibling_path;
+use crate::domain::source_rules::SourceRules;
+use crate::domain::source_spec::SourceSpec;
 use crate::domain::sqlite_uri::uri;
 use crate::domain::stop::Stop;
 
@@ -39,6 +43,7 @@ const SPACE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 /// A connection within a read transaction. Dropping it closes the connection.
 pub(super) struct Transaction {
     connection: Connection,
+    rules: Arc<SourceRules>,
     lock_free: Option<LockFreeRead>,
     scan_space: Arc<ScanSpace>,
 }
@@ -69,10 +74,11 @@ pub(super) fn begin(
     locks: LockPolicy,
     stop: &Stop,
     limits: ScanLimits,
+    spec: &SourceSpec,
 ) -> Result<Transaction, SourceError> {
     let started = Instant::now();
     loop {
-        match open(path, purpose, locks, started.elapsed() < OPEN_WRITER_WAIT) {
+        match open(path, purpose, locks, started.elapsed() < OPEN_WRITER_WAIT, spec) {
             Ok(mut transaction) => {
                 transaction.interrupt_on(path, stop, limits).map_err(|error| SourceError::Sqlite {
                     path: path.to_owned(),
@@ -94,6 +100,7 @@ fn open(
     purpose: Purpose,
     locks: LockPolicy,
     waits_for_writer: bool,
+    spec: &SourceSpec,
 ) -> Result<Transaction, SqliteFailure> {
     let header = DatabaseHeader::read(path).map_err(SqliteFailure::Final)?;
     if waits_for_writer && header.has_writer && !header.wal {
@@ -115,19 +122,26 @@ fn open(
         }
         (_, failure) => failure,
     };
-    let connection = Connection::open_with_flags(uri(path, parameters), flags).map_err(failed)?;
+    let mut connection = Connection::open_with_flags(uri(path, parameters), flags).map_err(failed)?;
     connection.busy_timeout(LOCK_POLL).map_err(failed)?;
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; BEGIN").map_err(failed)?;
     // BEGIN takes no lock; the first read does, and fails on whatever prevents reading.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed)?;
+    let rules = resolve::rules(&connection, path, spec, &failed)?;
+    allow_only_reading(&mut connection).map_err(failed)?;
     let lock_free = match access {
         AccessMode::Immutable(before) => Some(LockFreeRead { before, is_quiescent: !header.wal }),
         AccessMode::Owner | AccessMode::Reader => None,
     };
-    Ok(Transaction { connection, lock_free, scan_space: Arc::default() })
+    Ok(Transaction { connection, rules, lock_free, scan_space: Arc::default() })
 }
 
 impl Transaction {
+    /// What the rows are and what is made of them.
+    pub(super) fn rules(&self) -> &Arc<SourceRules> {
+        &self.rules
+    }
+
     /// Lets a stop request end a step of SQLite, and temporary files that grow too large.
     fn interrupt_on(&mut self, path: &Path, stop: &Stop, limits: ScanLimits) -> rusqlite::Result<()> {
         let bytes = |path: &Path| std::fs::metadata(path).map_or(0, |file| file.len());
@@ -179,7 +193,7 @@ impl Transaction {
         each: &mut dyn FnMut(Row<'_>) -> Result<(), E>,
     ) -> Result<(), E> {
         let explain = |error| self.explain(path, &error);
-        let schema = Schema::experts();
+        let schema = &self.rules.schema;
         let mut statement = self.connection.prepare(&schema.select()).map_err(explain)?;
         let mut rows = statement.query([]).map_err(explain)?;
         let mut buffer = vec![RawValue::Null; schema.width()];

@@ -43,7 +43,7 @@ fn limits(max_rows: u64) -> ScanLimits {
 }
 
 fn open(path: &Path) -> Source {
-    Source::open(path, Purpose::Pass, &Stop::new(), limits(0)).unwrap()
+    Source::open(path, Purpose::Pass, &Stop::new(), limits(0), &SourceSpec::Experts).unwrap()
 }
 
 fn delete(writer: &Connection, which: &str) -> rusqlite::Result<usize> {
@@ -174,7 +174,8 @@ fn an_idle_log_that_changes_while_it_is_read_has_changed_and_is_not_damaged() {
     writer.execute_batch("UPDATE experts SET bio = hex(zeroblob(10000))").unwrap();
     writer.pragma_update(None, "journal_mode", "wal").unwrap();
     writer.close().unwrap();
-    let source = Source::open(&path, Purpose::Preview, &Stop::new(), limits(0)).unwrap();
+    let source =
+        Source::open(&path, Purpose::Preview, &Stop::new(), limits(0), &SourceSpec::Experts).unwrap();
     assert!(
         matches!(&source.table, Table::Open(read) if read.is_lock_free()),
         "it waited until it is at rest"
@@ -213,7 +214,7 @@ fn a_step_that_reads_many_rows_to_find_none_can_be_stopped() {
         if is_stopped {
             stop.request();
         }
-        let source = Source::open(&path, Purpose::Pass, &stop, limits(0)).unwrap();
+        let source = Source::open(&path, Purpose::Pass, &stop, limits(0), &SourceSpec::Experts).unwrap();
         source.scan(&space()).map(|scanned| scanned.scan.rows)
     };
 
@@ -226,7 +227,8 @@ fn what_stands_in_place_of_sqlites_own_files_is_refused_and_not_waited_for() {
     let folder = tempfile::tempdir().unwrap();
     let path = folder.path().join("experts.db");
     Connection::open(&path).unwrap().execute_batch(include_str!("../../../data/schema.sql")).unwrap();
-    let result = || Source::open(&path, Purpose::Pass, &Stop::new(), limits(0)).map(drop);
+    let result =
+        || Source::open(&path, Purpose::Pass, &Stop::new(), limits(0), &SourceSpec::Experts).map(drop);
     for suffix in ["-wal", "-shm", "-journal"] {
         let other = sibling_path(&path, suffix);
         let mode = rustix::fs::Mode::from_raw_mode(0o600);
@@ -266,7 +268,8 @@ fn a_scan_of_more_rows_than_allowed_is_refused_just_past_the_limit() {
     let folder = tempfile::tempdir().unwrap();
     let (path, _writer) = tagged_rows(folder.path(), 5);
     let scan = |max_rows| {
-        let source = Source::open(&path, Purpose::Pass, &Stop::new(), limits(max_rows)).unwrap();
+        let source =
+            Source::open(&path, Purpose::Pass, &Stop::new(), limits(max_rows), &SourceSpec::Experts).unwrap();
         source.scan(&space()).map(|scanned| scanned.scan.rows)
     };
 

@@ -7,6 +7,7 @@ mod layers;
 mod providers;
 mod reload;
 mod shipped_file;
+mod sources;
 
 use std::collections::BTreeMap;
 use std::ffi::OsString;
@@ -93,7 +94,15 @@ fn seconds(n: u64) -> Duration {
 
 fn defaults() -> Config {
     Config {
-        source: SourceSettings { database: "data/experts.db".into() },
+        source: SourceSettings {
+            database: "data/experts.db".into(),
+            table: None,
+            id: Vec::new(),
+            filter: None,
+            columns: Vec::new(),
+            query: None,
+        },
+        document: DocumentSettings { template: None, chunk: None },
         trigger: TriggerSettings {
             marker: "data/tagging-complete".into(),
             on: TriggerOn { database: true, marker: true },
@@ -131,6 +140,7 @@ fn defaults() -> Config {
         },
         guard: GuardSettings { max_shrink: 0.3, max_texts: 0, quarantine: 0, max_rows: 0, max_scan: None },
         announce: Vec::new(),
+        search: SearchSettings { show: Vec::new() },
         log: LogSettings { level: "info".to_owned(), format: LogFormat::Auto },
         file: None,
     }

@@ -6,11 +6,15 @@ use super::*;
 
 const SHIPPED: &str = include_str!("../../../systemd/reindexd.toml");
 
-/// The file with the keys switched on for which `wanted` holds.
+/// The file with the keys switched on for which `wanted` holds, each asked for with its section.
 fn switched_on(wanted: impl Fn(&str) -> bool) -> String {
-    let setting = |line: &str| {
+    let mut section = "";
+    let mut setting = |line: &'static str| {
+        if let Some(name) = line.strip_prefix('#').unwrap_or(line).strip_prefix('[') {
+            section = name.trim_matches(['[', ']']);
+        }
         let key = line.strip_prefix('#')?.split_once(" = ")?.0;
-        wanted(key).then(|| line[1..].to_owned())
+        wanted(&format!("{section}.{key}")).then(|| line[1..].to_owned())
     };
     SHIPPED.lines().map(|line| setting(line).unwrap_or_else(|| line.to_owned()) + "\n").collect()
 }
@@ -38,8 +42,23 @@ fn as_it_stands_it_says_the_defaults_below_the_directory_of_the_service() {
 
 #[test]
 fn with_every_default_switched_on_it_says_the_same() {
-    let without_default =
-        ["base_url", "api_key_file", "post", "command", "confirm", "token_file", "timeout", "max_tokens"];
+    let without_default = [
+        "source.table",
+        "source.id",
+        "source.where",
+        "source.columns",
+        "source.query",
+        "document.template",
+        "document.chunk",
+        "embedding.base_url",
+        "embedding.api_key_file",
+        "announce.post",
+        "announce.command",
+        "announce.confirm",
+        "announce.token_file",
+        "announce.timeout",
+        "embedding.max_tokens",
+    ];
     let text = switched_on(|key| !without_default.contains(&key));
     let loaded = SettingsFixture::with_settings(&text).load().unwrap();
     assert_eq!(loaded.config, Config { file: loaded.config.file.clone(), ..shipped_defaults() });
@@ -71,7 +90,9 @@ fn every_key_stands_in_it_below_its_own_section() {
 
 #[test]
 fn with_an_announcement_switched_on_it_still_loads() {
-    let text = switched_on(|key| ["post", "confirm", "token_file", "timeout"].contains(&key));
+    let text = switched_on(|key| {
+        ["announce.post", "announce.confirm", "announce.token_file", "announce.timeout"].contains(&key)
+    });
     let config = SettingsFixture::with_settings(&text.replace("#[[announce]]", "[[announce]]")).config();
     assert_eq!(config.announce.len(), 1);
     assert_eq!(config.announce[0].timeout, seconds(10));
@@ -84,7 +105,7 @@ proptest! {
     fn no_typing_error_makes_the_reader_panic(
         edits in prop::collection::vec((any::<prop::sample::Index>(), any::<char>(), 0..3_usize), 1..4),
     ) {
-        let without = ["command", "token_file", "confirm", "api_key_file"];
+        let without = ["announce.command", "announce.token_file", "announce.confirm", "embedding.api_key_file"];
         let mut text: Vec<char> = switched_on(|key| !without.contains(&key)).chars().collect();
         for (at, char, kind) in edits {
             let at = at.index(text.len());

@@ -58,6 +58,7 @@ pub enum Need {
 /// Plans a table row by row.
 pub struct Planner<'a> {
     served: &'a [RowHashes],
+    served_records: u64,
     reusable: Reusable<'a>,
     /// Rows of each reusable build by text.
     by_text: Vec<LazyLookup<TextHash>>,
@@ -70,12 +71,14 @@ pub struct Planner<'a> {
 }
 
 impl<'a> Planner<'a> {
-    /// `served`: rows of the served build, with which records and ids are compared.
+    /// `served`: entries of the served build, with which records and ids are compared; `served_records`:
+    /// how many rows of the source they are.
     #[must_use]
-    pub fn new(served: &'a [RowHashes], reusable: Reusable<'a>) -> Self {
+    pub fn new(served: &'a [RowHashes], served_records: u64, reusable: Reusable<'a>) -> Self {
         let by_text = reusable.builds.iter().map(|_| LazyLookup::default()).collect();
         Self {
             served,
+            served_records,
             reusable,
             by_text,
             cursor: 0,
@@ -85,16 +88,16 @@ impl<'a> Planner<'a> {
         }
     }
 
-    /// Plans the next row.
+    /// Plans the next entry of the index. `begins_row`: not where it is a further chunk of a row.
     ///
     /// # Panics
     ///
     /// Past 4,294,967,295 rows, which `source` refuses.
-    pub fn row(&mut self, row: &RowHashes) -> Need {
+    pub fn row(&mut self, row: &RowHashes, begins_row: bool) -> Need {
         let (origin, need) = self.origin(row.text);
-        let before = self.ids.find(row.id).map(|at| self.served[at]);
+        let before = self.ids.find(row.id, begins_row).map(|at| self.served[at]);
         let counts = &mut self.plan.counts;
-        counts.records += 1;
+        counts.records += u64::from(begins_row);
         match need {
             Need::Embed | Need::Embedded => counts.embedded += 1,
             Need::Reuse => {
@@ -116,7 +119,7 @@ impl<'a> Planner<'a> {
     #[must_use]
     pub fn finish(mut self) -> Plan {
         // A build of an earlier version may have an id twice, and then has fewer ids than rows.
-        self.plan.counts.removed = (self.served.len() as u64).saturating_sub(self.ids.found);
+        self.plan.counts.removed = self.served_records.saturating_sub(self.ids.found);
         self.plan
     }
 
@@ -197,11 +200,12 @@ struct IdWalk<'a> {
 }
 
 impl IdWalk<'_> {
-    fn find(&mut self, id: IdHash) -> Option<usize> {
+    /// `counts`: whether it is the first entry of a row.
+    fn find(&mut self, id: IdHash, counts: bool) -> Option<usize> {
         let at = self.by_id.find(self.served, self.cursor, &id, |row| row.id).map(|at| at as usize);
         if let Some(at) = at {
             self.cursor = at + 1;
-            self.found += 1;
+            self.found += u64::from(counts);
         }
         at
     }

@@ -18,10 +18,10 @@ fn plan(now: &str, served: &str, older: &str, cached: &str) -> (Plan, String) {
     let (now, served, older) = (rows(now), rows(served), rows(older));
     let cached: HashSet<_> = cached.bytes().map(|text| TextHash([text; 16])).collect();
     let reusable = Reusable { builds: vec![&served, &older], cached: &cached, embedded: &HashSet::new() };
-    let mut planner = Planner::new(&served, reusable);
+    let mut planner = Planner::new(&served, served.len() as u64, reusable);
     let embedded = now
         .iter()
-        .filter(|row| planner.row(row) == Need::Embed)
+        .filter(|row| planner.row(row, true) == Need::Embed)
         .map(|row| char::from(row.text.0[0]))
         .collect();
     (planner.finish(), embedded)
@@ -95,9 +95,9 @@ fn texts_embedded_before_a_second_scan_of_a_pass_count_as_embedded_once() {
     let (now, served) = (rows("1aA 2cC 3cD 4dD"), rows("1aA 2bB"));
     let embedded = HashSet::from([TextHash(*b"cccccccccccccccc")]);
     let reusable = Reusable { builds: vec![&served], cached: &embedded, embedded: &embedded };
-    let mut planner = Planner::new(&served, reusable);
+    let mut planner = Planner::new(&served, served.len() as u64, reusable);
 
-    let needs: Vec<_> = now.iter().map(|row| planner.row(row)).collect();
+    let needs: Vec<_> = now.iter().map(|row| planner.row(row, true)).collect();
 
     assert_eq!(needs, [Need::Reuse, Need::Embedded, Need::Reuse, Need::Embed]);
     let counts = planner.finish().counts;

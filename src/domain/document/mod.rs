@@ -1,38 +1,137 @@
-//! A record's document text: what is embedded for it.
+//! A record's document text: what is embedded for it, or for each chunk of it.
 //!
 //! The rules for experts are those of the script that made the first vectors,
 //! to the letter: the same text must give the same hash, or every text is
 //! embedded again. `strip` is therefore Python's and not Rust's. A change here
-//! is a new [`TEXT_FORMAT`](crate::domain::record::TEXT_FORMAT).
+//! is a new [`TEXT_FORMAT`](crate::domain::record::TEXT_FORMAT). Any other source
+//! has a [`template`], and may be cut into [`chunks`].
 //!
-//! A column that holds a number where a text is expected counts as Python's
-//! `str` of it, and zero as empty: a loose schema lets a company be the integer
-//! 42, and that name is worth more to a search than a refused row.
+//! A column of experts that holds a number where a text is expected counts as
+//! Python's `str` of it, and zero as empty: a loose schema lets a company be the
+//! integer 42, and that name is worth more to a search than a refused row.
+
+mod chunks;
+mod template;
 
 use std::borrow::Cow;
+use std::sync::Arc;
 
 use crate::domain::python_json::PyFloat;
-use crate::domain::record::{Record, RowError, Schema, TextRules, Value, expert};
+use crate::domain::record::{ChunkPlace, Record, Schema, Value, expert};
+use crate::domain::text::is_python_space;
+pub(crate) use chunks::ChunkSize;
+pub(crate) use template::Template;
+use template::TextVariables;
+pub(crate) use template::{CHUNK, ROW};
 
-/// Makes the document text of `record`.
+/// How the texts of a record are made.
+#[derive(Clone, Debug, PartialEq)]
+pub enum DocumentRules {
+    /// Name, title, company, bio and tags of a person, see [`expert`].
+    Experts,
+    Template(TemplateRules),
+}
+
+/// A template, with what it is given.
+#[derive(Clone, Debug, PartialEq)]
+pub struct TemplateRules {
+    template: Arc<Template>,
+    /// The names of the schema's columns.
+    names: Arc<[String]>,
+    /// The column that is cut, if rows are.
+    chunk: Option<(usize, ChunkSize)>,
+}
+
+/// Receives each text, which it may cut, with the place of its chunk.
+pub(crate) type TextSink<'t> = dyn FnMut(&mut String, Option<ChunkPlace>) -> Result<(), UnfitText> + 't;
+
+/// Why a record has no document text.
+#[derive(Debug, PartialEq, Eq)]
+pub(crate) struct UnfitText {
+    /// The column that is named for it, or the setting.
+    pub(crate) column: String,
+    pub(crate) message: String,
+}
+
+impl TemplateRules {
+    /// `chunk`: where the column stands that is cut, and into what.
+    #[must_use]
+    pub fn new(template: &Arc<Template>, schema: &Schema, chunk: Option<(usize, ChunkSize)>) -> Self {
+        Self {
+            template: Arc::clone(template),
+            names: schema.columns.iter().map(|column| column.name.clone()).collect(),
+            chunk,
+        }
+    }
+
+    pub(super) fn template(&self) -> &Template {
+        &self.template
+    }
+}
+
+/// Makes the texts of `record`: one, or one for each chunk, with its place.
+///
+/// `text` is a buffer, reused from record to record.
 ///
 /// # Errors
 ///
-/// A [`RowError`] if every part of the text is empty.
-pub(crate) fn write(schema: &Schema, record: &Record<'_>, out: &mut String) -> Result<(), RowError> {
-    out.clear();
-    match schema.text {
-        TextRules::Experts => text_of_expert(record, out),
+/// [`UnfitText`] if a text is empty or cannot be made, or what `each` fails with; it may have had some
+/// before.
+pub(crate) fn write(
+    rules: &DocumentRules,
+    schema: &Schema,
+    record: &Record<'_>,
+    text: &mut String,
+    each: &mut TextSink<'_>,
+) -> Result<(), UnfitText> {
+    match rules {
+        DocumentRules::Experts => {
+            text.clear();
+            text_of_expert(record, text);
+            if text.is_empty() {
+                return Err(UnfitText {
+                    column: schema.columns[expert::USERNAME].name.clone(),
+                    message: "no document text: name, title, company, bio, tags and username are all empty"
+                        .to_owned(),
+                });
+            }
+            each(text, None)
+        }
+        DocumentRules::Template(rules) => rules.write(schema, record, text, each),
     }
-    if out.is_empty() {
-        return Err(RowError {
-            id: record.id(schema),
-            column: schema.columns[expert::USERNAME].name.clone(),
-            message: "no document text: name, title, company, bio, tags and username are all empty"
-                .to_owned(),
-        });
+}
+
+impl TemplateRules {
+    fn write(
+        &self,
+        schema: &Schema,
+        record: &Record<'_>,
+        text: &mut String,
+        each: &mut TextSink<'_>,
+    ) -> Result<(), UnfitText> {
+        let values = template::variables(schema, record);
+        let mut render = |chunk: Option<&str>, place: Option<ChunkPlace>| {
+            text.clear();
+            let unfit = |message| UnfitText { column: template::SETTING.to_owned(), message };
+            let variables = TextVariables::new(&self.names, Arc::clone(&values), chunk);
+            self.template.render(variables, text).map_err(unfit)?;
+            if text.trim_matches(is_python_space).is_empty() {
+                return Err(unfit(
+                    "no document text: what the template makes of this row is empty".to_owned(),
+                ));
+            }
+            each(text, place)
+        };
+        let Some((column, size)) = self.chunk else { return render(None, None) };
+        let whole = printed(record.values[column]);
+        let chunks = chunks::split(&whole, size);
+        let of = chunks.len();
+        for (index, chunk) in chunks.iter().enumerate() {
+            let place = ChunkPlace { index, of, start: chunk.start, end: chunk.end };
+            render(Some(chunk.text), Some(place))?;
+        }
+        Ok(())
     }
-    Ok(())
 }
 
 /// Appends the document text of a person, or nothing if there is none.
@@ -59,7 +158,7 @@ fn text_of_expert(record: &Record<'_>, out: &mut String) {
         "" => {}
         bio => parts.push(&[bio]),
     }
-    if let Some([first, others @ ..]) = record.tags.as_deref() {
+    if let Some([first, others @ ..]) = record.tags() {
         parts.push(&["Domains: ", first]);
         for tag in others {
             parts.extend(&[", ", tag]);
@@ -70,12 +169,6 @@ fn text_of_expert(record: &Record<'_>, out: &mut String) {
         // Not stripped, and the number zero is not empty: nothing else stands for this row.
         parts.push(&[&printed(record.values[expert::USERNAME])]);
     }
-}
-
-/// Whether Python's `str.strip` removes `c`: Unicode's `White_Space` and the
-/// four information separators, which Rust's `trim` leaves.
-fn is_python_space(c: char) -> bool {
-    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
 }
 
 /// The parts of a text that begins at `start` of a buffer.

@@ -1,6 +1,7 @@
 //! Tables of rows with the text that the script made of them.
 
 use super::*;
+use crate::domain::record::Parsed;
 
 /// First and last name, job title, company, bio, username; then the tags.
 type TextCase<'a> = ([Value<'a>; 6], Option<&'a [&'a str]>);
@@ -22,7 +23,7 @@ fn text_of(([first, last, title, company, bio, username], tags): TextCase<'_>) -
     values[expert::BIO] = bio;
     let tags = tags.map(|tags| tags.iter().map(|&tag| tag.to_owned()).collect());
     let mut out = String::new();
-    text_of_expert(&Record { values: &values, tags }, &mut out);
+    text_of_expert(&Record { values: &values, parsed: vec![Parsed::Tags(tags)] }, &mut out);
     out
 }
 
@@ -78,31 +79,39 @@ fn a_number_in_a_text_column_counts_as_its_digits_and_zero_as_empty() {
 #[test]
 fn the_text_is_appended_and_a_record_without_one_appends_nothing() {
     let values = vec![Value::Null; Schema::experts().width()];
-    let mut record = Record { values: &values, tags: Some(vec!["x".to_owned()]) };
+    let mut record = Record { values: &values, parsed: vec![Parsed::Tags(Some(vec!["x".to_owned()]))] };
     let mut out = "before".to_owned();
     text_of_expert(&record, &mut out);
     assert_eq!(out, "beforeDomains: x.");
 
-    record.tags = None;
+    record.parsed.clear();
     text_of_expert(&record, &mut out);
     assert_eq!(out, "beforeDomains: x.");
 }
 
 #[test]
-fn a_record_without_text_is_a_row_error_that_names_the_row() {
-    let cases = [(NO, "NULL"), (Value::Integer(0), "0"), (Value::Real(1.5), "1.5"), (t("ada"), "ada")];
-    for (id, printed) in cases {
+fn a_record_without_text_is_unfit_and_names_the_column() {
+    for id in [NO, Value::Integer(0), Value::Real(1.5), t("ada")] {
         let mut values = vec![Value::Null; Schema::experts().width()];
         values[expert::ID] = id;
         let mut out = "of the row before".to_owned();
 
-        let error = write(Schema::experts(), &Record { values: &values, tags: None }, &mut out).unwrap_err();
+        let record = Record { values: &values, parsed: vec![Parsed::Tags(None)] };
+        let mut made = Vec::new();
+        let mut write = |record: &Record<'_>| {
+            let mut each = |text: &mut String, _: Option<ChunkPlace>| {
+                made.push(text.clone());
+                Ok(())
+            };
+            write(&DocumentRules::Experts, &Schema::experts(), record, &mut out, &mut each)
+        };
+        let error = write(&record).unwrap_err();
 
-        let expected = format!("row id={printed} column username: no document text: ");
-        assert!(error.to_string().starts_with(&expected) && out.is_empty(), "{error}");
+        assert_eq!(error.column, "username");
+        assert!(error.message.starts_with("no document text: "), "{error:?}");
         values[expert::BIO] = t("bio");
-        write(Schema::experts(), &Record { values: &values, tags: None }, &mut out).unwrap();
-        assert_eq!(out, "bio");
+        write(&Record { values: &values, parsed: vec![Parsed::Tags(None)] }).unwrap();
+        assert_eq!(made, ["bio"]);
     }
 }
 

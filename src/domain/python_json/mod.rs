@@ -1,4 +1,4 @@
-//! A record as the bytes that Python's `json.dump` writes.
+//! JSON as Python's `json.loads` reads it and `json.dump` writes it.
 //!
 //! `metadata.json` has readers, and people who compare two of them, so its
 //! bytes are those of `json.dump(records, file, ensure_ascii=False)`: the same
@@ -6,16 +6,16 @@
 //! `serde_json` are the spaces after comma and colon and the layout of a float;
 //! escapes are the same in both.
 //!
-//! Whether a value may stand in a record at all is decided by
-//! [`Record::check`]; the brackets around the list of records belong to the
-//! writer of the file. Tags are read back from JSON in [`tags`].
+//! What stands in a record is `record`'s. Any JSON text is read and written
+//! again in [`json`], the experts' tags are read in [`tags`].
 
+mod json;
 mod tags;
 
 use std::fmt::{self, Display};
 use std::io::Write as _;
 
-use crate::domain::record::{Column, Kind, Record, Value};
+pub(crate) use json::{Json, parse_json};
 pub(crate) use tags::parse_tags;
 
 /// A longer record is a fault of its row. What seems to be one when a file is verified is a file of
@@ -46,21 +46,6 @@ impl Display for PyFloat {
     }
 }
 
-/// Appends `record` as one JSON object with the keys of `columns`, in their order.
-pub(crate) fn write_record(columns: &[Column], record: &Record<'_>, out: &mut Vec<u8>) {
-    for (at, (column, value)) in columns.iter().zip(record.values).enumerate() {
-        out.extend_from_slice(if at == 0 { b"{\"" } else { b", \"" });
-        // Keys are our own and have nothing to escape.
-        out.extend_from_slice(column.key.as_bytes());
-        out.extend_from_slice(b"\": ");
-        match column.kind {
-            Kind::Tags => write_tags(record.tags.as_deref(), out),
-            Kind::Plain => write_value(*value, out),
-        }
-    }
-    out.push(b'}');
-}
-
 /// Breaks a tie between two equally short and equally near prints of `x`.
 ///
 /// 2197395979265169.25 reads back from ….2 and from ….3: Rust prints the upper
@@ -79,35 +64,13 @@ fn half_even(x: f64, shortest: String, to_decimals: impl Fn(usize) -> String) ->
     if even.parse() == Ok(x) { even } else { shortest }
 }
 
-fn write_tags(tags: Option<&[String]>, out: &mut Vec<u8>) {
-    let Some(tags) = tags else {
-        out.extend_from_slice(b"null");
-        return;
-    };
-    out.push(b'[');
-    for (at, tag) in tags.iter().enumerate() {
-        if at > 0 {
-            out.extend_from_slice(b", ");
-        }
-        write_text(tag, out);
-    }
-    out.push(b']');
-}
-
-fn write_value(value: Value<'_>, out: &mut Vec<u8>) {
-    match value {
-        Value::Null => out.extend_from_slice(b"null"),
-        Value::Integer(n) => write_display(n, out),
-        Value::Real(x) => write_display(PyFloat(x), out),
-        Value::Text(text) => write_text(text, out),
-    }
-}
-
-fn write_text(text: &str, out: &mut Vec<u8>) {
+/// Appends a text in quotes, with Python's escapes.
+pub(crate) fn write_text(text: &str, out: &mut Vec<u8>) {
     serde_json::to_writer(out, text).expect("a string is JSON and a Vec takes every write");
 }
 
-fn write_display(value: impl Display, out: &mut Vec<u8>) {
+/// Appends what `value` displays.
+pub(crate) fn write_display(value: impl Display, out: &mut Vec<u8>) {
     write!(out, "{value}").expect("a Vec takes every write");
 }
 

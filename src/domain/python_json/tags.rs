@@ -123,7 +123,7 @@ impl<'de> Deserialize<'de> for TagsValue {
 
 /// What is wrong with a text that `serde_json` refuses. Errors that cannot be seen on the screen, and
 /// what Python reads but JSON does not know, are named.
-fn not_json(text: &str, error: &serde_json::Error) -> String {
+pub(super) fn not_json(text: &str, error: &serde_json::Error) -> String {
     let bare = text.trim_matches([' ', '\t', '\n', '\r']);
     if matches!(bare, "NaN" | "Infinity" | "-Infinity") {
         format!("a number ({bare})")

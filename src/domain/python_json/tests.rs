@@ -3,63 +3,11 @@
 use proptest::prelude::*;
 
 use super::*;
-use crate::domain::record::{Schema, expert};
-
-fn columns() -> &'static [Column] {
-    &Schema::experts().columns
-}
-
-fn nulls() -> Vec<Value<'static>> {
-    vec![Value::Null; columns().len()]
-}
-
-fn written(record: &Record<'_>) -> String {
-    let mut out = Vec::new();
-    write_record(columns(), record, &mut out);
-    String::from_utf8(out).unwrap()
-}
 
 fn written_text(text: &str) -> String {
     let mut out = Vec::new();
     write_text(text, &mut out);
     String::from_utf8(out).unwrap()
-}
-
-#[test]
-fn a_record_is_written_as_json_dump_writes_it() {
-    let mut values = nulls();
-    values[expert::ID] = Value::Integer(7);
-    values[expert::USERNAME] = Value::Text("zoë");
-    values[expert::BIO] = Value::Text("says \"hi\"\n");
-    values[7] = Value::Real(100.0);
-
-    let tags = Some(vec!["machine learning".to_owned(), "a, b".to_owned()]);
-    let json = written(&Record { values: &values, tags });
-
-    assert_eq!(
-        json,
-        r#"{"id": 7, "username": "zoë", "First Name": null, "Last Name": null, "Job Title": null, "#
-            .to_owned()
-            + r#""Company": null, "Bio": "says \"hi\"\n", "Hourly Rate": 100.0, "Currency": null, "#
-            + r#""Profile URL": null, "Profile URL with UTM": null, "tags": ["machine learning", "a, b"], "#
-            + r#""findability_score": null, "category": null}"#
-    );
-}
-
-#[test]
-fn tags_are_written_as_a_list_or_null() {
-    let cases = [(None, "null"), (Some(vec![]), "[]"), (Some(vec![String::new()]), r#"[""]"#)];
-    for (tags, expected) in cases {
-        let json = written(&Record { values: &nulls(), tags });
-        assert!(json.contains(&format!(r#""tags": {expected}, "#)), "{json}");
-    }
-}
-
-#[test]
-fn a_record_is_appended_to_what_is_already_there() {
-    let mut out = b"[".to_vec();
-    write_record(columns(), &Record { values: &nulls(), tags: None }, &mut out);
-    assert!(out.starts_with(br#"[{"id": null, "#));
 }
 
 #[test]
@@ -196,33 +144,6 @@ fn a_very_long_tag_is_read_whole() {
 }
 
 proptest! {
-    #[test]
-    fn a_written_record_reads_back_as_the_same_strings(
-        text in any::<String>(),
-        tags in any::<Option<Vec<String>>>(),
-    ) {
-        let mut values = vec![Value::Text(&text); columns().len()];
-        values[expert::TAGS] = Value::Null;
-        let record = Record { values: &values, tags };
-
-        let read: serde_json::Value = serde_json::from_str(&written(&record)).unwrap();
-
-        for (at, key) in columns().iter().map(|column| column.key.as_str()).enumerate() {
-            if at == expert::TAGS {
-                prop_assert_eq!(&read[key], &serde_json::json!(record.tags));
-            } else {
-                prop_assert_eq!(read[key].as_str(), Some(text.as_str()));
-            }
-        }
-    }
-
-    #[test]
-    fn tags_read_back_from_what_was_written(tags in any::<Option<Vec<String>>>()) {
-        let mut out = Vec::new();
-        write_tags(tags.as_deref(), &mut out);
-        prop_assert_eq!(parse_tags(std::str::from_utf8(&out).unwrap()), Ok(tags));
-    }
-
     #[test]
     fn a_float_reads_back_with_the_same_bits(bits in any::<u64>()) {
         let x = f64::from_bits(bits);

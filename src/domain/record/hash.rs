@@ -101,16 +101,23 @@ fn from_hex<const N: usize>(text: &str) -> Result<[u8; N], String> {
 }
 
 impl IdHash {
-    /// Digest of an id; `1`, `1.0` and `'1'` are three different ids.
+    /// Digest of an id of one value; `1`, `1.0` and `'1'` are three different ids.
     #[must_use]
     pub fn of(id: RawValue<'_>) -> Self {
+        Self::of_all(std::iter::once(id))
+    }
+
+    /// Digest of an id of several values.
+    pub(crate) fn of_all<'r>(id: impl IntoIterator<Item = RawValue<'r>>) -> Self {
         let mut hasher = blake3::Hasher::new();
-        feed(
-            &mut |bytes| {
-                hasher.update(bytes);
-            },
-            id,
-        );
+        for value in id {
+            feed(
+                &mut |bytes| {
+                    hasher.update(bytes);
+                },
+                value,
+            );
+        }
         Self(first_bytes(&hasher.finalize()))
     }
 }
@@ -137,6 +144,24 @@ impl RecordHash {
     #[must_use]
     pub fn of(json: &[u8]) -> Self {
         Self(first_bytes(&blake3::hash(json)))
+    }
+}
+
+/// Makes the [`RecordHash`]es of records that begin alike.
+pub(crate) struct RecordHasher(blake3::Hasher);
+
+impl RecordHasher {
+    pub(crate) fn of(beginning: &[u8]) -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(beginning);
+        Self(hasher)
+    }
+
+    /// The digest of the record that ends so.
+    pub(crate) fn ended_by(&self, ending: &[u8]) -> RecordHash {
+        let mut hasher = self.0.clone();
+        hasher.update(ending);
+        RecordHash(first_bytes(&hasher.finalize()))
     }
 }
 
@@ -202,10 +227,12 @@ impl Basis<'_> {
 pub(crate) struct ScanHasher(blake3::Hasher);
 
 impl ScanHasher {
-    pub(crate) fn new(basis: Basis<'_>) -> Self {
+    /// `rules`: what makes the same values another content; nothing for the experts.
+    pub(crate) fn new(basis: Basis<'_>, rules: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"scan");
         basis.feed(&mut hasher);
+        feed_rules(&mut hasher, rules);
         Self(hasher)
     }
 
@@ -223,11 +250,13 @@ impl ScanHasher {
 pub struct ContentHasher(blake3::Hasher);
 
 impl ContentHasher {
+    /// `schema`: the schema's own bytes; nothing for the experts.
     #[must_use]
-    pub fn new<'a>(basis: impl Into<Basis<'a>>) -> Self {
+    pub fn new<'a>(basis: impl Into<Basis<'a>>, schema: &[u8]) -> Self {
         let mut hasher = blake3::Hasher::new();
         hasher.update(b"content");
         basis.into().feed(&mut hasher);
+        feed_rules(&mut hasher, schema);
         Self(hasher)
     }
 
@@ -249,6 +278,14 @@ impl ContentHasher {
     #[must_use]
     pub fn finish(&self) -> ContentHash {
         ContentHash(*self.0.finalize().as_bytes())
+    }
+}
+
+/// Feeds bytes with their length; none where there are none, so that the experts' digests stay.
+fn feed_rules(hasher: &mut blake3::Hasher, rules: &[u8]) {
+    if !rules.is_empty() {
+        hasher.update(&(rules.len() as u64).to_le_bytes());
+        hasher.update(rules);
     }
 }
 

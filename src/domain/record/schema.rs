@@ -1,31 +1,42 @@
-//! Which table is read, which of its columns, and what each of them means.
+//! Which rows are read, which of their columns, and what each of them means.
 //!
 //! A [`Schema`] is the one place that names the source's table, columns and
 //! keys: the SELECT, the order of a [`Row`](super::Row) and the keys of
-//! `metadata.json` are made from it. The rules of the document text are named
-//! here and written in `document`.
+//! `metadata.json` are made from it. For the experts it is known, for any other
+//! source it is made of the settings and the names that the database gives,
+//! in `source_spec`. The rules of the document text are `document`'s.
 
-use std::sync::LazyLock;
+use crate::domain::python_json::write_text;
 
-/// A table of rows that become records.
-#[derive(Debug)]
+/// The rows that become records, and their columns.
+#[derive(Debug, PartialEq)]
 pub struct Schema {
-    pub table: String,
-    /// The column that identifies a row and orders the index.
-    pub id: usize,
-    /// In the order of the SELECT and of `metadata.json`.
+    pub rows: RowSource,
+    /// In the order of the SELECT; those with a key in the order of `metadata.json`.
     pub columns: Vec<Column>,
-    /// The SQL condition that an indexed row fulfils.
-    pub filter: String,
-    pub text: TextRules,
+    /// Where the columns stand that identify a row and order the index; at least one.
+    pub id: Vec<usize>,
+    /// What makes this schema another one, in bytes; empty for the experts.
+    pub digest_input: Vec<u8>,
+}
+
+/// Where rows come from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum RowSource {
+    /// A table or a view, and the SQL condition that an indexed row fulfils.
+    Table { name: String, filter: Option<String> },
+    /// A SELECT.
+    Query(String),
 }
 
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Column {
     pub name: String,
-    /// Its key in a record.
-    pub key: String,
     pub kind: Kind,
+    /// Its key in a record; `None` for a column that only id or text need.
+    pub key: Option<String>,
+    /// The key as it begins a member of the record.
+    label: Vec<u8>,
 }
 
 /// What the values of a column are.
@@ -33,15 +44,10 @@ pub struct Column {
 pub enum Kind {
     /// Text or a number, which stands in the record as it is.
     Plain,
-    /// JSON text: a list of strings, or `null`. At most one column has this kind.
+    /// JSON text: a list of strings, or `null`.
     Tags,
-}
-
-/// Which rules make the document text of a record.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub enum TextRules {
-    /// Name, title, company, bio and tags of a person, see [`expert`].
-    Experts,
+    /// Any JSON text, or a number, which stands in the record as JSON.
+    Json,
 }
 
 /// Where the columns that the rules for experts use stand in [`Schema::experts`].
@@ -57,13 +63,38 @@ pub(crate) mod expert {
     pub(crate) const TAGS: usize = 11;
 }
 
+impl Column {
+    #[must_use]
+    pub fn new(name: &str, key: Option<&str>, kind: Kind) -> Self {
+        let mut label = Vec::new();
+        if let Some(key) = key {
+            write_text(key, &mut label);
+            label.extend_from_slice(b": ");
+        }
+        Self { name: name.to_owned(), kind, key: key.map(str::to_owned), label }
+    }
+
+    /// Whether its values are parsed, and stand beside those of the record.
+    pub(crate) fn is_parsed(&self) -> bool {
+        self.kind != Kind::Plain
+    }
+
+    /// The key with its colon, as JSON; `None` for a column that is not published.
+    pub(crate) fn label(&self) -> Option<&[u8]> {
+        self.key.as_ref().map(|_| self.label.as_slice())
+    }
+}
+
 impl Schema {
     /// The table of people that `tag_experts.py` fills. Rows without tags are not indexed.
     #[must_use]
-    pub fn experts() -> &'static Self {
-        static EXPERTS: LazyLock<Schema> = LazyLock::new(|| Schema {
-            table: "experts".to_owned(),
-            id: expert::ID,
+    pub fn experts() -> Self {
+        Self {
+            rows: RowSource::Table {
+                name: "experts".to_owned(),
+                filter: Some("tags IS NOT NULL".to_owned()),
+            },
+            id: vec![expert::ID],
             columns: [
                 ("id", "id"),
                 ("username", "username"),
@@ -82,16 +113,17 @@ impl Schema {
             ]
             .into_iter()
             .enumerate()
-            .map(|(at, (name, key))| Column {
-                name: name.to_owned(),
-                key: key.to_owned(),
-                kind: if at == expert::TAGS { Kind::Tags } else { Kind::Plain },
+            .map(|(at, (name, key))| {
+                Column::new(name, Some(key), if at == expert::TAGS { Kind::Tags } else { Kind::Plain })
             })
             .collect(),
-            filter: "tags IS NOT NULL".to_owned(),
-            text: TextRules::Experts,
-        });
-        &EXPERTS
+            digest_input: Vec::new(),
+        }
+    }
+
+    /// Whether this is the table of [`Schema::experts`].
+    pub(crate) fn is_experts(&self) -> bool {
+        self.digest_input.is_empty()
     }
 
     /// How many values a row has.
@@ -100,20 +132,44 @@ impl Schema {
         self.columns.len()
     }
 
-    /// The names of the columns, as a list for SQL and for messages.
+    /// The names of the columns, as a list for messages.
     #[must_use]
     pub fn column_names(&self) -> String {
         self.columns.iter().map(|column| column.name.as_str()).collect::<Vec<_>>().join(", ")
     }
 
+    /// The columns of the id, as a list for messages.
+    #[must_use]
+    pub fn id_names(&self) -> String {
+        self.id.iter().map(|&at| self.columns[at].name.as_str()).collect::<Vec<_>>().join(", ")
+    }
+
     /// The query for the indexed rows, in id order.
     ///
-    /// Plain names: SQLite reads a quoted name that it does not know as a text.
+    /// Names are quoted by backticks: SQLite reads a name in double quotes that it does not know as a text.
+    /// Condition and query stand on lines of their own, so that a comment ends where they do.
     #[must_use]
     pub fn select(&self) -> String {
-        let (columns, id) = (self.column_names(), &self.columns[self.id].name);
-        format!("SELECT {columns} FROM {} WHERE {} ORDER BY {id}", self.table, self.filter)
+        let list = |at: &mut dyn Iterator<Item = &Column>| {
+            at.map(|column| quoted(&column.name)).collect::<Vec<_>>().join(", ")
+        };
+        let columns = list(&mut self.columns.iter());
+        let id = list(&mut self.id.iter().map(|&at| &self.columns[at]));
+        let rows = match &self.rows {
+            RowSource::Table { name, filter: None } => quoted(name),
+            RowSource::Table { name, filter: Some(filter) } => {
+                format!("{} WHERE (\n{filter}\n)", quoted(name))
+            }
+            RowSource::Query(query) => format!("(\n{query}\n)"),
+        };
+        format!("SELECT {columns} FROM {rows} ORDER BY {id}")
     }
+}
+
+/// A name as SQL takes it for nothing else.
+#[must_use]
+pub fn quoted(name: &str) -> String {
+    format!("`{}`", name.replace('`', "``"))
 }
 
 #[cfg(test)]
@@ -123,11 +179,37 @@ mod tests {
     #[test]
     fn the_query_for_experts_reads_fourteen_columns_of_tagged_rows_in_id_order() {
         assert_eq!(
-            Schema::experts().select(),
+            Schema::experts().select().replace('`', ""),
             "SELECT id, username, first_name, last_name, job_title, company, bio, hourly_rate, currency, \
              profile_url, profile_url_utm, tags, findability_score, category FROM experts \
-             WHERE tags IS NOT NULL ORDER BY id"
+             WHERE (\ntags IS NOT NULL\n) ORDER BY id"
         );
+    }
+
+    #[test]
+    fn the_query_quotes_every_name_and_ends_every_comment() {
+        let schema = |rows| Schema {
+            rows,
+            columns: vec![
+                Column::new("a`b", None, Kind::Plain),
+                Column::new("select", Some("s"), Kind::Json),
+            ],
+            id: vec![1, 0],
+            digest_input: Vec::new(),
+        };
+        let table = |filter: Option<&str>| RowSource::Table {
+            name: "my table".to_owned(),
+            filter: filter.map(str::to_owned),
+        };
+        let cases = [
+            (table(None), "`my table`"),
+            (table(Some("x = 1 -- why")), "`my table` WHERE (\nx = 1 -- why\n)"),
+            (RowSource::Query("SELECT 1 -- why".to_owned()), "(\nSELECT 1 -- why\n)"),
+        ];
+        for (rows, from) in cases {
+            let expected = format!("SELECT `a``b`, `select` FROM {from} ORDER BY `select`, `a``b`");
+            assert_eq!(schema(rows).select(), expected);
+        }
     }
 
     #[test]

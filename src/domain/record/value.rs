@@ -66,39 +66,3 @@ pub(super) fn checked(value: RawValue<'_>) -> Result<Value<'_>, String> {
         }
     }
 }
-
-/// An id for messages: a long or unprintable one is cut and escaped, so that a
-/// hostile value cannot forge a log line.
-pub(crate) fn printable_id(id: RawValue<'_>) -> String {
-    const MAX_PRINTED_ID: usize = 80;
-    match id {
-        RawValue::Null => "NULL".to_owned(),
-        RawValue::Integer(n) => n.to_string(),
-        RawValue::Real(x) => x.to_string(),
-        RawValue::Text(bytes) | RawValue::Blob(bytes) => {
-            let text = String::from_utf8_lossy(&bytes[..bytes.len().min(4 * MAX_PRINTED_ID)]);
-            text.chars().take(MAX_PRINTED_ID).flat_map(char::escape_debug).collect()
-        }
-    }
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn an_id_is_printed_on_one_short_line_of_plain_characters() {
-        let long = "é".repeat(1000);
-        let cases: [(RawValue<'_>, &str); 6] = [
-            (RawValue::Null, "NULL"),
-            (RawValue::Integer(-7), "-7"),
-            (RawValue::Real(1.5), "1.5"),
-            (RawValue::Text(b"ada\n\x1b[2J"), r"ada\n\u{1b}[2J"),
-            (RawValue::Blob(b"\xff"), "\u{fffd}"),
-            (RawValue::Text(long.as_bytes()), &"é".repeat(80)),
-        ];
-        for (id, expected) in cases {
-            assert_eq!(printable_id(id), expected);
-        }
-    }
-}

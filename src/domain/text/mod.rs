@@ -134,5 +134,12 @@ fn has_effect(char: char) -> bool {
         || CodePointSetData::new::<BidiControl>().contains(char)
 }
 
+/// Whether Python's `str.strip` removes `c`: Unicode's `White_Space` and the
+/// four information separators, which Rust's `trim` leaves.
+#[must_use]
+pub fn is_python_space(c: char) -> bool {
+    c.is_whitespace() || ('\u{1c}'..='\u{1f}').contains(&c)
+}
+
 #[cfg(test)]
 mod tests;

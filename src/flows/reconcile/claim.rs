@@ -8,13 +8,11 @@ use super::error::PassError;
 use crate::adapters::builds::{Builds, ClaimedSource, error_chain};
 use crate::adapters::source::Source;
 use crate::config::Config;
-use crate::domain::record::Schema;
 
 /// What these settings fill the directory from; `None` if the database cannot be found.
 pub(crate) fn source(config: &Config, builds: &Builds) -> Option<ClaimedSource> {
-    let schema = Schema::experts();
-    let id = &schema.columns[schema.id].name;
-    ClaimedSource::find(&builds.layout, &config.source.database, &schema.table, &[id])
+    let (rows, id) = config.source_spec().claim();
+    ClaimedSource::find(&builds.layout, &config.source.database, &rows, &id)
 }
 
 /// Records what the served build was made from. Where that fails, the next pass tries again.

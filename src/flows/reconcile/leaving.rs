@@ -83,8 +83,8 @@ fn only_here(
 ) -> Vec<(u32, TextHash)> {
     let (cached, embedded) = (HashSet::new(), HashSet::new());
     let builds = staying.iter().map(Vec::as_slice).collect();
-    let mut planner = Planner::new(&[], Reusable { builds, cached: &cached, embedded: &embedded });
-    let mut is_alone = |row: &RowHashes| planner.row(row) == Need::Embed && known.insert(row.text);
+    let mut planner = Planner::new(&[], 0, Reusable { builds, cached: &cached, embedded: &embedded });
+    let mut is_alone = |row: &RowHashes| planner.row(row, true) == Need::Embed && known.insert(row.text);
     (0..).zip(rows).filter_map(|(at, row)| is_alone(row).then_some((at, row.text))).collect()
 }
 

@@ -153,7 +153,9 @@ impl Prepared {
             Served::Nothing => (ServedFacts::Nothing, None),
             Served::Damaged { why } => (ServedFacts::Damaged(why), self.kept.newest_records),
             Served::NotKnown(_) => unreachable!("nothing is decided about what is not known"),
-            Served::Build(build) => (ServedFacts::Build(&build.manifest), Some(build.manifest.ntotal)),
+            Served::Build(build) => {
+                (ServedFacts::Build(&build.manifest), Some(build.manifest.counts.records))
+            }
         };
         let equivalent = self.history.equivalent_scan.as_ref();
         let hold = self.hold.as_ref();
@@ -303,7 +305,7 @@ impl Prepared {
 
     /// Records of the served build.
     pub(super) fn records(&self) -> Option<u64> {
-        self.served.build().map(|build| build.manifest.ntotal)
+        self.served.build().map(|build| build.manifest.counts.records)
     }
 
     pub(super) fn served(&self) -> &Served {
@@ -347,7 +349,7 @@ impl KeptFacts {
         Ok(Self {
             newest_space: kept.first().and_then(space_of),
             sequence: newest.map_or(0, |newest| newest.sequence),
-            newest_records: newest.map(|newest| newest.ntotal),
+            newest_records: newest.map(|newest| newest.counts.records),
             refused: if options.embed_again { HashMap::new() } else { refused_texts(&kept, &context.space) },
         })
     }

@@ -84,9 +84,15 @@ pub(super) fn preview_for(
 ) -> Result<Preview, PassError> {
     let builds = Builds::published(&context.config.publish)?;
     let served = builds.served();
-    let records = served.build().map(|build| build.manifest.ntotal);
+    let records = served.build().map(|build| build.manifest.counts.records);
     let limits = ScanLimits::new(&context.config.guard, records);
-    let source = Source::open(&context.config.source.database, purpose, &context.stop, limits)?;
+    let source = Source::open(
+        &context.config.source.database,
+        purpose,
+        &context.stop,
+        limits,
+        &context.config.source_spec(),
+    )?;
     let scanned = source.scan(context.basis())?;
     // Whatever the table has, a pass would end with that.
     let claimed = builds.check_claim(claim::source(context.config, &builds).as_ref()).err();
@@ -156,7 +162,7 @@ fn read_rows(
         (builds, Cache::stored_hashes(&cache, &context.space)?)
     };
     let embedded = HashSet::new();
-    let planner = planner(prepared.rows(), &builds, &cached, &embedded);
+    let planner = planner(prepared, &builds, &cached, &embedded);
     let sample = TextSample::default();
     let table = read_table(rows, context, planner, None, prepared.refused(), sample)?;
     Ok((table, builds))
@@ -196,7 +202,7 @@ impl Preview {
     /// The scan is known: the counts are those of the served build.
     fn unchanged(prepared: &Prepared) -> Self {
         let served = prepared.served().build().map(|build| &build.manifest);
-        let records = served.map_or(0, |served| served.ntotal);
+        let records = served.map_or(0, |served| served.counts.records);
         Self {
             changes: false,
             records,

@@ -28,7 +28,8 @@ pub(super) fn scan(
     };
     let config = context.config;
     let limits = ScanLimits::new(&config.guard, prepared.records());
-    let source = Source::open(&config.source.database, Purpose::Pass, &context.stop, limits)?;
+    let source =
+        Source::open(&config.source.database, Purpose::Pass, &context.stop, limits, &config.source_spec())?;
     let scanned = source.scan(context.basis())?;
     if is_known(scanned.hash()) {
         scanned.finish()?;
@@ -55,7 +56,7 @@ pub(super) fn is_held(
     if prepared.hold().is_none() {
         return Ok(false);
     }
-    let planner = sources.planner(prepared.rows());
+    let planner = sources.planner(prepared);
     let table = read_table(rows, context, planner, None, prepared.refused(), TextSample::default())?;
     let is_held = prepared.facts(context, options).is_held(table.content_hash);
     if !is_held {
@@ -75,7 +76,7 @@ pub(super) fn draft(
     let id = new_id((context.clock)());
     let mut draft = Staging::begin(&prepared.builds, id)?.draft()?;
     let early_check = sources.start_index_check(context);
-    let planner = sources.planner(prepared.rows());
+    let planner = sources.planner(prepared);
     let table = read_table(&rows, context, planner, Some(&mut draft), prepared.refused(), sample)?;
     rows.finish()?;
     Ok((draft.finish()?, table, early_check))

@@ -6,11 +6,12 @@
 //! collected; whether there may be any is the caller's decision.
 
 use std::collections::HashMap;
+use std::sync::Arc;
 
 use super::context::PassContext;
 use super::error::PassError;
 use super::long_texts;
-use super::record_workers::{EncodedRow, RecordWorkers};
+use super::record_workers::{EncodedRow, Piece, RecordWorkers};
 use super::text_sample::{KnownText, TextSample};
 use crate::adapters::builds::staging::Draft;
 use crate::adapters::embed::BatchCounter;
@@ -21,6 +22,7 @@ use crate::domain::manifest::QuarantinedRow;
 use crate::domain::pass::REFUSED_PREFIX;
 use crate::domain::record::{
     ContentHash, ContentHasher, IdHash, Row, RowError, Schema, SeenIds, TextHash, printable_id, raw_row_hash,
+    seen_id,
 };
 use crate::domain::row_hashes::RowHashes;
 use crate::domain::tokens::LongTexts;
@@ -77,15 +79,15 @@ pub(super) fn read_table(
     sample: TextSample,
 ) -> Result<TableSummary, PassError> {
     let allowed = context.config.guard.quarantine;
-    let schema = Schema::experts();
+    let rules = Arc::clone(rows.rules());
     let measure = long_texts::measure(context);
     let mut reader = TableReader {
-        schema,
+        schema: &rules.schema,
         planner,
         draft,
         refused,
         sample,
-        content: ContentHasher::new(context.basis()),
+        content: ContentHasher::new(context.basis(), &rules.schema.digest_input),
         rows: Vec::new(),
         null_tags: 0,
         too_long: LongTexts::new(measure.as_ref()),
@@ -96,10 +98,11 @@ pub(super) fn read_table(
         witness: None,
         batches: BatchCounter::new(&context.config.embedding),
         ids: SeenIds::default(),
-        excluded_ids: Vec::new(),
+        id_text: String::new(),
+        other_ids: Vec::new(),
     };
-    let mut workers = RecordWorkers::new(schema, measure);
-    let mut sink = |row: Row<'_>, id, encoded: Result<EncodedRow<'_>, _>| reader.row(row, id, encoded);
+    let mut workers = RecordWorkers::new(&rules, measure);
+    let mut sink = |row: Row<'_>, encoded: Result<EncodedRow<'_>, _>| reader.row(row, encoded);
     let indexed_rows = rows.for_each(&mut |row| workers.push(row, &mut sink))?;
     workers.finish(&mut sink)?;
     let unfit = reader.unfit;
@@ -140,43 +143,43 @@ struct TableReader<'a> {
     text_bytes: u64,
     batches: BatchCounter,
     ids: SeenIds,
-    excluded_ids: Vec<IdHash>,
+    /// A buffer.
+    id_text: String,
+    /// The ids so far that are not those of `rows`.
+    other_ids: Vec<IdHash>,
     /// The first short text that need not be embedded.
     witness: Option<String>,
 }
 
 impl TableReader<'_> {
-    fn row(
-        &mut self,
-        row: Row<'_>,
-        id: IdHash,
-        encoded: Result<EncodedRow<'_>, RowError>,
-    ) -> Result<(), PassError> {
-        let before = self.rows.iter().map(|row| row.id).chain(self.excluded_ids.iter().copied());
-        let is_repeated = !self.ids.insert(row[self.schema.id], id, before);
+    fn row(&mut self, row: Row<'_>, encoded: Result<EncodedRow<'_>, RowError>) -> Result<(), PassError> {
         let indexed = self.rows.len();
-        self.add(row, id, encoded, is_repeated)?;
-        if self.rows.len() == indexed {
-            self.excluded_ids.push(id);
+        let mut id_text = std::mem::take(&mut self.id_text);
+        let (id, hash) = seen_id(self.schema, row, &mut id_text);
+        let known = if self.schema.is_experts() { self.rows.as_slice() } else { &[] };
+        let before = known.iter().map(|row| row.id).chain(self.other_ids.iter().copied());
+        let is_new = self.ids.insert(id, hash, before);
+        self.id_text = id_text;
+        self.decide(row, encoded, is_new)?;
+        if self.rows.len() == indexed || !self.schema.is_experts() {
+            self.other_ids.push(hash);
         }
         Ok(())
     }
 
-    fn add(
+    fn decide(
         &mut self,
         row: Row<'_>,
-        id: IdHash,
         encoded: Result<EncodedRow<'_>, RowError>,
-        is_repeated: bool,
+        is_new: bool,
     ) -> Result<(), PassError> {
         match encoded {
-            Ok(_) if is_repeated => {
-                let column = &self.schema.columns[self.schema.id].name;
+            Ok(_) if !is_new => {
                 let message = "another row has the same id, expected every id once";
-                self.quarantine(row, self.error(row, column, message.to_owned()), None);
+                self.quarantine(row, self.error(row, &self.schema.id_names(), message.to_owned()), None);
                 Ok(())
             }
-            Ok(encoded) => self.accept(row, id, &encoded),
+            Ok(encoded) => self.accept(row, &encoded),
             Err(error) => {
                 self.quarantine(row, error, None);
                 Ok(())
@@ -184,33 +187,48 @@ impl TableReader<'_> {
         }
     }
 
-    fn accept(&mut self, row: Row<'_>, id: IdHash, encoded: &EncodedRow<'_>) -> Result<(), PassError> {
-        let text = encoded.text_hash;
-        if let Some(message) = self.refused.get(&text).filter(|_| self.unfit.allowed > 0) {
+    fn accept(&mut self, row: Row<'_>, encoded: &EncodedRow<'_>) -> Result<(), PassError> {
+        let refused = encoded.pieces().map(|piece| piece.text_hash);
+        let refused = refused.filter_map(|text| Some((text, self.refused.get(&text)?.clone())));
+        if let Some((text, message)) = refused.take(1).next().filter(|_| self.unfit.allowed > 0) {
             let error = self.error(row, "document text", format!("{REFUSED_PREFIX}{message}"));
             self.quarantine(row, error, Some(text));
             return Ok(());
         }
-        let hashes = RowHashes { id, text, record: encoded.record_hash };
-        self.content.record(id, text, hashes.record);
-        let need = self.planner.row(&hashes);
-        self.rows.push(hashes);
-        self.sample.offer(&hashes, encoded.text);
         self.null_tags += u64::from(encoded.has_null_tags);
-        if let Some(tokens) = encoded.long {
-            self.too_long.add(|| printable_id(row[self.schema.id]), tokens);
-            self.long_ids.update(&id.0);
+        let mut begins_row = true;
+        encoded
+            .pieces()
+            .try_for_each(|piece| self.add(row, encoded.members, &piece, std::mem::take(&mut begins_row)))
+    }
+
+    /// Adds one entry of index and metadata.
+    fn add(
+        &mut self,
+        row: Row<'_>,
+        members: &[u8],
+        piece: &Piece<'_>,
+        begins_row: bool,
+    ) -> Result<(), PassError> {
+        let hashes = RowHashes { id: piece.id_hash, text: piece.text_hash, record: piece.record_hash };
+        self.content.record(hashes.id, hashes.text, hashes.record);
+        let need = self.planner.row(&hashes, begins_row);
+        self.rows.push(hashes);
+        self.sample.offer(&hashes, piece.text);
+        if let Some(tokens) = piece.long {
+            self.too_long.add(|| printable_id(self.schema, row), tokens);
+            self.long_ids.update(&hashes.id.0);
         }
         if need == Need::Embed {
-            self.text_bytes += encoded.text.len() as u64;
-            self.batches.add(encoded.text);
-        } else if self.witness.is_none() && encoded.text.len() <= MAX_WITNESS_BYTES {
-            self.witness = Some(encoded.text.to_owned());
+            self.text_bytes += piece.text.len() as u64;
+            self.batches.add(piece.text);
+        } else if self.witness.is_none() && piece.text.len() <= MAX_WITNESS_BYTES {
+            self.witness = Some(piece.text.to_owned());
         }
         if let Some(draft) = self.draft.as_deref_mut() {
-            draft.record(encoded.json)?;
+            draft.record(members, piece.ending)?;
             if need == Need::Embed {
-                draft.text(text, &printable_id(row[self.schema.id]), encoded.text)?;
+                draft.text(hashes.text, &printable_id(self.schema, row), piece.text)?;
             }
         }
         Ok(())
@@ -230,6 +248,6 @@ impl TableReader<'_> {
     }
 
     fn error(&self, row: Row<'_>, column: &str, message: String) -> RowError {
-        RowError { id: printable_id(row[self.schema.id]), column: column.to_owned(), message }
+        RowError { id: printable_id(self.schema, row), column: column.to_owned(), message }
     }
 }

@@ -89,8 +89,8 @@ impl VectorSources {
         Ok(Self { builds, cached, embedded: embedded.clone(), cache })
     }
 
-    pub(super) fn planner<'a>(&'a self, served: &'a [RowHashes]) -> Planner<'a> {
-        planner(served, &self.builds, &self.cached, &self.embedded)
+    pub(super) fn planner<'a>(&'a self, prepared: &'a Prepared) -> Planner<'a> {
+        planner(prepared, &self.builds, &self.cached, &self.embedded)
     }
 
     /// Starts to check the index of the likeliest build while the rows are read: nearly every plan takes
@@ -249,11 +249,12 @@ pub(super) fn reusable_builds(
 
 /// A planner that knows these vectors.
 pub(super) fn planner<'a>(
-    served: &'a [RowHashes],
+    prepared: &'a Prepared,
     builds: &'a [BuildRows],
     cached: &'a HashSet<TextHash>,
     embedded: &'a HashSet<TextHash>,
 ) -> Planner<'a> {
     let builds = builds.iter().map(|build| build.rows.as_slice()).collect();
-    Planner::new(served, Reusable { builds, cached, embedded })
+    let served_records = prepared.records().unwrap_or_default();
+    Planner::new(prepared.rows(), served_records, Reusable { builds, cached, embedded })
 }

@@ -3,18 +3,21 @@
 //! Rows come back in the order in which they were given, a batch at a time, and
 //! only so many batches are held at once: `parallel` sees to both. What a row
 //! becomes is decided by `record` and `document`, what is done with it by the
-//! caller.
+//! caller. The members of a record are held once, however many chunks repeat
+//! them.
 
 use std::sync::Arc;
 
 use crate::adapters::source::RowBuffer;
+use crate::domain::document::{self, UnfitText};
 use crate::domain::parallel::Workers;
 use crate::domain::python_json::MAX_RECORD_BYTES;
 use crate::domain::record::{
-    IdHash, RawValue, Record, RecordHash, Row, RowError, Schema, TextHash, printable_id,
+    ChunkPlace, IdHash, RawValue, Record, RecordHash, RecordHasher, Row, RowError, Schema, TextHash, ending,
+    id_hash, printable_id, write_members,
 };
+use crate::domain::source_rules::SourceRules;
 use crate::domain::tokens::{Measured, TextMeasure};
-use crate::domain::{document, python_json};
 
 /// Bytes of raw values in a batch: some hundreds of rows, a millisecond or two of work.
 const BATCH_BYTES: usize = 256 << 10;
@@ -23,27 +26,37 @@ const BATCHES_PER_THREAD: usize = 3;
 /// More threads would wait for the thread that reads the rows.
 const MAX_THREADS: usize = 4;
 
-/// A row that makes a record.
+/// A row that makes a record, or several with one text each.
 pub(super) struct EncodedRow<'b> {
-    pub text_hash: TextHash,
-    pub record_hash: RecordHash,
     /// Whether its tags are the JSON word `null`, which counts as tagged.
     pub has_null_tags: bool,
+    /// The record as it stands in the metadata, without what ends it.
+    pub members: &'b [u8],
+    pieces: &'b [Offsets],
+    texts: &'b str,
+    text_start: usize,
+}
+
+/// One text of a row: all of it, or a chunk.
+pub(super) struct Piece<'b> {
+    /// Of the row, and of the chunk where it is one.
+    pub id_hash: IdHash,
+    pub text_hash: TextHash,
+    pub record_hash: RecordHash,
     /// The tokens of a text that the model does not read whole.
     pub long: Option<u64>,
-    /// The record as it stands in the metadata.
-    pub json: &'b [u8],
+    /// What ends the record.
+    pub ending: &'b str,
     /// The document text.
     pub text: &'b str,
 }
 
-/// Receives each row: its raw values, the digest of its id, and what was made of it.
-pub(super) type RowSink<'t, E> =
-    dyn FnMut(Row<'_>, IdHash, Result<EncodedRow<'_>, RowError>) -> Result<(), E> + 't;
+/// Receives each row: its raw values, and what was made of it.
+pub(super) type RowSink<'t, E> = dyn FnMut(Row<'_>, Result<EncodedRow<'_>, RowError>) -> Result<(), E> + 't;
 
 /// Makes records of rows as they are added, and gives them to a [`RowSink`] in their order.
 pub(super) struct RecordWorkers {
-    schema: &'static Schema,
+    rules: Arc<SourceRules>,
     measure: Option<Arc<TextMeasure>>,
     workers: Workers<RowBatch, RowBatch>,
     /// Rows since the last full batch.
@@ -56,35 +69,62 @@ pub(super) struct RecordWorkers {
 #[derive(Default)]
 struct RowBatch {
     raw: RowBuffer,
-    encoded: Vec<(IdHash, Result<Offsets, RowError>)>,
-    /// One record after the other.
-    json: Vec<u8>,
+    encoded: Vec<Result<EncodedOffsets, RowError>>,
+    /// The members of one record after the other.
+    members: Vec<u8>,
+    pieces: Vec<Offsets>,
     /// One text after the other.
     texts: String,
 }
 
-/// Digests of one row's record and text, and where both end among those of the batch.
+/// Where the parts of one row end among those of the batch.
 #[derive(Clone, Copy)]
+struct EncodedOffsets {
+    has_null_tags: bool,
+    members_end: usize,
+    pieces_end: usize,
+}
+
+/// Digests of one piece, and where its text ends among those of the batch.
 struct Offsets {
+    id: IdHash,
     text: TextHash,
     record: RecordHash,
-    has_null_tags: bool,
     long: Option<u64>,
-    json_end: usize,
+    ending: String,
     text_end: usize,
+}
+
+impl<'b> EncodedRow<'b> {
+    /// Its pieces, in their order; at least one.
+    pub(super) fn pieces(&self) -> impl Iterator<Item = Piece<'b>> + use<'b> {
+        let (texts, mut start) = (self.texts, self.text_start);
+        self.pieces.iter().map(move |piece| {
+            let text = &texts[start..piece.text_end];
+            start = piece.text_end;
+            Piece {
+                id_hash: piece.id,
+                text_hash: piece.text,
+                record_hash: piece.record,
+                long: piece.long,
+                ending: &piece.ending,
+                text,
+            }
+        })
+    }
 }
 
 impl RecordWorkers {
     /// `measure`: measures the texts, where it is known what the model reads of them.
-    pub(super) fn new(schema: &'static Schema, measure: Option<TextMeasure>) -> Self {
+    pub(super) fn new(rules: &Arc<SourceRules>, measure: Option<TextMeasure>) -> Self {
         let measure = measure.map(Arc::new);
-        let shared = measure.clone();
+        let (shared_rules, shared_measure) = (Arc::clone(rules), measure.clone());
         let encode = move |mut batch: RowBatch| {
-            batch.encode(schema, shared.as_deref());
+            batch.encode(&shared_rules, shared_measure.as_deref());
             batch
         };
         Self {
-            schema,
+            rules: Arc::clone(rules),
             measure,
             workers: Workers::new("records", MAX_THREADS, BATCHES_PER_THREAD, encode),
             filling: RowBatch::default(),
@@ -114,70 +154,77 @@ impl RecordWorkers {
             ready.emit(sink)?;
         }
         // A small table is one batch that is not full, and needs no thread.
-        self.filling.encode(self.schema, self.measure.as_deref());
+        self.filling.encode(&self.rules, self.measure.as_deref());
         self.filling.emit(sink)
     }
 }
 
 impl RowBatch {
-    /// Makes record and text of every row.
-    fn encode(&mut self, schema: &Schema, measure: Option<&TextMeasure>) {
-        let Self { raw, encoded, json, texts } = self;
+    /// Makes record and texts of every row.
+    fn encode(&mut self, rules: &SourceRules, measure: Option<&TextMeasure>) {
+        let Self { raw, encoded, members, pieces, texts } = self;
+        let schema = &rules.schema;
         let (mut values, mut text) = (Vec::with_capacity(schema.width()), String::new());
         let Ok(()) = raw.for_each(|row| {
-            let record =
-                Record::check(row, schema, python_json::parse_tags, &mut values).and_then(|record| {
-                    document::write(schema, &record, &mut text)?;
-                    Ok(record)
-                });
-            let offsets = record.and_then(|record| {
-                let long = match measure.map_or(Measured::Fits, |measure| measure.apply(&mut text)) {
-                    Measured::Fits => None,
-                    Measured::Long(tokens) => Some(tokens),
-                    Measured::Refused(tokens) => return Err(refused(row, schema, tokens, measure)),
-                };
-                let json_start = json.len();
-                python_json::write_record(&schema.columns, &record, json);
-                let bytes = json.len() - json_start;
+            let ends = (members.len(), pieces.len(), texts.len());
+            let result = Record::check(row, schema, &mut values).and_then(|record| {
+                write_members(schema, &record, members);
+                let bytes = members.len() - ends.0;
                 if bytes > MAX_RECORD_BYTES {
-                    json.truncate(json_start);
                     return Err(too_long(row, schema, bytes));
                 }
-                texts.push_str(&text);
-                Ok(Offsets {
-                    text: TextHash::of(&text),
-                    record: RecordHash::of(&json[json_start..]),
-                    has_null_tags: record.tags.is_none(),
-                    long,
-                    json_end: json.len(),
-                    text_end: texts.len(),
-                })
+                let record_hasher = RecordHasher::of(&members[ends.0..]);
+                let mut each = |text: &mut String, chunk: Option<ChunkPlace>| {
+                    let long = measured(text, measure)?;
+                    let ending = ending(chunk);
+                    texts.push_str(text);
+                    pieces.push(Offsets {
+                        id: id_hash(schema, row, chunk.map(|chunk| chunk.index)),
+                        text: TextHash::of(text),
+                        record: record_hasher.ended_by(ending.as_bytes()),
+                        long,
+                        ending,
+                        text_end: texts.len(),
+                    });
+                    Ok(())
+                };
+                document::write(&rules.document, schema, &record, &mut text, &mut each)
+                    .map_err(|unfit| unfit_text(row, schema, unfit))?;
+                Ok(record.has_null_tags())
             });
-            encoded.push((IdHash::of(row[schema.id]), offsets));
+            if result.is_err() {
+                members.truncate(ends.0);
+                pieces.truncate(ends.1);
+                texts.truncate(ends.2);
+            }
+            encoded.push(result.map(|has_null_tags| EncodedOffsets {
+                has_null_tags,
+                members_end: members.len(),
+                pieces_end: pieces.len(),
+            }));
             Ok::<_, std::convert::Infallible>(())
         });
     }
 
     /// Gives every row with what was made of it to `sink`.
     fn emit<E>(&mut self, sink: &mut RowSink<'_, E>) -> Result<(), E> {
-        let (mut json_start, mut text_start) = (0, 0);
+        let (mut members_start, mut pieces_start) = (0, 0);
         let mut encoded = self.encoded.drain(..);
-        let (json, texts) = (&self.json, &self.texts);
+        let (members, pieces, texts) = (&self.members, &self.pieces, &self.texts);
         self.raw.for_each(|row| {
-            let (id, offsets) = encoded.next().expect("every row was encoded");
-            let result = offsets.map(|offsets| {
+            let result = encoded.next().expect("every row was encoded");
+            let result = result.map(|EncodedOffsets { has_null_tags, members_end, pieces_end }| {
                 let row = EncodedRow {
-                    text_hash: offsets.text,
-                    record_hash: offsets.record,
-                    has_null_tags: offsets.has_null_tags,
-                    long: offsets.long,
-                    json: &json[json_start..offsets.json_end],
-                    text: &texts[text_start..offsets.text_end],
+                    has_null_tags,
+                    members: &members[members_start..members_end],
+                    pieces: &pieces[pieces_start..pieces_end],
+                    texts,
+                    text_start: pieces_start.checked_sub(1).map_or(0, |before| pieces[before].text_end),
                 };
-                (json_start, text_start) = (offsets.json_end, offsets.text_end);
+                (members_start, pieces_start) = (members_end, pieces_end);
                 row
             });
-            sink(row, id, result)
+            sink(row, result)
         })
     }
 
@@ -185,21 +232,31 @@ impl RowBatch {
     fn clear(&mut self) {
         self.raw.clear();
         self.encoded.clear();
-        self.json.clear();
+        self.members.clear();
+        self.pieces.clear();
         self.texts.clear();
     }
 }
 
-/// The error of a row whose text the model surely does not read whole.
-fn refused(row: Row<'_>, schema: &Schema, tokens: u64, measure: Option<&TextMeasure>) -> RowError {
-    let max_tokens = measure.map_or(0, TextMeasure::max_tokens);
-    RowError {
-        id: printable_id(row[schema.id]),
-        column: "document text".to_owned(),
-        message: format!(
-            "a text of {tokens} tokens at least, expected at most {max_tokens} (embedding.max_tokens)"
-        ),
+/// Measures a text, and cuts it where the settings say so: its tokens, if the model does not read it whole.
+fn measured(text: &mut String, measure: Option<&TextMeasure>) -> Result<Option<u64>, UnfitText> {
+    let Some(measure) = measure else { return Ok(None) };
+    match measure.apply(text) {
+        Measured::Fits => Ok(None),
+        Measured::Long(tokens) => Ok(Some(tokens)),
+        Measured::Refused(tokens) => {
+            let max_tokens = measure.max_tokens();
+            let message = format!(
+                "a text of {tokens} tokens at least, expected at most {max_tokens} (embedding.max_tokens)"
+            );
+            Err(UnfitText { column: "document text".to_owned(), message })
+        }
     }
+}
+
+fn unfit_text(row: Row<'_>, schema: &Schema, unfit: UnfitText) -> RowError {
+    let UnfitText { column, message } = unfit;
+    RowError { id: printable_id(schema, row), column, message }
 }
 
 /// The error of a row whose record no proof would accept; it names the column that takes most of it.
@@ -210,7 +267,7 @@ fn too_long(row: Row<'_>, schema: &Schema, bytes: usize) -> RowError {
     };
     let longest = row.iter().zip(&schema.columns).max_by_key(|(value, _)| length(value));
     RowError {
-        id: printable_id(row[schema.id]),
+        id: printable_id(schema, row),
         column: longest.map(|(_, column)| column.name.clone()).unwrap_or_default(),
         message: format!("a record of {bytes} bytes as JSON, expected at most {MAX_RECORD_BYTES}"),
     }

@@ -9,21 +9,24 @@ fn nulls() -> Vec<RawValue<'static>> {
 
 fn ids_after(rows: i64, bio: &str) -> Vec<String> {
     let mut taken = Vec::new();
-    let mut sink = |row: Row<'_>, id, result: Result<EncodedRow<'_>, RowError>| -> Result<(), ()> {
-        assert_eq!(id, IdHash::of(row[expert::ID]));
+    let mut sink = |row: Row<'_>, result: Result<EncodedRow<'_>, RowError>| -> Result<(), ()> {
         taken.push(match result {
             Ok(encoded) => {
-                assert_eq!(encoded.text_hash, TextHash::of(encoded.text));
-                assert_eq!(encoded.record_hash, RecordHash::of(encoded.json));
-                let record: serde_json::Value = serde_json::from_slice(encoded.json).unwrap();
-                assert_eq!(record["Bio"].as_str(), Some(encoded.text));
+                let pieces: Vec<_> = encoded.pieces().collect();
+                let [piece] = pieces.as_slice() else { panic!("{}", pieces.len()) };
+                let json = [encoded.members, piece.ending.as_bytes()].concat();
+                assert_eq!(piece.id_hash, IdHash::of(row[expert::ID]));
+                assert_eq!(piece.text_hash, TextHash::of(piece.text));
+                assert_eq!(piece.record_hash, RecordHash::of(&json));
+                let record: serde_json::Value = serde_json::from_slice(&json).unwrap();
+                assert_eq!(record["Bio"].as_str(), Some(piece.text));
                 record["id"].to_string()
             }
             Err(error) => format!("error {}", error.id),
         });
         Ok(())
     };
-    let mut workers = RecordWorkers::new(Schema::experts(), None);
+    let mut workers = RecordWorkers::new(&SourceRules::experts(), None);
     for id in 0..rows {
         let mut row = nulls();
         row[expert::ID] = RawValue::Integer(id);
@@ -53,11 +56,11 @@ fn the_first_refusal_ends_it_whatever_is_still_under_way() {
     let mut row = nulls();
     row[expert::BIO] = RawValue::Text(&bio);
     let mut left = 100;
-    let mut sink = |_: Row<'_>, _, _: Result<EncodedRow<'_>, RowError>| {
+    let mut sink = |_: Row<'_>, _: Result<EncodedRow<'_>, RowError>| {
         left -= 1;
         if left == 0 { Err("enough") } else { Ok(()) }
     };
-    let mut workers = RecordWorkers::new(Schema::experts(), None);
+    let mut workers = RecordWorkers::new(&SourceRules::experts(), None);
     let ended = (0..10_000).try_for_each(|id| {
         row[expert::ID] = RawValue::Integer(id);
         workers.push(&row, &mut sink)

@@ -1,0 +1,340 @@
+//! A document text made by a `MiniJinja` template of the columns of a row.
+//!
+//! A template is compiled once and is strict: a name that names nothing is
+//! an error, never an empty text. NULL prints as nothing, everything else as it
+//! stands in the metadata. Time and size of a rendering are bounded, so that no
+//! value of a row can hold up a scan.
+
+use std::collections::HashSet;
+use std::fmt;
+use std::sync::Arc;
+
+use minijinja::value::{Kwargs, Object, Value as Variable, ValueKind};
+use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior};
+
+use crate::domain::python_json::{Json, MAX_RECORD_BYTES, PyFloat};
+use crate::domain::record::{Parsed, Record, Schema, Value};
+use crate::domain::text::is_python_space;
+
+/// The setting, and the name under which the one template of an environment stands.
+pub(super) const SETTING: &str = "document.template";
+/// The name of the chunk that a text is made for.
+pub(crate) const CHUNK: &str = "chunk";
+/// The name of all columns together, for names that are not identifiers: `row["a name"]`.
+pub(crate) const ROW: &str = "row";
+/// Steps of one rendering: an instruction is one, and so are 64 bytes that are read or written. A loop
+/// over a thousand items takes some ten thousand.
+const FUEL: u64 = 4_000_000;
+
+/// A compiled template.
+pub struct Template {
+    environment: Environment<'static>,
+    source: String,
+}
+
+/// What a template is given for one text: the columns of a row, by name.
+#[derive(Debug)]
+pub(super) struct TextVariables {
+    names: Arc<[String]>,
+    values: Arc<[Variable]>,
+    chunk: Option<Variable>,
+}
+
+/// The columns as one mapping, which `row` names.
+#[derive(Debug)]
+struct ColumnMap {
+    names: Arc<[String]>,
+    values: Arc<[Variable]>,
+}
+
+impl Template {
+    /// Compiles a template.
+    ///
+    /// # Errors
+    ///
+    /// A sentence with the line of the first error of syntax.
+    pub fn compile(source: &str) -> Result<Self, String> {
+        let mut environment = Environment::new();
+        environment.set_undefined_behavior(UndefinedBehavior::Strict);
+        environment.set_fuel(Some(FUEL));
+        environment.set_formatter(format);
+        environment.add_filter("strip", strip);
+        environment.add_template_owned(SETTING, source.to_owned()).map_err(|error| explain(&error))?;
+        Ok(Self { environment, source: source.to_owned() })
+    }
+
+    /// The template as it was written.
+    #[must_use]
+    pub fn source(&self) -> &str {
+        &self.source
+    }
+
+    /// The names that must be given to it, sorted; [`ROW`] and [`CHUNK`] among them where it uses them.
+    #[must_use]
+    pub fn names(&self) -> Vec<String> {
+        let template = self.environment.get_template(SETTING).expect("it was added when this was made");
+        let globals: HashSet<&str> = self.environment.globals().map(|(name, _)| name).collect();
+        let mut names: Vec<_> = template
+            .undeclared_variables(false)
+            .into_iter()
+            .filter(|name| !globals.contains(name.as_str()))
+            .collect();
+        names.sort();
+        names
+    }
+
+    /// Appends the text for one row or chunk.
+    ///
+    /// # Errors
+    ///
+    /// A sentence about what could not be rendered.
+    pub(super) fn render(&self, variables: TextVariables, out: &mut String) -> Result<(), String> {
+        let template = self.environment.get_template(SETTING).expect("it was added when this was made");
+        let text = template.render(Variable::from_object(variables)).map_err(|error| explain(&error))?;
+        if text.len() > MAX_RECORD_BYTES {
+            return Err(format!("a text of {} bytes, expected at most {MAX_RECORD_BYTES}", text.len()));
+        }
+        out.push_str(&text);
+        Ok(())
+    }
+}
+
+impl fmt::Debug for Template {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_tuple("Template").field(&self.source).finish()
+    }
+}
+
+impl PartialEq for Template {
+    fn eq(&self, other: &Self) -> bool {
+        self.source == other.source
+    }
+}
+
+impl TextVariables {
+    /// `names` and `values` are those of the columns, in one order.
+    pub(super) fn new(names: &Arc<[String]>, values: Arc<[Variable]>, chunk: Option<&str>) -> Self {
+        Self { names: Arc::clone(names), values, chunk: chunk.map(Variable::from) }
+    }
+}
+
+impl Object for TextVariables {
+    fn get_value(self: &Arc<Self>, key: &Variable) -> Option<Variable> {
+        self.get_value_by_str(key.as_str()?)
+    }
+
+    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Variable> {
+        // A column of either name is refused where the settings are read.
+        match (key, &self.chunk) {
+            (CHUNK, Some(chunk)) => Some(chunk.clone()),
+            (ROW, _) => Some(Variable::from_object(ColumnMap {
+                names: Arc::clone(&self.names),
+                values: Arc::clone(&self.values),
+            })),
+            _ => column(&self.names, &self.values, key),
+        }
+    }
+}
+
+impl Object for ColumnMap {
+    fn get_value(self: &Arc<Self>, key: &Variable) -> Option<Variable> {
+        column(&self.names, &self.values, key.as_str()?)
+    }
+}
+
+fn column(names: &[String], values: &[Variable], key: &str) -> Option<Variable> {
+    names.iter().position(|name| name == key).map(|at| values[at].clone())
+}
+
+/// The columns of a record as a template sees them.
+pub(super) fn variables(schema: &Schema, record: &Record<'_>) -> Arc<[Variable]> {
+    let mut parsed = record.parsed.iter();
+    let columns = schema.columns.iter().zip(record.values).map(|(column, &value)| {
+        match if column.is_parsed() { parsed.next() } else { None } {
+            None => variable(value),
+            Some(Parsed::Json(json)) => json_variable(json),
+            Some(Parsed::Tags(tags)) => Variable::from(tags.clone()),
+        }
+    });
+    columns.collect()
+}
+
+/// A column's value as a template sees it.
+fn variable(value: Value<'_>) -> Variable {
+    match value {
+        Value::Null => Variable::from(()),
+        Value::Integer(n) => Variable::from(n),
+        Value::Real(x) => Variable::from(x),
+        Value::Text(text) => Variable::from(text),
+    }
+}
+
+/// A parsed JSON column as a template sees it. An integer past 128 bits is its digits.
+fn json_variable(json: &Json) -> Variable {
+    match json {
+        Json::Null => Variable::from(()),
+        Json::Bool(b) => Variable::from(*b),
+        Json::Integer(digits) => {
+            digits.parse::<i128>().map_or_else(|_| Variable::from(digits.as_str()), Variable::from)
+        }
+        Json::Real(x) => Variable::from(*x),
+        Json::Text(text) => Variable::from(text.as_str()),
+        Json::List(items) => items.iter().map(json_variable).collect::<Vec<_>>().into(),
+        Json::Object(entries) => {
+            Variable::from_pairs(entries.iter().map(|(key, value)| (key.as_str(), json_variable(value))))
+        }
+    }
+}
+
+/// Prints a value as it stands in the metadata; NULL as nothing.
+fn format(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Variable) -> Result<(), minijinja::Error> {
+    match value.kind() {
+        ValueKind::None => Ok(()),
+        ValueKind::Undefined => {
+            Err(minijinja::Error::new(ErrorKind::UndefinedError, "a name that has no value"))
+        }
+        ValueKind::Bool | ValueKind::Number | ValueKind::Seq | ValueKind::Map | ValueKind::Iterable => {
+            let mut printed = String::new();
+            print_json(value, &mut printed)?;
+            Ok(out.write_str(&printed)?)
+        }
+        _ => minijinja::escape_formatter(out, state, value),
+    }
+}
+
+/// Prints a value as JSON, the way Python does.
+fn print_json(value: &Variable, out: &mut String) -> Result<(), minijinja::Error> {
+    match value.kind() {
+        ValueKind::None => out.push_str("null"),
+        ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
+        ValueKind::Number if !value.is_integer() => {
+            let x = f64::try_from(value.clone())?;
+            // A template may divide by zero.
+            out.push_str(&if x.is_finite() { PyFloat(x).to_string() } else { x.to_string() });
+        }
+        ValueKind::Seq | ValueKind::Iterable => {
+            out.push('[');
+            for (at, item) in value.try_iter()?.enumerate() {
+                out.push_str(if at == 0 { "" } else { ", " });
+                print_json(&item, out)?;
+            }
+            out.push(']');
+        }
+        ValueKind::Map => {
+            out.push('{');
+            for (at, key) in value.try_iter()?.enumerate() {
+                out.push_str(if at == 0 { "" } else { ", " });
+                print_json(&key, out)?;
+                out.push_str(": ");
+                print_json(&value.get_item(&key)?, out)?;
+            }
+            out.push('}');
+        }
+        ValueKind::String => {
+            out.push_str(&serde_json::to_string(value.as_str().unwrap_or_default()).unwrap_or_default());
+        }
+        _ => out.push_str(&value.to_string()),
+    }
+    Ok(())
+}
+
+/// Python's `str.strip`, which takes more characters for white space than `trim`.
+fn strip(text: &str, characters: Option<&str>, _: Kwargs) -> String {
+    match characters {
+        None => text.trim_matches(is_python_space).to_owned(),
+        Some(characters) => text.trim_matches(|c| characters.contains(c)).to_owned(),
+    }
+}
+
+/// What is wrong with a template, without a line of it.
+fn explain(error: &minijinja::Error) -> String {
+    let line = error.line().map(|line| format!("line {line}: ")).unwrap_or_default();
+    let detail = match error.kind() {
+        ErrorKind::OutOfFuel => format!("takes more than {FUEL} steps"),
+        kind => error.detail().map_or_else(|| kind.to_string(), |detail| format!("{kind}: {detail}")),
+    };
+    format!("{line}{detail}")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::domain::python_json::parse_json;
+
+    fn rendered(source: &str, columns: &[(&str, Variable)]) -> Result<String, String> {
+        let names: Arc<[String]> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let values: Arc<[Variable]> = columns.iter().map(|(_, value)| value.clone()).collect();
+        let mut out = String::new();
+        Template::compile(source)?.render(TextVariables::new(&names, values, Some("a chunk")), &mut out)?;
+        Ok(out)
+    }
+
+    fn columns() -> Vec<(&'static str, Variable)> {
+        vec![
+            ("title", variable(Value::Text("A \"title\" <b>"))),
+            ("none", variable(Value::Null)),
+            ("rate", variable(Value::Real(1e16))),
+            ("whole", variable(Value::Real(100.0))),
+            ("count", variable(Value::Integer(-3))),
+            ("a name", variable(Value::Text(" \u{1c}spaced\n"))),
+            ("tags", json_variable(&parse_json(r#"["a", null, 1.0, {"k": true}]"#).unwrap())),
+            ("big", json_variable(&parse_json("123456789012345678901234567890").unwrap())),
+        ]
+    }
+
+    #[test]
+    fn values_print_as_they_stand_in_the_metadata() {
+        let cases = [
+            ("{{ title }}", r#"A "title" <b>"#),
+            ("[{{ none }}]", "[]"),
+            ("{{ rate }} {{ whole }} {{ count }}", "1e+16 100.0 -3"),
+            ("{{ big }}", "123456789012345678901234567890"),
+            ("{{ tags }}", r#"["a", null, 1.0, {"k": true}]"#),
+            ("{% for tag in tags[:1] %}{{ tag }}.{% endfor %}", "a."),
+            ("{{ row['a name']|strip }}", "spaced"),
+            ("{{ '--x-'|strip('-') }}", "x"),
+            ("{% if none %}yes{% else %}no{% endif %}", "no"),
+            ("{{ chunk }}", "a chunk"),
+            ("{{ none or title|upper }}", r#"A "TITLE" <B>"#),
+            ("{% set t = title %}{{ t|length }}\n", "13"),
+        ];
+        for (source, expected) in cases {
+            assert_eq!(rendered(source, &columns()).as_deref(), Ok(expected), "{source}");
+        }
+    }
+
+    #[test]
+    fn what_cannot_be_rendered_says_why_and_where() {
+        let long = "x".repeat(1 << 20);
+        let mut columns = columns();
+        columns.push(("long", Variable::from(long)));
+        let cases = [
+            ("a\n{{ title", "line 2: syntax error"),
+            ("{{ titel }}", "line 1: undefined value"),
+            ("{{ row.titel }}", "line 1: undefined value"),
+            ("{{ title|nofilter }}", "line 1: unknown filter"),
+            ("{{ title + 1 }}", "line 1: invalid operation"),
+            (
+                "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
+                "takes more than",
+            ),
+            ("{% for a in range(100) %}{{ long }}{% endfor %}", "a text of 104857600 bytes"),
+            ("{% for a in range(900) %}{{ long }}{% endfor %}", "takes more than"),
+        ];
+        for (source, expected) in cases {
+            let found = rendered(source, &columns).unwrap_err();
+            assert!(found.contains(expected), "{source}: {found}");
+        }
+    }
+
+    #[test]
+    fn the_names_that_a_template_needs_are_known_before_a_row() {
+        let names = |source| Template::compile(source).unwrap().names();
+        assert_eq!(
+            names("{{ b }}{% set c = a %}{{ c }}{% for x in range(3) %}{{ x }}{% endfor %}"),
+            ["a", "b"]
+        );
+        assert_eq!(names("{{ row['x y'] }} {{ chunk }}"), ["chunk", "row"]);
+        assert_eq!(names("plain"), [""; 0]);
+    }
+}

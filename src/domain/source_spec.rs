@@ -1,0 +1,379 @@
+//! What the settings say about the source, before the database was asked.
+//!
+//! The experts are known without asking. For any other source the database
+//! gives the names of its columns and the declared key; [`AnySource::resolve`]
+//! checks the settings against them and makes the [`SourceRules`] of a scan.
+
+use std::collections::HashSet;
+use std::sync::Arc;
+
+use thiserror::Error;
+
+use super::document::{CHUNK, ChunkSize, DocumentRules, ROW, Template, TemplateRules};
+use super::nearest::closest;
+use super::record::{Column, Kind, RowSource, Schema};
+use super::source_rules::SourceRules;
+
+/// The name that means SQLite's own number of a row.
+const ROWID: &str = "rowid";
+/// Columns that a message lists.
+const MAX_NAMED_COLUMNS: usize = 20;
+
+/// A source as the settings have it.
+#[derive(Clone, Debug, PartialEq)]
+pub enum SourceSpec {
+    /// The table that `ingest.py` read, with its rules.
+    Experts,
+    Any(AnySource),
+}
+
+/// Any table, view or query.
+#[derive(Clone, Debug, PartialEq)]
+pub struct AnySource {
+    pub rows: RowSource,
+    /// The columns of the id; empty for the declared key.
+    pub id: Vec<String>,
+    /// The published columns; empty for all, by their own names.
+    pub columns: Vec<ColumnSpec>,
+    pub template: Arc<Template>,
+    pub chunk: Option<ChunkSpec>,
+}
+
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ColumnSpec {
+    pub name: String,
+    /// Its key in a record, if that is not its name.
+    pub key: Option<String>,
+    /// Whether it holds JSON text, which stands in the record as JSON.
+    pub json: bool,
+}
+
+/// Which column is cut into chunks, and how.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct ChunkSpec {
+    pub column: String,
+    pub size: ChunkSize,
+}
+
+/// What the database says about the source.
+#[derive(Clone, Debug, Default, PartialEq, Eq)]
+pub struct FoundColumns {
+    /// In the order of the table or query.
+    pub names: Vec<String>,
+    /// The declared primary key, in its order.
+    pub key: Vec<String>,
+}
+
+/// Why settings and database do not fit.
+#[derive(Clone, Debug, PartialEq, Eq, Error)]
+pub enum SpecError {
+    #[error("{setting} names the column {name:?}, which {source_name} does not have{hint}")]
+    NoColumn { setting: &'static str, name: String, source_name: String, hint: String },
+    #[error("{source_name} has two columns named {name:?}; give one an alias")]
+    TwoColumns { source_name: String, name: String },
+    #[error("two columns would stand under the key {key:?} in the metadata; give one another key or alias")]
+    TwoKeys { key: String },
+    #[error(
+        "{source_name} has a column {name:?}, which is a name of the template's own; give it another key or alias"
+    )]
+    ReservedColumn { source_name: String, name: String },
+    #[error("the key {key:?} is that of the chunk's place in the metadata; give it another key or alias")]
+    ReservedKey { key: String },
+    #[error(
+        "{source_name} has no declared primary key: name what identifies a row in source.id; with \"rowid\", VACUUM may give rows other numbers, and then every row counts as another"
+    )]
+    NoId { source_name: String },
+}
+
+impl SourceSpec {
+    /// What a directory of builds belongs to beside the database: the table, or the digest of the query,
+    /// and the columns of the id as far as the settings name them.
+    #[must_use]
+    pub fn claim(&self) -> (String, Vec<String>) {
+        match self {
+            Self::Experts => ("experts".to_owned(), vec!["id".to_owned()]),
+            Self::Any(AnySource { rows: RowSource::Table { name, .. }, id, .. }) => {
+                (name.clone(), id.clone())
+            }
+            Self::Any(AnySource { rows: RowSource::Query(query), id, .. }) => {
+                let digest = blake3::hash(query.trim().as_bytes()).to_hex();
+                (format!("of the query {}", &digest[..16]), id.clone())
+            }
+        }
+    }
+}
+
+impl AnySource {
+    /// What messages call the source.
+    #[must_use]
+    pub fn name(&self) -> String {
+        self.rows.name()
+    }
+
+    /// Checks the settings against what the database has.
+    ///
+    /// # Errors
+    ///
+    /// [`SpecError`], the first one in the order of the settings.
+    pub fn resolve(&self, found: &FoundColumns) -> Result<SourceRules, SpecError> {
+        let source = Found { names: &found.names, source_name: self.name() };
+        source.check_names(self.chunk.is_some())?;
+        let id = self.id_columns(&source, found)?;
+        let mut columns = self.published(&source)?;
+        let place_of = |columns: &mut Vec<Column>, name: &str| {
+            columns.iter().position(|column| column.name == name).unwrap_or_else(|| {
+                columns.push(Column::new(name, None, Kind::Plain));
+                columns.len() - 1
+            })
+        };
+        let id = id.iter().map(|name| place_of(&mut columns, name)).collect();
+        let chunk = self.chunk.as_ref().map(|chunk| {
+            let name = source.column("document.chunk.column", &chunk.column)?;
+            Ok((place_of(&mut columns, &name), chunk.size))
+        });
+        let chunk = chunk.transpose()?;
+        let used = self.template.names();
+        if used.iter().any(|name| name == ROW) {
+            for name in source.names {
+                place_of(&mut columns, name);
+            }
+        }
+        for name in used.iter().filter(|name| ![ROW, CHUNK].contains(&name.as_str())) {
+            let found = source.column("document.template", name)?;
+            place_of(&mut columns, &found);
+        }
+        let mut schema = Schema { rows: self.rows.clone(), columns, id, digest_input: Vec::new() };
+        schema.digest_input = self.digest_input(&schema);
+        let document = DocumentRules::Template(TemplateRules::new(&self.template, &schema, chunk));
+        Ok(SourceRules { schema, document })
+    }
+
+    fn id_columns(&self, source: &Found<'_>, found: &FoundColumns) -> Result<Vec<String>, SpecError> {
+        match (self.id.as_slice(), found.key.as_slice()) {
+            ([], []) => Err(SpecError::NoId { source_name: source.source_name.clone() }),
+            ([], key) => Ok(key.to_vec()),
+            (named, _) => named
+                .iter()
+                .map(|name| match source.column("source.id", name) {
+                    // SQLite's own number of a row is not among the columns.
+                    Err(_) if name.eq_ignore_ascii_case(ROWID) => Ok(ROWID.to_owned()),
+                    found => found,
+                })
+                .collect(),
+        }
+    }
+
+    fn published(&self, source: &Found<'_>) -> Result<Vec<Column>, SpecError> {
+        let columns: Vec<_> = if self.columns.is_empty() {
+            source.names.iter().map(|name| Column::new(name, Some(name), Kind::Plain)).collect()
+        } else {
+            let column = |spec: &ColumnSpec| {
+                let name = source.column("source.columns", &spec.name)?;
+                let kind = if spec.json { Kind::Json } else { Kind::Plain };
+                Ok(Column::new(&name, Some(spec.key.as_ref().unwrap_or(&spec.name)), kind))
+            };
+            self.columns.iter().map(column).collect::<Result<_, SpecError>>()?
+        };
+        let mut keys = HashSet::new();
+        for key in columns.iter().filter_map(|column| column.key.as_deref()) {
+            if !keys.insert(key) {
+                return Err(SpecError::TwoKeys { key: key.to_owned() });
+            }
+            if self.chunk.is_some() && key == CHUNK {
+                return Err(SpecError::ReservedKey { key: key.to_owned() });
+            }
+        }
+        Ok(columns)
+    }
+
+    /// The settings that make another content of the same rows.
+    fn digest_input(&self, schema: &Schema) -> Vec<u8> {
+        let rows = match &self.rows {
+            RowSource::Table { name, filter } => ("table", name, filter.as_deref()),
+            RowSource::Query(query) => ("query", query, None),
+        };
+        let id: Vec<_> = schema.id.iter().map(|&at| &schema.columns[at].name).collect();
+        let columns: Vec<_> = schema
+            .columns
+            .iter()
+            .filter_map(|column| Some((&column.name, column.key.as_ref()?, column.kind == Kind::Json)))
+            .collect();
+        let chunk = self.chunk.as_ref().map(|chunk| (&chunk.column, chunk.size.size, chunk.size.overlap));
+        serde_json::to_vec(&(rows, id, columns, chunk)).expect("texts and numbers")
+    }
+}
+
+impl RowSource {
+    /// What messages call the source.
+    #[must_use]
+    pub fn name(&self) -> String {
+        match self {
+            Self::Table { name, .. } => format!("table {name}"),
+            Self::Query(_) => "source.query".to_owned(),
+        }
+    }
+}
+
+/// The columns that there are.
+struct Found<'a> {
+    names: &'a [String],
+    source_name: String,
+}
+
+impl Found<'_> {
+    /// The column of this name as the database spells it.
+    fn column(&self, setting: &'static str, name: &str) -> Result<String, SpecError> {
+        let exact = self.names.iter().find(|found| *found == name);
+        let found = exact.or_else(|| self.names.iter().find(|found| found.eq_ignore_ascii_case(name)));
+        found.cloned().ok_or_else(|| SpecError::NoColumn {
+            setting,
+            name: name.to_owned(),
+            source_name: self.source_name.clone(),
+            hint: self.hint(name),
+        })
+    }
+
+    fn hint(&self, name: &str) -> String {
+        let names: Vec<_> = self.names.iter().map(String::as_str).collect();
+        if let Some(near) = closest(name, &names) {
+            return format!("; the nearest is {near:?}");
+        }
+        match names.len().checked_sub(MAX_NAMED_COLUMNS) {
+            None | Some(0) => format!("; it has {}", names.join(", ")),
+            Some(more) => format!("; it has {} and {more} more", names[..MAX_NAMED_COLUMNS].join(", ")),
+        }
+    }
+
+    fn check_names(&self, has_chunks: bool) -> Result<(), SpecError> {
+        let mut seen = HashSet::new();
+        for name in self.names {
+            if !seen.insert(name.to_ascii_lowercase()) {
+                let source_name = self.source_name.clone();
+                return Err(SpecError::TwoColumns { source_name, name: name.clone() });
+            }
+            if name == ROW || (has_chunks && name == CHUNK) {
+                let source_name = self.source_name.clone();
+                return Err(SpecError::ReservedColumn { source_name, name: name.clone() });
+            }
+        }
+        Ok(())
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn spec(template: &str) -> AnySource {
+        AnySource {
+            rows: RowSource::Table { name: "articles".to_owned(), filter: None },
+            id: Vec::new(),
+            columns: Vec::new(),
+            template: Arc::new(Template::compile(template).unwrap()),
+            chunk: None,
+        }
+    }
+
+    fn column(name: &str, key: Option<&str>) -> ColumnSpec {
+        ColumnSpec { name: name.to_owned(), key: key.map(str::to_owned), json: false }
+    }
+
+    fn found(names: &[&str], key: &[&str]) -> FoundColumns {
+        let owned = |names: &[&str]| names.iter().map(|&name| name.to_owned()).collect();
+        FoundColumns { names: owned(names), key: owned(key) }
+    }
+
+    fn read(rules: &SourceRules) -> Vec<(&str, Option<&str>)> {
+        rules.schema.columns.iter().map(|column| (column.name.as_str(), column.key.as_deref())).collect()
+    }
+
+    #[test]
+    fn without_a_word_every_column_is_published_and_the_declared_key_is_the_id() {
+        let rules =
+            spec("{{ title }}").resolve(&found(&["lang", "slug", "title"], &["slug", "lang"])).unwrap();
+        assert_eq!(read(&rules), [("lang", Some("lang")), ("slug", Some("slug")), ("title", Some("title"))]);
+        assert_eq!(rules.schema.id, [1, 0]);
+    }
+
+    #[test]
+    fn columns_that_only_id_text_or_chunks_need_are_read_and_not_published() {
+        let mut source = spec("{{ title }} {{ chunk }}");
+        source.columns = vec![column("TITLE", Some("Title"))];
+        source.id = vec!["rowid".to_owned()];
+        let size = ChunkSize { size: 10, overlap: 0 };
+        source.chunk = Some(ChunkSpec { column: "body".to_owned(), size });
+        let rules = source.resolve(&found(&["title", "body", "more"], &[])).unwrap();
+        assert_eq!(read(&rules), [("title", Some("Title")), ("rowid", None), ("body", None)]);
+
+        source.template = Arc::new(Template::compile("{{ row['more'] }} {{ chunk }}").unwrap());
+        let rules = source.resolve(&found(&["title", "body", "more"], &[])).unwrap();
+        assert_eq!(read(&rules).last(), Some(&("more", None)));
+    }
+
+    #[test]
+    fn what_does_not_fit_is_named_with_the_nearest_name() {
+        let names = found(&["id", "title", "body"], &["id"]);
+        let mut unknown = spec("{{ title }}");
+        unknown.columns = vec![column("titel", None)];
+        let mut twice = spec("{{ title }}");
+        twice.columns = vec![column("id", None), column("title", Some("id"))];
+        let mut id = spec("{{ title }}");
+        id.id = vec!["slug".to_owned()];
+        let mut chunk = spec("{{ chunk }}");
+        chunk.chunk = Some(ChunkSpec { column: "body".to_owned(), size: ChunkSize { size: 1, overlap: 0 } });
+        let cases = [
+            (
+                unknown,
+                &names,
+                "source.columns names the column \"titel\", which table articles does not have; the nearest is \"title\"",
+            ),
+            (twice, &names, "two columns would stand under the key \"id\""),
+            (
+                id,
+                &names,
+                "source.id names the column \"slug\", which table articles does not have; it has id, title, body",
+            ),
+            (spec("{{ boddy }}"), &names, "document.template names the column \"boddy\""),
+            (spec("{{ title }}"), &found(&["title"], &[]), "table articles has no declared primary key"),
+            (spec("{{ title }}"), &found(&["title", "TITLE"], &["title"]), "two columns named \"TITLE\""),
+            (spec("{{ title }}"), &found(&["title", "row"], &["title"]), "a column \"row\""),
+            (chunk, &found(&["id", "body", "chunk"], &["id"]), "a column \"chunk\""),
+        ];
+        for (source, found, expected) in cases {
+            let error = source.resolve(found).unwrap_err().to_string();
+            assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn every_setting_that_changes_the_content_changes_the_digest() {
+        let names = found(&["id", "title", "body"], &["id"]);
+        let base = spec("{{ title }}");
+        let change = |edit: &dyn Fn(&mut AnySource)| {
+            let mut changed = base.clone();
+            edit(&mut changed);
+            changed.resolve(&names).unwrap().schema.digest_input
+        };
+        let all = [
+            change(&|_| ()),
+            change(&|source| source.rows = RowSource::Query("SELECT 1".to_owned())),
+            change(&|source| {
+                source.rows = RowSource::Table { name: "articles".to_owned(), filter: Some("1".to_owned()) };
+            }),
+            change(&|source| source.id = vec!["title".to_owned()]),
+            change(&|source| source.columns = vec![column("id", None)]),
+            change(&|source| source.columns = vec![column("id", Some("key"))]),
+            change(&|source| source.columns = vec![ColumnSpec { json: true, ..column("id", None) }]),
+            change(&|source| {
+                let size = ChunkSize { size: 9, overlap: 0 };
+                source.chunk = Some(ChunkSpec { column: "body".to_owned(), size });
+            }),
+        ];
+        for (at, one) in all.iter().enumerate() {
+            assert!(!all[..at].contains(one) && !one.is_empty(), "{at}");
+        }
+        // Another template makes other texts, whose hashes say so.
+        let other = change(&|source| source.template = Arc::new(Template::compile("{{ id }}").unwrap()));
+        assert_eq!(other, all[0]);
+    }
+}
