@@ -256,3 +256,20 @@ fn a_restart_gives_no_fresh_minute() {
     }
     assert_eq!(world.provider.text_count(), 30);
 }
+
+#[test]
+fn a_second_process_has_no_fresh_minute_of_tokens() {
+    let world = World::with_people(3);
+    world.settings(&format!("{TRIGGERS}[embedding]\ntokens_per_minute = 90\n"));
+    let tokens = || world.provider.texts_seen().iter().map(|text| text.len().div_ceil(4) as u64).sum::<u64>();
+    world.build();
+    let sent = tokens();
+    assert!(sent > 45 && remembered(&world, "minute_tokens") == sent, "{sent} tokens");
+
+    world.add_people(4..=12);
+    let agent = Agent::start(&mut world.command(&["run"]));
+    agent.wait_for_log("limit of embedding.tokens_per_minute");
+    agent.stop();
+
+    assert!(tokens() <= 90, "{} tokens in a minute", tokens());
+}
