@@ -10,6 +10,7 @@ pub(crate) mod threads;
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex, PoisonError};
+use std::time::Duration;
 
 use jiff::Timestamp;
 
@@ -37,6 +38,9 @@ pub const REFUSED: u8 = 3;
 /// Another pass is running.
 pub const BUSY: u8 = 75;
 
+/// When a process that a stop request has not ended is ended, whatever it waits for.
+const EXIT_LIMIT: Duration = Duration::from_millis(4900);
+
 /// How the program was called, as far as its start depends on it.
 pub struct StartOptions {
     pub(crate) config_file: Option<PathBuf>,
@@ -50,6 +54,14 @@ pub struct StartOptions {
 pub(crate) struct StartError {
     pub(crate) code: u8,
     pub(crate) message: String,
+}
+
+/// Ends the process soon after a stop request, whatever it waits for: with this exit code, or the signal's.
+pub(crate) fn end_after_stop(handlers: &Handlers, status: Option<u8>) -> Result<(), StartError> {
+    handlers.end_after_stop(EXIT_LIMIT, status).map_err(|error| StartError {
+        code: FAILED,
+        message: format!("cannot start the thread that answers a stop: {error}"),
+    })
 }
 
 /// Reads the settings and starts the log. The agent logs the notes itself, after its first line.

@@ -76,6 +76,8 @@ fn without_panic(command: impl FnOnce() -> Result<u8, StartError>) -> Result<u8,
 }
 
 fn run(args: &Args, handlers: &Handlers) -> Result<u8, StartError> {
+    // Before the first file is opened: any call to a file system may hang, and so may standard error.
+    app::end_after_stop(handlers, None)?;
     let loaded = app::load(&args.start_options())?;
     if matches!(args.command, Command::Config) {
         return Ok(config::run(args.json, &loaded));

@@ -42,8 +42,6 @@ use systemd::{DescribeServed, ServiceManager, SystemdObserver};
 
 /// How long a second agent, or a `status` at this moment, may keep the agent's lock.
 const AGENT_LOCK_TIMEOUT: Duration = Duration::from_secs(1);
-/// When a process that a stop request has not ended is ended, whatever it waits for.
-const EXIT_LIMIT: Duration = Duration::from_millis(4900);
 /// How long the last write of the status file may take before the process ends without it.
 const FINAL_WRITE_TIMEOUT: Duration = Duration::from_millis(250);
 
@@ -57,10 +55,7 @@ pub fn main(options: &StartOptions, handlers: &Handlers) -> u8 {
 
 fn run(options: &StartOptions, handlers: &Handlers) -> Result<u8, StartError> {
     // Before the first file is opened: any call to a file system may hang.
-    handlers.end_after_stop(EXIT_LIMIT, DONE).map_err(|error| StartError {
-        code: FAILED,
-        message: format!("cannot start the thread that answers a stop: {error}"),
-    })?;
+    app::end_after_stop(handlers, Some(DONE))?;
     let loaded = app::load(options)?;
     let Context { config, space, builds, json, runtime, stop, .. } =
         Context::new(loaded.config, options.json)?;

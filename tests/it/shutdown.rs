@@ -1,8 +1,10 @@
 //! SIGTERM and SIGINT: the program ends within seconds, leaves no staging, and loses no vector.
 
-use std::time::Duration;
+use std::io::Write;
+use std::time::{Duration, Instant};
 
-use rustix::process::Signal;
+use rustix::fs::{OFlags, fcntl_getfl, fcntl_setfl};
+use rustix::process::{Pid, Signal, kill_process};
 
 use crate::support::agent::Agent;
 use crate::support::provider::Fault;
@@ -251,6 +253,50 @@ fn a_build_stopped_at_any_point_leaves_no_staging_and_a_whole_build_or_none() {
         }
     }
     assert!(codes.contains(&143), "no build was stopped: {codes:?}");
+}
+
+/// A pipe that takes nothing more, and its other end, which is not read.
+fn full_pipe() -> (std::io::PipeReader, std::io::PipeWriter) {
+    let (unread, mut pipe) = std::io::pipe().unwrap();
+    let flags = fcntl_getfl(&pipe).unwrap();
+    fcntl_setfl(&pipe, flags | OFlags::NONBLOCK).unwrap();
+    for size in [4096, 1] {
+        while pipe.write(&vec![b'.'; size]).is_ok() {}
+    }
+    fcntl_setfl(&pipe, flags).unwrap();
+    (unread, pipe)
+}
+
+#[test]
+fn a_standard_error_that_nothing_reads_keeps_no_program_from_stopping() {
+    for (command, expected) in [("run", 0), ("build", 143), ("plan", 143)] {
+        let world = World::with_people(5);
+        world.settings("[trigger]\nquiet = \"50ms\"\n[log]\nlevel = \"debug\"\n");
+        let (_unread, pipe) = full_pipe();
+        if command == "plan" {
+            // It ends with a message that nobody takes.
+            std::fs::remove_file(world.path("data/experts.db")).unwrap();
+        }
+        let mut running = world.command(&[command]).stderr(pipe).spawn().unwrap();
+        let pid = Pid::from_child(&running);
+        let has_begun = || {
+            let folder = format!("/proc/{}/task", pid.as_raw_nonzero());
+            std::fs::read_dir(folder).map_or(0, Iterator::count) > 1
+        };
+        eventually("it has settings and threads", has_begun);
+
+        let began = Instant::now();
+        kill_process(pid, Signal::TERM).unwrap();
+        let mut ended = None;
+        eventually("it has ended", || {
+            ended = running.try_wait().unwrap();
+            ended.is_some()
+        });
+
+        let took = began.elapsed();
+        assert_eq!(ended.unwrap().code(), Some(expected), "{command}");
+        assert!(took < FIVE_SECONDS, "{command}: {took:?}");
+    }
 }
 
 /// How many threads a process has; 0 where it has ended.

@@ -115,31 +115,34 @@ impl Handlers {
     /// The signal that asked the program to end, if one has arrived.
     #[must_use]
     pub fn stop(&self) -> Option<Signal> {
-        let arrived = |flag: &AtomicBool, signal| flag.load(Ordering::SeqCst).then_some(signal);
-        arrived(&self.terminate, Signal::Terminate).or_else(|| arrived(&self.interrupt, Signal::Interrupt))
+        first_stop(&self.terminate, &self.interrupt)
     }
 
-    /// Ends the process with this exit code once a SIGTERM or SIGINT has not ended it within `limit`.
+    /// Ends the process once a SIGTERM or SIGINT has not ended it within `limit`: with this exit code, or
+    /// with the signal's.
     ///
     /// A file system that hangs can keep any thread of the program from going
-    /// on, at its start too. The thread that ends it waits for nothing else.
+    /// on, at its start too; so can a standard error that is not read. The thread that ends it waits for
+    /// nothing else.
     ///
     /// # Errors
     ///
     /// If the system refuses a descriptor, a handler or a thread.
-    pub fn end_after_stop(&self, limit: Duration, status: u8) -> io::Result<()> {
+    pub fn end_after_stop(&self, limit: Duration, status: Option<u8>) -> io::Result<()> {
         let (mut arrived, raised) = UnixStream::pair()?;
         low_level::pipe::register(SIGTERM, raised.try_clone()?)?;
         low_level::pipe::register(SIGINT, raised)?;
         // Read only now that the pipe receives: a signal before that is not lost.
         let was_requested = self.stop().is_some();
+        let (terminate, interrupt) = (Arc::clone(&self.terminate), Arc::clone(&self.interrupt));
         let wait_and_end = move || {
             if !was_requested && arrived.read_exact(&mut [0]).is_err() {
                 return;
             }
             let (_nothing, more) = channel::<()>();
             more.recv_timeout(limit).ok();
-            low_level::exit(c_int::from(status))
+            let of_signal = || first_stop(&terminate, &interrupt).map_or(1, Signal::exit_code);
+            low_level::exit(c_int::from(status.unwrap_or_else(of_signal)))
         };
         start_detached("stop limit", wait_and_end)
     }
@@ -166,6 +169,11 @@ impl Handlers {
         let later = later.filter_map(|number| std::future::ready(Signal::from_number(number)));
         Ok(stream::iter(earlier.into_iter().flatten()).chain(later))
     }
+}
+
+fn first_stop(terminate: &AtomicBool, interrupt: &AtomicBool) -> Option<Signal> {
+    let arrived = |flag: &AtomicBool, signal| flag.load(Ordering::SeqCst).then_some(signal);
+    arrived(terminate, Signal::Terminate).or_else(|| arrived(interrupt, Signal::Interrupt))
 }
 
 /// Ends the process with this exit code; nothing may remain to be written but standard output.

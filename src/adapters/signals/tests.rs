@@ -102,9 +102,9 @@ fn a_stop_that_nothing_answers_ends_the_process_within_its_limit() {
     let handlers = Handlers::install().unwrap();
     if role == "before" {
         raise(SIGTERM).unwrap();
-        handlers.end_after_stop(Duration::from_millis(20), 7).unwrap();
+        handlers.end_after_stop(Duration::from_millis(20), Some(7)).unwrap();
     } else {
-        handlers.end_after_stop(Duration::from_millis(20), 7).unwrap();
+        handlers.end_after_stop(Duration::from_millis(20), Some(7)).unwrap();
         raise(SIGINT).unwrap();
     }
     // As a thread that a file system does not let go on.
