@@ -3,10 +3,11 @@
 use std::time::{Duration, Instant};
 
 use clap::Args;
+use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::{Context, DONE, print, print_error, print_json, progress, table};
-use crate::adapters::builds::Served;
+use crate::adapters::builds::{Served, current_pass};
 use crate::domain::pass::{Outcome, PassReport, Retry, Trigger};
 use crate::flows::reconcile::{PassContext, PassError, PassOptions, reconcile};
 
@@ -53,8 +54,12 @@ pub(super) fn run(context: &Context, args: &BuildArgs) -> u8 {
     };
     let started = Instant::now();
     let progress = progress::BuildProgress::new(context.json);
+    let lines = progress.print_lines(context.runtime.handle(), print_error);
+    let waits_for = |since| progress.waits_for(current_pass(&context.builds.layout).as_ref(), since);
+    let waits_for = args.wait.then_some(&waits_for as &dyn Fn(Timestamp));
     let result =
-        context.with_pass(&|now| progress.update(now), |pass| reconcile_or_wait(pass, &options, args.wait));
+        context.with_pass(&|now| progress.update(now), |pass| reconcile_or_wait(pass, &options, waits_for));
+    lines.abort();
     progress.end();
     match result {
         Ok(report) => {
@@ -73,13 +78,17 @@ pub(super) fn run(context: &Context, args: &BuildArgs) -> u8 {
 fn reconcile_or_wait(
     pass: &PassContext<'_>,
     options: &PassOptions,
-    wait: bool,
+    waits_for: Option<&dyn Fn(Timestamp)>,
 ) -> Result<PassReport, PassError> {
+    let since = (pass.clock)();
     loop {
-        match reconcile(pass, options) {
-            Err(PassError::Busy) if pass.stop.is_requested() => return Err(PassError::Stopped),
-            Err(PassError::Busy) if wait => std::thread::sleep(LOCK_POLL_INTERVAL),
-            other => return other,
+        match (reconcile(pass, options), waits_for) {
+            (Err(PassError::Busy), _) if pass.stop.is_requested() => return Err(PassError::Stopped),
+            (Err(PassError::Busy), Some(waits_for)) => {
+                waits_for(since);
+                std::thread::sleep(LOCK_POLL_INTERVAL);
+            }
+            (other, _) => return other,
         }
     }
 }

@@ -165,7 +165,7 @@ fn a_locked_database_does_not_delay_a_stop() {
 fn a_build_that_waits_for_another_one_stops_and_leaves_that_its_staging() {
     let (world, first) = stopped_while_embedding("build");
     let mut waiting = Agent::start(&mut world.command(&["build", "--wait"]));
-    eventually("it has settings and threads, and waits for the lock", || threads(&waiting) > 1);
+    waiting.wait_for_log("until another pass has ended");
 
     waiting.signal(Signal::TERM);
     assert_eq!(waiting.ended(FIVE_SECONDS), 143, "{}", waiting.log());
@@ -297,10 +297,4 @@ fn a_standard_error_that_nothing_reads_keeps_no_program_from_stopping() {
         assert_eq!(ended.unwrap().code(), Some(expected), "{command}");
         assert!(took < FIVE_SECONDS, "{command}: {took:?}");
     }
-}
-
-/// How many threads a process has; 0 where it has ended.
-fn threads(running: &Agent) -> usize {
-    let folder = format!("/proc/{}/task", running.pid().as_raw_nonzero());
-    std::fs::read_dir(folder).map_or(0, Iterator::count)
 }
