@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
-use super::{build, status, verify};
+use super::{build, status, text, verify};
 use crate::app::StartOptions;
 
 /// Keeps a Faiss index and its metadata in sync with a SQLite table.
@@ -66,6 +66,8 @@ pub(super) enum Command {
         #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
         k: u16,
     },
+    /// Show the document text of rows, before anything is sent
+    Text(text::TextArgs),
     /// Remove stale staging
     Sweep,
     /// Show the settings in force and where each comes from
@@ -99,6 +101,7 @@ impl Command {
             | Self::Verify { .. }
             | Self::History
             | Self::Rollback { .. }
+            | Self::Text(_)
             | Self::Sweep => false,
         }
     }

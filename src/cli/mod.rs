@@ -17,6 +17,7 @@ mod status;
 mod sweep;
 mod table;
 mod targets;
+mod text;
 mod verify;
 
 use std::io::Write;
@@ -97,6 +98,7 @@ fn run(args: &Args, handlers: &Handlers) -> Result<u8, StartError> {
             rollback::run(&context, build.clone(), *accept_space)
         }
         Command::Search { query, k } => search::run(&context, query, usize::from(*k)),
+        Command::Text(options) => text::run(&context, options),
         Command::Sweep => sweep::run(&context),
         Command::Run | Command::Config => unreachable!("run is the daemon's, config has returned"),
     };

@@ -82,6 +82,7 @@ mod status_pass;
 mod strangers;
 mod style;
 mod support;
+mod texts;
 mod timings;
 mod unchanged;
 mod watch;

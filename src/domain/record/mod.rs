@@ -23,7 +23,7 @@ mod value;
 
 pub use hash::{Basis, ContentHash, ContentHasher, IdHash, RecordHash, ScanHash, TextHash, raw_row_hash};
 pub(crate) use hash::{RecordHasher, ScanHasher, TEXT_FORMAT, feed};
-pub(crate) use id::{id_hash, printable_id, seen_id};
+pub(crate) use id::{id_hash, id_text, printable_id, seen_id};
 pub(crate) use metadata::{ChunkPlace, ending, write_members};
 pub(crate) use schema::expert;
 pub use schema::{Column, Kind, RowSource, Schema, quoted};

@@ -31,6 +31,7 @@ mod served_space;
 mod source_path;
 mod stopwatch;
 mod text_sample;
+mod texts;
 mod trust_adopted;
 
 use std::collections::HashSet;
@@ -41,6 +42,7 @@ pub use context::{PassContext, PassOptions, PassProgress};
 pub use error::PassError;
 pub use preview::{Preview, preview};
 pub use rollback::{Rollback, RollbackReport, release, rollback};
+pub use texts::{MadeText, RowTexts, texts};
 
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::builds::{Builds, Doubt, error_chain};
