@@ -31,8 +31,9 @@ const FLUSH_TIMEOUT: Duration = Duration::from_millis(250);
 /// Waits for the lines that are not yet written.
 static FLUSH: OnceLock<Box<dyn Fn() + Send + Sync>> = OnceLock::new();
 
-/// What libraries log below a warning concerns their authors.
-const LIBRARIES: &str = "notify=warn";
+/// What libraries log below a warning concerns their authors. One that cannot read certificates warns once
+/// for each of them; what that leads to is in the error of the connection.
+const LIBRARIES: &str = "notify=warn,rustls_platform_verifier=error";
 
 /// Replaces the filter of the running process.
 static SET_FILTER: OnceLock<Box<dyn Fn(EnvFilter) + Send + Sync>> = OnceLock::new();

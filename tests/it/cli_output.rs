@@ -165,3 +165,15 @@ fn durations_of_flags_are_written_as_those_of_settings() {
     world.settings("[trigger]\nmax_wait = \"1d\"\n");
     assert!(world.run(&["config"]).stdout.contains("24h"), "a day is allowed where 24h is");
 }
+
+#[test]
+fn certificates_that_cannot_be_read_add_no_lines_to_a_build_that_needs_none() {
+    let world = World::with_people(3);
+    let folder = world.path("certificates");
+    std::fs::create_dir(&folder).unwrap();
+    for name in ["a.pem", "b.pem"] {
+        std::fs::write(folder.join(name), "-----BEGIN CERTIFICATE-----\nno base64!\n").unwrap();
+    }
+    let ran = support::run(world.command(&["build"]).env("SSL_CERT_DIR", &folder));
+    assert_eq!((ran.code, &*ran.stderr), (0, ""), "{ran:?}");
+}
