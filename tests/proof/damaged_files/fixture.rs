@@ -122,7 +122,7 @@ impl Fixture {
     pub fn restore(&self) {
         damage::copy(&self.world.path("kept"), &self.world.path("data"));
         damage::remove(&self.outside().join("target"));
-        self.world.provider.forget();
+        self.world.provider.begin_life();
     }
 
     /// Restores one damaged file, whatever exists at its path.

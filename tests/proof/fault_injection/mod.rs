@@ -85,6 +85,7 @@ impl Harness {
             return None;
         }
         let world = World::in_memory();
+        world.provider.excuse_repeats("a fault may fall between an answer and its commit");
         let arguments = (scenario.prepare)(&world);
         copy(&world.path("data"), &world.path("kept"));
         let before = Pair::at(&world.path("data"));
@@ -158,7 +159,7 @@ impl Harness {
         // The trace of the case before must not count for this one; at first there is none.
         std::fs::remove_file(self.case_log()).ok();
         copy(&self.world.path("kept"), &self.world.path("data"));
-        self.world.provider.forget();
+        self.world.provider.begin_life();
     }
 
     /// Runs the scenario from its beginning with one call broken; `how` is what strace injects.

@@ -18,6 +18,8 @@ pub(super) struct Bill {
     texts: HashSet<String>,
     /// How often, by model, dimension and text.
     answered: HashMap<(String, Option<usize>, String), usize>,
+    /// Whether a text may have got its vector more than once.
+    may_repeat: bool,
 }
 
 impl Bill {
@@ -41,6 +43,15 @@ impl Bill {
         }
     }
 
+    pub(super) fn excuse_repeats(&mut self) {
+        self.may_repeat = true;
+    }
+
+    /// The bill of the next directory, with the same excuse.
+    pub(super) fn next_life(&self) -> Self {
+        Self { may_repeat: self.may_repeat, ..Self::default() }
+    }
+
     /// How many texts a pass may have planned: none plans more than there are.
     pub(super) fn planned(&self) -> usize {
         self.texts.len()
@@ -51,6 +62,9 @@ impl Bill {
         let (sent, stored) = (self.sent, self.answered.len());
         if sent > stored + (2 * planned).max(200) {
             return Some(format!("{sent} texts were sent for {stored} vectors, with {planned} planned"));
+        }
+        if self.may_repeat {
+            return None;
         }
         let twice = self.answered.iter().filter(|((.., text), times)| **times > 1 && text != WITNESS);
         let mut twice: Vec<_> = twice.map(|((.., text), times)| format!("{times} times {text:?}")).collect();

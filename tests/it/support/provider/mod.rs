@@ -245,6 +245,26 @@ impl Provider {
         self.shared.change(|state| state.excuse = Some(why));
     }
 
+    /// Lets texts get their vector more than once; how many are sent stays bounded.
+    pub fn excuse_repeats(&self, why: &'static str) {
+        assert!(!why.is_empty(), "an excuse has a reason");
+        self.shared.change(|state| state.bill.excuse_repeats());
+    }
+
+    /// Asserts the law of money for the life that ends, and begins that of another directory, or of the same
+    /// one as it once was. Forgets what was recorded, too.
+    #[track_caller]
+    pub fn begin_life(&self) {
+        self.forget();
+        let mut fault = None;
+        self.shared.change(|state| {
+            let bill = state.close();
+            fault = bill.fault(bill.planned()).filter(|_| state.excuse.is_none());
+            state.bill = bill.next_life();
+        });
+        assert!(fault.is_none(), "the law of money is broken: {}", fault.unwrap_or_default());
+    }
+
     /// How many requests have arrived whose answer has not begun and whose client is still there.
     pub fn in_flight(&self) -> usize {
         self.shared.lock().in_flight
@@ -324,12 +344,9 @@ impl Drop for Provider {
         if std::thread::panicking() || state.excuse.is_some() {
             return;
         }
-        let open = std::mem::take(&mut state.unsettled).into_iter().chain(std::mem::take(&mut state.seen));
-        for seen in open {
-            state.bill.add(&seen);
-        }
-        let fault = state.bill.fault(state.bill.planned());
+        let bill = state.close();
         drop(state);
+        let fault = bill.fault(bill.planned());
         assert!(fault.is_none(), "the law of money is broken: {}", fault.unwrap_or_default());
     }
 }
@@ -392,6 +409,16 @@ impl Shared {
 }
 
 impl State {
+    /// What was sent in this life, whatever became of it.
+    fn close(&mut self) -> Bill {
+        let open = std::mem::take(&mut self.unsettled).into_iter().chain(std::mem::take(&mut self.seen));
+        let mut bill = std::mem::take(&mut self.bill);
+        for seen in open {
+            bill.add(&seen);
+        }
+        bill
+    }
+
     /// The fault of the answer to this request, if any, and how long the answer waits.
     fn answer_for(&mut self, seen: &Seen, refused: bool) -> (Option<Fault>, Duration) {
         let (chosen, latency) = match &mut self.fault_script {

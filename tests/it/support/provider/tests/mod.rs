@@ -354,3 +354,40 @@ fn a_test_fails_at_its_end_if_more_was_sent_than_the_law_of_money_allows() {
         }
     }
 }
+
+#[test]
+fn the_law_of_money_is_asserted_at_the_end_of_each_life_and_for_each_alone() {
+    let texts: Vec<String> = (0..100).map(|number| format!("text {number}")).collect();
+    let texts: Vec<&str> = texts.iter().map(String::as_str).collect();
+    // For each life: how many requests fail, and how many are answered.
+    let cases: [(&[(usize, usize)], bool, &str); 5] = [
+        (&[(2, 1), (2, 1), (2, 1)], false, ""),
+        (&[(2, 1), (3, 0), (0, 1)], false, "300 texts were sent for 0 vectors"),
+        (&[(0, 1), (0, 2), (0, 1)], false, "answered more than once: 2 times"),
+        (&[(0, 1), (0, 2), (0, 2)], true, ""),
+        (&[(0, 1), (0, 2), (4, 0)], true, "400 texts were sent for 0 vectors"),
+    ];
+    for (lives, may_repeat, expected) in cases {
+        let provider = Provider::start();
+        let mut client = Client::of(&provider);
+        provider.shared.change(|state| state.excuse = None);
+        if may_repeat {
+            provider.excuse_repeats("this client asks as it likes");
+        }
+        let ends: Vec<String> = lives
+            .iter()
+            .map(|&(fails, answers)| {
+                provider.script(std::iter::repeat_n(Fault::ServerError(500), fails));
+                for _ in 0..fails + answers {
+                    client.post(&gemini(&texts));
+                }
+                let end = catch_unwind(AssertUnwindSafe(|| provider.begin_life()));
+                end.err().and_then(|panic| panic.downcast_ref::<String>().cloned()).unwrap_or_default()
+            })
+            .collect();
+
+        let faults: Vec<&String> = ends.iter().filter(|end| !end.is_empty()).collect();
+        assert_eq!(faults.len(), usize::from(!expected.is_empty()), "{faults:?}");
+        assert!(ends.concat().contains(expected), "{ends:?}, expected {expected:?}");
+    }
+}
