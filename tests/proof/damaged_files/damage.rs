@@ -89,11 +89,6 @@ impl Damage {
         all
     }
 
-    /// Whether the name still leads to its old content.
-    pub fn is_seen_through(self) -> bool {
-        self == Self::LinkOut
-    }
-
     /// Whether it can never be read: nothing is known of it then, and nothing is replaced because of it.
     pub fn is_unreadable(self) -> bool {
         self == Self::Loop
