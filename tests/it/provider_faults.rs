@@ -101,7 +101,7 @@ fn a_permanent_error_ends_the_attempt_at_the_first_request_with_its_message() {
         world.provider.always(Some(fault.clone()));
         let begun = Instant::now();
 
-        let ran = world.run(&["build", "--json"]);
+        let ran = world.run(&["build", "--accept-space", "--json"]);
 
         let model = if api == "openai" { OPENAI_MODEL } else { MODEL };
         assert_failed(&world, &ran, &first, &message.replace("MODEL", model));
