@@ -118,7 +118,13 @@ fn what_a_rollback_holds_back_is_not_noted_as_waiting() {
     let agent = served_by_an_idle_agent(&world, "quiet = \"100ms\"\nresync = \"1s\"\n");
     world.add_people([100]);
     agent.wait_for_records(&world, 4);
-    assert_eq!(world.run(&["rollback"]).code, 0);
+    eventually("the agent is at rest", || match world.run(&["rollback"]).code {
+        75 => false,
+        code => {
+            assert_eq!(code, 0);
+            true
+        }
+    });
     agent.signal(Signal::USR1);
     eventually("the pass after the rollback is held", || {
         world.run(&["status", "--json"]).json()["agent"]["last_pass"]["outcome"] == "held"
