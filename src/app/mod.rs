@@ -14,6 +14,7 @@ use std::time::Duration;
 
 use jiff::Timestamp;
 
+use crate::adapters::builds::uptime::Uptime;
 use crate::adapters::builds::{Builds, Mode, error_chain};
 use crate::adapters::embed::{self, EmbedError, Embedder};
 use crate::adapters::signals::{Handlers, Signal};
@@ -146,6 +147,7 @@ impl Context {
             stop: self.stop.clone(),
             progress,
             clock,
+            uptime: Uptime::now,
         })
     }
 

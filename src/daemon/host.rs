@@ -12,6 +12,7 @@ use super::marker_file::MarkerFile;
 use super::notifier::{Message, Notifier};
 use super::progress_log::ProgressLog;
 use super::reload::{LiveConfig, current, reload};
+use crate::adapters::builds::uptime::Uptime;
 use crate::adapters::builds::{Builds, error_chain, sweep};
 use crate::adapters::embed::SentLog;
 use crate::adapters::source::path_warnings;
@@ -67,6 +68,7 @@ impl Host for DaemonHost {
                 }
             },
             clock,
+            uptime: Uptime::now,
         };
         let options = PassOptions {
             trigger: request.trigger,

@@ -64,14 +64,16 @@ fn target_state(
 mod tests {
     use super::*;
     use crate::adapters::builds::history::Now;
+    use crate::adapters::builds::uptime::Uptime;
     use crate::adapters::deliver::state::DeliveryState;
 
     #[test]
     fn a_target_is_stale_since_its_build_was_replaced_or_a_delivery_first_failed() {
         let at = |second| Timestamp::from_second(second).unwrap();
+        let now = |second| Now { at: at(second), uptime: Uptime(second * 1000) };
         let mut history = History::default();
-        history.record_promotion("a", "build", Now::at(at(10)));
-        history.record_promotion("b", "build", Now::at(at(20)));
+        history.record_promotion("a", "build", now(10));
+        history.record_promotion("b", "build", now(20));
         let received = |build: &str| {
             let mut state = DeliveryState::default();
             state.record_success(build, at(15));

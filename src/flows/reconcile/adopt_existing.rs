@@ -3,7 +3,7 @@
 use super::context::PassContext;
 use super::error::PassError;
 use crate::adapters::builds::adopt::{self, Adoption};
-use crate::adapters::builds::history::{History, Now};
+use crate::adapters::builds::history::History;
 use crate::adapters::builds::{Builds, Served, error_chain};
 use crate::domain::pass::PromotedBy;
 
@@ -14,15 +14,15 @@ pub(super) fn adopt_existing(
     sequence: u64,
     history: &mut History,
 ) -> Result<Adoption, PassError> {
-    let now = (context.clock)();
-    let adoption = adopt::adopt(builds, served, sequence, now, &context.stop)?;
+    let now = context.now();
+    let adoption = adopt::adopt(builds, served, sequence, now.at, &context.stop)?;
     if let Adoption::Adopted { build, mismatch } = &adoption {
         let id = &build.manifest.id;
         context.warn(&format!("adopted the files of ingest.py as build {id}"));
         if let Some(mismatch) = mismatch {
             context.warn(&format!("the adopted files do not belong together: {mismatch}"));
         }
-        history.record_promotion(id, PromotedBy::Adopt.as_str(), Now::at(now));
+        history.record_promotion(id, PromotedBy::Adopt.as_str(), now);
         if let Err(error) = history.save(&builds.layout) {
             context.warn(&error_chain(&error));
         }

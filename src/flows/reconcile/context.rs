@@ -4,6 +4,8 @@ use std::sync::Arc;
 
 use jiff::Timestamp;
 
+use crate::adapters::builds::history::Now;
+use crate::adapters::builds::uptime::Uptime;
 use crate::adapters::embed::{EmbedError, Embedder, SentLog};
 use crate::config::Config;
 use crate::domain::pass::{Stage, Trigger};
@@ -24,8 +26,10 @@ pub struct PassContext<'a> {
     /// Ends the pass, and receives its signs of life.
     pub stop: Stop,
     pub progress: &'a (dyn Fn(PassProgress<'_>) + Sync),
-    /// The time of day, for names and people; only the age of old builds is decided by it.
+    /// The time of day, for names and people, and for ages where nothing else is known.
     pub clock: fn() -> Timestamp,
+    /// How long the system has run: the age of builds that were replaced is counted by it.
+    pub uptime: fn() -> Uptime,
 }
 
 /// What is asked of a pass.
@@ -85,12 +89,18 @@ impl PassContext<'_> {
             stop,
             progress,
             clock: self.clock,
+            uptime: self.uptime,
         }
     }
 
     /// What digests of scans and contents are fed with first.
     pub(super) fn basis(&self) -> Basis<'_> {
         self.config.basis(&self.space)
+    }
+
+    /// This instant, by both clocks.
+    pub(super) fn now(&self) -> Now {
+        Now { at: (self.clock)(), uptime: (self.uptime)() }
     }
 
     pub(super) fn warn(&self, message: &str) {

@@ -14,7 +14,7 @@ use super::prepare::Prepared;
 use super::read_table::TableSummary;
 use super::reuse::VectorSources;
 use crate::adapters::builds::collect::{self, RetentionRules};
-use crate::adapters::builds::history::{Now, READER_GRACE};
+use crate::adapters::builds::history::READER_GRACE;
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::builds::{BuildsError, disk, error_chain};
 
@@ -70,7 +70,7 @@ fn collect(
         used: used.unwrap_or_default(),
         state: &prepared.history,
         hold: prepared.hold(),
-        now: Now::at((context.clock)()),
+        now: context.now(),
     };
     let kept = builds.kept()?;
     let mut surplus = collect::surplus(&kept, &rules);

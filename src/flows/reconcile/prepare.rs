@@ -15,7 +15,7 @@ use super::error::PassError;
 use super::read_table::TableSummary;
 use super::served_space::{served_space, space_of};
 use crate::adapters::builds::adopt::Adoption;
-use crate::adapters::builds::history::{EquivalentScan, History, Now};
+use crate::adapters::builds::history::{EquivalentScan, History};
 use crate::adapters::builds::verify::failed;
 use crate::adapters::builds::{Build, Builds, Doubt, Hold, KeptBuilds, Proof, Served, error_chain, promote};
 use crate::decide::acceptance::Accepted;
@@ -132,7 +132,7 @@ impl Prepared {
 
     /// Records a promotion that was interrupted before it was recorded.
     fn note_promotion(&mut self, context: &PassContext<'_>) {
-        let now = Now::at((context.clock)());
+        let now = context.now();
         if let Some(id) = self.id().map(str::to_owned)
             && self.history.record_unrecorded(&id, now)
         {

@@ -9,7 +9,6 @@ use super::prepare::Prepared;
 use super::read_table::TableSummary;
 use super::reuse::VectorSources;
 use super::stopwatch::Stopwatch;
-use crate::adapters::builds::history::Now;
 use crate::adapters::builds::index;
 use crate::adapters::builds::promote::PromoteError;
 use crate::adapters::builds::staging::Drafted;
@@ -65,11 +64,11 @@ pub(super) fn publish(
     let address = sources.address_of(&contents.table.plan, contents.counts.embedded, settings);
     let made = Made { timings, address };
     let manifest = manifest(context, options, prepared, &verified, &contents, made);
-    let now = (context.clock)();
+    let now = context.now();
     sources.cache().record_rebuy_build(&manifest.id)?;
-    let promoted = verified.promote(&prepared.builds, &manifest, now);
+    let promoted = verified.promote(&prepared.builds, &manifest, now.at);
     if !matches!(promoted, Err(PromoteError::NotPromoted(_))) {
-        prepared.history.record_promotion(&manifest.id, PromotedBy::Build.as_str(), Now::at(now));
+        prepared.history.record_promotion(&manifest.id, PromotedBy::Build.as_str(), now);
     }
     let build = promoted?;
     stopwatch.lap();

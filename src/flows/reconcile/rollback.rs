@@ -4,8 +4,6 @@
 //! switch: a crash between the two leaves a hold on a build that is not
 //! served, which forbids nothing.
 
-use jiff::Timestamp;
-
 use super::adopt_existing::adopt_existing;
 use super::claim;
 use super::context::{PassContext, PassOptions};
@@ -95,15 +93,15 @@ fn switch_back(
     };
     if let Some(from) = &from {
         // Else nothing would come before a build whose promotion was cut short.
-        history.record_unrecorded(from, Now::at((context.clock)()));
+        history.record_unrecorded(from, context.now());
     }
     let to = target(asked, from.as_deref(), builds, &history)?;
     check_space(asked, builds, &served, &to)?;
     verify_target(context, builds, &to)?;
     let content_hash = content_to_hold(context, &served)?;
-    let now = (context.clock)();
-    promote::finish_promotion(builds, &served, now)?;
-    let hold = Hold { build: to.clone(), from: from.clone(), content_hash, by: asked.by.clone(), at: now };
+    let now = context.now();
+    promote::finish_promotion(builds, &served, now.at)?;
+    let hold = Hold { build: to.clone(), from: from.clone(), content_hash, by: asked.by.clone(), at: now.at };
     hold.save(&builds.layout)?;
     serve_and_record(context, builds, &mut history, &to, now)?;
     Ok(RollbackReport { from, to })
@@ -186,11 +184,11 @@ fn serve_and_record(
     builds: &Builds,
     history: &mut History,
     to: &str,
-    now: Timestamp,
+    now: Now,
 ) -> Result<(), PassError> {
-    let promoted = promote::serve(builds, to, builds.mode()?, now);
+    let promoted = promote::serve(builds, to, builds.mode()?, now.at);
     if !matches!(promoted, Err(PromoteError::NotPromoted(_))) {
-        history.record_promotion(to, PromotedBy::Rollback.as_str(), Now::at(now));
+        history.record_promotion(to, PromotedBy::Rollback.as_str(), now);
         // The build is served all the same, and the next pass records it.
         if let Err(error) = history.save(&builds.layout) {
             context.warn(&error_chain(&error));

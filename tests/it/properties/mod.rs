@@ -24,7 +24,7 @@ const MODELS: [&str; 2] = ["gemini-embedding-001", "gemini-embedding-exp"];
 const SECOND: i64 = 1;
 /// Longer than the grace of a build that was replaced.
 const AFTER_GRACE: i64 = 11 * 60;
-/// Longer than a vector stays in the cache.
+/// Longer than a vector stays in the cache, but a jump of the clock makes none older than a day.
 const AFTER_CACHE_AGE: i64 = 31 * 24 * 60 * 60;
 
 /// Few ids and fewer texts, so that copies, swaps and returns are common.
@@ -148,7 +148,7 @@ fn act(act: &Act, content: &Content, harness: &PassHarness, model: &mut Model) {
     if !(options.full || options.embed_again) && model.serves(content) {
         let report = harness.pass(&options, requests).unwrap();
         assert_eq!((report.outcome, embedded(harness)), (Outcome::Unchanged, Vec::new()));
-        model.collect_old_builds();
+        model.collect_old_builds(content.model);
         return;
     }
     let wanted = if options.embed_again { content.texts() } else { model.without_vector(content) };
@@ -183,7 +183,7 @@ fn act(act: &Act, content: &Content, harness: &PassHarness, model: &mut Model) {
     assert_eq!((counts.metadata_only, counts.removed), model.differences(content, &wanted));
     assert_eq!(counts.requests, wanted.len().div_ceil(BATCH) as u64);
     model.built(&report.build.unwrap(), content.clone());
-    model.collect_old_builds();
+    model.collect_old_builds(content.model);
 }
 
 /// Takes the texts that were embedded since the last call.

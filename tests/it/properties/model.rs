@@ -10,8 +10,6 @@ use crate::support::pass::now;
 const KEEP: usize = 3;
 /// How long a build is kept after it was replaced.
 const GRACE: i64 = 10 * 60;
-/// How long a vector stays in the cache that no build uses.
-const CACHED: i64 = 30 * 24 * 60 * 60;
 
 /// The values of a row.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
@@ -46,8 +44,9 @@ pub(super) struct Model {
     promotions: Vec<(String, i64)>,
     /// The builds that rollbacks lead back along; the last one is served.
     rollback_order: Vec<String>,
-    /// Model and text of each vector in the cache, with the time it came.
-    cache: BTreeMap<(usize, u8), i64>,
+    /// Model and text of each vector in the cache. None is there for thirty days: however far the clock
+    /// moves between two passes, the cache grows a day older at most.
+    cache: BTreeSet<(usize, u8)>,
 }
 
 impl Model {
@@ -69,7 +68,7 @@ impl Model {
             let same = self.builds.iter().filter(|(_, build)| build.model == content.model);
             same.flat_map(|(_, build)| build.people.values()).any(|person| person.text == text)
         };
-        let cached = |text| self.cache.get(&(content.model, text)).is_some_and(|at| now() - at <= CACHED);
+        let cached = |text| self.cache.contains(&(content.model, text));
         content.texts().into_iter().filter(|text| !built(*text) && !cached(*text)).collect()
     }
 
@@ -86,13 +85,13 @@ impl Model {
 
     /// Texts were embedded, and no build was made.
     pub(super) fn cached(&mut self, model: usize, texts: &[u8]) {
-        self.cache.extend(texts.iter().map(|text| ((model, *text), now())));
+        self.cache.extend(texts.iter().map(|text| (model, *text)));
     }
 
     /// A new build is served; the cache drops the vectors that it has.
     pub(super) fn built(&mut self, id: &str, content: Content) {
         let texts = content.texts();
-        self.cache.retain(|(model, text), _| *model != content.model || !texts.contains(text));
+        self.cache.retain(|(model, text)| *model != content.model || !texts.contains(text));
         self.builds.push((id.to_owned(), content));
         self.promoted(id);
     }
@@ -106,8 +105,9 @@ impl Model {
         }
     }
 
-    /// A pass succeeded: builds that nothing needs are removed.
-    pub(super) fn collect_old_builds(&mut self) {
+    /// A pass of this model succeeded: builds that nothing needs are removed. Vectors of the model that no
+    /// other build has go to the cache.
+    pub(super) fn collect_old_builds(&mut self, model: usize) {
         let exists = |id: &&String| self.builds.iter().any(|(kept, _)| kept == *id);
         let mut needed: Vec<String> = self.builds.iter().rev().take(KEEP).map(|(id, _)| id.clone()).collect();
         // The served build and the one before it.
@@ -115,7 +115,13 @@ impl Model {
         needed.extend(
             self.promotions.windows(2).filter(|two| now() - two[1].1 < GRACE).map(|two| two[0].0.clone()),
         );
-        self.builds.retain(|(id, _)| needed.contains(id));
+        let (kept, removed): (Vec<_>, Vec<_>) =
+            std::mem::take(&mut self.builds).into_iter().partition(|(id, _)| needed.contains(id));
+        self.builds = kept;
+        for (_, content) in removed.iter().filter(|(_, content)| content.model == model) {
+            let alone = self.without_vector(content);
+            self.cached(model, &alone);
+        }
     }
 
     fn served(&self) -> Option<&Content> {

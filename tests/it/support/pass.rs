@@ -13,6 +13,7 @@ use std::time::Instant;
 use futures_util::FutureExt as _;
 use futures_util::future::BoxFuture;
 use jiff::Timestamp;
+use reindexd::adapters::builds::uptime::Uptime;
 use reindexd::adapters::embed::{Embedder, Failure, FailureKind, SentLog, Task};
 use reindexd::config::{self, Config, Inputs};
 use reindexd::domain::pass::PassReport;
@@ -39,7 +40,7 @@ pub fn now() -> i64 {
     NOW.get()
 }
 
-/// Advances the clock.
+/// Advances the time of day and how long the system has run.
 pub fn wait(seconds: i64) {
     NOW.set(now() + seconds);
 }
@@ -155,6 +156,7 @@ impl PassHarness {
             stop: Stop::new(),
             progress: &on_progress,
             clock: || Timestamp::from_second(now()).unwrap(),
+            uptime: || Uptime(now() * 1000),
         })
     }
 }

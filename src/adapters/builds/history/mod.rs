@@ -185,14 +185,6 @@ impl History {
     }
 }
 
-impl Now {
-    /// At this time of day.
-    #[must_use]
-    pub fn at(at: Timestamp) -> Self {
-        Self { at, uptime: Uptime::now() }
-    }
-}
-
 impl Promotion {
     /// Whether it is certain that this much time has passed since. The time of day can be set: it counts only
     /// where nothing else is known, and then the system must have run as long as well.
