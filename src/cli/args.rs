@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
-use super::{build, status, text, verify};
+use super::{build, init, status, text, verify};
 use crate::app::StartOptions;
 
 /// Keeps a Faiss index and its metadata in sync with a SQLite table.
@@ -18,7 +18,7 @@ pub struct Args {
         value_name = "FILE",
         help = "Settings file (else $REINDEXD_CONFIG, ./reindexd.toml, /etc/reindexd/reindexd.toml)"
     )]
-    config: Option<PathBuf>,
+    pub(super) config: Option<PathBuf>,
     /// Print one JSON object on standard output, and nothing else there
     #[arg(long, global = true)]
     pub(super) json: bool,
@@ -70,6 +70,8 @@ pub(super) enum Command {
     Text(text::TextArgs),
     /// Remove stale staging
     Sweep,
+    /// Write a commented settings file; never over another one
+    Init(init::InitArgs),
     /// Show the settings in force and where each comes from
     Config,
 }
@@ -102,6 +104,7 @@ impl Command {
             | Self::History
             | Self::Rollback { .. }
             | Self::Text(_)
+            | Self::Init(_)
             | Self::Sweep => false,
         }
     }

@@ -8,6 +8,7 @@ mod args;
 mod build;
 mod config;
 mod history;
+mod init;
 mod plan;
 mod print;
 mod progress;
@@ -79,6 +80,9 @@ fn without_panic(command: impl FnOnce() -> Result<u8, StartError>) -> Result<u8,
 fn run(args: &Args, handlers: &Handlers) -> Result<u8, StartError> {
     // Before the first file is opened: any call to a file system may hang, and so may standard error.
     app::end_after_stop(handlers, None)?;
+    if let Command::Init(options) = &args.command {
+        return Ok(init::run(args.json, args.config.as_deref(), options));
+    }
     let loaded = app::load(&args.start_options())?;
     if matches!(args.command, Command::Config) {
         return Ok(config::run(args.json, &loaded));
@@ -100,7 +104,9 @@ fn run(args: &Args, handlers: &Handlers) -> Result<u8, StartError> {
         Command::Search { query, k } => search::run(&context, query, usize::from(*k)),
         Command::Text(options) => text::run(&context, options),
         Command::Sweep => sweep::run(&context),
-        Command::Run | Command::Config => unreachable!("run is the daemon's, config has returned"),
+        Command::Run | Command::Config | Command::Init(_) => {
+            unreachable!("run is the daemon's, config has returned")
+        }
     };
     // Requests that are still open must not delay the exit.
     context.runtime.shutdown_background();

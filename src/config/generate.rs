@@ -26,7 +26,7 @@ const OTHER_VARIABLES: [(&str, &str); 6] = [
 #[must_use]
 pub fn settings_file() -> String {
     let heading = "Settings of reindexd. Every key is here with its default, as a comment: remove the # before a line \
-                 to change its value. One has a value: the directory of the service. Unknown keys are refused.";
+                 to change its value. Unknown keys are refused.";
     let names = variables().map(|(name, _)| name).collect::<Vec<_>>().join(", ");
     let sources = format!(
         "Environment variables take precedence over this file: {names}. `reindexd config` shows each value in force \
@@ -41,6 +41,28 @@ pub fn settings_file() -> String {
         .chain(sections)
         .collect::<Vec<_>>()
         .join("\n")
+}
+
+/// A settings file with these keys switched on, each with a value as TOML; no directory is set.
+#[must_use]
+pub fn settings_file_with(values: &[(String, String)]) -> String {
+    let mut section = "";
+    let shipped = settings_file();
+    let lines = shipped.lines().map(|line| {
+        if let Some(name) = line.trim_start_matches('#').strip_prefix('[') {
+            section = name.trim_matches(['[', ']']);
+        }
+        if line.starts_with(DIRECTORY.name) {
+            return format!("#{line}");
+        }
+        let key = line.strip_prefix('#').and_then(|line| line.split_once(" = ")).map(|(key, _)| key);
+        let value = key.and_then(|key| values.iter().find(|(path, _)| *path == format!("{section}.{key}")));
+        match (key, value) {
+            (Some(key), Some((_, value))) => format!("{key} = {value}"),
+            _ => line.to_owned(),
+        }
+    });
+    lines.collect::<Vec<_>>().join("\n") + "\n"
 }
 
 fn section(section: &Section) -> String {

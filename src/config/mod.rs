@@ -25,6 +25,7 @@ mod embedding;
 mod error;
 mod file;
 pub mod generate;
+mod init;
 mod key_shape;
 mod keys;
 mod kinds;
@@ -56,6 +57,7 @@ pub use changes::{Changes, described, printed_in_force, reloaded};
 pub use choices::{LogFormat, Provider, TriggerOn, WatchMode};
 pub(crate) use duration::parse_flag as parse_duration;
 pub use error::ConfigError;
+pub use init::{InitialValues, initial_values, quoted};
 pub use keys::{
     DocumentSettings, EmbeddingSettings, GuardSettings, LogSettings, PublishSettings, SearchSettings,
     SourceSettings, TriggerSettings,

@@ -86,6 +86,18 @@ pub enum SpecError {
 }
 
 impl SourceSpec {
+    /// The table and columns that are expected, for messages about one that is missing.
+    #[must_use]
+    pub fn expected(&self) -> String {
+        match self {
+            Self::Experts => {
+                let experts = Schema::experts();
+                format!("{} with the columns {}", experts.rows.name(), experts.column_names())
+            }
+            Self::Any(source) => format!("what the settings say of {}", source.name()),
+        }
+    }
+
     /// What a directory of builds belongs to beside the database: the table, or the digest of the query,
     /// and the columns of the id as far as the settings name them.
     #[must_use]

@@ -46,6 +46,7 @@ const OWNERS: [(&str, &[&str]); 6] = [
         &[
             "src/adapters/source/sqlite.rs",
             "src/adapters/source/authorize.rs",
+            "src/adapters/source/describe.rs",
             "src/adapters/source/failure.rs",
             "src/adapters/source/resolve.rs",
             "src/adapters/cache/mod.rs",

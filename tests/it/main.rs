@@ -44,6 +44,7 @@ mod generated;
 mod glossary;
 mod guards;
 mod hidden_changes;
+mod init;
 mod layers;
 mod locking;
 mod long_texts;

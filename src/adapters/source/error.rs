@@ -10,7 +10,6 @@ use thiserror::Error;
 
 use crate::decide::guard::Refusal;
 use crate::domain::pass::Retry;
-use crate::domain::record::Schema;
 use crate::domain::source_spec::SpecError;
 
 /// Why the source could not be read.
@@ -73,10 +72,8 @@ pub enum SourceError {
 
 impl SourceError {
     /// A table or column that is not there.
-    pub(super) fn schema(path: &Path, found: &str) -> Self {
-        let experts = Schema::experts();
-        let expected = format!("{} with the columns {}", experts.rows.name(), experts.column_names());
-        Self::Schema { path: path.to_owned(), found: found.to_owned(), expected }
+    pub(super) fn schema(path: &Path, found: &str, expected: &str) -> Self {
+        Self::Schema { path: path.to_owned(), found: found.to_owned(), expected: expected.to_owned() }
     }
 
     /// When a later attempt may succeed. A file that is missing gets made or mounted, which is a change.

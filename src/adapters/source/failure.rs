@@ -49,12 +49,13 @@ pub(super) fn is_about_temporary_files(error: &rusqlite::Error) -> bool {
     )
 }
 
-pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> SqliteFailure {
+/// What an error means; `expected`: the table and columns that the settings name.
+pub(super) fn classify(path: &Path, error: &rusqlite::Error, expected: &str) -> SqliteFailure {
     use SqliteFailure::{Final, Wait};
     let (owned, found) = (path.to_owned(), error.to_string());
     let rusqlite::Error::SqliteFailure(failure, _) = error else {
         return Final(match error {
-            rusqlite::Error::SqlInputError { msg, .. } => SourceError::schema(path, msg),
+            rusqlite::Error::SqlInputError { msg, .. } => SourceError::schema(path, msg, expected),
             _ => SourceError::Sqlite { path: owned, found },
         });
     };
@@ -71,7 +72,9 @@ pub(super) fn classify(path: &Path, error: &rusqlite::Error) -> SqliteFailure {
             Wait(SourceError::WalUnreadable { path: owned, found })
         }
         (ErrorCode::NotADatabase, _) => Final(SourceError::NotADatabase { path: owned, found }),
-        (ErrorCode::Unknown, _) if found.starts_with("no such") => Final(SourceError::schema(path, &found)),
+        (ErrorCode::Unknown, _) if found.starts_with("no such") => {
+            Final(SourceError::schema(path, &found, expected))
+        }
         _ => Final(SourceError::Sqlite { path: owned, found }),
     }
 }

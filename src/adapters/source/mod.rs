@@ -11,6 +11,7 @@
 
 mod access;
 mod authorize;
+mod describe;
 mod error;
 mod failure;
 mod file_system;
@@ -35,6 +36,7 @@ use crate::domain::source_spec::SourceSpec;
 use crate::domain::stop::Stop;
 use access::LockPolicy;
 pub(crate) use access::Purpose;
+pub(crate) use describe::{TableDescription, describe};
 pub use error::SourceError;
 use header::FileIdentity;
 pub(crate) use names::path_warnings;

@@ -44,6 +44,8 @@ const SPACE_CHECK_INTERVAL: Duration = Duration::from_millis(50);
 pub(super) struct Transaction {
     connection: Connection,
     rules: Arc<SourceRules>,
+    /// The table and columns that the settings name, for messages.
+    expected: String,
     lock_free: Option<LockFreeRead>,
     scan_space: Arc<ScanSpace>,
 }
@@ -116,7 +118,8 @@ fn open(
         AccessMode::Immutable(_) => (OpenFlags::SQLITE_OPEN_READ_ONLY, "mode=ro&immutable=1"),
     };
     let flags = flags | OpenFlags::SQLITE_OPEN_URI | OpenFlags::SQLITE_OPEN_NO_MUTEX;
-    let failed = |error: rusqlite::Error| match (&access, classify(path, &error)) {
+    let expected = spec.expected();
+    let failed = |error: rusqlite::Error| match (&access, classify(path, &error, &expected)) {
         (AccessMode::Immutable(before), _) if FileIdentity::of(path).is_ok_and(|now| now != *before) => {
             changed(path)
         }
@@ -133,7 +136,7 @@ fn open(
         AccessMode::Immutable(before) => Some(LockFreeRead { before, is_quiescent: !header.wal }),
         AccessMode::Owner | AccessMode::Reader => None,
     };
-    Ok(Transaction { connection, rules, lock_free, scan_space: Arc::default() })
+    Ok(Transaction { connection, rules, expected, lock_free, scan_space: Arc::default() })
 }
 
 impl Transaction {
@@ -170,7 +173,7 @@ impl Transaction {
                 let (path, place) = (path.to_owned(), temporary_files::place());
                 SourceError::TemporaryFiles { path, place, found: error.to_string() }
             }
-            0 => self.or_changed(path, classify(path, error).into_error()),
+            0 => self.or_changed(path, classify(path, error, &self.expected).into_error()),
             max_bytes => SourceError::Refused(Refusal::TooMuchScan { max_bytes }),
         }
     }
