@@ -274,7 +274,7 @@ fn a_standard_error_that_nothing_reads_keeps_no_program_from_stopping() {
         world.settings("[trigger]\nquiet = \"50ms\"\n[log]\nlevel = \"debug\"\n");
         let (_unread, pipe) = full_pipe();
         if command == "plan" {
-            // It ends with a message that nobody takes.
+            // It ends with a message that nothing takes.
             std::fs::remove_file(world.path("data/experts.db")).unwrap();
         }
         let mut running = world.command(&[command]).stderr(pipe).spawn().unwrap();
