@@ -42,6 +42,21 @@ impl Finding {
         self.least_cosine.is_some_and(|least| least >= MIN_COSINE)
     }
 
+    /// For a person: what was found in the vectors of two builds.
+    #[must_use]
+    pub fn describe_builds(&self) -> String {
+        let Self { texts, least_cosine } = self;
+        match least_cosine {
+            None => "no text is in both, so nothing could be compared".to_owned(),
+            #[allow(clippy::cast_precision_loss, reason = "a number of seven digits")]
+            Some(least) => format!(
+                "of {texts} texts that both have, the least cosine of the two vectors is {:.4}, expected at least {:.3}",
+                *least as f64 / 1e6,
+                MIN_COSINE as f64 / 1e6
+            ),
+        }
+    }
+
     /// For a person: what was found.
     #[must_use]
     pub fn describe(&self) -> String {

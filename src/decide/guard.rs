@@ -88,6 +88,10 @@ pub enum Refusal {
     )]
     RollbackToOtherSpace { id: String, served: String, target: String },
     #[error(
+        "build {id} was made at {target}, what is served at {served}, and nothing proves that both give the same vectors: {found}; an API that asks one of them would get answers without meaning; the rollback changed nothing; if the API changes with it, add --accept-space"
+    )]
+    RollbackToOtherAddress { id: String, served: String, target: String, found: String },
+    #[error(
         "the provider at {to} gives other vectors than are served, which came from {from}: {found}; nothing was changed; put embedding.base_url back, or run `reindexd build --accept-space`, which embeds every text again"
     )]
     OtherAddress { from: String, to: String, found: String },

@@ -343,3 +343,42 @@ fn kept_builds_of_two_addresses_are_not_mixed_when_another_space_is_served() {
     assert_eq!((back.code, back.number("embedded"), back.number("kept")), (0, 1, 19), "{back:?}");
     assert_turned(&world);
 }
+
+#[test]
+fn a_rollback_to_an_address_that_was_proven_asks_nothing() {
+    let world = World::with_people(20);
+    let first = world.build().text("build");
+    world.add_people([21]);
+    let second = Provider::start();
+    assert_eq!(at(&world, &second, &["build", "--json"]).number("kept"), 20);
+
+    let back = world.run(&["rollback", "--json"]);
+
+    assert_eq!((back.code, back.text("build")), (0, first), "{back:?}");
+}
+
+#[test]
+fn a_rollback_to_an_address_that_was_not_proven_asks_first() {
+    let world = World::with_people(20);
+    world.provider.excuse_money("another address gives its own vectors");
+    let first = world.build().text("build");
+    world.add_people([21]);
+    let other = other_provider();
+    other.excuse_money("an accepted address embeds all again");
+    let second = at(&world, &other, &["build", "--accept-space", "--json"]).text("build");
+    let (asked, there) = (world.provider.request_count(), other.request_count());
+
+    for arguments in [&["rollback", "--json"][..], &["rollback", &first, "--json"]] {
+        let refused = world.run(arguments);
+        assert_eq!(refused.code, 3, "{refused:?}");
+        let error = refused.text("error");
+        for part in [&first, &world.provider.base_url(), &other.base_url(), "-1.0000", "--accept-space"] {
+            assert!(error.contains(part), "{part}: {error}");
+        }
+    }
+    assert_eq!(world.served(), Some(second));
+
+    let back = world.run(&["rollback", "--accept-space", "--json"]);
+    assert_eq!((back.code, back.text("build")), (0, first), "{back:?}");
+    assert_eq!((world.provider.request_count(), other.request_count()), (asked, there), "nothing was sent");
+}

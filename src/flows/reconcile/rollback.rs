@@ -4,6 +4,8 @@
 //! switch: a crash between the two leaves a hold on a build that is not
 //! served, which forbids nothing.
 
+use std::collections::HashMap;
+
 use super::adopt_existing::adopt_existing;
 use super::claim;
 use super::context::{PassContext, PassOptions};
@@ -16,8 +18,9 @@ use crate::adapters::builds::adopt::Adoption;
 use crate::adapters::builds::history::{History, Now};
 use crate::adapters::builds::promote::{self, PromoteError};
 use crate::adapters::builds::verify::failed;
-use crate::adapters::builds::{Builds, BuildsError, Hold, Served, error_chain};
+use crate::adapters::builds::{Build, Builds, BuildsError, Hold, Proof, Served, error_chain};
 use crate::adapters::source::Purpose;
+use crate::decide::address::{self, Finding};
 use crate::decide::guard::Refusal;
 use crate::domain::pass::PromotedBy;
 use crate::domain::record::ContentHash;
@@ -98,6 +101,7 @@ fn switch_back(
     let to = target(asked, from.as_deref(), builds, &history)?;
     check_space(asked, builds, &served, &to)?;
     verify_target(context, builds, &to)?;
+    check_address(asked, builds, &served, &to)?;
     let content_hash = content_to_hold(context, &served)?;
     let now = context.now();
     promote::finish_promotion(builds, &served, now.at)?;
@@ -151,6 +155,38 @@ fn check_space(asked: &Rollback, builds: &Builds, served: &Served, to: &str) -> 
     }
     let [served, target] = served.names(&target);
     Err(Refusal::RollbackToOtherSpace { id: to.to_owned(), served, target }.into())
+}
+
+/// Refuses a build of the same space that was made at another address, unless the vectors of both show that
+/// one gave those of the other: where that was proven, the later build took over those of the earlier one.
+fn check_address(asked: &Rollback, builds: &Builds, served: &Served, to: &str) -> Result<(), PassError> {
+    let Some(served) = served.build().filter(|_| !asked.accept_space) else { return Ok(()) };
+    let target = builds.build(to)?;
+    let [from, address] = [&served.manifest, &target.manifest].map(|manifest| manifest.address.as_deref());
+    if address::agree(from, address) {
+        return Ok(());
+    }
+    // Of what cannot be read nothing is proven.
+    let found = compare_common_texts(served, &target).unwrap_or_default();
+    if found.is_same() {
+        return Ok(());
+    }
+    let [served, target] = [from, address].map(|address| address.unwrap_or_default().to_owned());
+    let found = found.describe_builds();
+    Err(Refusal::RollbackToOtherAddress { id: to.to_owned(), served, target, found }.into())
+}
+
+/// Compares the vectors of some texts that two builds have, drawn at random.
+fn compare_common_texts(one: &Build, other: &Build) -> Result<Finding, BuildsError> {
+    let (Proof::Whole(ours), Proof::Whole(theirs)) = (one.rows(), other.rows()) else {
+        return Ok(Finding::default());
+    };
+    let places: HashMap<_, _> = ours.iter().zip(0_u64..).map(|(row, at)| (row.text, at)).collect();
+    let common = theirs.iter().zip(0_u64..).filter_map(|(row, at)| Some((*places.get(&row.text)?, at)));
+    let drawn = fastrand::choose_multiple(common, address::MAX_TEXTS);
+    let vectors = drawn.into_iter().map(|(ours, theirs)| Ok((one.vector(ours)?, other.vector(theirs)?)));
+    let vectors = vectors.collect::<Result<Vec<_>, BuildsError>>()?;
+    Ok(Finding::of(vectors.iter().map(|(ours, theirs)| (ours.as_slice(), theirs.as_slice()))))
 }
 
 fn verify_target(context: &PassContext<'_>, builds: &Builds, id: &str) -> Result<(), PassError> {
