@@ -168,6 +168,8 @@ fn spinner() -> ProgressBar {
 
 /// What a stage is, for a line: none of them but `embed` gives up by itself.
 fn in_stage(stage: Stage, since: Timestamp) -> String {
+    // The stored word of a scan is another.
+    let stage = if stage == Stage::Scan { "scan".to_owned() } else { stage.to_string() };
     format!("{stage}: since {since:.0}, until it is done; without a limit of time, SIGINT or SIGTERM ends it")
 }
 
