@@ -141,6 +141,13 @@ pub fn logs_to_journal() -> bool {
         .is_ok_and(|stat| stream == format!("{}:{}", stat.st_dev, stat.st_ino))
 }
 
+/// Whether requests may go through a proxy.
+pub(crate) fn has_proxy() -> bool {
+    ["HTTPS_PROXY", "HTTP_PROXY", "ALL_PROXY", "https_proxy", "http_proxy", "all_proxy"]
+        .into_iter()
+        .any(|name| of_process(name).is_some())
+}
+
 /// Where SQLite looks first for room for its temporary files.
 pub(crate) fn sqlite_temporary_directories() -> impl Iterator<Item = PathBuf> {
     ["SQLITE_TMPDIR", "TMPDIR"].into_iter().filter_map(of_process).map(PathBuf::from)

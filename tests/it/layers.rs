@@ -56,7 +56,7 @@ const OWNERS: [(&str, &[&str]); 6] = [
             "src/adapters/cache/rebuy.rs",
         ],
     ),
-    ("reqwest", &["src/adapters/http/mod.rs"]),
+    ("reqwest", &["src/adapters/http/mod.rs", "src/adapters/http/own_address.rs"]),
     ("notify", &["src/adapters/watch/arm.rs", "src/adapters/watch/events.rs"]),
     ("signal_hook", &["src/adapters/signals/mod.rs"]),
     (

@@ -6,11 +6,13 @@
 //! settings. Secret headers are marked sensitive, and no error shows more of an
 //! address than its origin.
 //!
-//! `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` have their usual meaning, but a
-//! address of this host is always reached directly. What a status or a body means
+//! `HTTPS_PROXY`, `HTTP_PROXY` and `NO_PROXY` have their usual meaning, but an
+//! address of this host is always reached directly: `own_address`. What a status or a body means
 //! is left to the caller.
 
-use std::net::{IpAddr, Ipv4Addr, Ipv6Addr, UdpSocket};
+mod own_address;
+
+use std::sync::Arc;
 use std::time::Duration;
 
 use reqwest::header::{self, HeaderMap, HeaderName, HeaderValue};
@@ -18,8 +20,9 @@ use reqwest::{Client, Url};
 use secrecy::{ExposeSecret, SecretString};
 use tokio::time::Instant;
 
-use crate::config::is_loopback;
+use crate::config;
 use crate::domain::text::network_error_chain;
+use own_address::{Lookup, OnlyOwn, OwnHosts, system_lookup};
 
 /// What is read of an answer that is not a success: enough for any message.
 pub(crate) const MAX_REFUSAL_BYTES: usize = 64 * 1024;
@@ -29,6 +32,7 @@ pub(crate) struct Http {
     outside: Client,
     /// Without a proxy, for this host.
     direct: Client,
+    own_hosts: OwnHosts,
     /// Set if this host has no certificate authority: then only plain HTTP works.
     no_authorities: Option<String>,
 }
@@ -135,6 +139,10 @@ impl Http {
     /// [`HttpError::Client`] if TLS cannot be used at all. Without a single
     /// certificate authority only https fails, and only when it is used.
     pub(crate) fn new() -> Result<Self, HttpError> {
+        Self::with_lookup(system_lookup)
+    }
+
+    fn with_lookup(lookup: Lookup) -> Result<Self, HttpError> {
         // The first provider installed serves the whole process, so it does not
         // matter if another thread was faster.
         if rustls::crypto::CryptoProvider::get_default().is_none() {
@@ -153,9 +161,10 @@ impl Http {
                 (builder().tls_certs_only([]).build().map_err(failed)?, Some(network_error_chain(&error)))
             }
         };
-        let direct = builder().no_proxy();
+        let direct = builder().no_proxy().dns_resolver(Arc::new(OnlyOwn(lookup)));
         let direct = if no_authorities.is_some() { direct.tls_certs_only([]) } else { direct };
-        Ok(Self { outside, direct: direct.build().map_err(failed)?, no_authorities })
+        let own_hosts = OwnHosts::new(config::has_proxy(), lookup);
+        Ok(Self { outside, direct: direct.build().map_err(failed)?, own_hosts, no_authorities })
     }
 
     /// Sends a request and reads its whole answer.
@@ -169,7 +178,7 @@ impl Http {
         let origin = url.origin().ascii_serialization();
         let headers = header_map(headers)?;
         // What a proxy reaches under such an address is not this host.
-        let client = if is_loopback(&url) || is_own_address(&url) { &self.direct } else { &self.outside };
+        let client = if self.own_hosts.leads_here(&url).await { &self.direct } else { &self.outside };
         if let (Some(why), "https") = (&self.no_authorities, url.scheme()) {
             return Err(HttpError::Client(why.clone()));
         }
@@ -192,23 +201,6 @@ impl Http {
         }
         reply.unwrap_or_else(|_elapsed| Err(HttpError::Timeout { origin: origin.clone(), limit: timeout }))
     }
-}
-
-/// Whether an address is one of this host's own, on any interface.
-///
-/// The system is asked which of its addresses it would send from: that is the address itself. Nothing is
-/// sent by that.
-fn is_own_address(url: &Url) -> bool {
-    let host = url.host_str().unwrap_or_default().trim_matches(['[', ']']);
-    let Ok(address) = host.parse::<IpAddr>() else { return false };
-    let any =
-        if address.is_ipv4() { IpAddr::from(Ipv4Addr::UNSPECIFIED) } else { Ipv6Addr::UNSPECIFIED.into() };
-    let sent_from = || {
-        let socket = UdpSocket::bind((any, 0)).ok()?;
-        socket.connect((address, url.port_or_known_default()?)).ok()?;
-        Some(socket.local_addr().ok()?.ip())
-    };
-    address.is_unspecified() || sent_from() == Some(address)
 }
 
 async fn read(mut response: reqwest::Response, origin: &str, max_bytes: usize) -> Result<Reply, HttpError> {

@@ -1,13 +1,15 @@
 //! Requests against servers of a few lines that misbehave.
 
 use std::io::{BufRead, BufReader, Write};
-use std::net::{SocketAddr, TcpListener, TcpStream};
+use std::net::{IpAddr, SocketAddr, TcpListener, TcpStream, UdpSocket};
 use std::sync::mpsc;
 use std::thread;
 
 use proptest::prelude::*;
 
+use super::own_address::is_own_address;
 use super::*;
+use crate::config::is_loopback;
 
 const SOON: Duration = Duration::from_secs(20);
 
@@ -277,5 +279,32 @@ async fn of_a_refusal_only_the_beginning_is_read() {
 
         assert_eq!((reply.status, reply.body.len()), (expected, MAX_REFUSAL_BYTES));
         assert_eq!(get(address, 10, SOON).await.unwrap().body.len(), 10, "the caller may ask for less");
+    }
+}
+
+#[tokio::test]
+async fn a_name_of_this_host_is_reached_without_the_proxy_and_any_other_through_it() {
+    let here = |name: &str| match name {
+        "this-host.test" => Ok(vec![IpAddr::from([127, 0, 0, 1])]),
+        _ => Ok(vec![IpAddr::from([192, 0, 2, 1])]),
+    };
+    let named = |text: &'static str| {
+        serve(move |_, _, to| {
+            respond(to, "200 OK", text.as_bytes());
+            true
+        })
+    };
+    let (own, proxy) = (named("this host"), named("the proxy"));
+    let plain = Http::with_lookup(here).unwrap();
+    let proxied = reqwest::Proxy::all(format!("http://{proxy}")).unwrap();
+    let outside = Client::builder().proxy(proxied).build().unwrap();
+    let http = Http { outside, own_hosts: OwnHosts::new(true, here), ..plain };
+
+    for (name, expected) in [("this-host.test", "this host"), ("other.test", "the proxy")] {
+        let url = format!("http://{name}:{}/v1", own.port());
+        let method = HttpMethod::Get;
+        let request = HttpRequest { method, url: &url, headers: &[], max_bytes: 100, timeout: SOON };
+        let reply = http.send(request).await.unwrap();
+        assert_eq!(String::from_utf8(reply.body).unwrap(), expected, "{name}");
     }
 }
