@@ -35,6 +35,8 @@ pub(super) struct BuildArgs {
     /// Make a new build though nothing differs
     #[arg(long)]
     full: bool,
+    #[arg(long, help = "Try the quarantined rows again that the provider refused")]
+    retry_quarantined: bool,
     /// Embed every text again, although its vector exists; one that was cut short goes on
     #[arg(long)]
     rebuy: bool,
@@ -45,6 +47,7 @@ pub(super) fn run(context: &Context, args: &BuildArgs) -> u8 {
         trigger: Trigger::Command,
         full: args.full,
         embed_again: args.rebuy,
+        retry_quarantined: args.retry_quarantined,
         accept_shrink: args.accept_shrink,
         accept_space: args.accept_space,
         trust_adopted: args.trust_adopted,

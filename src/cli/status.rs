@@ -14,7 +14,10 @@ use crate::config::parse_duration;
 use crate::decide::build_space::BuildSpace;
 use crate::domain::build_summary::summary;
 use crate::flows::reconcile::{PassError, Preview};
-use crate::flows::status::{RebuyStatus, Status, advice};
+use crate::flows::status::{QuarantineStatus, QuarantinedRowStatus, RebuyStatus, Status, advice};
+
+/// Quarantined rows that are listed for people.
+const MAX_LISTED: usize = 5;
 
 #[derive(Debug, clap::Args)]
 pub(super) struct StatusArgs {
@@ -52,6 +55,7 @@ fn object(status: &Status) -> Value {
         "last_attempt": status.last_attempt,
         "agent": agent_object(status),
         "hold": status.hold,
+        "quarantined": status.quarantined,
         "rebuys": status.rebuys,
         "announced": status.targets,
         "settings": status.settings,
@@ -91,11 +95,7 @@ fn describe(status: &Status) -> String {
     rows.extend(note.map(|note| ("tags", note)));
     let long = status.drift.as_ref().ok().and_then(|preview| preview.too_long.note());
     rows.extend(long.map(|note| ("too long", note)));
-    let quarantined = status.build().map_or(0, |build| build.manifest.quarantined.len());
-    if quarantined > 0 {
-        let text = format!("{quarantined} rows that cannot be indexed; see the manifest");
-        rows.push(("quarantined", text));
-    }
+    rows.extend(describe_quarantined(status).into_iter().map(|text| ("quarantined", text)));
     if status.pass.is_none() {
         rows.extend(status.rebuys.iter().map(|rebuy| ("rebuy", describe_rebuy(rebuy, now))));
     }
@@ -141,6 +141,30 @@ fn describe_rebuy(rebuy: &RebuyStatus, now: Timestamp) -> String {
     let RebuyStatus { space, began, vectors } = rebuy;
     let began = began.map(|at| format!(", begun {}", ago(at, now))).unwrap_or_default();
     format!("not ended{began}: {vectors} vectors of {space} wait for the next `reindexd build --rebuy`")
+}
+
+/// The rows that are out: how many, then why and since when for the first.
+fn describe_quarantined(status: &Status) -> Vec<String> {
+    let QuarantineStatus { count, rows } = &status.quarantined;
+    if *count == 0 {
+        return Vec::new();
+    }
+    let since = |row: &QuarantinedRowStatus| {
+        let at = row.since.parse().map_or_else(|_| row.since.clone(), |at| ago(at, status.now));
+        let tried = row.refused_at.map(|at| format!(", tried {}", ago(at, status.now)));
+        format!(
+            "row id={}, {}: {}; out since {at}{}",
+            row.id,
+            row.column,
+            row.reason,
+            tried.unwrap_or_default()
+        )
+    };
+    let more = count.saturating_sub(MAX_LISTED);
+    let head = format!("{count} rows are not in the index: `left_out` of the manifest lists them");
+    let listed = rows.iter().take(MAX_LISTED).map(since);
+    let rest = (more > 0).then(|| format!("and {more} more"));
+    std::iter::once(head).chain(listed).chain(rest).collect()
 }
 
 fn describe_drift(drift: &Result<Preview, PassError>) -> String {

@@ -159,7 +159,7 @@ settings! { checked guard: RawGuard => GuardSettings {
     /// Most texts to embed in one build; 0 sets no limit.
     max_texts: WholeNumber<u64> = 0 => Live;
     /// How many rows that cannot be indexed are quarantined before the build fails because of them.
-    quarantine: WholeNumber<u64> = 0 => Live;
+    quarantine: WholeNumber<u64> = 0, range 0..=10000 => Live;
     /// Most rows in a scan; 0: 10,000,000, or twice the served build's records if that is more.
     max_rows: WholeNumber<u64> = 0 => Live;
     /// Temporary disk space of a scan, such as `"2 GiB"`; `"auto"`: four times the database, at least

@@ -16,4 +16,5 @@ pub mod first_settings;
 pub mod guard;
 pub(crate) mod lock_free;
 pub mod plan;
+pub mod retries;
 pub(crate) mod source_path;

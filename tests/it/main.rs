@@ -62,6 +62,7 @@ mod provider_fields;
 mod provider_limits;
 mod provider_openai;
 mod provider_refusals;
+mod quarantine;
 mod reader;
 mod rebuy;
 mod request_extras;

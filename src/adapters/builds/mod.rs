@@ -21,6 +21,7 @@ mod hold;
 pub mod index;
 pub mod index_writer;
 pub mod json_file;
+pub mod last_tries;
 pub mod layout;
 pub mod lock;
 mod mode;
@@ -56,6 +57,7 @@ pub use mode::{Access, Mode};
 pub use proof::{Doubt, Proof};
 pub use sent_texts_file::{SentTextsFile, sent_texts};
 pub use served::Served;
+pub use spool::SpooledText;
 
 use crate::config::PublishSettings;
 use crate::domain::sibling_path::parent;

@@ -105,6 +105,7 @@ mod tests {
             sent: SentLog::default(),
             retry_budget: Duration::ZERO,
             refusals_allowed: 0,
+            are_refused: false,
             witness: String::new(),
             meter: None,
         };

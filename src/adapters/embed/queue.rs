@@ -16,7 +16,7 @@ use tokio::time::Instant;
 use super::batches::Batches;
 use super::next_step::{Step, Tries, after_failure};
 use super::part::{AfterFailure, Ending, Next, Part, Role};
-use super::types::{Failure, FailureKind, RefusedText, TextItem, WrongKind};
+use super::types::{EmbedLimits, Failure, FailureKind, RefusedText, TextItem, WrongKind};
 use crate::domain::record::TextHash;
 
 /// The parts of an attempt that are not on their way.
@@ -52,6 +52,8 @@ pub(super) struct Queue {
     first_limit: usize,
     /// The most texts in a request that succeeded.
     most_taken: usize,
+    /// Every text was refused before: one more refusal needs no proof.
+    are_refused: bool,
 }
 
 impl Queue {
@@ -62,7 +64,7 @@ impl Queue {
     /// The same, for a wrong length before any right one.
     const MAX_WRONG_LENGTH: u32 = 2;
 
-    pub(super) fn new(limit: usize, is_silent: bool, witness: &str) -> Self {
+    pub(super) fn new(limit: usize, is_silent: bool, limits: &EmbedLimits) -> Self {
         Self {
             ready: VecDeque::new(),
             delayed: Vec::new(),
@@ -70,7 +72,7 @@ impl Queue {
             tried: Vec::new(),
             probes: 0,
             to_skip: 0,
-            witness: TextItem { hash: TextHash::of(witness), text: witness.to_owned() },
+            witness: TextItem { hash: TextHash::of(&limits.witness), text: limits.witness.clone() },
             is_silent,
             not_before: None,
             misses: 0,
@@ -80,6 +82,7 @@ impl Queue {
             limit,
             first_limit: limit,
             most_taken: 0,
+            are_refused: limits.are_refused,
         }
     }
 
@@ -165,12 +168,12 @@ impl Queue {
         if let Some(at) = self.not_before.filter(|at| *at > now) {
             return Ok(Next::Wait(Some(at)));
         }
+        if self.ready.is_empty()
+            && let Some(items) = batches.next(self.limit)?
+        {
+            self.ready.push_back(Part { items, tries: Tries::default(), role: Role::Batch });
+        }
         if self.probes < Self::MAX_PROBES {
-            if self.ready.is_empty()
-                && let Some(items) = batches.next(self.limit)?
-            {
-                self.ready.push_back(Part { items, tries: Tries::default(), role: Role::Batch });
-            }
             self.skip_probes();
             if let Some(probe) = self.take_probe() {
                 return Ok(Next::Send(probe));
@@ -275,10 +278,9 @@ impl Queue {
                 self.park(part, later);
             }
             Step::Halve { shrink, wait } => self.halve(part, shrink, later.filter(|_| wait)),
-            Step::Suspect => return self.suspected(part, failure.kind),
-            Step::Refuse => {
-                let hash = part.items[0].hash;
-                return AfterFailure::Refused(RefusedText { hash, message: failure.message.clone() });
+            Step::Suspect if !self.are_refused => return self.suspected(part, failure.kind),
+            Step::Suspect | Step::Refuse => {
+                return AfterFailure::Refused(RefusedText::new(&part.items[0], failure));
             }
         }
         AfterFailure::GoOn
@@ -359,8 +361,7 @@ impl Queue {
     /// The part itself, if it is not larger than the limit; else its beginning.
     fn cut(&mut self, mut part: Part) -> Part {
         if part.items.len() > self.limit {
-            let rest = Part { items: part.items.split_off(self.limit), ..part.clone() };
-            self.ready.push_front(rest);
+            self.ready.push_front(Part { items: part.items.split_off(self.limit), ..part.clone() });
         }
         part
     }

@@ -186,6 +186,8 @@ pub(crate) struct EmbedLimits {
     pub(crate) retry_budget: Duration,
     /// How many texts the provider may refuse before the attempt fails.
     pub(crate) refusals_allowed: usize,
+    /// The texts were refused before: each is asked for once, and one more refusal needs no proof.
+    pub(crate) are_refused: bool,
     /// A text that the provider is known to take, or takes from anybody: sent where no other text can
     /// show whether the provider works.
     pub(crate) witness: String,
@@ -211,6 +213,12 @@ pub(crate) struct RefusedText {
     pub(crate) hash: TextHash,
     /// The provider's message.
     pub(crate) message: String,
+}
+
+impl RefusedText {
+    pub(super) fn new(item: &TextItem, failure: &Failure) -> Self {
+        Self { hash: item.hash, message: failure.message.clone() }
+    }
 }
 
 /// How far an attempt is; reported after every change and once a second.

@@ -115,6 +115,14 @@ impl<'a> Planner<'a> {
         need
     }
 
+    /// Whether a text has a vector that can be reused.
+    pub fn has_vector(&mut self, text: TextHash) -> bool {
+        let cursor = self.cursor;
+        let is_in_build = (0..self.reusable.builds.len()).any(|build| self.find(build, text).is_some());
+        self.cursor = cursor;
+        is_in_build || self.reusable.cached.contains(&text)
+    }
+
     /// The plan for all rows seen.
     #[must_use]
     pub fn finish(mut self) -> Plan {

@@ -103,9 +103,20 @@ pub struct QuarantinedRow {
     pub column: String,
     /// What is wrong with the column.
     pub reason: String,
-    /// Set where the provider refused the text: it is not sent again.
+    /// Set where the provider refused the text: it is sent again once a day at most.
     #[serde(default, skip_serializing_if = "Option::is_none")]
     pub refused_text: Option<TextHash>,
+    /// Since when the row is out, RFC 3339 in UTC. 0.1.0 did not write it.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub since: Option<String>,
+}
+
+impl QuarantinedRow {
+    /// Since when the row is out, as far as the manifest that lists it says so.
+    #[must_use]
+    pub fn since<'a>(&'a self, manifest: &'a Manifest) -> &'a str {
+        self.since.as_deref().unwrap_or(&manifest.created)
+    }
 }
 
 /// Size and digest of one file.

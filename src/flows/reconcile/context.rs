@@ -41,6 +41,8 @@ pub struct PassOptions {
     pub full: bool,
     /// Embed every text again.
     pub embed_again: bool,
+    /// Try every quarantined row again that the provider refused; a failure of that ends the pass.
+    pub retry_quarantined: bool,
     /// Waive `guard.max_shrink`.
     pub accept_shrink: bool,
     /// Waive the guard of the space.

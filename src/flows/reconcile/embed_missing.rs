@@ -3,6 +3,8 @@
 //! A vector counts as received when the cache has committed it, so that a kill
 //! costs at most the requests in flight.
 
+use std::collections::HashMap;
+use std::io;
 use std::time::Duration;
 
 use jiff::Timestamp;
@@ -12,10 +14,11 @@ use super::error::PassError;
 use super::read_table::TableSummary;
 use super::sending::{self, EmbedPlan};
 use super::text_sample::KnownText;
+use crate::adapters::builds::SpooledText;
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::cache::Cache;
 use crate::adapters::embed::{
-    self, EmbedLimits, EmbedProgress, EmbeddedBatch, ProviderWait, SinkError, TextItem,
+    self, EmbedFailure, EmbedLimits, EmbedProgress, EmbeddedBatch, ProviderWait, SinkError, TextItem,
 };
 use crate::domain::pass::{Counts, Trigger};
 use crate::domain::record::TextHash;
@@ -38,6 +41,14 @@ pub(super) struct Missing<'a> {
     pub(super) table: &'a TableSummary,
 }
 
+/// Texts to embed, and what the attempt may do.
+struct ToEmbed<'a> {
+    items: &'a mut dyn Iterator<Item = io::Result<TextItem>>,
+    total: u64,
+    limits: EmbedLimits,
+    attempt: EmbedPlan,
+}
+
 /// Embeds every text that the draft lists. Adds to `counts` what was sent, also if it fails.
 pub(super) fn embed_missing(
     context: &PassContext<'_>,
@@ -45,15 +56,65 @@ pub(super) fn embed_missing(
     cache: &mut Cache,
     counts: &mut Counts,
 ) -> Result<CachedTexts, PassError> {
-    let Missing { drafted, table, .. } = *missing;
-    let total = drafted.texts;
-    if total == 0 {
+    let Missing { trigger, drafted, table } = *missing;
+    if drafted.texts == 0 {
         return Ok(CachedTexts::default());
     }
-    let failed = |failure| PassError::from_embed_failure(failure, |hash| id_of_text(drafted, hash));
     let limits = EmbedLimits { witness: witness(drafted, table)?, ..limits(context, table.refusals_allowed) };
-    let mut items =
-        drafted.spool()?.map(|item| item.map(|text| TextItem { hash: text.hash, text: text.text }));
+    // A text that this pass has embedded before is one of those that it planned.
+    let attempt = EmbedPlan { trigger, planned: table.plan.counts.embedded, stores: true };
+    let mut items = drafted.spool()?.map(|item| item.map(to_item));
+    let to_embed = ToEmbed { items: &mut items, total: drafted.texts, limits, attempt };
+    let (sent, ended) = embed(context, to_embed, cache, counts);
+    ended.map_err(|failure| PassError::from_embed_failure(failure, |hash| id_of_text(drafted, hash)))?;
+    Ok(sent)
+}
+
+/// Sends those texts of a draft again that were refused before, each alone: one more refusal is all that is
+/// asked of the provider. Gives what came of it also if it fails.
+pub(super) fn embed_refused(
+    context: &PassContext<'_>,
+    missing: &Missing<'_>,
+    cache: &mut Cache,
+    counts: &mut Counts,
+    refused: &HashMap<TextHash, String>,
+    retry_budget: Duration,
+) -> (CachedTexts, Result<(), PassError>) {
+    let Missing { trigger, drafted, table } = *missing;
+    let is_refused = |text: &SpooledText| refused.contains_key(&text.hash);
+    let find = || {
+        let total = drafted.spool()?.flatten().filter(is_refused).count() as u64;
+        Ok((total, witness(drafted, table)?, drafted.spool()?))
+    };
+    let (total, witness, spool) = match find() {
+        Ok(found) => found,
+        Err(error) => return (CachedTexts::default(), Err(error)),
+    };
+    if total == 0 {
+        return (CachedTexts::default(), Ok(()));
+    }
+    let limits = EmbedLimits {
+        batch_size: 1,
+        retry_budget,
+        are_refused: true,
+        witness,
+        ..limits(context, usize::MAX)
+    };
+    let attempt = EmbedPlan { trigger, planned: total, stores: true };
+    let mut items = spool.filter(|item| item.as_ref().map_or(true, is_refused)).map(|item| item.map(to_item));
+    let (sent, ended) = embed(context, ToEmbed { items: &mut items, total, limits, attempt }, cache, counts);
+    let failed = |failure| PassError::from_embed_failure(failure, |hash| id_of_text(drafted, hash));
+    (sent, ended.map_err(failed))
+}
+
+/// Embeds texts, and stores their vectors. What came before a failure is in the first part.
+fn embed(
+    context: &PassContext<'_>,
+    to_embed: ToEmbed<'_>,
+    cache: &mut Cache,
+    counts: &mut Counts,
+) -> (CachedTexts, Result<(), EmbedFailure>) {
+    let ToEmbed { items, total, limits, attempt } = to_embed;
     let mut texts = Vec::new();
     let mut store = |batch: EmbeddedBatch| {
         cache.store(&batch.hashes, &batch.vectors).map_err(|error| SinkError(Box::new(error)))?;
@@ -64,16 +125,22 @@ pub(super) fn embed_missing(
         let waiting = now.waiting.as_ref().map(|waiting| described(waiting, (context.clock)()));
         (context.progress)(PassProgress::Embedded { done: now.done, total, waiting: waiting.as_deref() });
     };
-    // A text that this pass has embedded before is one of those that it planned.
-    let attempt = EmbedPlan { trigger: missing.trigger, planned: table.plan.counts.embedded, stores: true };
     let report = sending::attempt(context, &attempt, counts, |embedder, meter| {
         let limits = EmbedLimits { meter, ..limits };
-        let embedding = embed::embed_all(embedder, &limits, &mut items, &mut store, &progress, &context.stop);
+        let embedding = embed::embed_all(embedder, &limits, items, &mut store, &progress, &context.stop);
         context.runtime.block_on(embedding)
     });
-    let report = report.map_err(failed)?;
-    let refused = report.refused.into_iter().map(|refusal| (refusal.hash, refusal.message)).collect();
-    Ok(CachedTexts { texts, refused })
+    match report {
+        Ok(report) => {
+            let refused = report.refused.into_iter().map(|refusal| (refusal.hash, refusal.message)).collect();
+            (CachedTexts { texts, refused }, Ok(()))
+        }
+        Err(failure) => (CachedTexts { texts, refused: Vec::new() }, Err(failure)),
+    }
+}
+
+fn to_item(text: SpooledText) -> TextItem {
+    TextItem { hash: text.hash, text: text.text }
 }
 
 /// Embeds a few texts that have a vector already, to compare the two; one that the provider refuses gets
@@ -127,6 +194,7 @@ fn limits(context: &PassContext<'_>, refusals_allowed: usize) -> EmbedLimits {
         sent: context.sent.clone(),
         retry_budget: settings.retry_budget,
         refusals_allowed,
+        are_refused: false,
         witness: String::new(),
         meter: None,
     }

@@ -20,6 +20,7 @@ mod long_texts;
 mod prepare;
 mod preview;
 mod publish;
+mod quarantine;
 mod read_scan;
 mod read_table;
 mod record_progress;
@@ -30,6 +31,7 @@ mod sending;
 mod served_space;
 mod source_path;
 mod stopwatch;
+mod summary;
 mod text_sample;
 mod texts;
 mod trust_adopted;
@@ -46,6 +48,7 @@ pub use texts::{MadeText, RowTexts, texts};
 
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::builds::{Builds, Doubt, error_chain};
+use crate::adapters::source::Rows;
 use crate::decide::decision::{Assessment, Decision, Reason};
 use crate::domain::pass::{Counts, Outcome, PassReport, Stage};
 use crate::domain::record::TextHash;
@@ -54,10 +57,12 @@ use address_check::Reference;
 use embed_missing::{Missing, embed_missing};
 use prepare::Prepared;
 use publish::{PlannedBuild, PlannedContent, publish};
+use quarantine::{DueTexts, Retries, note_refused};
 use read_table::TableSummary;
 use record_progress::ProgressRecorder;
-use reuse::{Unusable, VectorSources};
+use reuse::VectorSources;
 use stopwatch::Stopwatch;
+use summary::summary;
 use text_sample::TextSample;
 use trust_adopted::Adopted;
 
@@ -121,6 +126,8 @@ struct Pass<'a> {
     embedded_before: Option<u64>,
     /// Why a build is excluded that may be whole.
     doubt: Option<Doubt>,
+    /// Refused texts that are sent again.
+    retries: Retries,
     counts: Counts,
     stopwatch: Stopwatch,
 }
@@ -144,6 +151,7 @@ impl<'a> Pass<'a> {
         }
         let adopted =
             options.trust_adopted.then(|| trust_adopted::find(context, &prepared)).transpose()?.flatten();
+        let retries = Retries::choose(context, options, &prepared);
         let (embedded, counts) = (HashSet::new(), Counts::default());
         Ok(Self {
             context,
@@ -154,6 +162,7 @@ impl<'a> Pass<'a> {
             embedded,
             embedded_before: None,
             doubt: None,
+            retries,
             counts,
             stopwatch,
         })
@@ -170,13 +179,18 @@ impl<'a> Pass<'a> {
     /// `None` if the table has to be read again: a build's vectors are damaged, or texts were refused.
     fn try_once(&mut self) -> Result<Option<PassReport>, PassError> {
         self.stopwatch.enter(self.context, Stage::Scan);
-        let Some(rows) = read_scan::scan(self.context, self.options, &self.prepared)? else {
+        let needs_rows = self.retries.need_rows();
+        let Some(rows) = read_scan::scan(self.context, self.options, &self.prepared, needs_rows)? else {
             return self.unchanged().map(Some);
         };
         self.prepared.read_rows()?;
         let is_apart = self.acceptances.is_apart(self.context);
         let mut sources =
             VectorSources::find(self.context, self.options, &self.prepared, &self.embedded, is_apart)?;
+        if let Some(due) = self.retries.take_due() {
+            self.retry_refused(rows, &mut sources, &due)?;
+            return Ok(None);
+        }
         if read_scan::is_held(self.context, self.options, &mut self.prepared, &rows, &sources)? {
             rows.finish()?;
             self.prepared.warn_of_damage(self.context, None);
@@ -214,7 +228,8 @@ impl<'a> Pass<'a> {
             Decision::Refuse(refusal) => return Err(refusal.into()),
         }
         if let Some(unusable) = sources.find_unusable(self.context, &table.plan, early_check)? {
-            self.exclude(unusable)?;
+            self.embedded_before.get_or_insert(self.counts.embedded);
+            self.doubt = unusable.exclude(self.context, &mut self.prepared)?.or(self.doubt.take());
             self.discard(drafted);
             return Ok(None);
         }
@@ -261,6 +276,7 @@ impl<'a> Pass<'a> {
         self.stopwatch.lap();
         if !received.refused.is_empty() {
             // These rows are quarantined from now on, so the metadata must be written without them.
+            note_refused(self.context, &self.prepared, &received.refused);
             self.prepared.add_refused(received.refused);
             self.embedded.extend(received.texts);
             self.discard(drafted);
@@ -271,6 +287,36 @@ impl<'a> Pass<'a> {
         let build = PlannedBuild { contents, drafted, sources, has_embedded };
         publish(self.context, self.options, &mut self.prepared, &mut self.stopwatch, build)?;
         Ok(Some(self.report(Outcome::Promoted)))
+    }
+
+    /// Sends texts again that the provider refused, before the pass itself, which then has the rows whose
+    /// texts are taken now.
+    fn retry_refused(
+        &mut self,
+        rows: Rows,
+        sources: &mut VectorSources,
+        due: &DueTexts,
+    ) -> Result<(), PassError> {
+        let mut refused = self.prepared.take_refused(due.texts());
+        let reference =
+            address_check::reference(self.context, &self.prepared, sources.builds(), &self.acceptances);
+        let sample = self.sample(reference.as_ref(), sources);
+        let (drafted, table, _) = read_scan::draft(self.context, &self.prepared, rows, sources, sample)?;
+        self.stopwatch.lap();
+        self.stopwatch.enter(self.context, Stage::Embed);
+        let missing = Missing { trigger: self.options.trigger, drafted: &drafted, table: &table };
+        let (acceptances, counts) = (&mut self.acceptances, &mut self.counts);
+        if due.is_proven(self.context, &missing, reference.as_ref(), acceptances, counts)?
+            && due.note(self.context, &self.prepared)
+        {
+            let taken = due.send(self.context, &missing, &mut refused, sources.cache(), counts)?;
+            self.embedded.extend(taken);
+            self.retries = Retries::Made;
+        }
+        self.stopwatch.lap();
+        self.prepared.add_refused(refused);
+        self.discard(drafted);
+        Ok(())
     }
 
     /// What is to be done about the rows. What an operator accepts of it is written down.
@@ -296,10 +342,7 @@ impl<'a> Pass<'a> {
     fn warn_of_rows(&mut self, table: &TableSummary) {
         let history = &mut self.prepared.history;
         long_texts::warn_once(self.context, history, &table.too_long, table.long_rows.as_deref());
-        let records = table.plan.counts.records;
-        if records > 0 && table.null_tags == records {
-            self.context.warn(&preview::null_tags_note(table.null_tags, records));
-        }
+        preview::warn_of_null_tags(self.context, table);
     }
 
     /// The texts that are compared before vectors of two origins stand in one index.
@@ -307,20 +350,6 @@ impl<'a> Pass<'a> {
         let adopted = self.adopted.as_ref().map(Adopted::sample);
         let sample = adopted.or_else(|| reference.map(Reference::sample));
         sample.unwrap_or_else(|| cached_origin::sample(self.context, &self.prepared.builds, sources))
-    }
-
-    /// Goes on without a build of which vectors were to be reused.
-    fn exclude(&mut self, unusable: Unusable) -> Result<(), PassError> {
-        self.embedded_before.get_or_insert(self.counts.embedded);
-        match unusable {
-            Unusable::Damaged { id, why } => self.prepared.exclude(id, &why),
-            Unusable::NotKnown { id, doubt } if self.prepared.id() == Some(&id) => return Err(doubt.into()),
-            Unusable::NotKnown { id, doubt } => {
-                self.prepared.doubt(self.context, id, &doubt);
-                self.doubt = Some(doubt);
-            }
-        }
-        Ok(())
     }
 
     /// Warns of damage with its cost. Where a build is excluded that may be whole, there must be none: what
@@ -357,24 +386,11 @@ impl<'a> Pass<'a> {
         let mut counts = self.counts;
         if outcome != Outcome::Promoted {
             let records = self.prepared.records().unwrap_or_default();
-            counts = Counts { records, kept: records, ..Counts::default() };
+            let Counts { requests, texts_sent, .. } = counts;
+            counts = Counts { records, kept: records, requests, texts_sent, ..Counts::default() };
         }
         let build = self.prepared.id().map(str::to_owned);
         let message = summary(outcome, build.as_deref().unwrap_or("none"), &counts);
         PassReport { outcome, build, counts, timings: self.stopwatch.timings(), message }
-    }
-}
-
-/// The one line that an operator reads about a pass.
-fn summary(outcome: Outcome, build: &str, counts: &Counts) -> String {
-    let Counts { records, kept, embedded, metadata_only, removed, requests, .. } = counts;
-    match outcome {
-        Outcome::Promoted => format!(
-            "build={build} records={records} kept={kept} embedded={embedded} metadata_only={metadata_only} removed={removed} requests={requests}"
-        ),
-        Outcome::Held => format!("build={build} is held by a rollback until the table changes"),
-        Outcome::Unchanged | Outcome::Refused | Outcome::Failed(_) | Outcome::Busy | Outcome::Stopped => {
-            format!("build={build} records={records}")
-        }
     }
 }

@@ -22,8 +22,9 @@ use crate::decide::acceptance::Accepted;
 use crate::decide::build_space::BuildSpace;
 use crate::decide::decision::{self, Assessment, Facts, OtherAddress, ServedFacts, TableFacts};
 use crate::decide::guard::Limits;
-use crate::domain::pass::{REFUSED_PREFIX, Trigger};
-use crate::domain::record::{ContentHash, ScanHash, Space, TextHash};
+use crate::decide::retries;
+use crate::domain::pass::Trigger;
+use crate::domain::record::{ContentHash, ScanHash, TextHash};
 use crate::domain::row_hashes::RowHashes;
 
 /// What is served and remembered when a pass or a preview begins.
@@ -326,8 +327,13 @@ impl Prepared {
     }
 
     /// The provider has refused more texts.
-    pub(super) fn add_refused(&mut self, refused: Vec<(TextHash, String)>) {
+    pub(super) fn add_refused(&mut self, refused: impl IntoIterator<Item = (TextHash, String)>) {
         self.kept.refused.extend(refused);
+    }
+
+    /// These texts no longer count as refused; gives their messages.
+    pub(super) fn take_refused(&mut self, texts: &HashSet<TextHash>) -> HashMap<TextHash, String> {
+        self.kept.refused.extract_if(|text, _| texts.contains(text)).collect()
     }
 
     pub(super) fn excluded(&self) -> &HashSet<String> {
@@ -346,11 +352,16 @@ impl KeptFacts {
             context.warn(&not_used(id, doubt));
         }
         let newest = kept.first().map(|newest| &newest.manifest);
+        let manifests = kept.iter().map(|build| &build.manifest);
         Ok(Self {
             newest_space: kept.first().and_then(space_of),
             sequence: newest.map_or(0, |newest| newest.sequence),
             newest_records: newest.map(|newest| newest.counts.records),
-            refused: if options.embed_again { HashMap::new() } else { refused_texts(&kept, &context.space) },
+            refused: if options.embed_again {
+                HashMap::new()
+            } else {
+                retries::refused_texts(manifests, &context.space)
+            },
         })
     }
 }
@@ -370,16 +381,4 @@ fn not_used(id: &str, doubt: &Doubt) -> String {
 /// The sequence after this one. At the end of all numbers, builds can no longer be ordered by them.
 pub(super) fn next_sequence(highest: u64) -> u64 {
     highest.saturating_add(1)
-}
-
-/// Texts that the provider refused when a kept build of this space was made, with its message.
-///
-/// Of all of them, not of the served one alone: a rollback must not send a
-/// refused text to the provider again.
-fn refused_texts(kept: &[Build], space: &Space) -> HashMap<TextHash, String> {
-    // A manifest keeps the message as a part of the reason.
-    let message = |reason: &str| reason.strip_prefix(REFUSED_PREFIX).unwrap_or(reason).to_owned();
-    let same = kept.iter().filter(|build| build.manifest.space.as_ref() == Some(space));
-    let rows = same.flat_map(|build| &build.manifest.quarantined);
-    rows.filter_map(|row| Some((row.refused_text?, message(&row.reason)))).collect()
 }

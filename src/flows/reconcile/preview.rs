@@ -222,6 +222,14 @@ impl Preview {
     }
 }
 
+/// Warns where the tags of all records are `null`.
+pub(super) fn warn_of_null_tags(context: &PassContext<'_>, table: &TableSummary) {
+    let records = table.plan.counts.records;
+    if records > 0 && table.null_tags == records {
+        context.warn(&null_tags_note(table.null_tags, records));
+    }
+}
+
 /// A table of which all tags are `null` was hardly meant to be indexed as a whole.
 pub(super) fn null_tags_note(null_tags: u64, records: u64) -> String {
     let rows = if null_tags == records { "all" } else { "some" };

@@ -6,6 +6,7 @@ use super::cached_origin;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::prepare::Prepared;
+use super::quarantine::with_since;
 use super::read_table::TableSummary;
 use super::reuse::VectorSources;
 use super::stopwatch::Stopwatch;
@@ -90,11 +91,13 @@ fn manifest(
     made: Made,
 ) -> Manifest {
     let PlannedContent { scan_hash, table, counts } = contents;
+    let created = (context.clock)().to_string();
+    let before = prepared.served().build().map(|build| &build.manifest);
     Manifest {
         format: MANIFEST_FORMAT,
         id: verified.id().to_owned(),
         sequence: prepared.next_sequence(),
-        created: (context.clock)().to_string(),
+        created: created.clone(),
         trigger: options.trigger.to_string(),
         adopted: false,
         program: crate::PROGRAM.to_owned(),
@@ -109,7 +112,7 @@ fn manifest(
         address: made.address,
         scan_hash: Some(*scan_hash),
         content_hash: Some(table.content_hash),
-        quarantined: table.quarantined.clone(),
+        quarantined: with_since(&table.quarantined, before, &created),
         files: verified.files.clone(),
         ntotal: verified.rows,
         dimension: verified.dimension,

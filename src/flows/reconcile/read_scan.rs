@@ -16,13 +16,18 @@ use crate::decide::decision;
 use crate::decide::guard::ScanLimits;
 use crate::domain::record::ScanHash;
 
-/// The rows to build from; `None` if the scan is known to have the content that is served.
+/// The rows to build from; `None` if the scan is known to have the content that is served, and the rows are
+/// not needed for anything else.
 pub(super) fn scan(
     context: &PassContext<'_>,
     options: &PassOptions,
     prepared: &Prepared,
+    needs_rows: bool,
 ) -> Result<Option<Rows>, PassError> {
     let is_known = |scan: ScanHash| {
+        if needs_rows {
+            return false;
+        }
         let facts = prepared.facts(context, options);
         decision::after_scan(&facts, scan).is_some()
     };

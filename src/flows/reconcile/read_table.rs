@@ -188,9 +188,12 @@ impl TableReader<'_> {
     }
 
     fn accept(&mut self, row: Row<'_>, encoded: &EncodedRow<'_>) -> Result<(), PassError> {
+        let known = self.refused;
         let refused = encoded.pieces().map(|piece| piece.text_hash);
-        let refused = refused.filter_map(|text| Some((text, self.refused.get(&text)?.clone())));
-        if let Some((text, message)) = refused.take(1).next().filter(|_| self.unfit.allowed > 0) {
+        let mut refused = refused.filter_map(|text| Some((text, known.get(&text)?.clone())));
+        // A text that has a vector was taken since it was refused.
+        let refused = refused.find(|(text, _)| !self.planner.has_vector(*text));
+        if let Some((text, message)) = refused.filter(|_| self.unfit.allowed > 0) {
             let error = self.error(row, "document text", format!("{REFUSED_PREFIX}{message}"));
             self.quarantine(row, error, Some(text));
             return Ok(());
@@ -240,7 +243,7 @@ impl TableReader<'_> {
         self.unfit.count += 1;
         if self.quarantined.len() < MAX_LISTED_ROWS {
             let RowError { id, column, message: reason } = error.clone();
-            self.quarantined.push(QuarantinedRow { id, hash, column, reason, refused_text });
+            self.quarantined.push(QuarantinedRow { id, hash, column, reason, refused_text, since: None });
         }
         if self.unfit.named.len() < MAX_NAMED_FAULTS {
             self.unfit.named.push(error);

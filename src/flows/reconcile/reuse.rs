@@ -51,6 +51,31 @@ pub(super) enum Unusable {
     NotKnown { id: String, doubt: Doubt },
 }
 
+impl Unusable {
+    /// The pass goes on without the build; gives why it may be whole all the same.
+    ///
+    /// # Errors
+    ///
+    /// [`PassError`] if it is the served build, and that is not known to be damaged.
+    pub(super) fn exclude(
+        self,
+        context: &PassContext<'_>,
+        prepared: &mut Prepared,
+    ) -> Result<Option<Doubt>, PassError> {
+        match self {
+            Self::Damaged { id, why } => {
+                prepared.exclude(id, &why);
+                Ok(None)
+            }
+            Self::NotKnown { id, doubt } if prepared.id() == Some(&id) => Err(doubt.into()),
+            Self::NotKnown { id, doubt } => {
+                prepared.doubt(context, id, &doubt);
+                Ok(Some(doubt))
+            }
+        }
+    }
+}
+
 impl BuildRows {
     pub(super) fn build_and_rows(&self) -> (&Build, &Arc<Vec<RowHashes>>) {
         (&self.build, &self.rows)

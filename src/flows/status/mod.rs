@@ -5,6 +5,7 @@
 //! `advice` says what an operator should do about it, and `cli` prints it.
 
 pub(crate) mod advice;
+mod quarantined;
 mod rebuy;
 
 use std::path::{PathBuf, absolute};
@@ -22,6 +23,8 @@ use crate::decide::source_path::PathWarning;
 use crate::domain::manifest::Manifest;
 use crate::domain::pass::{Timings, Trigger};
 use crate::flows::deliver::{TargetStatus, target_states, targets};
+pub(crate) use quarantined::{QuarantineStatus, QuarantinedRowStatus};
+
 use crate::flows::reconcile::{PassContext, PassError, PassOptions, Preview, preview};
 pub(crate) use rebuy::RebuyStatus;
 
@@ -52,6 +55,7 @@ pub(crate) struct Status {
     /// Whether an agent with these settings acts on changes of the database.
     pub(crate) acts_on_database: bool,
     pub(crate) hold: Option<Hold>,
+    pub(crate) quarantined: QuarantineStatus,
     pub(crate) rebuys: Vec<RebuyStatus>,
     pub(crate) targets: Vec<TargetStatus>,
     /// The settings file that was read.
@@ -84,6 +88,7 @@ impl Status {
             is_at_ceiling: sent_texts(&builds.layout).is_some_and(|sent| sent.is_held),
             failed_since: history.failed_since(),
             rebuys: RebuyStatus::read(&builds.layout, manifest.map(|manifest| manifest.id.as_str())),
+            quarantined: QuarantineStatus::read(&builds.layout, manifest),
             served,
             drift,
             path_warnings: path_warnings(&context.config.source.database),

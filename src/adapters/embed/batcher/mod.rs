@@ -62,7 +62,7 @@ pub(crate) async fn embed_all(
         batches,
         requester: Arc::new(requester),
         waits,
-        queue: Queue::new(most, learnt.is_silent, &limits.witness).skipping(learnt.probes_to_skip),
+        queue: Queue::new(most, learnt.is_silent, limits).skipping(learnt.probes_to_skip),
         in_flight: JoinSet::new(),
         on_batch,
         progress,

@@ -117,6 +117,7 @@ fn limits() -> EmbedLimits {
         sent: SentLog::default(),
         retry_budget: 600 * SECOND,
         refusals_allowed: 0,
+        are_refused: false,
         witness: WITNESS.to_owned(),
         meter: None,
     }
@@ -321,6 +322,36 @@ async fn exactly_the_texts_that_a_provider_refuses_are_found_and_the_rest_is_emb
         for text in bad.iter().map(|&n| text(n)) {
             let lone = fake.sent().iter().filter(|(_, texts)| *texts == [text.clone()]).count();
             assert_eq!(lone, 2, "refused alone, then another is taken, then refused again");
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn texts_that_were_refused_before_are_each_asked_for_once() {
+    for (texts, bad) in [(1, 0..1), (3, 0..3), (50, 0..50), (50, 0..49), (50, 7..8), (50, 0..0)] {
+        for concurrency in [1, 4] {
+            let fake = FakeEmbedder::new({
+                let bad: BTreeSet<usize> = bad.clone().collect();
+                move |texts, _| (SECOND, picky(&bad, texts))
+            });
+            let limits = EmbedLimits {
+                batch_size: 1,
+                concurrency,
+                refusals_allowed: usize::MAX,
+                are_refused: true,
+                ..limits()
+            };
+
+            let outcome = embed_texts(&fake, &limits, texts).await;
+
+            let refused = outcome.result.unwrap().refused.len();
+            assert_eq!(refused, bad.len(), "{bad:?} of {texts}");
+            assert_eq!(outcome.arrived, (0..texts).filter(|n| !bad.contains(n)).collect());
+            let sent = fake.sent();
+            let sent: Vec<&String> = sent.iter().flat_map(|(_, texts)| texts).collect();
+            let witnesses = sent.iter().filter(|text| **text == WITNESS).count();
+            assert_eq!(sent.len() - witnesses, texts, "{bad:?} of {texts}");
+            assert!(witnesses <= 1, "{bad:?} of {texts}");
         }
     }
 }

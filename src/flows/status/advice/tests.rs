@@ -8,6 +8,7 @@ use crate::decide::source_path::{HiddenChanges, PathWarning};
 use crate::domain::pass::{Counts, Timings};
 use crate::domain::tokens::LongTexts;
 use crate::flows::deliver::TargetStatus;
+use crate::flows::status::QuarantineStatus;
 
 fn preview(changes: bool, reasons: &[Reason], held: bool) -> Preview {
     Preview {
@@ -45,6 +46,7 @@ fn status(drift: Result<Preview, PassError>, agent_runs: Option<bool>, agent: &A
         last_good_end: None,
         acts_on_database: true,
         hold: None,
+        quarantined: QuarantineStatus::default(),
         settings: None,
         rebuys: Vec::new(),
         targets: Vec::new(),
