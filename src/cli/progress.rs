@@ -229,7 +229,7 @@ mod tests {
         lines.abort();
         let said = lock(&SAID);
         assert!(
-            said.iter().all(|line| line.starts_with("snapshot: since 2") && line.contains("until")),
+            said.iter().all(|line| line.starts_with("scan: since 2") && line.contains("until")),
             "{said:?}"
         );
     }
