@@ -104,6 +104,9 @@ boot() {
     local folder
     for folder in tmp var/tmp; do fresh 1777 "$folder"; done
     for folder in run var/log var/lib/systemd machine source; do fresh 0755 "$folder"; done
+    # A database is read without locks only on file systems that are known, and the layers of this overlay
+    # cannot be reached from inside the machine.
+    fresh 0755 srv
     kernel_folders
     devices
     mount --bind "$shared" machine
