@@ -12,6 +12,7 @@ mod init;
 mod plan;
 mod print;
 mod progress;
+mod read_limit;
 mod rollback;
 mod search;
 mod status;
@@ -26,7 +27,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use serde_json::json;
 
-use crate::adapters::signals::Handlers;
+use crate::adapters::signals::{self, Handlers};
 use crate::app::print::{note_output, output_error};
 use crate::app::{self, StartError};
 use crate::domain::text::one_line;
@@ -37,6 +38,7 @@ use crate::app::{BUSY, Context, DONE, FAILED, USAGE, clock, embedder};
 use crate::logging;
 use args::Command;
 use print::{fail, log_warnings, print, print_error, print_json};
+use read_limit::{READ_LIMIT, ReadLimit};
 
 /// A panic's message is shown up to here: it may quote what it met.
 const MAX_PANIC_CHARS: usize = 400;
@@ -83,18 +85,25 @@ fn run(args: &Args, handlers: &Handlers) -> Result<u8, StartError> {
     if let Command::Init(options) = &args.command {
         return Ok(init::run(args.json, args.config.as_deref(), options));
     }
+    let limit = matches!(args.command, Command::Status(_)).then(|| limit_reading(args.json)).transpose()?;
     let loaded = app::load(&args.start_options())?;
     if matches!(args.command, Command::Config) {
         return Ok(config::run(args.json, &loaded));
     }
-    let context = Context::new(loaded.config, args.json)?;
+    if let Some(limit) = &limit {
+        limit.begin(&loaded.config.publish.index);
+    }
+    let mut context = Context::new(loaded.config, args.json)?;
+    if let Some(limit) = limit.clone() {
+        context.stop = context.stop.also_reporting_to(move || limit.beat());
+    }
     context
         .listen_for_signals(handlers)
         .map_err(|error| StartError { code: FAILED, message: format!("cannot receive signals: {error}") })?;
     let code = match &args.command {
         Command::Build(options) => build::run(&context, options),
         Command::Plan { check } => plan::plan(&context, *check),
-        Command::Status(options) => status::run(&context, options),
+        Command::Status(options) => status::run(&context, options, limit.as_ref()),
         Command::Verify { build } => verify::run(&context, build.as_deref()),
         Command::History => history::run(&context),
         Command::Rollback { release: true, .. } => rollback::end_hold(&context),
@@ -111,6 +120,21 @@ fn run(args: &Args, handlers: &Handlers) -> Result<u8, StartError> {
     // Requests that are still open must not delay the exit.
     context.runtime.shutdown_background();
     Ok(code)
+}
+
+/// Ends the process where a file system does not answer.
+fn limit_reading(json: bool) -> Result<ReadLimit, StartError> {
+    let give_up = move |what: &str| {
+        let seconds = READ_LIMIT.as_secs();
+        let message = format!(
+            "no answer for {seconds} s while {what} was being read: its file system hangs; what is served is not known"
+        );
+        signals::exit_process(fail(json, FAILED, &message));
+    };
+    ReadLimit::start(READ_LIMIT, give_up).map_err(|error| StartError {
+        code: FAILED,
+        message: format!("cannot start the thread that limits reading: {error}"),
+    })
 }
 
 /// Prints clap's message; help and version are not failures.

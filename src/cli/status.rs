@@ -6,6 +6,7 @@ use jiff::Timestamp;
 use serde_json::{Value, json};
 
 use super::print::{ago, log_warnings, print, print_json};
+use super::read_limit::ReadLimit;
 use super::table::{milliseconds, pairs, stage_times};
 use super::targets::describe_target;
 use crate::adapters::builds::{CurrentPass, Served, error_chain};
@@ -13,7 +14,8 @@ use crate::app::{Context, DONE, FAILED};
 use crate::config::parse_duration;
 use crate::decide::build_space::BuildSpace;
 use crate::domain::build_summary::summary;
-use crate::flows::reconcile::{PassError, Preview};
+use crate::domain::pass::Stage;
+use crate::flows::reconcile::{PassError, PassProgress, Preview};
 use crate::flows::status::{QuarantineStatus, QuarantinedRowStatus, RebuyStatus, Status, advice};
 
 /// Quarantined rows that are listed for people.
@@ -29,8 +31,14 @@ pub(super) struct StatusArgs {
     max_age: Duration,
 }
 
-pub(super) fn run(context: &Context, options: &StatusArgs) -> u8 {
-    let status = context.with_pass(&log_warnings, |pass| Status::read(pass, &context.builds));
+pub(super) fn run(context: &Context, options: &StatusArgs, limit: Option<&ReadLimit>) -> u8 {
+    let progress = |now: PassProgress<'_>| {
+        if let (PassProgress::Stage(Stage::Scan), Some(limit)) = (now, limit) {
+            limit.begin(&context.config.source.database);
+        }
+        log_warnings(now);
+    };
+    let status = context.with_pass(&progress, |pass| Status::read(pass, &context.builds));
     if matches!(status.drift, Err(PassError::Stopped)) {
         return context.stopped();
     }

@@ -132,6 +132,33 @@ fn an_agent_whose_first_sweep_hangs_says_so_and_stops() {
 }
 
 #[test]
+fn status_ends_with_the_path_where_a_file_system_does_not_answer() {
+    if strace().is_none() {
+        return;
+    }
+    for (hung, named) in [("data/current", "data/faiss.index"), ("data/experts.db", "data/experts.db")] {
+        let world = World::with_people(1);
+        world.build();
+        let status = world.command(&["status", "--check"]);
+        let mut stopped = Command::new("sh");
+        stopped.args(["-c", "kill -STOP $$; exec \"$0\" status --check"]).arg(status.get_program());
+        stopped.env_clear().envs(status.get_envs().filter_map(|(name, value)| Some((name, value?))));
+        let mut status = Agent::start(stopped.current_dir(world.path("")));
+        eventually("it can be traced from its first call", || state_of(&status) == Some('T'));
+        let tracer = Hang::begin(&world, status.pid(), &[hung]);
+        status.signal(Signal::CONT);
+
+        status.wait_for_log(&format!("{named} was being read: its file system hangs"));
+        let threads = format!("/proc/{}/task", status.pid().as_raw_nonzero());
+        eventually("all has ended but the call that the tracer delays", || {
+            std::fs::read_dir(&threads).map_or(0, Iterator::count) <= 1
+        });
+        drop(tracer);
+        assert_eq!(status.ended(SOON), 1, "{}", status.log());
+    }
+}
+
+#[test]
 fn the_watchdog_is_notified_while_a_stat_hangs() {
     if strace().is_none() {
         return;

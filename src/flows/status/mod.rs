@@ -21,11 +21,11 @@ use crate::adapters::deliver::state as delivery_state;
 use crate::adapters::source::path_warnings;
 use crate::decide::source_path::PathWarning;
 use crate::domain::manifest::Manifest;
-use crate::domain::pass::{Timings, Trigger};
+use crate::domain::pass::{Stage, Timings, Trigger};
 use crate::flows::deliver::{TargetStatus, target_states, targets};
 pub(crate) use quarantined::{QuarantineStatus, QuarantinedRowStatus};
 
-use crate::flows::reconcile::{PassContext, PassError, PassOptions, Preview, preview};
+use crate::flows::reconcile::{PassContext, PassError, PassOptions, PassProgress, Preview, preview};
 pub(crate) use rebuy::RebuyStatus;
 
 pub(crate) struct Status {
@@ -73,6 +73,7 @@ impl Status {
         let agent_runs = lock::is_agent_running(&builds.layout);
         // An agent may not do all that a build by hand may.
         let trigger = if agent_runs == Some(true) { Trigger::Resync } else { Trigger::Command };
+        (context.progress)(PassProgress::Stage(Stage::Scan));
         let drift = preview(context, &PassOptions { trigger, ..PassOptions::default() });
         let manifest = served.build().map(|build| &build.manifest);
         let targets = target_states(
