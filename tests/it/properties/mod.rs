@@ -25,7 +25,7 @@ const SECOND: i64 = 1;
 /// Longer than the grace of a build that was replaced.
 const AFTER_GRACE: i64 = 11 * 60;
 /// Longer than a vector stays in the cache, but a jump of the clock makes none older than a day.
-const AFTER_CACHE_AGE: i64 = 31 * 24 * 60 * 60;
+const CLOCK_JUMP: i64 = 31 * 24 * 60 * 60;
 
 /// Few ids and fewer texts, so that copies, swaps and returns are common.
 const IDS: std::ops::Range<i64> = 1..9;
@@ -93,7 +93,7 @@ enum Act {
 }
 
 fn step() -> impl Strategy<Value = Step> {
-    let wait = prop_oneof![4 => Just(SECOND), 8 => Just(AFTER_GRACE), 1 => Just(AFTER_CACHE_AGE)];
+    let wait = prop_oneof![4 => Just(SECOND), 8 => Just(AFTER_GRACE), 1 => Just(CLOCK_JUMP)];
     let model = prop_oneof![9 => Just(0), 1 => Just(1)];
     let act = prop_oneof![
         8 => Just(Act::Pass),
