@@ -155,6 +155,7 @@ impl Scenario {
     /// Makes the world before it, published to a folder of its own or to `home`.
     pub fn prepared(&self, home: Option<&Path>) -> ScenarioFolder {
         let world = World::in_memory();
+        world.provider.excuse_repeats("a scenario begins more than once with the same directory");
         world.add_people(1..=self.people);
         world.settings(&format!("[embedding]\nbatch_size = {BATCH}\nconcurrency = 1\n[publish]\nkeep = 2\n"));
         let home = home.map_or_else(|| world.path("home"), Path::to_owned);
