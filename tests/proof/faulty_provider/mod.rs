@@ -209,6 +209,7 @@ struct FaultyProviderRun {
 impl FaultyProviderRun {
     fn new(shape: Shape, kinds: Arc<Mutex<FaultSet>>, seed: u64) -> Self {
         let world = World::in_memory();
+        world.provider.excuse_money("each pass may send its own share again, and repeats are counted below");
         let Shape { batch, concurrency, budget, .. } = shape;
         let more = format!(
             "batch_size = {batch}\nconcurrency = {concurrency}\nretry_budget = \"{budget:?}\"\nrequest_timeout = \"{:?}\"\n\

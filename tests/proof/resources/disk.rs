@@ -142,6 +142,7 @@ impl SmallDisk {
                 for name in ["current", "served.json"] {
                     std::fs::remove_file(self.world.path("data").join(name)).unwrap();
                 }
+                self.world.provider.begin_life();
                 for (name, bytes) in pair {
                     let path = self.world.path("data").join(name);
                     std::fs::remove_file(&path).unwrap();
