@@ -35,7 +35,7 @@ pub(super) fn create(path: &Path, mode: u32) -> io::Result<File> {
     open_name(path, OFlags::WRONLY | OFlags::CREATE | OFlags::EXCL, mode)
 }
 
-/// Opens a directory; [`ErrorKind::NotADirectory`] if it is a link or anything else.
+/// Opens a directory; [`std::io::ErrorKind::NotADirectory`] if it is a link or anything else.
 pub(super) fn open_directory(path: &Path) -> io::Result<File> {
     open_name(path, OFlags::RDONLY | OFlags::DIRECTORY, 0)
 }
