@@ -298,8 +298,7 @@ impl Checker {
     }
 }
 
-/// Whether the texts that left are counted or have a vector that is stored. A count that is damaged stands for
-/// any number of them.
+/// Whether the texts that left are counted or have a stored vector. A damaged count stands for any number.
 fn sent_is_counted(tree: &Tree, promise: Promise) -> Result<(), String> {
     if promise.sent == 0 {
         return Ok(());
@@ -320,7 +319,7 @@ fn sent_is_counted(tree: &Tree, promise: Promise) -> Result<(), String> {
     }
 }
 
-/// Whether the note exists that says whose vectors are stored: without it they pass for those of any provider.
+/// Whether the note exists that says whose vectors are stored: without it they pass for anyone's.
 fn address_is_noted(tree: &Tree, promise: Promise) -> Result<(), String> {
     match tree.json(".reindexd/cached-from.json") {
         Some(Ok(_)) => Ok(()),
