@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn a_reading_without_a_sign_of_life_is_named_and_named() {
+    fn a_reading_without_a_sign_of_life_ends_with_its_path() {
         let (sender, named) = channel();
         let give_up = move |what: &str| drop(sender.send(what.to_owned()));
         let limit = ReadLimit::start(Duration::from_millis(200), give_up).unwrap();
