@@ -27,6 +27,7 @@ mod record_progress;
 mod record_workers;
 mod reuse;
 mod rollback;
+mod said_warnings;
 mod sending;
 mod served_space;
 mod source_path;
@@ -80,13 +81,15 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     let lock =
         if options.accept_source { builds.lock_and_take_over() } else { builds.lock_for(source.as_ref()) };
     let lock = lock?.ok_or(PassError::Busy)?;
-    let recorder = ProgressRecorder::new(builds.layout.clone(), options.trigger, (context.clock)());
-    let recorder = Arc::new(recorder);
+    let layout = builds.layout.clone();
+    let recorder = Arc::new(ProgressRecorder::new(layout, options.trigger, (context.clock)()));
     let alive = Arc::clone(&recorder);
     let stop = context.stop.also_reporting_to(move || alive.beat());
     let progress = |now: PassProgress<'_>| {
         recorder.record(&now);
-        (context.progress)(now);
+        if recorder.is_new(&now) {
+            (context.progress)(now);
+        }
     };
     let context = &context.with_progress(&progress, stop);
     finish::sweep(context, &builds);

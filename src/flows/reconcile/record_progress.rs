@@ -11,6 +11,7 @@ use std::time::{Duration, Instant};
 use jiff::Timestamp;
 
 use super::context::PassProgress;
+use super::said_warnings::SaidWarnings;
 use crate::adapters::builds::{CurrentPass, CurrentPassFile, Layout};
 use crate::domain::parallel::lock;
 use crate::domain::pass::{Stage, Trigger};
@@ -24,6 +25,7 @@ pub(super) struct ProgressRecorder {
     layout: Layout,
     started: Instant,
     state: Mutex<Recorded>,
+    said: SaidWarnings,
 }
 
 struct Recorded {
@@ -44,7 +46,12 @@ impl ProgressRecorder {
         let (trigger, stage) = (trigger.to_string(), Stage::Prepare.to_string());
         let pass = CurrentPass { trigger, stage, done: None, total: None, started: now };
         let recorded = Recorded { pass, file: FileState::NotYet, written: None };
-        Self { layout, started: Instant::now(), state: Mutex::new(recorded) }
+        Self { layout, started: Instant::now(), state: Mutex::new(recorded), said: SaidWarnings::default() }
+    }
+
+    /// Whether an operator is told of it, see [`SaidWarnings`].
+    pub(super) fn is_new(&self, now: &PassProgress<'_>) -> bool {
+        self.said.is_new(now)
     }
 
     pub(super) fn record(&self, now: &PassProgress<'_>) {
