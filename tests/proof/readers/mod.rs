@@ -143,7 +143,7 @@ fn promote(world: &World, agent: &Agent, seconds: u64) -> (u32, f64) {
 }
 
 /// Makes each promotion [`AGEING`] times as old as it is.
-fn age_promotions(world: &World, ages: &mut BTreeMap<String, Timestamp>) {
+fn age_promotions(world: &World, ages: &mut BTreeMap<String, (Timestamp, i64)>) {
     // The state of passes may only be changed under their lock.
     let lock = std::fs::File::options().write(true).open(world.path("data/.reindexd/lock")).unwrap();
     lock.lock().unwrap();
@@ -152,8 +152,13 @@ fn age_promotions(world: &World, ages: &mut BTreeMap<String, Timestamp>) {
     let now = Timestamp::now();
     for promotion in state["promotions"].as_array_mut().unwrap() {
         let at: Timestamp = promotion["at"].as_str().unwrap().parse().unwrap();
-        let at = *ages.entry(promotion["build"].as_str().unwrap().to_owned()).or_insert(at);
-        promotion["at"] = (now - now.duration_since(at) * AGEING).to_string().into();
+        let uptime = promotion["uptime_ms"].as_i64().unwrap();
+        let build = promotion["build"].as_str().unwrap().to_owned();
+        let (at, uptime) = *ages.entry(build).or_insert((at, uptime));
+        let age = now.duration_since(at);
+        // The grace counts by the time since the start of the host, the clock is only for people.
+        promotion["at"] = (now - age * AGEING).to_string().into();
+        promotion["uptime_ms"] = (uptime - i64::try_from((age * (AGEING - 1)).as_millis()).unwrap()).into();
     }
     std::fs::write(&path, state.to_string()).unwrap();
 }
