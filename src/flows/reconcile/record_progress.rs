@@ -49,7 +49,7 @@ impl ProgressRecorder {
         Self { layout, started: Instant::now(), state: Mutex::new(recorded), said: SaidWarnings::default() }
     }
 
-    /// Whether an operator is told of it, see [`SaidWarnings`].
+    /// Whether it is shown to an operator, see [`SaidWarnings`].
     pub(super) fn is_new(&self, now: &PassProgress<'_>) -> bool {
         self.said.is_new(now)
     }
