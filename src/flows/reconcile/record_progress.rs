@@ -2,8 +2,9 @@
 //!
 //! A pass gets its file when it enters a stage or embeds texts after
 //! [`MIN_AGE`], or reads the table for longer than [`MIN_READ_AGE`]: one that
-//! finds nothing new in a small table writes nothing. After that the file is
-//! written at each stage, and at most once in [`MIN_INTERVAL`] within one.
+//! finds nothing new in a small table writes nothing. One that waits for the
+//! provider has it at once. After that the file is written at each stage, and
+//! at most once in [`MIN_INTERVAL`] within one.
 
 use std::sync::Mutex;
 use std::time::{Duration, Instant};
@@ -71,7 +72,9 @@ impl ProgressRecorder {
             PassProgress::Sent { .. } | PassProgress::Warning(_) => return,
         };
         let is_due = is_stage || recorded.written.is_none_or(|written| written.elapsed() >= MIN_INTERVAL);
-        if self.started.elapsed() >= MIN_AGE && is_due {
+        // A wait may last for an hour in which no other step comes.
+        let is_waiting = matches!(now, PassProgress::Embedded { waiting: Some(_), .. });
+        if (self.started.elapsed() >= MIN_AGE || is_waiting) && is_due {
             self.write(&mut recorded);
         }
     }
