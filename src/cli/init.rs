@@ -1,7 +1,8 @@
 //! `reindexd init`: writes a commented settings file, and never over another one.
 
-use std::fs::File;
+use std::fs::OpenOptions;
 use std::io::{ErrorKind, Write};
+use std::os::unix::fs::OpenOptionsExt;
 use std::path::{Path, PathBuf};
 
 use clap::Args;
@@ -94,9 +95,9 @@ fn of_table(
     values.into_iter().map(|(key, value)| (key.to_owned(), value)).collect()
 }
 
-/// Creates the file with the text; readable by its owner and group.
+/// Creates the file with the text. Others may not write it, or it would be refused as settings.
 fn write_new(path: &Path, text: &str) -> std::io::Result<()> {
-    let mut file = File::create_new(path)?;
+    let mut file = OpenOptions::new().write(true).create_new(true).mode(0o640).open(path)?;
     file.write_all(text.as_bytes())?;
     file.sync_all()
 }

@@ -1,5 +1,7 @@
 //! `reindexd init`: settings that run as they are written, and nothing that was there is lost.
 
+use std::os::unix::fs::PermissionsExt;
+
 use crate::support::World;
 
 #[test]
@@ -23,6 +25,8 @@ fn settings_for_a_table_as_it_is_build_without_a_change() {
         assert_eq!((ran.number("records"), world.provider.text_count()), (1, 1), "{sql}");
         let settings = std::fs::read_to_string(world.path("reindexd.toml")).unwrap();
         assert!(!settings.contains("test-key"), "a key is never written");
+        let mode = std::fs::metadata(world.path("reindexd.toml")).unwrap().permissions().mode();
+        assert_eq!(mode & 0o027, 0, "{mode:o}");
     }
 }
 

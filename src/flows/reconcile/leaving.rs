@@ -3,8 +3,8 @@
 //! A row whose tags are cleared for longer than its vector's last build is kept
 //! has been paid for all the same. So what no other kept build of the space has
 //! is put into the cache first, where it stays for thirty days. Vectors of
-//! another space are not kept, since a change of model would put a whole index there; nor are those of
-//! another address of the provider.
+//! another space are not kept, since a change of model would put a whole index
+//! there; nor are those of another address of the provider.
 //!
 //! Whatever fails here costs at most a vector, or keeps its build until the next pass.
 
