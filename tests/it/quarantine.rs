@@ -179,6 +179,7 @@ fn what_is_due_is_tried_with_a_change_and_never_holds_it_up() {
     ];
     for (case, fault) in cases {
         let world = refusing(10, &[5, 6]);
+        world.provider.excuse_repeats("a served text is the witness of a try that fails");
         let_pass(&world, DAY);
         world.provider.schedule(move |seen| {
             let retried =
