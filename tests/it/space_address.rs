@@ -274,6 +274,20 @@ fn cached_vectors_that_come_out_otherwise_at_another_address_are_not_used() {
 }
 
 #[test]
+fn cached_vectors_whose_address_is_lost_are_compared_too() {
+    let world = cut_short_at_the_first_address();
+    world.provider.excuse_money("another address gives its own vectors");
+    let other = other_provider();
+    other.excuse_money("what is compared is not stored");
+    std::fs::write(world.path("data/.reindexd/cached-from.json"), "not what it was").unwrap();
+
+    let built = at(&world, &other, &["build", "--json"]);
+
+    assert_eq!((built.code, built.number("embedded"), built.number("kept")), (0, 30, 0), "{built:?}");
+    assert_turned(&world);
+}
+
+#[test]
 fn vectors_cached_at_an_accepted_address_are_not_mixed_with_the_served_ones() {
     let world = World::with_people(20);
     world.provider.excuse_money("another address gives its own vectors");

@@ -25,13 +25,23 @@ const MAX_SPACES: usize = 64;
 type Addresses = BTreeMap<String, String>;
 
 /// Draws cached texts of the scan, where they came from another address than that of the settings.
-pub(super) fn sample(context: &PassContext<'_>, builds: &Builds, sources: &VectorSources) -> TextSample {
-    let from = recorded(context, builds).remove(&context.space.key());
+///
+/// # Errors
+///
+/// [`PassError`] if it is not known where they came from: vectors of two addresses could meet.
+pub(super) fn sample(
+    context: &PassContext<'_>,
+    builds: &Builds,
+    sources: &VectorSources,
+) -> Result<TextSample, PassError> {
+    let recorded = recorded(context, builds)?;
+    // Of a damaged record no address is known, and what is cached may come from any.
+    let from = recorded.map_or(Some(String::new()), |mut from| from.remove(&context.space.key()));
     let now = context.config.embedding.address();
     if must_compare(from.as_deref(), now.as_deref(), sources.cached().len() as u64) {
-        return TextSample::of_cached(sources.cached());
+        return Ok(TextSample::of_cached(sources.cached()));
     }
-    TextSample::default()
+    Ok(TextSample::default())
 }
 
 /// Compares what the provider gives now with the cached vectors that were drawn. Gives whether they may stand
@@ -66,12 +76,16 @@ pub(super) fn settle(
 }
 
 /// Records where vectors come from that are about to be cached.
-pub(super) fn record(context: &PassContext<'_>, builds: &Builds) {
-    let Some(now) = context.config.embedding.address() else { return };
-    let mut addresses = recorded(context, builds);
+///
+/// # Errors
+///
+/// [`PassError`] if it is not known where those before came from: that must not be forgotten.
+pub(super) fn record(context: &PassContext<'_>, builds: &Builds) -> Result<(), PassError> {
+    let Some(now) = context.config.embedding.address() else { return Ok(()) };
+    let mut addresses = recorded(context, builds)?.unwrap_or_default();
     let key = context.space.key();
     if addresses.get(&key) == Some(&now) {
-        return;
+        return Ok(());
     }
     if addresses.len() >= MAX_SPACES {
         addresses.clear();
@@ -80,11 +94,15 @@ pub(super) fn record(context: &PassContext<'_>, builds: &Builds) {
     if let Err(error) = checked_file::save(&builds.layout, CACHED_FROM, &addresses) {
         context.warn(&error_chain(&error));
     }
+    Ok(())
 }
 
 /// Forgets where cached vectors of the space came from, once a build holds them all.
 pub(super) fn forget(context: &PassContext<'_>, builds: &Builds) {
-    let mut addresses = recorded(context, builds);
+    let mut addresses = match recorded(context, builds) {
+        Ok(addresses) => addresses.unwrap_or_default(),
+        Err(error) => return context.warn(&error.to_line()),
+    };
     if addresses.remove(&context.space.key()).is_none() {
         return;
     }
@@ -99,18 +117,10 @@ pub(super) fn forget(context: &PassContext<'_>, builds: &Builds) {
     }
 }
 
-/// Nothing is known where the file cannot be read: then nothing is compared.
-fn recorded(context: &PassContext<'_>, builds: &Builds) -> Addresses {
-    match checked_file::load::<Addresses>(&builds.layout, CACHED_FROM) {
-        Ok((addresses, warning)) => {
-            if let Some(warning) = warning {
-                context.warn(&warning);
-            }
-            addresses.unwrap_or_default()
-        }
-        Err(error) => {
-            context.warn(&error_chain(&error));
-            Addresses::default()
-        }
-    }
+/// What the file says, which is empty where there is none; `None` where it is damaged.
+fn recorded(context: &PassContext<'_>, builds: &Builds) -> Result<Option<Addresses>, PassError> {
+    let (addresses, warning) = checked_file::load::<Addresses>(&builds.layout, CACHED_FROM)?;
+    let Some(warning) = warning else { return Ok(Some(addresses.unwrap_or_default())) };
+    context.warn(&warning);
+    Ok(addresses)
 }

@@ -100,7 +100,7 @@ fn store(
         context.warn(&warning);
     }
     let cached = cache.hashes();
-    cached_origin::record(context, &prepared.builds);
+    cached_origin::record(context, &prepared.builds)?;
     let mut left = MAX_VECTORS;
     for (build, rows) in found {
         let rows: Vec<(u32, TextHash)> =

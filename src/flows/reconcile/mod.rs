@@ -202,7 +202,7 @@ impl<'a> Pass<'a> {
         let scan_hash = rows.scan().hash;
         let reference =
             address_check::reference(self.context, &self.prepared, sources.builds(), &self.acceptances);
-        let sample = self.sample(reference.as_ref(), &sources);
+        let sample = self.sample(reference.as_ref(), &sources)?;
         let (drafted, mut table, early_check) =
             read_scan::draft(self.context, &self.prepared, rows, &sources, sample)?;
         self.warn_of_rows(&table);
@@ -272,7 +272,7 @@ impl<'a> Pass<'a> {
             return Ok(None);
         }
         if table.plan.counts.embedded > 0 {
-            cached_origin::record(self.context, &self.prepared.builds);
+            cached_origin::record(self.context, &self.prepared.builds)?;
         }
         let missing = Missing { trigger, drafted: &drafted, table };
         let received = embed_missing(self.context, &missing, sources.cache(), &mut self.counts)?;
@@ -303,7 +303,7 @@ impl<'a> Pass<'a> {
         let mut refused = self.prepared.take_refused(due.texts());
         let reference =
             address_check::reference(self.context, &self.prepared, sources.builds(), &self.acceptances);
-        let sample = self.sample(reference.as_ref(), sources);
+        let sample = self.sample(reference.as_ref(), sources)?;
         let (drafted, table, _) = read_scan::draft(self.context, &self.prepared, rows, sources, sample)?;
         self.stopwatch.lap();
         self.stopwatch.enter(self.context, Stage::Embed);
@@ -349,10 +349,9 @@ impl<'a> Pass<'a> {
     }
 
     /// The texts that are compared before vectors of two origins stand in one index.
-    fn sample(&self, reference: Option<&Reference>, sources: &VectorSources) -> TextSample {
-        let adopted = self.adopted.as_ref().map(Adopted::sample);
-        let sample = adopted.or_else(|| reference.map(Reference::sample));
-        sample.unwrap_or_else(|| cached_origin::sample(self.context, &self.prepared.builds, sources))
+    fn sample(&self, known: Option<&Reference>, sources: &VectorSources) -> Result<TextSample, PassError> {
+        let sample = self.adopted.as_ref().map(Adopted::sample).or_else(|| known.map(Reference::sample));
+        sample.map_or_else(|| cached_origin::sample(self.context, &self.prepared.builds, sources), Ok)
     }
 
     /// Warns of damage with its cost. Where a build is excluded that may be whole, there must be none: what

@@ -142,10 +142,11 @@ impl DueTexts {
             context.warn(&format!("quarantined rows: {}", error_chain(error)));
         }
         let are_sent = noted.is_ok() || self.is_asked;
-        if are_sent {
-            cached_origin::record(context, &prepared.builds);
+        let recorded = are_sent.then(|| cached_origin::record(context, &prepared.builds));
+        if let Some(Err(error)) = &recorded {
+            context.warn(&format!("quarantined rows: {}", error.to_line()));
         }
-        are_sent
+        matches!(recorded, Some(Ok(())))
     }
 
     /// Sends the texts; gives those that the provider takes now.
