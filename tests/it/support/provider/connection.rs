@@ -195,7 +195,8 @@ impl Shared {
             }
         }
         drop(state);
-        self.pause(stream, due)
+        // A client that was killed before this request came to the gate has not been looked at yet.
+        self.pause(stream, due) && !has_left(stream)
     }
 
     /// Waits until `until`; false if the client left or the provider stopped before that.
