@@ -179,6 +179,7 @@ impl Context {
 pub(crate) fn code_of(class: ErrorClass) -> u8 {
     match class {
         ErrorClass::Settings => USAGE,
+        ErrorClass::Busy => BUSY,
         ErrorClass::Other => FAILED,
     }
 }

@@ -86,14 +86,20 @@ fn reconcile_or_wait(
     let since = (pass.clock)();
     loop {
         match (reconcile(pass, options), waits_for) {
-            (Err(PassError::Busy), _) if pass.stop.is_requested() => return Err(PassError::Stopped),
-            (Err(PassError::Busy), Some(waits_for)) => {
+            (Err(error), _) if is_busy(&error) && pass.stop.is_requested() => {
+                return Err(PassError::Stopped);
+            }
+            (Err(error), Some(waits_for)) if is_busy(&error) => {
                 waits_for(since);
                 std::thread::sleep(LOCK_POLL_INTERVAL);
             }
             (other, _) => return other,
         }
     }
+}
+
+fn is_busy(error: &PassError) -> bool {
+    error.outcome() == Outcome::Busy
 }
 
 fn print_success(context: &Context, report: &PassReport) {
@@ -139,7 +145,7 @@ fn print_failure(context: &Context, error: &PassError, texts_sent: u64, took: Du
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
         print_json(&failure(build.as_deref(), took_ms, &report));
     }
-    let says_what_is_served = matches!(error, PassError::Promote(_) | PassError::Busy);
+    let says_what_is_served = is_busy(error) || matches!(error, PassError::Promote(_));
     let message = report.message;
     print_error(&if says_what_is_served { message } else { format!("{message}; {still_served}") });
     context.code(error)

@@ -34,7 +34,7 @@ use crate::domain::text::one_line;
 
 pub use args::Args;
 
-use crate::app::{BUSY, Context, DONE, FAILED, USAGE, clock, embedder};
+use crate::app::{BUSY, Context, DONE, FAILED, USAGE, clock, code_of, embedder};
 use crate::logging;
 use args::Command;
 use print::{fail, log_warnings, print, print_error, print_json};

@@ -4,9 +4,8 @@ use std::path::PathBuf;
 
 use serde_json::json;
 
-use super::{BUSY, Context, DONE, FAILED, USAGE, fail, print, print_json};
+use super::{BUSY, Context, DONE, FAILED, code_of, fail, print, print_json};
 use crate::adapters::builds::{error_chain, sweep};
-use crate::domain::pass::ErrorClass;
 use crate::domain::text::visible;
 
 pub(super) fn run(context: &Context) -> u8 {
@@ -22,8 +21,7 @@ pub(super) fn run(context: &Context) -> u8 {
             return fail(context.json, BUSY, "another pass is running, and has removed stale staging itself");
         }
         Err(error) => {
-            let code = if error.class() == ErrorClass::Settings { USAGE } else { FAILED };
-            return fail(context.json, code, &error_chain(&error));
+            return fail(context.json, code_of(error.class()), &error_chain(&error));
         }
     };
     let swept = sweep::sweep(builds);

@@ -10,10 +10,14 @@ use super::keys::{DIRECTORY, SECTIONS, Section};
 const COLUMNS: usize = 100;
 
 /// Variables that belong to no key, and what they are for.
-const OTHER_VARIABLES: [(&str, &str); 6] = [
+const OTHER_VARIABLES: [(&str, &str); 7] = [
     ("`GOOGLE_API_KEY`, `GEMINI_API_KEY`", "the key for gemini; the first one wins"),
     ("`OPENAI_API_KEY`", "the key for openai"),
     ("`CREDENTIALS_DIRECTORY`", "where the key is looked for as `embedding-api-key`"),
+    (
+        "`REINDEXD_BOOT_ID`",
+        "the id of the system's boot, which the unit passes because `/proc/sys` is hidden from it; it keeps two hosts on one network directory apart",
+    ),
     ("`REINDEXD_CONFIG`", "the settings file"),
     (
         "`HTTPS_PROXY`, `HTTP_PROXY`, `NO_PROXY`",

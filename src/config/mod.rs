@@ -64,7 +64,7 @@ pub use keys::{
 };
 pub use load::{Inputs, Loaded, SYSTEM_FILE, from_inputs, from_process};
 pub use origin::Setting;
-pub(crate) use process_env::{has_proxy, sqlite_temporary_directories};
+pub(crate) use process_env::{boot_id, has_proxy, sqlite_temporary_directories};
 pub use process_env::{is_managed, logs_to_journal, no_color};
 pub(crate) use url::is_loopback;
 

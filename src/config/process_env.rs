@@ -13,6 +13,8 @@ use super::origin::{Sourced, ValueOrigin};
 
 /// The settings file.
 pub(super) const REINDEXD_CONFIG: &str = "REINDEXD_CONFIG";
+/// The id of the system's boot.
+const REINDEXD_BOOT_ID: &str = "REINDEXD_BOOT_ID";
 /// The directory into which the service manager puts credentials.
 pub(super) const CREDENTIALS_DIRECTORY: &str = "CREDENTIALS_DIRECTORY";
 /// `source.database`, as a URL.
@@ -122,6 +124,12 @@ pub(super) fn of_process(name: &str) -> Option<OsString> {
 #[must_use]
 pub fn no_color() -> bool {
     of_process("NO_COLOR").is_some_and(|value| !value.is_empty())
+}
+
+/// The id of the system's boot as the service manager passes it to a service that is shown no `/proc/sys`.
+#[must_use]
+pub(crate) fn boot_id() -> Option<String> {
+    of_process(REINDEXD_BOOT_ID)?.into_string().ok().filter(|id| !id.is_empty())
 }
 
 /// Whether a service manager started this process and waits for its messages.

@@ -184,7 +184,9 @@ fn lock_agent(layout: &Layout) -> Result<lock::PassLock, StartError> {
                 let message = format!("another agent is running in {}", layout.root.display());
                 return Err(StartError { code: BUSY, message });
             }
-            Err(error) => return Err(StartError { code: FAILED, message: error_chain(&error) }),
+            Err(error) => {
+                return Err(StartError { code: code_of(error.class()), message: error_chain(&error) });
+            }
         }
     }
 }

@@ -15,6 +15,7 @@ pub(crate) mod delivery;
 pub mod first_settings;
 pub mod guard;
 pub(crate) mod lock_free;
+pub(crate) mod other_host;
 pub mod plan;
 pub mod retries;
 pub(crate) mod source_path;

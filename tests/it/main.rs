@@ -50,6 +50,7 @@ mod locking;
 mod long_texts;
 mod marker;
 mod operator_signals;
+mod other_host;
 mod parity;
 mod parity_bad_answers;
 mod parity_bad_rows;

@@ -38,6 +38,11 @@ pub enum BuildsError {
         "{path} belongs to uid {theirs}, and this runs as uid {ours}: run it as that user (sudo -u '#{theirs}' reindexd …), or give the whole directory to one of them by chown -R"
     )]
     OtherUser { path: PathBuf, theirs: u32, ours: u32 },
+    /// A lock that may be local to a host does not keep two hosts apart; the notes of both do.
+    #[error(
+        "{path} is held by another host: {theirs}; this is {ours}, and two would undo each other's builds; nothing was sent or changed; run reindexd for one directory on one host; if the other is gone, this one goes on in {seconds} s"
+    )]
+    OtherHost { path: PathBuf, theirs: String, ours: String, seconds: u64 },
     #[error("{path} is {found}, expected a file or a link; move it away")]
     NotFileOrLink { path: PathBuf, found: &'static str },
     /// What is written below it would be written elsewhere.
@@ -68,6 +73,7 @@ impl BuildsError {
             | Self::Claimed { .. }
             | Self::OtherUser { .. }
             | Self::DirectoryIsLink { .. } => ErrorClass::Settings,
+            Self::OtherHost { .. } => ErrorClass::Busy,
             Self::Disk(_)
             | Self::NotFileOrLink { .. }
             | Self::Closed { .. }
@@ -88,6 +94,7 @@ impl BuildsError {
             | Self::NoLinks { .. }
             | Self::Claimed { .. }
             | Self::OtherUser { .. }
+            | Self::OtherHost { .. }
             | Self::NotFileOrLink { .. }
             | Self::DirectoryIsLink { .. }
             | Self::Closed { .. }

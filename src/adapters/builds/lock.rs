@@ -2,7 +2,8 @@
 //!
 //! A lock belongs to an open file description: the kernel releases it when the
 //! process ends, however it ends, so no lock is ever stale. Which configuration
-//! a directory belongs to is `claim`'s. Only the publishing user can open
+//! a directory belongs to is `claim`'s, and that no other host holds it,
+//! `host_note`'s. Only the publishing user can open
 //! a lock: a reader who holds one would stop all passes.
 //!
 //! Notes that are written during a pass, such as which build was announced,
@@ -11,12 +12,14 @@
 use std::fs::{File, Permissions, TryLockError};
 use std::io::ErrorKind;
 use std::os::unix::fs::PermissionsExt;
-use std::path::PathBuf;
+use std::path::{Path, PathBuf};
 use std::time::{Duration, Instant, SystemTime};
 
 use jiff::Timestamp;
 
 use super::disk_error::DiskError;
+use super::error::BuildsError;
+use super::host_note::{self, HostNote};
 use super::layout::Layout;
 use super::open;
 
@@ -26,12 +29,15 @@ const LOCK_MODE: u32 = 0o600;
 /// The right to change what is published, until it is dropped.
 #[derive(Debug)]
 pub struct PassLock {
+    /// Removed before the lock is released: after that the note is another's.
+    _note: Option<HostNote>,
     file: File,
 }
 
-/// Takes the lock of a pass; `None` if another process has it.
-pub(super) fn try_lock(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
-    try_lock_file(layout.lock())
+/// Takes the lock of a pass; `None` if another process has it, [`BuildsError::OtherHost`] if a process of
+/// another host has.
+pub(super) fn try_lock(layout: &Layout) -> Result<Option<PassLock>, BuildsError> {
+    try_lock_of_host(&layout.lock())
 }
 
 impl PassLock {
@@ -53,9 +59,10 @@ pub fn last_good_end(layout: &Layout) -> Option<Timestamp> {
 ///
 /// # Errors
 ///
-/// [`DiskError`] if the lock file cannot be opened.
-pub fn try_lock_agent(layout: &Layout) -> Result<Option<PassLock>, DiskError> {
-    try_lock_file(layout.private.join("agent.lock"))
+/// [`BuildsError::OtherHost`] if an agent of another host has it; [`BuildsError::Disk`] if the lock file
+/// cannot be opened.
+pub fn try_lock_agent(layout: &Layout) -> Result<Option<PassLock>, BuildsError> {
+    try_lock_of_host(&layout.private.join("agent.lock"))
 }
 
 /// How long a note waits for another to be written, which takes milliseconds.
@@ -64,7 +71,7 @@ const NOTES_LOCK_TIMEOUT: Duration = Duration::from_secs(2);
 /// The right to replace a note, or to sweep the directory of the notes.
 #[derive(Debug)]
 pub(super) struct NotesLock {
-    _lock: PassLock,
+    _lock: File,
 }
 
 /// Takes the lock of the notes; `None` while one is being written.
@@ -104,7 +111,13 @@ pub fn is_agent_running(layout: &Layout) -> Option<bool> {
     }
 }
 
-fn try_lock_file(path: PathBuf) -> Result<Option<PassLock>, DiskError> {
+/// A lock that one process of one host has, wherever the directory is.
+fn try_lock_of_host(path: &Path) -> Result<Option<PassLock>, BuildsError> {
+    let Some(file) = try_lock_file(path.to_owned())? else { return Ok(None) };
+    Ok(Some(PassLock { _note: host_note::write(path)?, file }))
+}
+
+fn try_lock_file(path: PathBuf) -> Result<Option<File>, DiskError> {
     let file = open::open_or_create(&path, LOCK_MODE).map_err(DiskError::at("open", &path))?;
     let mode = file.metadata().map_err(DiskError::at("stat", &path))?.permissions().mode() & 0o7777;
     if mode != LOCK_MODE {
@@ -112,7 +125,7 @@ fn try_lock_file(path: PathBuf) -> Result<Option<PassLock>, DiskError> {
         file.set_permissions(Permissions::from_mode(LOCK_MODE)).map_err(DiskError::at("chmod", &path))?;
     }
     match file.try_lock() {
-        Ok(()) => Ok(Some(PassLock { file })),
+        Ok(()) => Ok(Some(file)),
         Err(TryLockError::WouldBlock) => Ok(None),
         Err(TryLockError::Error(source)) => Err(DiskError { act: "lock", path, source }),
     }

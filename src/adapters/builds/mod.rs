@@ -18,6 +18,7 @@ mod disk_error;
 mod error;
 pub mod history;
 mod hold;
+mod host_note;
 pub mod index;
 pub mod index_writer;
 pub mod json_file;
@@ -124,7 +125,8 @@ impl Builds {
     /// # Errors
     ///
     /// [`BuildsError::NoLinks`], [`BuildsError::Claimed`], [`BuildsError::OtherUser`],
-    /// [`BuildsError::DirectoryIsLink`] for such a place, [`DiskError`] otherwise.
+    /// [`BuildsError::DirectoryIsLink`] for such a place, [`BuildsError::OtherHost`] while a pass of another
+    /// host has it, [`DiskError`] otherwise.
     pub fn lock(&self) -> Result<Option<lock::PassLock>, BuildsError> {
         self.lock_unless(|layout| claim::is_claimed(layout, None).map(drop))
     }

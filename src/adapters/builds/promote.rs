@@ -10,6 +10,7 @@ use serde::{Deserialize, Serialize};
 use thiserror::Error;
 
 use super::disk::{self, is_link_to};
+use super::host_note;
 use super::layout::Layout;
 use super::mode::Mode;
 use super::verify::Verified;
@@ -75,6 +76,7 @@ impl Verified {
 /// [`PromoteError`], which says what is served.
 pub fn serve(builds: &Builds, id: &str, mode: Mode, now: Timestamp) -> Result<(), PromoteError> {
     let layout = &builds.layout;
+    host_note::refuse_taken_over(layout).map_err(PromoteError::NotPromoted)?;
     disk::switch_link(&layout.current, &Layout::current_target(id))
         .map_err(|error| PromoteError::NotPromoted(error.into()))?;
     make_durable(builds, id, mode, now)

@@ -84,6 +84,8 @@ pub enum Retry {
 pub enum ErrorClass {
     /// The settings, or the user who runs the program, are wrong.
     Settings,
+    /// Another process, of this host or another, is at work.
+    Busy,
     Other,
 }
 

@@ -102,7 +102,7 @@ impl PassError {
     #[must_use]
     pub fn outcome(&self) -> Outcome {
         match self {
-            Self::Busy => Outcome::Busy,
+            Self::Busy | Self::Builds(BuildsError::OtherHost { .. }) => Outcome::Busy,
             Self::Stopped => Outcome::Stopped,
             Self::Refused(_) | Self::OtherAddress { .. } => Outcome::Refused,
             Self::Source(_)
@@ -124,8 +124,8 @@ impl PassError {
         match self {
             Self::Builds(error) => error.class(),
             Self::Embed { class, .. } => *class,
-            Self::Busy
-            | Self::Stopped
+            Self::Busy => ErrorClass::Busy,
+            Self::Stopped
             | Self::Source(_)
             | Self::Unfit(_)
             | Self::Refused(_)
