@@ -29,7 +29,7 @@ use crate::config::{self, Config};
 use crate::domain::record::Space;
 use crate::domain::stop::Stop;
 use crate::flows::agent::{self, EventSources, ExitReason, LogObserver, Observer};
-use crate::flows::reconcile::claim;
+use crate::flows::reconcile::{claim, renew_lock};
 use crate::logging;
 use deliveries::PassNotifier;
 use host::DaemonHost;
@@ -64,7 +64,8 @@ fn run(options: &StartOptions, handlers: &Handlers) -> Result<u8, StartError> {
     if let Err(error) = builds.lock_for(claim::source(&config, &builds).as_ref()) {
         return Err(StartError { code: code_of(error.class()), message: error_chain(&error) });
     }
-    let _agent_lock = lock_agent(&builds.layout)?;
+    let agent_lock = lock_agent(&builds.layout)?;
+    let _renewal = renew_lock::renew(runtime.handle(), &agent_lock);
     let config = SettingsInForce::new(config, loaded.origins);
     let config_file = options.config_file.as_deref();
     let ended = runtime.block_on(run_agent(&config, config_file, space, &builds, handlers, &stop));

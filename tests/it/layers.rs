@@ -66,8 +66,6 @@ const OWNERS: [(&str, &[&str]); 6] = [
             // A thread that lives as long as the agent.
             "src/adapters/watch/mod.rs",
             "src/app/threads.rs",
-            // A thread that lives as long as a lock, whatever the pass computes or waits for.
-            "src/adapters/builds/host_note.rs",
         ],
     ),
 ];

@@ -1,18 +1,16 @@
 //! Which host holds a lock: a note beside the lock, renewed while it is held.
 //!
 //! On a network file system a lock may be local to its host, so that two hosts
-//! could both have it. The note has the boot id of the holder, and its time
-//! stamp is renewed every minute by a thread of its own: a pass may compute, or
-//! wait for a disk, for longer than that. The note is removed with the lock; one
-//! that a crash left is ignored under the same boot, where the lock says enough,
-//! and after five minutes under another. It is never flushed: no lock outlives a
-//! power cut. Where the boot id is not known nothing is noted or checked.
+//! could both have it. The note has the boot id of the holder, who renews its
+//! time stamp every minute and removes it with the lock. One that a crash left
+//! is ignored under the same boot, where the lock says enough, and after five
+//! minutes under another. It is never flushed: no lock outlives a power cut.
+//! Where the boot id is not known nothing is noted or checked.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
 use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
-use std::sync::mpsc::{RecvTimeoutError, Sender, channel};
 use std::time::SystemTime;
 
 use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
@@ -24,7 +22,7 @@ use super::error::BuildsError;
 use super::layout::Layout;
 use super::open;
 use crate::config;
-use crate::decide::other_host::{RENEWAL_INTERVAL, alive_for, boot_id};
+use crate::decide::other_host::{alive_for, boot_id};
 
 /// Bytes of a note, which is padded to them: it is written over another in place.
 const NOTE_BYTES: usize = 256;
@@ -38,13 +36,15 @@ struct NotedHost {
     name: String,
 }
 
-/// A note that this process renews until it is dropped, which removes it.
+/// The note of a lock that this process holds; dropping it removes it.
 #[derive(Debug)]
-pub(super) struct HostNote {
+pub(super) struct HostNote(NoteRenewal);
+
+/// Renews a note.
+#[derive(Clone, Debug)]
+pub struct NoteRenewal {
     path: PathBuf,
     ours: NotedHost,
-    /// Dropped before the note is removed: it ends the thread.
-    renewal: Option<Sender<()>>,
 }
 
 /// Notes that this host holds a lock; `None` where its boot id is not known. The caller holds the lock.
@@ -61,22 +61,34 @@ pub(super) fn write(lock: &Path) -> Result<Option<HostNote>, BuildsError> {
     bytes.resize(NOTE_BYTES.max(bytes.len()), b' ');
     let file = open::open_or_create(&path, 0o600).map_err(DiskError::at("open", &path))?;
     file.write_all_at(&bytes, 0).map_err(DiskError::at("write", &path))?;
-    let (renewal, ended) = channel();
-    let (renewed, host) = (path.clone(), ours.clone());
-    let is_held = move || ended.recv_timeout(RENEWAL_INTERVAL) == Err(RecvTimeoutError::Timeout);
-    let renew = move || while is_held() && renew(&renewed, &host) {};
-    let thread = std::thread::Builder::new().name("host-note".to_owned()).spawn(renew);
-    let note = HostNote { path, ours, renewal: Some(renewal) };
-    thread.map_err(DiskError::at("start the thread that renews", &note.path))?;
-    Ok(Some(note))
+    Ok(Some(HostNote(NoteRenewal { path, ours })))
+}
+
+impl HostNote {
+    /// What renews the note; it may outlive the note, which it never makes again.
+    pub(super) fn renewal(&self) -> NoteRenewal {
+        self.0.clone()
+    }
 }
 
 impl Drop for HostNote {
     fn drop(&mut self) {
-        self.renewal = None;
+        let NoteRenewal { path, ours } = &self.0;
         // Another host may have taken over while this one slept. A note that stays ages.
-        if read(&self.path).is_ok_and(|holder| holder.as_ref() == Some(&self.ours)) {
-            disk::remove_if_exists(&self.path).ok();
+        if read(path).is_ok_and(|holder| holder.as_ref() == Some(ours)) {
+            disk::remove_if_exists(path).ok();
+        }
+    }
+}
+
+impl NoteRenewal {
+    /// Renews the time stamp by the file system's own clock, as long as the note is ours. It may block.
+    pub fn renew(&self) {
+        let Ok(file) = open::open_to_read(&self.path) else { return };
+        if read_open(&file).is_ok_and(|holder| holder.as_ref() == Some(&self.ours)) {
+            let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
+            // A stamp that stays old ends the protection early; the next renewal tries again.
+            futimens(&file, &Timestamps { last_access: now, last_modification: now }).ok();
         }
     }
 }
@@ -105,19 +117,6 @@ fn refuse_alive(path: &Path, ours: &NotedHost) -> Result<(), BuildsError> {
             seconds: left.as_secs() + 1,
         }),
     }
-}
-
-/// Renews the time stamp by the file system's own clock; `false` once the note is no longer ours.
-fn renew(path: &Path, ours: &NotedHost) -> bool {
-    let Ok(file) = open::open_to_read(path) else { return path.exists() };
-    match read_open(&file) {
-        Ok(holder) if holder.as_ref() != Some(ours) => return false,
-        // What cannot be read now may be read in a minute.
-        Ok(_) | Err(_) => {}
-    }
-    let now = Timespec { tv_sec: 0, tv_nsec: UTIME_NOW };
-    futimens(&file, &Timestamps { last_access: now, last_modification: now }).ok();
-    true
 }
 
 /// The time stamp that the file system gives to what is written now.
@@ -164,5 +163,57 @@ fn this_host() -> Option<NotedHost> {
 impl std::fmt::Display for NotedHost {
     fn fmt(&self, out: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         write!(out, "{} (boot {})", self.name, self.boot.get(..8).unwrap_or(&self.boot))
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::Duration;
+
+    use super::*;
+
+    /// A note of another time, and its renewal.
+    fn old_note(folder: &Path) -> (PathBuf, HostNote) {
+        let note = write(&folder.join("lock")).unwrap().expect("the boot id of this system");
+        let path = folder.join("lock.host");
+        set_age(&path);
+        (path, note)
+    }
+
+    fn set_age(path: &Path) {
+        File::options().write(true).open(path).unwrap().set_modified(SystemTime::UNIX_EPOCH).unwrap();
+    }
+
+    fn is_recent(path: &Path) -> bool {
+        let modified = path.metadata().unwrap().modified().unwrap();
+        modified > SystemTime::UNIX_EPOCH + Duration::from_secs(1)
+    }
+
+    #[test]
+    fn a_note_is_renewed_as_long_as_it_is_ours_and_removed_when_it_is_dropped() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, note) = old_note(folder.path());
+        let renewal = note.renewal();
+
+        renewal.renew();
+        assert!(is_recent(&path));
+
+        drop(note);
+        assert!(!path.exists());
+        renewal.renew();
+        assert!(!path.exists(), "never made again");
+    }
+
+    #[test]
+    fn a_note_that_another_host_took_over_is_neither_renewed_nor_removed() {
+        let folder = tempfile::tempdir().unwrap();
+        let (path, note) = old_note(folder.path());
+        std::fs::write(&path, "{\"boot\":\"22222222222222222222222222222222\",\"name\":\"b\"}").unwrap();
+        set_age(&path);
+
+        note.renewal().renew();
+        assert!(!is_recent(&path));
+        drop(note);
+        assert!(path.exists());
     }
 }

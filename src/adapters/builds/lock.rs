@@ -19,7 +19,7 @@ use jiff::Timestamp;
 
 use super::disk_error::DiskError;
 use super::error::BuildsError;
-use super::host_note::{self, HostNote};
+use super::host_note::{self, HostNote, NoteRenewal};
 use super::layout::Layout;
 use super::open;
 
@@ -30,7 +30,7 @@ const LOCK_MODE: u32 = 0o600;
 #[derive(Debug)]
 pub struct PassLock {
     /// Removed before the lock is released: after that the note is another's.
-    _note: Option<HostNote>,
+    note: Option<HostNote>,
     file: File,
 }
 
@@ -41,6 +41,13 @@ pub(super) fn try_lock(layout: &Layout) -> Result<Option<PassLock>, BuildsError>
 }
 
 impl PassLock {
+    /// What keeps other hosts away while the lock is held for longer than a minute; `None` where none are
+    /// distinguished.
+    #[must_use]
+    pub fn renewal(&self) -> Option<NoteRenewal> {
+        self.note.as_ref().map(HostNote::renewal)
+    }
+
     /// Records that this pass ended well: what is served is the content that the table had. The time
     /// stamp of the lock says so, because a pass that found nothing new writes no file.
     pub fn record_good_end(&self, now: Timestamp) {
@@ -114,7 +121,7 @@ pub fn is_agent_running(layout: &Layout) -> Option<bool> {
 /// A lock that one process of one host has, wherever the directory is.
 fn try_lock_of_host(path: &Path) -> Result<Option<PassLock>, BuildsError> {
     let Some(file) = try_lock_file(path.to_owned())? else { return Ok(None) };
-    Ok(Some(PassLock { _note: host_note::write(path)?, file }))
+    Ok(Some(PassLock { note: host_note::write(path)?, file }))
 }
 
 fn try_lock_file(path: PathBuf) -> Result<Option<File>, DiskError> {

@@ -53,6 +53,7 @@ pub use current_pass::{CurrentPass, CurrentPassFile, current_pass};
 pub use disk_error::DiskError;
 pub use error::BuildsError;
 pub use hold::Hold;
+pub use host_note::NoteRenewal;
 pub use layout::{Layout, LayoutError};
 pub use mode::{Access, Mode};
 pub use proof::{Doubt, Proof};

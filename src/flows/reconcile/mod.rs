@@ -25,6 +25,7 @@ mod read_scan;
 mod read_table;
 mod record_progress;
 mod record_workers;
+pub mod renew_lock;
 mod reuse;
 mod rollback;
 mod said_warnings;
@@ -81,6 +82,7 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     let lock =
         if options.accept_source { builds.lock_and_take_over() } else { builds.lock_for(source.as_ref()) };
     let lock = lock?.ok_or(PassError::Busy)?;
+    let _renewal = renew_lock::renew(&context.runtime, &lock);
     let layout = builds.layout.clone();
     let recorder = Arc::new(ProgressRecorder::new(layout, options.trigger, (context.clock)()));
     let alive = Arc::clone(&recorder);
