@@ -87,8 +87,10 @@ impl Host for DaemonHost {
             for path in swept.removed {
                 tracing::info!(path = %path.display(), "sweep: stale staging removed");
             }
-            for error in swept.failures {
-                tracing::warn!("sweep: {}; it stays and takes disk space", error_chain(&error));
+            if let Some(error) = swept.failures.first() {
+                // The next pass sweeps too, and names each.
+                let (count, first) = (swept.failures.len(), error_chain(error));
+                tracing::warn!(count, "sweep: stale staging stays and takes disk space; first: {first}");
             }
         }
         Ok(())

@@ -54,18 +54,19 @@ impl StatusFile {
         tokio::spawn(show_life(layout.clone(), Arc::clone(&alive), stop.clone()));
         let layout = layout.clone();
         tokio::spawn(async move {
-            // A failure that lasts is logged once; each change is another attempt to write.
-            let mut logged = None;
+            // A failure that lasts is logged once, whichever step of the writing it meets; each change is
+            // another attempt to write.
+            let mut is_failing = false;
             while stop.run_until_requested(newest.changed()).await.is_some_and(|changed| changed.is_ok()) {
                 let status = newest.borrow_and_update().clone();
                 let layout = layout.clone();
                 let save = move || json_file::save_note(&layout, "agent", &status);
                 let saved = tokio::task::spawn_blocking(save).await;
                 let failure = saved.ok().and_then(Result::err).map(|error| error_chain(&error));
-                if let Some(message) = failure.as_ref().filter(|_| failure != logged) {
+                if let Some(message) = failure.as_ref().filter(|_| !is_failing) {
                     tracing::warn!("{message}");
                 }
-                logged = failure;
+                is_failing = failure.is_some();
             }
         });
         Self { status, backend, to_disk, alive, last_life: None, is_outdated: false }
