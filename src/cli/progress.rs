@@ -113,6 +113,10 @@ impl BuildProgress {
         let mut bar = lock(&self.bar);
         match progress {
             PassProgress::Sent { texts } => self.texts_sent.store(texts, Ordering::Relaxed),
+            PassProgress::Note(message) => {
+                let log = || tracing::info!("pass: {message}");
+                bar.as_ref().map_or_else(log, |bar| bar.suspend(log));
+            }
             PassProgress::Warning(message) => {
                 let log = || tracing::warn!("{message}");
                 bar.as_ref().map_or_else(log, |bar| bar.suspend(log));

@@ -31,6 +31,7 @@ impl ProgressLog {
                 tracing::debug!(%stage, "pass: stage started");
             }
             PassProgress::Stage(stage) => tracing::info!(%stage, "pass: stage started"),
+            PassProgress::Note(message) => tracing::info!("pass: {message}"),
             PassProgress::Warning(message) => tracing::warn!("{message}"),
             PassProgress::Embedded { done, total, waiting } => self.log_embedding(done, total, waiting),
             PassProgress::Sent { .. } => {}

@@ -20,6 +20,7 @@ pub mod request_extras;
 pub mod row_hashes;
 pub mod sent_texts;
 pub mod sibling_path;
+pub mod source_facts;
 pub mod source_rules;
 pub mod source_spec;
 pub(crate) mod sqlite_uri;

@@ -262,7 +262,11 @@ fn a_first_build_of_the_rows_of_0_1_0_gives_its_files_and_digests() {
     }
     let keys = |manifest: &Value| manifest.as_object().unwrap().keys().cloned().collect::<BTreeSet<_>>();
     let added: Vec<_> = keys(&ours).difference(&keys(&theirs)).cloned().collect();
-    assert_eq!(added, ["address", "texts_sent"], "0.1.0 reads over a key that it does not know");
+    assert_eq!(
+        added,
+        ["address", "rules", "texts_sent", "values_hash"],
+        "0.1.0 reads over a key that it does not know"
+    );
     assert!(keys(&theirs).is_subset(&keys(&ours)));
     // One row was written otherwise after that build, with the same content.
     assert_eq!(ours["scan_hash"], json(&made.join(".reindexd/state.json"))["same_content"]["scan_hash"]);
@@ -648,6 +652,7 @@ fn spaces() -> [Space; 2] {
 fn fixed_manifest() -> Manifest {
     let fact = |bytes: u64| FileFact { bytes, blake3: format!("{bytes:064}") };
     let [gemini, _] = spaces();
+    let (database, indexed_rows) = ("data/experts.db".to_owned(), 3);
     let mut timings = Timings::zero().before_promotion().with_total(24);
     for (stage, ms) in
         [Stage::Scan, Stage::Plan, Stage::Embed, Stage::Index, Stage::Verify].into_iter().zip(19..)
@@ -663,14 +668,12 @@ fn fixed_manifest() -> Manifest {
         adopted: false,
         program: "reindexd 0.1.0".to_owned(),
         faiss: "1.12.0".to_owned(),
-        source: SourceFacts {
-            database: "data/experts.db".to_owned(),
-            indexed_rows: 3,
-            ..SourceFacts::default()
-        },
+        source: SourceFacts { database, indexed_rows, ..SourceFacts::default() },
+        rules: None,
         space: Some(gemini),
         address: None,
         scan_hash: Some(ScanHash([4; 32])),
+        values_hash: None,
         content_hash: Some(ContentHash([5; 32])),
         quarantined: vec![
             QuarantinedRow {

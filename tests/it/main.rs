@@ -25,6 +25,7 @@ mod announce;
 mod announce_api;
 mod announce_commands;
 mod announce_status;
+mod any_changes;
 mod any_source;
 mod cache_age;
 mod ceiling;

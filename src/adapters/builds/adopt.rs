@@ -232,9 +232,11 @@ fn manifest_of(
             indexed_rows: ntotal,
             ..SourceFacts::default()
         },
+        rules: None,
         space: None,
         address: None,
         scan_hash: None,
+        values_hash: None,
         content_hash: None,
         quarantined: Vec::new(),
         files,

@@ -8,7 +8,7 @@
 use std::sync::mpsc::{Receiver, sync_channel};
 
 use crate::domain::parallel::Background;
-use crate::domain::record::{Basis, RawValue, Row, ScanHash, ScanHasher, feed};
+use crate::domain::record::{Basis, RawValue, Row, ScanHash, ScanHasher, ValuesHash, feed};
 
 /// Chunks after which a thread is worth its start: four mebibytes.
 const MIN_CHUNKS_FOR_THREAD: u32 = 8;
@@ -40,10 +40,16 @@ impl ScanDigest {
     /// `rules`: see [`SourceRules::scan_input`](crate::domain::source_rules::SourceRules::scan_input).
     #[must_use]
     pub fn new<'a>(basis: impl Into<Basis<'a>>, rules: &[u8]) -> Self {
-        Self {
-            gathered: Vec::with_capacity(Self::CHUNK),
-            hashing: Hashing::Inline(Box::new(ScanHasher::new(basis.into(), rules)), 0),
-        }
+        Self::with(ScanHasher::new(basis.into(), rules))
+    }
+
+    /// Of the values alone, for [`ScanDigest::finish_values`].
+    pub(crate) fn of_values() -> Self {
+        Self::with(ScanHasher::of_values())
+    }
+
+    fn with(hasher: ScanHasher) -> Self {
+        Self { gathered: Vec::with_capacity(Self::CHUNK), hashing: Hashing::Inline(Box::new(hasher), 0) }
     }
 
     /// Adds the values of one row. Every row must have the same number of values.
@@ -86,12 +92,20 @@ impl ScanDigest {
 
     #[must_use]
     pub fn finish(self) -> ScanHash {
+        self.hasher().finish()
+    }
+
+    pub(crate) fn finish_values(self) -> ValuesHash {
+        self.hasher().finish_values()
+    }
+
+    fn hasher(self) -> ScanHasher {
         let mut hasher = match self.hashing {
             Hashing::Inline(hasher, _) => *hasher,
             Hashing::Thread(thread) => thread.full.finish(),
         };
         hasher.hash_chunk(&self.gathered);
-        hasher.finish()
+        hasher
     }
 }
 

@@ -63,7 +63,7 @@ impl Liveness {
                 }
                 false
             }
-            PassProgress::Sent { .. } | PassProgress::Warning(_) => false,
+            PassProgress::Sent { .. } | PassProgress::Note(_) | PassProgress::Warning(_) => false,
         }
     }
 

@@ -13,10 +13,13 @@ use std::path::PathBuf;
 use super::acceptance::{AddressFinding, Exceeded};
 use super::address::{Finding, MAX_TEXTS};
 use super::build_space::BuildSpace;
+use super::embedded_again::{ManyAgain, ReadNow, many_again, rules_changes};
 use super::guard::{self, Limits, Refusal, UnfitRows};
+use super::plan::EmbeddedAgain;
 use crate::domain::manifest::Manifest;
 use crate::domain::pass::Counts;
 use crate::domain::record::{ContentHash, ScanHash, Space};
+use crate::domain::source_facts::RulesChange;
 
 /// What a pass does with the table.
 #[derive(Clone, Debug, PartialEq)]
@@ -64,6 +67,9 @@ pub enum Reason {
         to: String,
     },
     RowsDiffer,
+    /// A part of the settings is another than the served build was made with.
+    RulesChanged(RulesChange),
+    ManyAgain(ManyAgain),
     /// A public name that does not lead to the served build.
     DanglingLink(PathBuf),
     Held,
@@ -71,6 +77,13 @@ pub enum Reason {
     WouldBeRefused(Refusal),
     /// The directory is another configuration's; the text says whose.
     Claimed(String),
+}
+
+/// How an operator learns of a reason.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum News {
+    Note,
+    Warning,
 }
 
 /// What is served.
@@ -124,7 +137,11 @@ pub struct Facts<'a> {
 #[derive(Clone, Copy, Debug)]
 pub struct TableFacts<'a> {
     pub content: ContentHash,
+    pub read: ReadNow<'a>,
     pub counts: &'a Counts,
+    pub again: EmbeddedAgain,
+    /// Entries that the index will have.
+    pub entries: u64,
     pub indexed_rows: u64,
     pub unfit: &'a UnfitRows,
     /// Where vectors would stand beside others of another address.
@@ -145,7 +162,7 @@ pub fn after_scan(facts: &Facts<'_>, scan: ScanHash) -> Option<Decision> {
 /// The decision about these rows. A hold comes before anything else, and unfit rows before a refusal.
 #[must_use]
 pub fn after_rows(facts: &Facts<'_>, table: &TableFacts<'_>, limits: &Limits) -> Assessment {
-    let &TableFacts { content, counts, indexed_rows, unfit, other_address } = table;
+    let &TableFacts { content, counts, indexed_rows, unfit, other_address, .. } = table;
     let is_same = facts.served.build().is_some_and(|served| served.content_hash == Some(content));
     let changes = !is_same || facts.is_forced || !facts.dangling_links.is_empty();
     let is_held = facts.is_held(content);
@@ -167,7 +184,11 @@ pub fn after_rows(facts: &Facts<'_>, table: &TableFacts<'_>, limits: &Limits) ->
     };
     let refusal = refusal.filter(|_| changes);
 
-    let mut reasons = Vec::from_iter(facts.main_reason(is_same));
+    let mut reasons = facts.rules_reasons(table, changes);
+    let main = facts.main_reason(is_same);
+    // The same values by other rules: no row differs.
+    let is_explained = !reasons.is_empty() && facts.has_values_of(table);
+    reasons.splice(0..0, main.filter(|main| !is_explained || *main != Reason::RowsDiffer));
     reasons.extend(other_length.filter(|_| changes));
     reasons.extend(other_address.filter(|_| changes).map(OtherAddress::reason));
     reasons.extend(facts.dangling_links.iter().cloned().map(Reason::DanglingLink));
@@ -238,6 +259,20 @@ impl Facts<'_> {
         self.ends_holds && !self.is_held(content)
     }
 
+    /// Whether the values that are read are those that the served build was made from.
+    fn has_values_of(&self, table: &TableFacts<'_>) -> bool {
+        self.served.build().is_some_and(|served| served.values_hash == Some(table.read.values))
+    }
+
+    /// What differs in the settings, and what that costs, if anything changes.
+    fn rules_reasons(&self, table: &TableFacts<'_>, changes: bool) -> Vec<Reason> {
+        let Some(served) = self.served.build().filter(|_| changes) else { return Vec::new() };
+        let &TableFacts { read, again, entries, .. } = table;
+        let parts = rules_changes(served, read).into_iter().map(Reason::RulesChanged);
+        let many = many_again(served, read, self.space, again, entries).map(Reason::ManyAgain);
+        parts.chain(many).collect()
+    }
+
     /// Where the served build is adopted and its vectors have another length than the settings.
     fn other_length(&self) -> Option<Reason> {
         match &self.served_space {
@@ -280,11 +315,35 @@ impl fmt::Display for Reason {
                 "the provider's address changed from {from} to {to}: up to {MAX_TEXTS} texts are embedded again and compared first"
             ),
             Self::RowsDiffer => f.write_str("rows differ from the served build"),
+            Self::RulesChanged(change) => change.fmt(f),
+            Self::ManyAgain(many) => many.fmt(f),
             Self::DanglingLink(path) => write!(f, "{} does not lead to the served build", path.display()),
             Self::Held => f.write_str("a rollback holds the served build until the table changes"),
             Self::WouldFail(unfit) => write!(f, "would fail: {unfit}"),
             Self::WouldBeRefused(refusal) => write!(f, "would be refused: {refusal}"),
             Self::Claimed(whose) => write!(f, "would be refused: {whose}"),
+        }
+    }
+}
+
+impl Reason {
+    /// What an operator should know of a build before anything is sent.
+    #[must_use]
+    pub fn news(&self) -> Option<News> {
+        match self {
+            Self::OtherLength { .. } | Self::ManyAgain(_) => Some(News::Warning),
+            Self::RulesChanged(_) => Some(News::Note),
+            Self::NothingServed
+            | Self::Damaged(_)
+            | Self::Adopted
+            | Self::SpaceChanged { .. }
+            | Self::OtherAddress { .. }
+            | Self::RowsDiffer
+            | Self::DanglingLink(_)
+            | Self::Held
+            | Self::WouldFail(_)
+            | Self::WouldBeRefused(_)
+            | Self::Claimed(_) => None,
         }
     }
 }

@@ -4,12 +4,19 @@ use super::*;
 use crate::decide::acceptance::Accepted;
 use crate::domain::manifest::{FileFact, Files, MANIFEST_FORMAT, SourceFacts};
 use crate::domain::pass::Timings;
-use crate::domain::record::RowError;
+use crate::domain::record::{RowError, ValuesHash};
+use crate::domain::source_facts::RulesFacts;
 
 const SERVED_SCAN: ScanHash = ScanHash([1; 32]);
 const OTHER_SCAN: ScanHash = ScanHash([2; 32]);
 const SERVED_CONTENT: ContentHash = ContentHash([3; 32]);
 const OTHER_CONTENT: ContentHash = ContentHash([4; 32]);
+const SERVED_VALUES: ValuesHash = ValuesHash([5; 32]);
+const OTHER_VALUES: ValuesHash = ValuesHash([6; 32]);
+
+fn rules(template: &str) -> RulesFacts {
+    RulesFacts { template: Some(template.to_owned()), ..RulesFacts::default() }
+}
 
 fn space(model: &str) -> Space {
     Space {
@@ -33,9 +40,11 @@ fn manifest() -> Manifest {
         program: String::new(),
         faiss: String::new(),
         source: SourceFacts { indexed_rows: 10, ..SourceFacts::default() },
+        rules: Some(rules("a")),
         space: Some(space("m")),
         address: None,
         scan_hash: Some(SERVED_SCAN),
+        values_hash: Some(SERVED_VALUES),
         content_hash: Some(SERVED_CONTENT),
         quarantined: Vec::new(),
         files: Files { index: fact.clone(), metadata: fact.clone(), hashes: fact },
@@ -76,11 +85,18 @@ fn unfit(count: u64) -> UnfitRows {
 
 fn assess(facts: &Facts<'_>, content: ContentHash, counts: Counts, unfit_rows: u64) -> Assessment {
     let unfit = unfit(unfit_rows);
-    after_rows(
-        facts,
-        &TableFacts { content, counts: &counts, indexed_rows: 10, unfit: &unfit, other_address: None },
-        &limits(),
-    )
+    let (rules, values) = (rules("a"), OTHER_VALUES);
+    after_rows(facts, &table(content, &counts, &unfit, ReadNow { rules: &rules, values }), &limits())
+}
+
+fn table<'a>(
+    content: ContentHash,
+    counts: &'a Counts,
+    unfit: &'a UnfitRows,
+    read: ReadNow<'a>,
+) -> TableFacts<'a> {
+    let (again, entries) = (EmbeddedAgain::default(), counts.records);
+    TableFacts { content, read, counts, again, entries, indexed_rows: 10, unfit, other_address: None }
 }
 
 fn ten_records() -> Counts {
@@ -303,4 +319,34 @@ fn what_is_in_the_way_follows_the_main_reason_in_a_fixed_order() {
     for (found, expected) in found.iter().zip(expected) {
         assert!(found.to_string().starts_with(expected), "{found}");
     }
+}
+
+#[test]
+fn what_differs_in_the_settings_is_a_reason_and_says_what_it_costs() {
+    let (manifest, space) = (manifest(), space("m"));
+    let changed = Reason::RulesChanged(RulesChange::Template);
+    let many = |again: u64| EmbeddedAgain { entries: again, other_texts: again };
+    // what, template, values, texts again, content, reasons
+    let cases = [
+        ("nothing", "a", SERVED_VALUES, 0, SERVED_CONTENT, vec![]),
+        ("rows", "a", OTHER_VALUES, 9, OTHER_CONTENT, vec![Reason::RowsDiffer]),
+        ("a template with the same texts", "b", SERVED_VALUES, 0, SERVED_CONTENT, vec![]),
+        ("a template alone", "b", SERVED_VALUES, 1, OTHER_CONTENT, vec![changed.clone()]),
+        ("template and rows", "b", OTHER_VALUES, 1, OTHER_CONTENT, vec![Reason::RowsDiffer, changed]),
+    ];
+    for (what, template, values, again, content, expected) in cases {
+        let (rules, counts, unfit) = (rules(template), ten_records(), unfit(0));
+        let read = ReadNow { rules: &rules, values };
+        let table = TableFacts { again: many(again), ..table(content, &counts, &unfit, read) };
+
+        let found = after_rows(&facts(&manifest, &space), &table, &limits()).reasons;
+
+        assert_eq!(found, expected, "{what}");
+    }
+    let (rules, counts, unfit) = (rules("b"), ten_records(), unfit(0));
+    let read = ReadNow { rules: &rules, values: SERVED_VALUES };
+    let table = TableFacts { again: many(2), ..table(OTHER_CONTENT, &counts, &unfit, read) };
+    let found = after_rows(&facts(&manifest, &space), &table, &limits()).reasons;
+    let news: Vec<_> = found.iter().map(Reason::news).collect();
+    assert_eq!(news, [Some(News::Note), Some(News::Warning)], "{found:?}");
 }

@@ -42,6 +42,15 @@ pub struct Plan {
     pub origins: Vec<VectorOrigin>,
     /// The builds that vectors are taken from, by their place in [`Reusable::builds`].
     pub builds_used: Vec<u16>,
+    pub again: EmbeddedAgain,
+}
+
+/// Entries of the served build for which a text is embedded again.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub struct EmbeddedAgain {
+    pub entries: u64,
+    /// Of these, entries whose text is another one.
+    pub other_texts: u64,
 }
 
 /// Whether a row's text must be embedded.
@@ -99,7 +108,12 @@ impl<'a> Planner<'a> {
         let counts = &mut self.plan.counts;
         counts.records += u64::from(begins_row);
         match need {
-            Need::Embed | Need::Embedded => counts.embedded += 1,
+            Need::Embed | Need::Embedded => {
+                counts.embedded += 1;
+                self.plan.again.entries += u64::from(before.is_some());
+                let is_other = before.is_some_and(|served| served.text != row.text);
+                self.plan.again.other_texts += u64::from(is_other);
+            }
             Need::Reuse => {
                 counts.kept += 1;
                 let differs = before.is_some_and(|served| served.record != row.record);

@@ -62,6 +62,29 @@ fn only_texts_without_a_vector_are_embedded() {
 }
 
 #[test]
+fn texts_that_served_rows_need_again_are_counted_apart() {
+    let cases = [
+        // now, served, again, of other texts
+        ("1aA 2bB", "1aA 2bB", 0, 0),
+        ("1xA 2yB 3zZ", "1aA 2bB", 2, 2),
+        ("1bB 2cC", "1aA 2bB", 1, 1),
+        ("3cC", "1aA 2bB", 0, 0),
+    ];
+    for (now, served, entries, other_texts) in cases {
+        let (found, _) = plan(now, served, "", "");
+        assert_eq!(found.again, EmbeddedAgain { entries, other_texts }, "{now}");
+    }
+    // Nothing can be reused, as in another space.
+    let (now, none) = (rows("1aA 2bB"), HashSet::new());
+    let reusable = Reusable { builds: Vec::new(), cached: &none, embedded: &none };
+    let mut planner = Planner::new(&now, 2, reusable);
+    for row in &now {
+        planner.row(row, true);
+    }
+    assert_eq!(planner.finish().again, EmbeddedAgain { entries: 2, other_texts: 0 });
+}
+
+#[test]
 fn the_served_build_comes_before_older_ones_and_these_before_the_cache() {
     let (plan, _) = plan("1aA 2bB 3cC", "1aA", "1aA 2bB", "abc");
 

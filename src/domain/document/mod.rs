@@ -67,6 +67,11 @@ impl TemplateRules {
     pub(super) fn template(&self) -> &Template {
         &self.template
     }
+
+    /// Where the column stands that is cut, and into what.
+    pub(super) fn chunk(&self) -> Option<(usize, ChunkSize)> {
+        self.chunk
+    }
 }
 
 /// Makes the texts of `record`: one, or one for each chunk, with its place.

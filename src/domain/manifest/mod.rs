@@ -13,7 +13,8 @@ use serde_json::Value;
 use thiserror::Error;
 
 use crate::domain::pass::{Counts, Timings};
-use crate::domain::record::{ContentHash, RecordHash, ScanHash, Space, TEXT_FORMAT, TextHash};
+use crate::domain::record::{ContentHash, RecordHash, ScanHash, Space, TEXT_FORMAT, TextHash, ValuesHash};
+use crate::domain::source_facts::RulesFacts;
 use crate::domain::text::one_line;
 use crate::domain::tokens::LongTexts;
 
@@ -47,6 +48,9 @@ pub struct Manifest {
     /// Version of Faiss that wrote the index.
     pub faiss: String,
     pub source: SourceFacts,
+    /// What was read and how texts were made of it; not known of an adopted build and of those of 0.1.0.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub rules: Option<RulesFacts>,
     /// The space of its vectors; unknown for an adopted build.
     pub space: Option<Space>,
     /// Where its vectors came from; unknown for an adopted build and for those of 0.1.0.
@@ -54,6 +58,9 @@ pub struct Manifest {
     pub address: Option<String>,
     /// Digest of the raw values of the scan it was made from.
     pub scan_hash: Option<ScanHash>,
+    /// Digest of the raw values alone; known where `rules` are.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub values_hash: Option<ValuesHash>,
     /// Digest of its records and quarantined rows.
     pub content_hash: Option<ContentHash>,
     #[serde(rename = "left_out")]

@@ -81,6 +81,11 @@ digest!(
     ScanHash, 32
 );
 
+digest!(
+    /// Digest of the raw column values alone, whatever is made of them.
+    ValuesHash, 32
+);
+
 fn from_hex<const N: usize>(text: &str) -> Result<[u8; N], String> {
     let wrong = || {
         format!(
@@ -236,6 +241,13 @@ impl ScanHasher {
         Self(hasher)
     }
 
+    /// Makes a [`ValuesHash`] instead, which no setting is part of.
+    pub(crate) fn of_values() -> Self {
+        let mut hasher = blake3::Hasher::new();
+        hasher.update(b"values");
+        Self(hasher)
+    }
+
     /// Adds bytes of values; where one chunk ends and the next begins does not matter.
     pub(crate) fn hash_chunk(&mut self, bytes: &[u8]) {
         self.0.update(bytes);
@@ -243,6 +255,10 @@ impl ScanHasher {
 
     pub(crate) fn finish(self) -> ScanHash {
         ScanHash(*self.0.finalize().as_bytes())
+    }
+
+    pub(crate) fn finish_values(self) -> ValuesHash {
+        ValuesHash(*self.0.finalize().as_bytes())
     }
 }
 

@@ -21,7 +21,9 @@ mod seen_ids;
 mod space;
 mod value;
 
-pub use hash::{Basis, ContentHash, ContentHasher, IdHash, RecordHash, ScanHash, TextHash, raw_row_hash};
+pub use hash::{
+    Basis, ContentHash, ContentHasher, IdHash, RecordHash, ScanHash, TextHash, ValuesHash, raw_row_hash,
+};
 pub(crate) use hash::{RecordHasher, ScanHasher, TEXT_FORMAT, feed};
 pub(crate) use id::{id_hash, id_text, printable_id, seen_id};
 pub(crate) use metadata::{ChunkPlace, ending, write_members};

@@ -8,6 +8,7 @@ use crate::adapters::builds::history::Now;
 use crate::adapters::builds::uptime::Uptime;
 use crate::adapters::embed::{EmbedError, Embedder, SentLog};
 use crate::config::Config;
+use crate::decide::decision::{News, Reason};
 use crate::domain::pass::{Stage, Trigger};
 use crate::domain::record::{Basis, Space};
 use crate::domain::stop::Stop;
@@ -71,6 +72,8 @@ pub enum PassProgress<'a> {
     },
     /// An attempt to embed has ended: texts that left this host during the pass.
     Sent { texts: u64 },
+    /// Something that an operator did, and what follows from it.
+    Note(&'a str),
     /// Something an operator should know that does not end the pass.
     Warning(&'a str),
 }
@@ -107,6 +110,15 @@ impl PassContext<'_> {
 
     pub(super) fn warn(&self, message: &str) {
         (self.progress)(PassProgress::Warning(message));
+    }
+
+    /// Reports a reason for a build, where an operator should know it.
+    pub(super) fn report_reason(&self, reason: &Reason) {
+        match reason.news() {
+            Some(News::Warning) => self.warn(&reason.to_string()),
+            Some(News::Note) => (self.progress)(PassProgress::Note(&reason.to_string())),
+            None => {}
+        }
     }
 }
 

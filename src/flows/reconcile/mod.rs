@@ -51,7 +51,7 @@ pub use texts::{MadeText, RowTexts, texts};
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::builds::{Builds, Doubt, error_chain};
 use crate::adapters::source::Rows;
-use crate::decide::decision::{Assessment, Decision, Reason};
+use crate::decide::decision::{Assessment, Decision};
 use crate::domain::pass::{Counts, Outcome, PassReport, Stage};
 use crate::domain::record::TextHash;
 use acceptances::Acceptances;
@@ -336,10 +336,10 @@ impl<'a> Pass<'a> {
             let records = table.plan.counts.records;
             self.acceptances.remember(self.context, exceeded, records);
         }
-        if let (Decision::Build, Some(reason)) =
-            (&decision, reasons.iter().find(|reason| matches!(reason, Reason::OtherLength { .. })))
-        {
-            self.context.warn(&reason.to_string());
+        if decision == Decision::Build {
+            for reason in &reasons {
+                self.context.report_reason(reason);
+            }
         }
         decision
     }

@@ -21,6 +21,7 @@ use crate::adapters::builds::{Build, Builds, Doubt, Hold, KeptBuilds, Proof, Ser
 use crate::decide::acceptance::Accepted;
 use crate::decide::build_space::BuildSpace;
 use crate::decide::decision::{self, Assessment, Facts, OtherAddress, ServedFacts, TableFacts};
+use crate::decide::embedded_again::ReadNow;
 use crate::decide::guard::Limits;
 use crate::decide::retries;
 use crate::domain::pass::Trigger;
@@ -191,7 +192,10 @@ impl Prepared {
         let limits = Limits::new(&context.config.guard, accepted);
         let table = TableFacts {
             content: table.content_hash,
+            read: ReadNow { rules: &table.rules, values: table.values_hash },
             counts: &table.plan.counts,
+            again: table.plan.again,
+            entries: table.rows.len() as u64,
             indexed_rows: table.indexed_rows,
             unfit: &table.unfit,
             other_address,

@@ -15,16 +15,17 @@ use super::record_workers::{EncodedRow, Piece, RecordWorkers};
 use super::text_sample::{KnownText, TextSample};
 use crate::adapters::builds::staging::Draft;
 use crate::adapters::embed::BatchCounter;
-use crate::adapters::source::Rows;
+use crate::adapters::source::{Rows, ScanDigest};
 use crate::decide::guard::{MAX_NAMED_FAULTS, UnfitRows};
 use crate::decide::plan::{Need, Plan, Planner};
 use crate::domain::manifest::QuarantinedRow;
 use crate::domain::pass::REFUSED_PREFIX;
 use crate::domain::record::{
-    ContentHash, ContentHasher, IdHash, Row, RowError, Schema, SeenIds, TextHash, printable_id, raw_row_hash,
-    seen_id,
+    ContentHash, ContentHasher, IdHash, Row, RowError, Schema, SeenIds, TextHash, ValuesHash, printable_id,
+    raw_row_hash, seen_id,
 };
 use crate::domain::row_hashes::RowHashes;
+use crate::domain::source_facts::RulesFacts;
 use crate::domain::tokens::LongTexts;
 
 /// Quarantined rows that the manifest lists; any further ones are excluded too, and only counted.
@@ -43,6 +44,10 @@ pub(super) struct TableSummary {
     pub plan: Plan,
     /// Equal to that of another build: nothing differs from it.
     pub content_hash: ContentHash,
+    /// Digest of the raw values alone.
+    pub values_hash: ValuesHash,
+    /// What was read and how texts were made of it.
+    pub rules: RulesFacts,
     /// Indexed rows whose tags are the JSON word `null`.
     pub null_tags: u64,
     /// Texts that the model does not read whole.
@@ -103,7 +108,11 @@ pub(super) fn read_table(
     };
     let mut workers = RecordWorkers::new(&rules, measure);
     let mut sink = |row: Row<'_>, encoded: Result<EncodedRow<'_>, _>| reader.row(row, encoded);
-    let indexed_rows = rows.for_each(&mut |row| workers.push(row, &mut sink))?;
+    let mut values = ScanDigest::of_values();
+    let indexed_rows = rows.for_each(&mut |row| {
+        values.row(row);
+        workers.push(row, &mut sink)
+    })?;
     workers.finish(&mut sink)?;
     let unfit = reader.unfit;
     Ok(TableSummary {
@@ -111,6 +120,8 @@ pub(super) fn read_table(
         rows: reader.rows,
         plan: reader.planner.finish(),
         content_hash: reader.content.finish(),
+        values_hash: values.finish_values(),
+        rules: RulesFacts::of(&rules, context.basis().limit),
         refusals_allowed: usize::try_from(allowed.saturating_sub(unfit.count)).unwrap_or(usize::MAX),
         null_tags: reader.null_tags,
         long_rows: (!reader.too_long.is_empty())

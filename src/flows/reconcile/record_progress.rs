@@ -69,7 +69,7 @@ impl ProgressRecorder {
                 (recorded.pass.done, recorded.pass.total) = (Some(*done), Some(*total));
                 false
             }
-            PassProgress::Sent { .. } | PassProgress::Warning(_) => return,
+            PassProgress::Sent { .. } | PassProgress::Note(_) | PassProgress::Warning(_) => return,
         };
         let is_due = is_stage || recorded.written.is_none_or(|written| written.elapsed() >= MIN_INTERVAL);
         // A wait may last for an hour in which no other step comes.

@@ -16,7 +16,7 @@ pub(super) struct SaidWarnings(Mutex<HashSet<String>>);
 impl SaidWarnings {
     /// Whether this is to be said: everything but a warning that was said before.
     pub(super) fn is_new(&self, progress: &PassProgress<'_>) -> bool {
-        let PassProgress::Warning(message) = progress else { return true };
+        let (PassProgress::Note(message) | PassProgress::Warning(message)) = progress else { return true };
         let mut said = lock(&self.0);
         let is_known = said.contains(*message);
         if !is_known && said.len() < MAX_REMEMBERED {

@@ -85,6 +85,8 @@ fn obstacle(preview: &Preview) -> Option<Obstacle> {
         | Reason::OtherLength { .. }
         | Reason::OtherAddress { .. }
         | Reason::RowsDiffer
+        | Reason::RulesChanged(_)
+        | Reason::ManyAgain(_)
         | Reason::DanglingLink(_)
         | Reason::Held => None,
     })
