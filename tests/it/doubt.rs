@@ -176,9 +176,7 @@ fn staging_that_cannot_be_removed_costs_a_warning_and_not_the_pass() {
     let stale = "data/builds/20260101T000000Z-000000.staging";
     let struck = struck(&world, &strace, stale, ("unlinkat,unlink,rmdir", "EBUSY"), &["build", "--json"]);
 
-    if left.exists() {
-        assert!(struck.stderr.contains("takes disk space"), "{struck:?}");
-    }
+    assert!(left.exists() && struck.stderr.contains("takes disk space"), "{struck:?}");
     assert_eq!((struck.code, struck.text("outcome").as_str()), (0, "promoted"), "{struck:?}");
     world.assert_proven();
 }
@@ -231,4 +229,33 @@ fn make_newer(world: &World, id: &str, file: &str) {
         replace(&build.join(file), &bytes);
     }
     replace(&manifest, &read.print());
+}
+
+#[test]
+fn a_record_of_where_cached_vectors_came_from_that_cannot_be_read_costs_nothing_and_stays() {
+    let Some(strace) = strace() else { return };
+    for (call, error) in calls(&["EIO", "EACCES", "ESTALE"]) {
+        let world = World::with_people(30);
+        world.settings("[embedding]\nbatch_size = 4\n");
+        world.provider.hold_after(2);
+        let building = crate::support::start(&mut world.command(&["build"]));
+        assert!(world.provider.wait_for_requests(6, crate::support::SOON));
+        let pid = rustix::process::Pid::from_child(&building);
+        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
+        crate::support::ended(building);
+        world.provider.release();
+        world.provider.forget();
+        let record = "data/.reindexd/cached-from.json";
+        let before = world.published(".reindexd/cached-from.json");
+
+        let struck = struck(&world, &strace, record, (call, error), &["build", "--json"]);
+
+        let case = format!("{call} {error}: {struck:?}");
+        assert_eq!((struck.code, struck.text("outcome").as_str()), (1, "failed"), "{case}");
+        assert!(struck.text("error").contains(record) && !says_damaged(&struck), "{case}");
+        assert_eq!(world.provider.text_count(), 0, "{case}");
+        assert_eq!(world.published(".reindexd/cached-from.json"), before, "{case}");
+        assert_eq!(world.build().number("embedded"), 22, "{case}");
+        world.assert_true(MODEL);
+    }
 }
