@@ -185,7 +185,9 @@ fn check_chunk_use(
     chunk: Option<&ChunkSpec>,
 ) -> Result<(), ConfigError> {
     let Some(template) = template else { return Ok(()) };
-    let names_chunk = template.value.names().iter().any(|name| name == CHUNK);
+    // Of a template that may assign it before it reads it, its names do not say so.
+    let names_chunk = template.value.names().iter().any(|name| name == CHUNK)
+        || (chunk.is_some() && template.value.mentions(CHUNK));
     let expected = match (names_chunk, chunk) {
         (true, None) => "[document.chunk] beside it, since the template names chunk",
         (false, Some(_)) => "{{ chunk }} in it, since [document.chunk] cuts rows into chunks",

@@ -145,12 +145,12 @@ impl AnySource {
         });
         let chunk = chunk.transpose()?;
         let used = self.template.names();
-        if used.iter().any(|name| name == ROW) {
-            for name in source.names {
-                place_of(&mut columns, name);
-            }
+        let has_row = used.iter().any(|name| name == ROW);
+        for name in source.names.iter().filter(|name| has_row || self.template.mentions(name)) {
+            place_of(&mut columns, name);
         }
-        for name in used.iter().filter(|name| ![ROW, CHUNK].contains(&name.as_str())) {
+        let is_function = |name: &String| self.template.has_function(name) && !source.names.contains(name);
+        for name in used.iter().filter(|name| ![ROW, CHUNK].contains(&name.as_str()) && !is_function(name)) {
             let found = source.column("document.template", name)?;
             place_of(&mut columns, &found);
         }
@@ -316,6 +316,11 @@ mod tests {
         source.chunk = Some(ChunkSpec { column: "body".to_owned(), size });
         let rules = source.resolve(&found(&["title", "body", "more"], &[])).unwrap();
         assert_eq!(read(&rules), [("title", Some("Title")), ("rowid", None), ("body", None)]);
+
+        let assigned = "{% set more = more|strip %}{{ more }} {{ chunk }}";
+        source.template = Arc::new(Template::compile(assigned).unwrap());
+        let rules = source.resolve(&found(&["title", "body", "more"], &[])).unwrap();
+        assert_eq!(read(&rules).last(), Some(&("more", None)));
 
         source.template = Arc::new(Template::compile("{{ row['more'] }} {{ chunk }}").unwrap());
         let rules = source.resolve(&found(&["title", "body", "more"], &[])).unwrap();

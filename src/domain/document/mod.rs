@@ -12,6 +12,8 @@
 
 mod chunks;
 mod template;
+mod template_words;
+mod variables;
 
 use std::borrow::Cow;
 use std::sync::Arc;
@@ -21,8 +23,8 @@ use crate::domain::record::{ChunkPlace, Record, Schema, Value, expert};
 use crate::domain::text::is_python_space;
 pub(crate) use chunks::ChunkSize;
 pub(crate) use template::Template;
-use template::TextVariables;
 pub(crate) use template::{CHUNK, ROW};
+use variables::{ColumnNames, TextVariables};
 
 /// How the texts of a record are made.
 #[derive(Clone, Debug, PartialEq)]
@@ -37,7 +39,7 @@ pub enum DocumentRules {
 pub struct TemplateRules {
     template: Arc<Template>,
     /// The names of the schema's columns.
-    names: Arc<[String]>,
+    names: Arc<ColumnNames>,
     /// The column that is cut, if rows are.
     chunk: Option<(usize, ChunkSize)>,
 }
@@ -57,11 +59,8 @@ impl TemplateRules {
     /// `chunk`: where the column stands that is cut, and into what.
     #[must_use]
     pub fn new(template: &Arc<Template>, schema: &Schema, chunk: Option<(usize, ChunkSize)>) -> Self {
-        Self {
-            template: Arc::clone(template),
-            names: schema.columns.iter().map(|column| column.name.clone()).collect(),
-            chunk,
-        }
+        let names: Vec<_> = schema.columns.iter().map(|column| column.name.clone()).collect();
+        Self { template: Arc::clone(template), names: ColumnNames::new(&names, template), chunk }
     }
 
     pub(super) fn template(&self) -> &Template {
@@ -114,7 +113,7 @@ impl TemplateRules {
         text: &mut String,
         each: &mut TextSink<'_>,
     ) -> Result<(), UnfitText> {
-        let values = template::variables(schema, record);
+        let values = variables::variables(schema, record);
         let mut render = |chunk: Option<&str>, place: Option<ChunkPlace>| {
             text.clear();
             let unfit = |message| UnfitText { column: template::SETTING.to_owned(), message };

@@ -5,15 +5,14 @@
 //! stands in the metadata. Time and size of a rendering are bounded, so that no
 //! value of a row can hold up a scan.
 
-use std::collections::HashSet;
 use std::fmt;
-use std::sync::Arc;
 
-use minijinja::value::{Kwargs, Object, Value as Variable, ValueKind};
+use minijinja::value::{Value as Variable, ValueKind};
 use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior};
 
-use crate::domain::python_json::{Json, MAX_RECORD_BYTES, PyFloat};
-use crate::domain::record::{Parsed, Record, Schema, Value};
+use super::template_words::words;
+use super::variables::{TextVariables, is_null};
+use crate::domain::python_json::{MAX_RECORD_BYTES, PyFloat};
 use crate::domain::text::is_python_space;
 
 /// The setting, and the name under which the one template of an environment stands.
@@ -32,21 +31,6 @@ pub struct Template {
     source: String,
 }
 
-/// What a template is given for one text: the columns of a row, by name.
-#[derive(Debug)]
-pub(super) struct TextVariables {
-    names: Arc<[String]>,
-    values: Arc<[Variable]>,
-    chunk: Option<Variable>,
-}
-
-/// The columns as one mapping, which `row` names.
-#[derive(Debug)]
-struct ColumnMap {
-    names: Arc<[String]>,
-    values: Arc<[Variable]>,
-}
-
 impl Template {
     /// Compiles a template.
     ///
@@ -59,7 +43,13 @@ impl Template {
         environment.set_fuel(Some(FUEL));
         environment.set_formatter(format);
         environment.add_filter("strip", strip);
+        environment.add_test("none", is_null);
         environment.add_template_owned(SETTING, source.to_owned()).map_err(|error| explain(&error))?;
+        if compares_with_none(source) {
+            return Err(
+                "a comparison with none by == or !=, expected \"is none\" or \"is not none\"".to_owned()
+            );
+        }
         Ok(Self { environment, source: source.to_owned() })
     }
 
@@ -69,18 +59,25 @@ impl Template {
         &self.source
     }
 
-    /// The names that must be given to it, sorted; [`ROW`] and [`CHUNK`] among them where it uses them.
+    /// The names that it reads and does not assign, sorted: columns, [`ROW`], [`CHUNK`] and functions.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let template = self.environment.get_template(SETTING).expect("it was added when this was made");
-        let globals: HashSet<&str> = self.environment.globals().map(|(name, _)| name).collect();
-        let mut names: Vec<_> = template
-            .undeclared_variables(false)
-            .into_iter()
-            .filter(|name| !globals.contains(name.as_str()))
-            .collect();
+        let mut names: Vec<_> = template.undeclared_variables(false).into_iter().collect();
         names.sort();
         names
+    }
+
+    /// Whether its code has this name, though it may be that of a variable of its own.
+    #[must_use]
+    pub fn mentions(&self, name: &str) -> bool {
+        words(&self.source).contains(&name)
+    }
+
+    /// Whether a name that is not a column names a function, such as `range`.
+    #[must_use]
+    pub fn has_function(&self, name: &str) -> bool {
+        self.environment.globals().any(|(function, _)| function == name)
     }
 
     /// Appends the text for one row or chunk.
@@ -111,85 +108,10 @@ impl PartialEq for Template {
     }
 }
 
-impl TextVariables {
-    /// `names` and `values` are those of the columns, in one order.
-    pub(super) fn new(names: &Arc<[String]>, values: Arc<[Variable]>, chunk: Option<&str>) -> Self {
-        Self { names: Arc::clone(names), values, chunk: chunk.map(Variable::from) }
-    }
-}
-
-impl Object for TextVariables {
-    fn get_value(self: &Arc<Self>, key: &Variable) -> Option<Variable> {
-        self.get_value_by_str(key.as_str()?)
-    }
-
-    fn get_value_by_str(self: &Arc<Self>, key: &str) -> Option<Variable> {
-        // A column of either name is refused where the settings are read.
-        match (key, &self.chunk) {
-            (CHUNK, Some(chunk)) => Some(chunk.clone()),
-            (ROW, _) => Some(Variable::from_object(ColumnMap {
-                names: Arc::clone(&self.names),
-                values: Arc::clone(&self.values),
-            })),
-            _ => column(&self.names, &self.values, key),
-        }
-    }
-}
-
-impl Object for ColumnMap {
-    fn get_value(self: &Arc<Self>, key: &Variable) -> Option<Variable> {
-        column(&self.names, &self.values, key.as_str()?)
-    }
-}
-
-fn column(names: &[String], values: &[Variable], key: &str) -> Option<Variable> {
-    names.iter().position(|name| name == key).map(|at| values[at].clone())
-}
-
-/// The columns of a record as a template sees them.
-pub(super) fn variables(schema: &Schema, record: &Record<'_>) -> Arc<[Variable]> {
-    let mut parsed = record.parsed.iter();
-    let columns = schema.columns.iter().zip(record.values).map(|(column, &value)| {
-        match if column.is_parsed() { parsed.next() } else { None } {
-            None => variable(value),
-            Some(Parsed::Json(json)) => json_variable(json),
-            Some(Parsed::Tags(tags)) => Variable::from(tags.clone()),
-        }
-    });
-    columns.collect()
-}
-
-/// A column's value as a template sees it.
-fn variable(value: Value<'_>) -> Variable {
-    match value {
-        Value::Null => Variable::from(()),
-        Value::Integer(n) => Variable::from(n),
-        Value::Real(x) => Variable::from(x),
-        Value::Text(text) => Variable::from(text),
-    }
-}
-
-/// A parsed JSON column as a template sees it. An integer past 128 bits is its digits.
-fn json_variable(json: &Json) -> Variable {
-    match json {
-        Json::Null => Variable::from(()),
-        Json::Bool(b) => Variable::from(*b),
-        Json::Integer(digits) => {
-            digits.parse::<i128>().map_or_else(|_| Variable::from(digits.as_str()), Variable::from)
-        }
-        Json::Real(x) => Variable::from(*x),
-        Json::Text(text) => Variable::from(text.as_str()),
-        Json::List(items) => items.iter().map(json_variable).collect::<Vec<_>>().into(),
-        Json::Object(entries) => {
-            Variable::from_pairs(entries.iter().map(|(key, value)| (key.as_str(), json_variable(value))))
-        }
-    }
-}
-
 /// Prints a value as it stands in the metadata; NULL as nothing.
 fn format(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Variable) -> Result<(), minijinja::Error> {
     match value.kind() {
-        ValueKind::None => Ok(()),
+        _ if is_null(value) => Ok(()),
         ValueKind::Undefined => {
             Err(minijinja::Error::new(ErrorKind::UndefinedError, "a name that has no value"))
         }
@@ -205,7 +127,7 @@ fn format(out: &mut Output<'_>, state: &mut State<'_, '_>, value: &Variable) -> 
 /// Prints a value as JSON, the way Python does.
 fn print_json(value: &Variable, out: &mut String) -> Result<(), minijinja::Error> {
     match value.kind() {
-        ValueKind::None => out.push_str("null"),
+        _ if is_null(value) => out.push_str("null"),
         ValueKind::Bool => out.push_str(if value.is_true() { "true" } else { "false" }),
         ValueKind::Number if !value.is_integer() => {
             let x = f64::try_from(value.clone())?;
@@ -238,12 +160,31 @@ fn print_json(value: &Variable, out: &mut String) -> Result<(), minijinja::Error
     Ok(())
 }
 
-/// Python's `str.strip`, which takes more characters for white space than `trim`.
-fn strip(text: &str, characters: Option<&str>, _: Kwargs) -> String {
-    match characters {
+/// Python's `str.strip`, which takes more characters for white space than `trim`. What is not a text is
+/// stripped as it prints.
+fn strip(
+    state: &mut State<'_, '_>,
+    value: &Variable,
+    characters: Option<&str>,
+) -> Result<String, minijinja::Error> {
+    let printed = match value.as_str() {
+        Some(_) => None,
+        None => Some(state.format(value.clone())?),
+    };
+    let text = printed.as_deref().or_else(|| value.as_str()).unwrap_or_default();
+    Ok(match characters {
         None => text.trim_matches(is_python_space).to_owned(),
         Some(characters) => text.trim_matches(|c| characters.contains(c)).to_owned(),
-    }
+    })
+}
+
+/// A NULL is not `none` as `MiniJinja` has it, so that such a comparison would always have the same result.
+fn compares_with_none(source: &str) -> bool {
+    let is_none = |word: &str| ["none", "None"].contains(&word);
+    let is_sign = |word: &str| ["==", "!="].contains(&word);
+    words(source)
+        .windows(2)
+        .any(|two| (is_sign(two[0]) && is_none(two[1])) || (is_none(two[0]) && is_sign(two[1])))
 }
 
 /// What is wrong with a template, without a line of it.
@@ -258,14 +199,20 @@ fn explain(error: &minijinja::Error) -> String {
 
 #[cfg(test)]
 mod tests {
+    use std::sync::Arc;
+
+    use super::super::variables::{ColumnNames, json_variable, variable};
     use super::*;
     use crate::domain::python_json::parse_json;
+    use crate::domain::record::Value;
 
     fn rendered(source: &str, columns: &[(&str, Variable)]) -> Result<String, String> {
-        let names: Arc<[String]> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
+        let names: Vec<String> = columns.iter().map(|(name, _)| (*name).to_owned()).collect();
         let values: Arc<[Variable]> = columns.iter().map(|(_, value)| value.clone()).collect();
         let mut out = String::new();
-        Template::compile(source)?.render(TextVariables::new(&names, values, Some("a chunk")), &mut out)?;
+        let template = Template::compile(source)?;
+        let names = ColumnNames::new(&names, &template);
+        template.render(TextVariables::new(&names, values, Some("a chunk")), &mut out)?;
         Ok(out)
     }
 
@@ -314,6 +261,7 @@ mod tests {
             ("{{ row.titel }}", "line 1: undefined value"),
             ("{{ title|nofilter }}", "line 1: unknown filter"),
             ("{{ title + 1 }}", "line 1: invalid operation"),
+            ("{% if none != title %}{% endif %}", "a comparison with none by == or !="),
             (
                 "{% for a in range(9999) %}{% for b in range(9999) %}{% endfor %}{% endfor %}",
                 "takes more than",
@@ -332,8 +280,10 @@ mod tests {
         let names = |source| Template::compile(source).unwrap().names();
         assert_eq!(
             names("{{ b }}{% set c = a %}{{ c }}{% for x in range(3) %}{{ x }}{% endfor %}"),
-            ["a", "b"]
+            ["a", "b", "range"]
         );
+        let assigned = Template::compile("{% set a = a|strip %}{{ a }}").unwrap();
+        assert_eq!((assigned.names().len(), assigned.mentions("a")), (0, true));
         assert_eq!(names("{{ row['x y'] }} {{ chunk }}"), ["chunk", "row"]);
         assert_eq!(names("plain"), [""; 0]);
     }

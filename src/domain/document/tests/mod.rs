@@ -1,5 +1,7 @@
 //! Tables of rows with the text that the script made of them.
 
+mod golden;
+
 use super::*;
 use crate::domain::record::Parsed;
 
