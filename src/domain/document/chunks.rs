@@ -81,6 +81,71 @@ mod tests {
         }
     }
 
+    /// Text, size, overlap, and its chunks.
+    const LONG_WORDS: [(&str, usize, usize, &[ChunkCase<'_>]); 9] = [
+        (
+            "abcdefghijklmnopqrstuvwxyz",
+            10,
+            0,
+            &[("abcdefghij", 0, 10), ("klmnopqrst", 10, 20), ("uvwxyz", 20, 26)],
+        ),
+        (
+            "abcdefghijklmnopqrstuvwxyz",
+            10,
+            3,
+            &[("abcdefghij", 0, 10), ("hijklmnopq", 7, 17), ("opqrstuvwx", 14, 24), ("vwxyz", 21, 26)],
+        ),
+        (
+            "Line one.\r\nLine two.\r\n\r\nA new part.\r\n",
+            12,
+            0,
+            &[("Line one.", 0, 9), ("Line two.", 11, 20), ("A new part.", 24, 35)],
+        ),
+        (
+            "Line one.\nLine two.\n\n\nA new part.",
+            24,
+            10,
+            &[("Line one.\nLine two.", 0, 19), ("A new part.", 22, 33)],
+        ),
+        (
+            "e\u{301}e\u{301}e\u{301}e\u{301}",
+            3,
+            0,
+            &[("e\u{301}", 0, 2), ("e\u{301}", 2, 4), ("e\u{301}", 4, 6), ("e\u{301}", 6, 8)],
+        ),
+        (
+            "日本語のテキストです。次の文です。",
+            8,
+            0,
+            &[("日本語のテキスト", 0, 8), ("です。", 8, 11), ("次の文です。", 11, 17)],
+        ),
+        (
+            "Dr. Who et al. went to 3.5 places! Really? Yes... no",
+            20,
+            0,
+            &[
+                ("Dr.", 0, 3),
+                ("Who et al. went to", 4, 22),
+                ("3.5 places! Really?", 23, 42),
+                ("Yes... no", 43, 52),
+            ],
+        ),
+        ("  leading\tand trailing \u{a0}\u{3000} ", 12, 0, &[("leading\tand", 2, 13), ("trailing", 14, 22)]),
+        (
+            "one two three four five six",
+            13,
+            9,
+            &[("one two three", 0, 13), ("three four", 8, 18), ("four five six", 14, 27)],
+        ),
+    ];
+
+    #[test]
+    fn long_words_line_ends_and_marks_are_cut_where_they_always_were() {
+        for (text, size, overlap, expected) in LONG_WORDS {
+            assert_eq!(texts(text, size, overlap), expected, "{text:?}");
+        }
+    }
+
     #[test]
     fn a_change_at_the_end_leaves_the_chunks_before_as_they_were() {
         let sentences: Vec<_> = (0..200).map(|n| format!("Sentence {n} says a few words. ")).collect();
