@@ -232,7 +232,7 @@ fn make_newer(world: &World, id: &str, file: &str) {
 }
 
 #[test]
-fn a_record_of_where_cached_vectors_came_from_that_cannot_be_read_costs_nothing_and_stays() {
+fn a_record_of_cached_vectors_that_cannot_be_read_costs_nothing_and_stays() {
     let Some(strace) = strace() else { return };
     for (call, error) in calls(&["EIO", "EACCES", "ESTALE"]) {
         let world = World::with_people(30);
