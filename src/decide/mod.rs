@@ -12,6 +12,7 @@ pub(crate) mod ceiling;
 pub(crate) mod debounce;
 pub mod decision;
 pub(crate) mod delivery;
+pub mod differing_scan;
 pub mod embedded_again;
 pub mod first_settings;
 pub mod guard;

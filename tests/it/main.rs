@@ -27,6 +27,7 @@ mod announce_commands;
 mod announce_status;
 mod any_changes;
 mod any_source;
+mod any_time;
 mod cache_age;
 mod ceiling;
 mod cli;

@@ -31,7 +31,7 @@ pub(crate) use hints::Hints;
 #[cfg(test)]
 pub(crate) use hints::{HintSender, channel};
 pub(crate) use spec::WatchSpec;
-pub(crate) use stat::{FileStamps, TrackedFiles};
+pub(crate) use stat::{FileStamps, TrackedFiles, settled_source};
 
 use arm::MakeWatcher;
 use control::Control;

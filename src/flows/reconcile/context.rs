@@ -112,12 +112,14 @@ impl PassContext<'_> {
         (self.progress)(PassProgress::Warning(message));
     }
 
-    /// Reports a reason for a build, where an operator should know it.
-    pub(super) fn report_reason(&self, reason: &Reason) {
-        match reason.news() {
-            Some(News::Warning) => self.warn(&reason.to_string()),
-            Some(News::Note) => (self.progress)(PassProgress::Note(&reason.to_string())),
-            None => {}
+    /// Reports those reasons for a build that an operator should know.
+    pub(super) fn report_reasons(&self, reasons: &[Reason]) {
+        for reason in reasons {
+            match reason.news() {
+                Some(News::Warning) => self.warn(&reason.to_string()),
+                Some(News::Note) => (self.progress)(PassProgress::Note(&reason.to_string())),
+                None => {}
+            }
         }
     }
 }

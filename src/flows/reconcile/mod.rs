@@ -6,6 +6,7 @@
 //! `agent_state`'s decision; delivering a new build is left to the caller.
 
 mod acceptances;
+mod acted_scan;
 mod address_check;
 mod adopt_existing;
 mod cached_origin;
@@ -185,7 +186,7 @@ impl<'a> Pass<'a> {
     fn try_once(&mut self) -> Result<Option<PassReport>, PassError> {
         self.stopwatch.enter(self.context, Stage::Scan);
         let needs_rows = self.retries.need_rows();
-        let Some(rows) = read_scan::scan(self.context, self.options, &self.prepared, needs_rows)? else {
+        let Some(rows) = read_scan::scan(self.context, self.options, &mut self.prepared, needs_rows)? else {
             return self.unchanged().map(Some);
         };
         self.prepared.read_rows()?;
@@ -337,9 +338,7 @@ impl<'a> Pass<'a> {
             self.acceptances.remember(self.context, exceeded, records);
         }
         if decision == Decision::Build {
-            for reason in &reasons {
-                self.context.report_reason(reason);
-            }
+            self.context.report_reasons(&reasons);
         }
         decision
     }

@@ -9,6 +9,7 @@ use std::collections::{HashMap, HashSet};
 use std::path::PathBuf;
 use std::sync::Arc;
 
+use super::acted_scan::BegunScan;
 use super::adopt_existing::adopt_existing;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
@@ -48,6 +49,8 @@ pub(super) struct Prepared {
     /// What was found to be damaged, until the operator is warned of it.
     damage: Vec<String>,
     is_read_only: bool,
+    /// The scan whose rows this pass works with.
+    pub(super) begun_scan: Option<BegunScan>,
 }
 
 /// What the manifests of all kept builds say.
@@ -110,6 +113,7 @@ impl Prepared {
             doubted: HashSet::new(),
             damage: Vec::new(),
             is_read_only: false,
+            begun_scan: None,
         }
     }
 
@@ -143,7 +147,7 @@ impl Prepared {
     }
 
     /// Writes the history. Where it cannot be written, the next pass does again what it would say.
-    fn save_history(&self, context: &PassContext<'_>) {
+    pub(super) fn save_history(&self, context: &PassContext<'_>) {
         if let Err(error) = self.history.save(&self.builds.layout) {
             context.warn(&error_chain(&error));
         }
@@ -249,10 +253,16 @@ impl Prepared {
     /// Remembers that a scan has the content of the served build though its raw values differ: the next
     /// pass need not read the rows.
     pub(super) fn remember_scan(&mut self, context: &PassContext<'_>, scan_hash: ScanHash) {
-        if let Some(build) = self.id() {
-            self.history.equivalent_scan = Some(EquivalentScan { build: build.to_owned(), scan_hash });
+        if let Some(build) = self.id().map(str::to_owned) {
+            self.remember_acted_scan(&build);
+            self.history.equivalent_scan = Some(EquivalentScan { build, scan_hash });
             self.save_history(context);
         }
+    }
+
+    /// Remembers that `build` has the content of the scan of this pass.
+    pub(super) fn remember_acted_scan(&mut self, build: &str) {
+        self.history.acted_scan = self.begun_scan.take().and_then(|begun| begun.acted(build));
     }
 
     /// Ends the hold, if there is one.

@@ -71,6 +71,7 @@ pub(super) fn publish(
     if !matches!(promoted, Err(PromoteError::NotPromoted(_))) {
         prepared.history.record_promotion(&manifest.id, PromotedBy::Build.as_str(), now);
     }
+    prepared.remember_acted_scan(&manifest.id);
     let build = promoted?;
     stopwatch.lap();
     sources.record_good_end(context);

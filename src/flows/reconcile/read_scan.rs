@@ -3,6 +3,7 @@
 //! The rows are read only where the scan may have other content than is served,
 //! and a draft is written only where no rollback forbids it.
 
+use super::acted_scan::BegunScan;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
 use super::prepare::Prepared;
@@ -16,15 +17,16 @@ use crate::decide::decision;
 use crate::decide::guard::ScanLimits;
 use crate::domain::record::ScanHash;
 
-/// The rows to build from; `None` if the scan is known to have the content that is served, and the rows are
-/// not needed for anything else.
+/// The rows to build from; `None` if the scan is known to have the content that is served, or differs by itself
+/// and waits, and the rows are not needed for anything else.
 pub(super) fn scan(
     context: &PassContext<'_>,
     options: &PassOptions,
-    prepared: &Prepared,
+    prepared: &mut Prepared,
     needs_rows: bool,
 ) -> Result<Option<Rows>, PassError> {
-    let is_known = |scan: ScanHash| {
+    let mut begun = BegunScan::start(context);
+    let is_known = |prepared: &Prepared, scan: ScanHash| {
         if needs_rows {
             return false;
         }
@@ -36,16 +38,18 @@ pub(super) fn scan(
     let source =
         Source::open(&config.source.database, Purpose::Pass, &context.stop, limits, &config.source_spec())?;
     let scanned = source.scan(context.basis())?;
-    if is_known(scanned.hash()) {
+    if is_known(prepared, scanned.hash()) {
         scanned.finish()?;
         return Ok(None);
     }
     let rows = scanned.into_rows(context.basis())?;
     // The rows may be those of a newer scan.
-    if is_known(rows.scan().hash) {
+    let waits = !needs_rows && begun.waits(context, options, prepared, &rows);
+    if waits || is_known(prepared, rows.scan().hash) {
         rows.finish()?;
         return Ok(None);
     }
+    prepared.begun_scan = Some(begun);
     Ok(Some(rows))
 }
 

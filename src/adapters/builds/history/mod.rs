@@ -15,6 +15,7 @@ use super::disk_error::DiskError;
 use super::json_file::{self, path};
 use super::layout::Layout;
 use super::uptime::Uptime;
+use crate::domain::file_stamp::FileStamp;
 use crate::domain::pass::{Counts, PromotedBy, StoredOutcome, Timings, attempt_times};
 use crate::domain::record::ScanHash;
 
@@ -38,6 +39,9 @@ pub struct History {
     pub attempts: Vec<AttemptRecord>,
     #[serde(rename = "same_content")]
     pub equivalent_scan: Option<EquivalentScan>,
+    /// The scan that the served build was made from, or one with the same content after it. 0.1.0 wrote none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub acted_scan: Option<ActedScan>,
     /// The rows of which was said last that the model does not read their texts whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub long_texts: Option<String>,
@@ -87,6 +91,22 @@ pub struct AttemptRecord {
 pub struct EquivalentScan {
     pub build: String,
     pub scan_hash: ScanHash,
+}
+
+/// A scan of files that had settled.
+#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+pub struct ActedScan {
+    /// The build that has its content.
+    pub build: String,
+    /// Digest of settings and space, without any row.
+    pub rules: ScanHash,
+    /// Database and `-wal` before it.
+    pub files: [Option<FileStamp>; 2],
+    /// When it began, by the clock that cannot be set.
+    pub uptime_ms: Uptime,
+    /// Whether it was said that scans by these rules differ by themselves.
+    #[serde(default)]
+    pub has_warned: bool,
 }
 
 impl History {

@@ -63,6 +63,14 @@ impl FileStamps {
     }
 }
 
+/// The stamps of database and `-wal`, if equal ones found later prove that neither was written since.
+#[must_use]
+#[allow(clippy::disallowed_methods, reason = "file times are compared with the clock that made them")]
+pub(crate) fn settled_source(database: &Path) -> Option<[Option<FileStamp>; 2]> {
+    let found = source(database);
+    is_settled(&found, SystemTime::now()).then_some(found)
+}
+
 /// The stamp of the file that `path` leads to; `None` where it does not exist or cannot be reached.
 #[must_use]
 pub(super) fn stamp_of(path: &Path) -> Option<FileStamp> {
