@@ -1,8 +1,8 @@
 //! Whether a scan differs because a file was written, or by itself.
 //!
-//! A query may say `date('now')`: then its rows are others although nobody
+//! A query may say `date('now')`: then its rows are others although no process
 //! wrote any. Acting on each such scan would make a build at every pass, so it
-//! is acted on at most once an hour, unless somebody asks for it.
+//! is acted on at most once an hour, unless a person asks for it.
 //!
 //! Pure. What is remembered of the last scan is `history`'s.
 
@@ -21,7 +21,7 @@ pub enum Difference {
     ByItself { is_due: bool },
 }
 
-/// `is_same_source`: files and settings are those of the scan before; `is_asked_for`: somebody wants a build
+/// `is_same_source`: files and settings are those of the scan before; `is_asked_for`: a person wants a build
 /// now; `since`: at least so much time has passed since that scan.
 #[must_use]
 pub fn difference(is_same_source: bool, is_asked_for: bool, since: Duration) -> Difference {

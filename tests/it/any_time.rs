@@ -21,7 +21,7 @@ fn agent_of_the_time(world: &World) -> Agent {
     agent
 }
 
-/// Has a pass made that nobody asked for, and waits for its end.
+/// Has a pass made that no person asked for, and waits for its end.
 fn pass(agent: &Agent) {
     let before = ended_passes(agent);
     agent.signal(Signal::HUP);
@@ -66,7 +66,7 @@ fn rows_that_change_by_themselves_are_built_once_an_hour_with_one_warning() {
     pass(&agent);
     assert_eq!(agent.promotions(), builds + 1, "{}", agent.log());
 
-    // Whoever asks has an answer at once, and so has a commit.
+    // A person has an answer at once, and so has a commit.
     agent.signal(Signal::USR1);
     agent.wait_for_promotions(builds + 2);
     world.sql("INSERT INTO t VALUES (3, 'C')");

@@ -5,8 +5,7 @@
 //! remembered, and the next scan that differs is acted on as any other. The
 //! experts are read by a condition that never changes by itself.
 
-use super::context::{PassContext, PassOptions};
-use super::prepare::Prepared;
+use super::context::PassContext;
 use crate::adapters::builds::history::{ActedScan, Now};
 use crate::adapters::source::{Rows, ScanDigest};
 use crate::adapters::watch::settled_source;
@@ -14,6 +13,10 @@ use crate::decide::differing_scan::{Difference, difference};
 use crate::domain::file_stamp::FileStamp;
 use crate::domain::record::ScanHash;
 use crate::domain::source_spec::SourceSpec;
+
+const WARNING: &str = "the rows differ although no file of the database was written: the SQL of the source, or a \
+                       view, asks for the time, as date('now') does; such a difference is acted on once an hour \
+                       at most, and at once by `reindexd build`";
 
 /// What was known when a scan began.
 pub(super) struct BegunScan {
@@ -33,36 +36,35 @@ impl BegunScan {
         Self { files, now: context.now(), rules: None, has_warned: false }
     }
 
-    /// Whether rows that differ from the served build's are left for a later pass: nobody wrote them, and
-    /// nobody asks. The first time, the operator is warned.
-    pub(super) fn waits(
+    /// Why these rows differ from those of the scan `before`, of which the build `served` was made.
+    pub(super) fn compare(
         &mut self,
         context: &PassContext<'_>,
-        options: &PassOptions,
-        prepared: &mut Prepared,
         rows: &Rows,
-    ) -> bool {
+        (before, served): (&ActedScan, Option<&str>),
+        is_asked_for: bool,
+    ) -> Difference {
+        let rules = self.note_rules(context, rows);
+        self.has_warned = before.has_warned && before.rules == rules;
+        let is_same_source = served == Some(&before.build)
+            && before.rules == rules
+            && self.files.as_ref() == Some(&before.files);
+        difference(is_same_source, is_asked_for, self.now.uptime.at_least_since(before.uptime_ms))
+    }
+
+    /// Notes by which rules the rows were read.
+    pub(super) fn note_rules(&mut self, context: &PassContext<'_>, rows: &Rows) -> ScanHash {
         let rules = ScanDigest::new(context.basis(), &rows.rules().scan_input()).finish();
         self.rules = Some(rules);
-        let Some(before) = prepared.history.acted_scan.clone() else { return false };
-        self.has_warned = before.has_warned && before.rules == rules;
-        let is_same_source =
-            prepared.id() == Some(&before.build) && before.rules == rules && self.files == Some(before.files);
-        let is_asked_for = options.trigger.is_asked_for() || prepared.facts(context, options).is_forced;
-        let since = self.now.uptime.at_least_since(before.uptime_ms);
-        let Difference::ByItself { is_due } = difference(is_same_source, is_asked_for, since) else {
-            return false;
-        };
+        rules
+    }
+
+    /// Warns the first time.
+    pub(super) fn warn_once(&mut self, context: &PassContext<'_>, before: &mut ActedScan) {
         if !self.has_warned {
-            context.warn(
-                "the rows differ although no file of the database was written: source.query, source.where or a view asks for the time, as date('now') does; such a difference is acted on once an hour at most, and at once by `reindexd build`",
-            );
-            self.has_warned = true;
-            prepared.history.acted_scan = Some(ActedScan { has_warned: true, ..before });
-            prepared.save_history(context);
+            context.warn(WARNING);
         }
-        // While a rollback holds the build, the rows decide whether it goes on.
-        !is_due && prepared.hold().is_none()
+        (self.has_warned, before.has_warned) = (true, true);
     }
 
     /// What is remembered once `build` has the content of this scan.

@@ -14,11 +14,12 @@ use crate::adapters::builds::new_id;
 use crate::adapters::builds::staging::{Drafted, Staging};
 use crate::adapters::source::{Purpose, Rows, Source};
 use crate::decide::decision;
+use crate::decide::differing_scan::Difference;
 use crate::decide::guard::ScanLimits;
 use crate::domain::record::ScanHash;
 
-/// The rows to build from; `None` if the scan is known to have the content that is served, or differs by itself
-/// and waits, and the rows are not needed for anything else.
+/// The rows to build from. `None` if the scan is known to have the content that is served, or differs by
+/// itself and waits, and the rows are not needed for anything else.
 pub(super) fn scan(
     context: &PassContext<'_>,
     options: &PassOptions,
@@ -44,13 +45,38 @@ pub(super) fn scan(
     }
     let rows = scanned.into_rows(context.basis())?;
     // The rows may be those of a newer scan.
-    let waits = !needs_rows && begun.waits(context, options, prepared, &rows);
+    let waits = waits(context, options, prepared, &rows, &mut begun) && !needs_rows;
     if waits || is_known(prepared, rows.scan().hash) {
         rows.finish()?;
         return Ok(None);
     }
     prepared.begun_scan = Some(begun);
     Ok(Some(rows))
+}
+
+/// Whether rows that differ from those of the served build are left for a later pass: they differ by
+/// themselves, and no person or script asks.
+fn waits(
+    context: &PassContext<'_>,
+    options: &PassOptions,
+    prepared: &mut Prepared,
+    rows: &Rows,
+    begun: &mut BegunScan,
+) -> bool {
+    let Some(mut before) = prepared.history.acted_scan.clone() else {
+        begun.note_rules(context, rows);
+        return false;
+    };
+    let is_asked_for = options.trigger.is_asked_for() || prepared.facts(context, options).is_forced;
+    let difference = begun.compare(context, rows, (&before, prepared.id()), is_asked_for);
+    let Difference::ByItself { is_due } = difference else { return false };
+    begun.warn_once(context, &mut before);
+    if prepared.history.acted_scan.as_ref() != Some(&before) {
+        prepared.history.acted_scan = Some(before);
+        prepared.save_history(context);
+    }
+    // While a rollback holds the build, the rows decide whether it goes on.
+    !is_due && prepared.hold().is_none()
 }
 
 /// Whether a rollback forbids to build these rows; if it no longer does, its hold ends. Asked before a draft
