@@ -13,8 +13,8 @@ pub fn closest<'a>(name: &str, known: &[&'a str]) -> Option<&'a str> {
 /// Insertions, deletions, replacements and swaps of neighbours that lead from one name to the other.
 fn distance(from: &str, to: &str) -> usize {
     // Names far longer than any key are cut: the time taken would grow with them.
-    let from: String = from.to_lowercase().replace('-', "_").chars().take(64).collect();
-    strsim::osa_distance(&from, to)
+    let plain = |name: &str| name.to_lowercase().replace('-', "_").chars().take(64).collect::<String>();
+    strsim::osa_distance(&plain(from), &plain(to))
 }
 
 #[cfg(test)]
@@ -30,6 +30,8 @@ mod tests {
             ("abc", "", 3),
             ("quite", "quiet", 1),
             ("kep", "keep", 1),
+            ("max-rows", "MAX_ROWS", 0),
+            ("ERSTE-ZEIEL", "Erste-Zeile", 1),
         ] {
             assert_eq!(distance(from, to), steps, "{from} {to}");
         }
