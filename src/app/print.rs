@@ -14,10 +14,13 @@ use std::sync::OnceLock;
 
 use jiff::Timestamp;
 use serde::Serialize;
-use serde_json::json;
+use serde_json::{Value, json};
 
 use crate::config;
 use crate::domain::text::{visible, visible_lines};
+
+/// Text of a long list that is written in one step.
+const MAX_PENDING_BYTES: usize = 1 << 16;
 
 /// The first error of writing to standard output, other than that of a closed pipe.
 static OUTPUT_ERROR: OnceLock<io::Error> = OnceLock::new();
@@ -54,6 +57,40 @@ pub(crate) fn print_json(value: &impl Serialize) {
     let mut text = serde_json::to_string(value).expect("the objects have string keys only");
     text.push('\n');
     write_out(&text);
+}
+
+/// The object that `--json` promises, where a list in it is too long to be held: what comes is printed.
+pub(crate) struct JsonList {
+    pending: String,
+    is_empty: bool,
+}
+
+impl JsonList {
+    /// Begins the object with these members, then a list under `key`.
+    pub(crate) fn begin(members: &Value, key: &str) -> Self {
+        let text = members.to_string();
+        let members = text.strip_suffix('}').expect("the members are an object, and not an empty one");
+        Self { pending: format!("{members},{}:[", json!(key)), is_empty: true }
+    }
+
+    pub(crate) fn add(&mut self, item: &Value) {
+        if !std::mem::take(&mut self.is_empty) {
+            self.pending.push(',');
+        }
+        self.pending.push_str(&item.to_string());
+        if self.pending.len() >= MAX_PENDING_BYTES {
+            write_out(&self.pending);
+            self.pending.clear();
+        }
+    }
+
+    /// Ends list and object, the latter with these members.
+    pub(crate) fn end(mut self, members: &Value) {
+        let text = members.to_string();
+        let members = text.strip_prefix('{').expect("the members are an object, and not an empty one");
+        self.pending.extend(["],", members, "\n"]);
+        write_out(&self.pending);
+    }
 }
 
 /// Prints why a command failed: on standard error, and as an object where that is promised.

@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
-use super::{build, init, status, text, verify};
+use super::{build, diff, init, status, text, verify};
 use crate::app::StartOptions;
 
 /// Keeps a Faiss index and its metadata in sync with a SQLite table.
@@ -47,6 +47,8 @@ pub(super) enum Command {
     },
     /// List the kept builds and the last attempts
     History,
+    /// Show the rows that differ between two builds, or the served build and the table; writes nothing
+    Diff(diff::DiffArgs),
     /// Serve the build promoted before, or BUILD, and hold it until the table changes
     Rollback {
         /// The id of a build
@@ -102,6 +104,7 @@ impl Command {
             | Self::Status(_)
             | Self::Verify { .. }
             | Self::History
+            | Self::Diff(_)
             | Self::Rollback { .. }
             | Self::Text(_)
             | Self::Init(_)

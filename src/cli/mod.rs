@@ -7,6 +7,7 @@
 mod args;
 mod build;
 mod config;
+mod diff;
 mod history;
 mod init;
 mod plan;
@@ -106,6 +107,7 @@ fn run(args: &Args, handlers: &Handlers) -> Result<u8, StartError> {
         Command::Status(options) => status::run(&context, options, limit.as_ref()),
         Command::Verify { build } => verify::run(&context, build.as_deref()),
         Command::History => history::run(&context),
+        Command::Diff(options) => diff::run(&context, options),
         Command::Rollback { release: true, .. } => rollback::end_hold(&context),
         Command::Rollback { build, accept_space, .. } => {
             rollback::run(&context, build.clone(), *accept_space)

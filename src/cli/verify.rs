@@ -30,15 +30,15 @@ pub(super) fn run(context: &Context, id: Option<&str>) -> u8 {
     }
 }
 
-/// Why there is nothing to compare.
-enum NoBuild {
+/// Why there is no build to read.
+pub(super) enum NoBuild {
     /// It does not exist, or whether it is whole could not be found out.
     NotKnown(String),
     Damaged(String),
 }
 
 /// The build of this id, or the served one.
-fn find(context: &Context, id: Option<&str>) -> Result<Build, NoBuild> {
+pub(super) fn find(context: &Context, id: Option<&str>) -> Result<Build, NoBuild> {
     let Some(id) = id else {
         return match context.builds.served() {
             Served::Build(build) => Ok(*build),

@@ -1,5 +1,5 @@
-//! Commands that only read: `plan`, `status`, `verify`, `history` and `search` write nothing, and report
-//! what they find.
+//! Commands that only read: `plan`, `status`, `verify`, `history`, `diff` and `search` write nothing, and
+//! report what they find.
 
 use std::os::unix::fs::MetadataExt;
 
@@ -33,6 +33,7 @@ fn read_only_commands_write_nothing_in_any_state() {
             &["status"],
             &["verify"],
             &["history"],
+            &["diff"],
             &["search", "q"],
             &["config"],
         ] {

@@ -57,8 +57,14 @@ pub enum BuildsError {
     /// Whether a build is whole could not be found out.
     #[error(transparent)]
     NotKnown(#[from] Doubt),
-    #[error("there is no build {id}; `reindexd history` lists those that are kept")]
-    NoSuchBuild { id: String },
+    /// `hint`: the nearest id, or all that are kept.
+    #[error("there is no build {id}{hint}")]
+    NoSuchBuild { id: String, hint: String },
+    /// Its records cannot be matched with those of another build or the table.
+    #[error(
+        "the records of build {id} do not say of which rows they are, so they cannot be compared: expected the id of each row among its keys ({keys})"
+    )]
+    NoRowIds { id: String, keys: String },
     #[error(transparent)]
     Index(#[from] IndexError),
 }
@@ -80,6 +86,7 @@ impl BuildsError {
             | Self::Damaged { .. }
             | Self::NotKnown(_)
             | Self::NoSuchBuild { .. }
+            | Self::NoRowIds { .. }
             | Self::Index(_) => ErrorClass::Other,
         }
     }
@@ -100,6 +107,7 @@ impl BuildsError {
             | Self::Closed { .. }
             | Self::Damaged { .. }
             | Self::NoSuchBuild { .. }
+            | Self::NoRowIds { .. }
             | Self::Index(_) => Retry::Soon { wait: None },
         }
     }

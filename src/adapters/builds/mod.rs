@@ -27,6 +27,7 @@ pub mod layout;
 pub mod lock;
 mod mode;
 mod open;
+pub mod placed_records;
 pub mod promote;
 mod proof;
 pub mod records;
@@ -62,8 +63,13 @@ pub use served::Served;
 pub use spool::SpooledText;
 
 use crate::config::PublishSettings;
+use crate::domain::nearest::closest;
 use crate::domain::sibling_path::parent;
 pub use crate::domain::text::error_chain;
+use crate::domain::text::literal;
+
+/// More of what was given as an id is not shown.
+const MAX_ID_CHARS: usize = 80;
 
 /// How file systems say that they have no symbolic links.
 const LINK_ERRNOS: [Errno; 3] = [Errno::PERM, Errno::NOSYS, Errno::OPNOTSUPP];
@@ -221,7 +227,7 @@ impl Builds {
         let is_name =
             !id.is_empty() && !id.contains('/') && !id.starts_with('.') && !id.ends_with(layout::STAGING);
         if !is_name {
-            return Err(BuildsError::NoSuchBuild { id: id.to_owned() });
+            return Err(self.no_such_build(id));
         }
         let directory = self.layout.build(id);
         match directory.metadata() {
@@ -229,8 +235,21 @@ impl Builds {
             Err(error) if error.kind() != ErrorKind::NotFound => {
                 Err(DiskError::at("stat", &directory)(error).into())
             }
-            _ => Err(BuildsError::NoSuchBuild { id: id.to_owned() }),
+            _ => Err(self.no_such_build(id)),
         }
+    }
+
+    fn no_such_build(&self, id: &str) -> BuildsError {
+        // A list that cannot be read says nothing, and is not what was asked for.
+        let mut kept = self.ids().unwrap_or_default();
+        kept.sort_unstable();
+        let names: Vec<_> = kept.iter().map(String::as_str).collect();
+        let hint = match (closest(id, &names), names.as_slice()) {
+            (Some(near), _) => format!("; the nearest is {near}"),
+            (None, []) => "; none is kept".to_owned(),
+            (None, _) => format!("; those that are kept: {}", names.join(", ")),
+        };
+        BuildsError::NoSuchBuild { id: literal(id, MAX_ID_CHARS), hint }
     }
 
     /// All sealed builds, by what their manifests are known to be.

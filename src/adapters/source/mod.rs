@@ -103,6 +103,11 @@ impl Source {
         scan::resolve(database).map(drop)
     }
 
+    /// What the rows are and what is made of them, as settings and database have it.
+    pub(crate) fn rules(&self) -> &Arc<SourceRules> {
+        self.table.rules()
+    }
+
     /// Scans the raw values once.
     ///
     /// # Errors

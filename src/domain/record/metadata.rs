@@ -49,6 +49,11 @@ pub(crate) fn ending(chunk: Option<ChunkPlace>) -> String {
     )
 }
 
+/// A record as it stands in the metadata, of what was written of it.
+pub(crate) fn record_text(members: &[u8], ending: &str) -> String {
+    String::from_utf8_lossy(members).into_owned() + ending
+}
+
 fn write_tags(tags: Option<&[String]>, out: &mut Vec<u8>) {
     let Some(tags) = tags else {
         out.extend_from_slice(b"null");

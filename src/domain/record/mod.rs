@@ -15,6 +15,7 @@
 
 mod hash;
 mod id;
+mod members;
 mod metadata;
 mod schema;
 mod seen_ids;
@@ -26,7 +27,8 @@ pub use hash::{
 };
 pub(crate) use hash::{RecordHasher, ScanHasher, TEXT_FORMAT, feed};
 pub(crate) use id::{id_hash, id_text, printable_id, seen_id};
-pub(crate) use metadata::{ChunkPlace, ending, write_members};
+pub(crate) use members::{Members, RecordId, chunk_index};
+pub(crate) use metadata::{ChunkPlace, ending, record_text, write_members};
 pub(crate) use schema::expert;
 pub use schema::{Column, Kind, RowSource, Schema, quoted};
 pub(crate) use seen_ids::SeenIds;

@@ -12,6 +12,7 @@ mod adopt_existing;
 mod cached_origin;
 pub(crate) mod claim;
 mod context;
+pub mod diff;
 mod disk_space;
 mod embed_missing;
 mod error;
