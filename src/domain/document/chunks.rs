@@ -82,7 +82,7 @@ mod tests {
     }
 
     /// Text, size, overlap, and its chunks.
-    const LONG_WORDS: [(&str, usize, usize, &[ChunkCase<'_>]); 9] = [
+    const LONG_RUNS: [(&str, usize, usize, &[ChunkCase<'_>]); 9] = [
         (
             "abcdefghijklmnopqrstuvwxyz",
             10,
@@ -140,8 +140,8 @@ mod tests {
     ];
 
     #[test]
-    fn long_words_line_ends_and_marks_are_cut_where_they_always_were() {
-        for (text, size, overlap, expected) in LONG_WORDS {
+    fn long_runs_line_ends_and_marks_are_cut_where_they_always_were() {
+        for (text, size, overlap, expected) in LONG_RUNS {
             assert_eq!(texts(text, size, overlap), expected, "{text:?}");
         }
     }

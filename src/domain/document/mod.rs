@@ -12,7 +12,7 @@
 
 mod chunks;
 mod template;
-mod template_words;
+mod template_code;
 mod variables;
 
 use std::borrow::Cow;
@@ -23,7 +23,7 @@ use crate::domain::record::{ChunkPlace, Record, Schema, Value, expert};
 use crate::domain::text::is_python_space;
 pub(crate) use chunks::ChunkSize;
 pub(crate) use template::Template;
-pub(crate) use template::{CHUNK, ROW};
+pub(crate) use variables::{CHUNK, ROW};
 use variables::{ColumnNames, TextVariables};
 
 /// How the texts of a record are made.
@@ -60,7 +60,7 @@ impl TemplateRules {
     #[must_use]
     pub fn new(template: &Arc<Template>, schema: &Schema, chunk: Option<(usize, ChunkSize)>) -> Self {
         let names: Vec<_> = schema.columns.iter().map(|column| column.name.clone()).collect();
-        Self { template: Arc::clone(template), names: ColumnNames::new(&names, template), chunk }
+        Self { template: Arc::clone(template), names: ColumnNames::new(&names, template.variables()), chunk }
     }
 
     pub(super) fn template(&self) -> &Template {

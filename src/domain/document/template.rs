@@ -10,17 +10,13 @@ use std::fmt;
 use minijinja::value::{Value as Variable, ValueKind};
 use minijinja::{Environment, ErrorKind, Output, State, UndefinedBehavior};
 
-use super::template_words::words;
+use super::template_code::symbols;
 use super::variables::{TextVariables, is_null};
 use crate::domain::python_json::{MAX_RECORD_BYTES, PyFloat};
 use crate::domain::text::is_python_space;
 
 /// The setting, and the name under which the one template of an environment stands.
 pub(super) const SETTING: &str = "document.template";
-/// The name of the chunk that a text is made for.
-pub(crate) const CHUNK: &str = "chunk";
-/// The name of all columns together, for names that are not identifiers: `row["a name"]`.
-pub(crate) const ROW: &str = "row";
 /// Steps of one rendering: an instruction is one, and so are 64 bytes that are read or written. A loop
 /// over a thousand items takes some ten thousand.
 const FUEL: u64 = 4_000_000;
@@ -59,7 +55,7 @@ impl Template {
         &self.source
     }
 
-    /// The names that it reads and does not assign, sorted: columns, [`ROW`], [`CHUNK`] and functions.
+    /// The names that it reads and does not assign, sorted: columns, `row`, `chunk` and functions.
     #[must_use]
     pub fn names(&self) -> Vec<String> {
         let template = self.environment.get_template(SETTING).expect("it was added when this was made");
@@ -71,7 +67,12 @@ impl Template {
     /// Whether its code has this name, though it may be that of a variable of its own.
     #[must_use]
     pub fn mentions(&self, name: &str) -> bool {
-        words(&self.source).contains(&name)
+        symbols(&self.source).contains(&name)
+    }
+
+    /// The names that it reads of what is given to it: columns, in whatever case, `row` and `chunk`.
+    pub(super) fn variables(&self) -> impl Iterator<Item = String> {
+        self.names().into_iter().filter(|name| !self.has_function(name))
     }
 
     /// Whether a name that is not a column names a function, such as `range`.
@@ -180,9 +181,9 @@ fn strip(
 
 /// A NULL is not `none` as `MiniJinja` has it, so that such a comparison would always have the same result.
 fn compares_with_none(source: &str) -> bool {
-    let is_none = |word: &str| ["none", "None"].contains(&word);
-    let is_sign = |word: &str| ["==", "!="].contains(&word);
-    words(source)
+    let is_none = |name: &str| ["none", "None"].contains(&name);
+    let is_sign = |sign: &str| ["==", "!="].contains(&sign);
+    symbols(source)
         .windows(2)
         .any(|two| (is_sign(two[0]) && is_none(two[1])) || (is_none(two[0]) && is_sign(two[1])))
 }
@@ -211,7 +212,7 @@ mod tests {
         let values: Arc<[Variable]> = columns.iter().map(|(_, value)| value.clone()).collect();
         let mut out = String::new();
         let template = Template::compile(source)?;
-        let names = ColumnNames::new(&names, &template);
+        let names = ColumnNames::new(&names, template.variables());
         template.render(TextVariables::new(&names, values, Some("a chunk")), &mut out)?;
         Ok(out)
     }

@@ -9,9 +9,13 @@ use std::sync::{Arc, LazyLock};
 
 use minijinja::value::{Object, ObjectRepr, Value as Variable};
 
-use super::template::{CHUNK, ROW, Template};
 use crate::domain::python_json::Json;
 use crate::domain::record::{Parsed, Record, Schema, Value};
+
+/// The name of the chunk that a text is made for.
+pub(crate) const CHUNK: &str = "chunk";
+/// The name of all columns together, for names that are not identifiers: `row["a name"]`.
+pub(crate) const ROW: &str = "row";
 
 /// The names of the columns, as a template may spell them.
 #[derive(Debug, PartialEq)]
@@ -47,10 +51,10 @@ struct Null;
 struct LongInteger(String);
 
 impl ColumnNames {
-    pub(super) fn new(names: &[String], template: &Template) -> Arc<Self> {
+    /// `used`: the names that the template reads.
+    pub(super) fn new(names: &[String], used: impl Iterator<Item = String>) -> Arc<Self> {
         let place = |name: &str| names.iter().position(|column| column.eq_ignore_ascii_case(name));
-        let respelled =
-            template.names().into_iter().filter(|name| !names.contains(name) && !template.has_function(name));
+        let respelled = used.filter(|name| !names.contains(name));
         let respelled = respelled.filter_map(|name| place(&name).map(|at| (name, at))).collect();
         Arc::new(Self { names: names.to_vec(), respelled })
     }

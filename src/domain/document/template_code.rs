@@ -1,13 +1,13 @@
-//! The words of a template's own code, as far as they can be seen without compiling it.
+//! The names and signs in a template's own code, as far as they can be seen without compiling it.
 //!
-//! What `MiniJinja` says of a template leaves out a name that the template
-//! assigns before it reads it, as in `{% set title = title|strip %}`. So a
+//! `MiniJinja` does not list a name that the template assigns before it reads
+//! it, as in `{% set title = title|strip %}`. So a
 //! column is read where the code mentions its name at all: one too many costs
 //! a read, one too few would be a name without a value.
 
-/// The words and signs within `{{ … }}` and `{% … %}`; names of filters and fields are left out, and a
-/// quoted text is one word with its quotes.
-pub(super) fn words(template: &str) -> Vec<&str> {
+/// The names and signs within `{{ … }}` and `{% … %}`, without names of filters and fields. A quoted text
+/// is one of them, with its quotes.
+pub(super) fn symbols(template: &str) -> Vec<&str> {
     let mut found = Vec::new();
     let mut rest = template;
     while let Some(at) = ["{{", "{%"].iter().filter_map(|open| rest.find(open)).min() {
@@ -18,7 +18,7 @@ pub(super) fn words(template: &str) -> Vec<&str> {
     found
 }
 
-/// Adds the words up to `end`, and gives what comes after it.
+/// Adds the names and signs up to `end`, and gives what comes after it.
 fn code<'t>(code: &'t str, end: &str, found: &mut Vec<&'t str>) -> &'t str {
     let mut rest = code;
     loop {
@@ -29,14 +29,14 @@ fn code<'t>(code: &'t str, end: &str, found: &mut Vec<&'t str>) -> &'t str {
         }
         let length = match first {
             '"' | '\'' => quoted(rest, first),
-            _ if is_word(first) => rest.find(|c| !is_word(c)).unwrap_or(rest.len()),
+            _ if is_name(first) => rest.find(|c| !is_name(c)).unwrap_or(rest.len()),
             _ if ["==", "!="].iter().any(|sign| rest.starts_with(sign)) => 2,
             _ => first.len_utf8(),
         };
-        let (word, after) = rest.split_at(length);
-        let names_no_variable = is_word(first) && matches!(found.last(), Some(&("|" | ".")));
+        let (symbol, after) = rest.split_at(length);
+        let names_no_variable = is_name(first) && matches!(found.last(), Some(&("|" | ".")));
         if !names_no_variable {
-            found.push(word);
+            found.push(symbol);
         }
         rest = after;
     }
@@ -56,7 +56,7 @@ fn quoted(rest: &str, quote: char) -> usize {
     rest.len()
 }
 
-fn is_word(c: char) -> bool {
+fn is_name(c: char) -> bool {
     c.is_alphanumeric() || c == '_'
 }
 
@@ -65,7 +65,7 @@ mod tests {
     use super::*;
 
     #[test]
-    fn words_of_code_are_found_and_those_of_text_quotes_and_filters_are_not() {
+    fn names_of_code_are_found_and_those_of_text_quotes_and_filters_are_not() {
         let cases: [(&str, &[&str]); 6] = [
             ("plain title", &[]),
             ("title: {{ title|upper }}", &["title", "|", "}}"]),
@@ -81,7 +81,7 @@ mod tests {
             ("{{ \"open", &["\"open", "}}"]),
         ];
         for (template, expected) in cases {
-            assert_eq!(words(template), expected, "{template}");
+            assert_eq!(symbols(template), expected, "{template}");
         }
     }
 }
