@@ -48,6 +48,7 @@ mod glossary;
 mod guards;
 mod hidden_changes;
 mod init;
+mod json_columns;
 mod layers;
 mod locking;
 mod long_texts;

@@ -82,11 +82,12 @@ struct Parser<'t> {
 }
 
 impl<'t> Parser<'t> {
+    /// `depth`: how many lists and objects it stands in.
     fn value(&mut self, depth: usize) -> Result<Json, String> {
-        if depth > MAX_DEPTH {
-            return Err(format!("JSON that is nested more than {MAX_DEPTH} deep"));
-        }
         match self.peek() {
+            b'[' | b'{' if depth == MAX_DEPTH => {
+                Err(format!("JSON that is nested more than {MAX_DEPTH} deep"))
+            }
             b'[' => self.list(depth),
             b'{' => self.object(depth),
             b'"' => self.string().map(Json::Text),
@@ -220,7 +221,7 @@ mod tests {
 
     #[test]
     fn what_metadata_cannot_hold_is_refused_by_name() {
-        let deep = "[".repeat(902) + &"]".repeat(902);
+        let deep = "[".repeat(901) + &"]".repeat(901);
         let cases = [
             ("", "no valid JSON"),
             ("NaN", "a number (NaN), expected JSON"),
@@ -239,7 +240,8 @@ mod tests {
             assert!(found.starts_with(expected), "{found}");
         }
         assert!(rewritten(&"9".repeat(4300)).is_ok());
-        assert!(rewritten(&("[".repeat(901) + &"]".repeat(901))).is_ok());
+        assert!(rewritten(&("[".repeat(900) + &"]".repeat(900))).is_ok());
+        assert!(rewritten(&(r#"{"a":"#.repeat(900) + "1" + &"}".repeat(900))).is_ok());
         assert!(rewritten(&"[".repeat(300_000)).is_err());
     }
 
