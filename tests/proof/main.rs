@@ -18,6 +18,7 @@
 #![allow(unreachable_pub, reason = "nothing outside uses a test binary")]
 #![allow(clippy::disallowed_methods, reason = "tests may do what only one file of the program may")]
 
+mod any_source;
 mod damaged_files;
 mod errors;
 mod fault_injection;

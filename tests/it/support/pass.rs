@@ -84,6 +84,32 @@ impl PassHarness {
         Self { folder, config, runtime: runtime.unwrap(), embedded: Arc::default(), warned: Arc::default() }
     }
 
+    /// Replaces the settings of source and document by these keys of the two sections.
+    pub fn settings(&mut self, source: &str, document: &str) {
+        let (file, database) =
+            (self.path("reindexd.toml"), self.config.source.database.display().to_string());
+        let name = |name: &str| self.path(name).display().to_string();
+        let toml = format!(
+            "[source]\ndatabase = {database:?}\n{source}\n[document]\n{document}\n[publish]\nindex = {:?}\n\
+             metadata = {:?}\n[embedding]\ndimension = {}\nconcurrency = 1\n[guard]\nmax_shrink = 1.0\n",
+            name("faiss.index"),
+            name("metadata.json"),
+            self.config.embedding.dimension,
+        );
+        std::fs::write(&file, &toml).unwrap();
+        let nowhere = Path::new("/nowhere");
+        let inputs = Inputs {
+            flag: Some(&file),
+            env: &|_| None,
+            cwd: nowhere,
+            system_file: nowhere,
+            dotenv: false,
+            key: false,
+        };
+        let loaded = config::from_inputs(&inputs).unwrap_or_else(|error| panic!("{error}\n{toml}"));
+        self.config = loaded.config;
+    }
+
     /// Runs one pass in whatever space; the provider fails permanently after `requests` requests.
     ///
     /// What earlier passes sent without an answer is forgotten, which would make a pass begin with one text.
