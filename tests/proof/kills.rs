@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::fault_injection::place;
 use crate::fault_injection::{
-    ADOPTION, COLLECTION, FIRST_BUILD, Harness, Injected, Kind, RECONCILE, ROLLBACK, Scenario, Served,
-    SyscallSite,
+    ADOPTION, CHUNKS, COLLECTION, FIRST_BUILD, Harness, Injected, Kind, RECONCILE, ROLLBACK, Scenario,
+    Served, SyscallSite,
 };
 use crate::report::report_line;
 use crate::sampling;
@@ -39,6 +39,11 @@ fn a_rollback_killed_at_any_call_serves_one_of_its_two_builds() {
 #[test]
 fn a_collection_killed_at_any_call_removes_nothing_that_is_served() {
     killed_at_every_call_of(&COLLECTION);
+}
+
+#[test]
+fn a_source_of_settings_killed_at_any_call_keeps_every_row_and_its_chunks_whole() {
+    killed_at_every_call_of(&CHUNKS);
 }
 
 fn killed_at_every_call_of(scenario: &'static Scenario) {

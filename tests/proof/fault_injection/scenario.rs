@@ -1,4 +1,4 @@
-//! The five runs that are broken at each of their calls.
+//! The six runs that are broken at each of their calls.
 
 use std::fs;
 
@@ -19,6 +19,35 @@ pub static RECONCILE: Scenario = Scenario {
         world.add_people(1..=300);
         world.build();
         change_ten(world);
+        vec!["build".to_owned()]
+    },
+};
+
+/// The same of a source of the settings: an id of two columns, JSON, and texts of several chunks, of which
+/// some changed, one lost its last chunk and one is gone.
+pub static CHUNKS: Scenario = Scenario {
+    name: "chunks",
+    prepare: |world| {
+        world.sql(
+            "CREATE TABLE articles (lang TEXT COLLATE NOCASE, slug TEXT, tags, body TEXT, PRIMARY KEY (lang, slug));
+             WITH RECURSIVE n(i) AS (VALUES (1) UNION ALL SELECT i + 1 FROM n WHERE i < 100)
+             INSERT INTO articles SELECT iif(i % 2, 'de', 'en'), 'article-' || i, json_array(i, NULL),
+                 'The first part of ' || i || '. The second part of ' || i || '. The third part of ' || i || '.'
+             FROM n",
+        );
+        let source = "[source]\ntable = \"articles\"\n\
+                      columns = [\"lang\", \"slug\", { name = \"tags\", json = true }]\n\
+                      [document]\ntemplate = \"{{ slug }}: {{ chunk }}\"\n\
+                      chunk = { column = \"body\", size = 28, overlap = 0 }\n";
+        embed_in_batches_of(world, 4, source);
+        world.build();
+        world.sql(
+            "UPDATE articles SET body = replace(body, 'second', 'other') WHERE slug IN ('article-1', 'article-2');
+             UPDATE articles SET body = 'Another text of one part.' WHERE slug = 'article-3';
+             UPDATE articles SET tags = '{\"b\": 1, \"a\": 1e16}' WHERE slug = 'article-4';
+             DELETE FROM articles WHERE slug = 'article-5';
+             INSERT INTO articles VALUES ('DE', 'article-101', NULL, NULL), ('en', 'article-102', '[]', 'A new one. And more.')",
+        );
         vec!["build".to_owned()]
     },
 };
