@@ -12,11 +12,11 @@ use crate::adapters::builds::Build;
 use crate::app::print::JsonList;
 use crate::domain::text::{literal, one_line};
 use crate::flows::reconcile::PassError;
-use crate::flows::reconcile::diff::{DiffSummary, Difference, DifferenceSink, RowDifference, diff};
+use crate::flows::reconcile::diff::{DiffSummary, DifferenceSink, RowChange, RowDifference, diff};
 
 /// A cell of the table shows this much.
 const MAX_CELL_CHARS: usize = 80;
-/// What the word of a difference is, in JSON and for people.
+/// What the word of a change is, in JSON and for people.
 const ADDED: &str = "added";
 const CHANGED: &str = "changed";
 const REMOVED: &str = "removed";
@@ -77,19 +77,19 @@ fn print_object(context: &Context, from: &Build, to: Option<&Build>) -> u8 {
 }
 
 fn row_json(row: &RowDifference) -> Value {
-    let RowDifference { id, entry, difference } = row;
+    let RowDifference { id, entry, change } = row;
     let mut object = Map::new();
     object.insert("id".to_owned(), json!(id));
     object.insert("entry".to_owned(), json!(entry));
-    object.insert("change".to_owned(), json!(word(difference)));
-    match difference {
-        Difference::Added | Difference::Removed => {}
-        Difference::Changed { columns, text, entries } => {
+    object.insert("change".to_owned(), json!(word(change)));
+    match change {
+        RowChange::Added | RowChange::Removed => {}
+        RowChange::Changed { columns, text, entries } => {
             object.insert("columns".to_owned(), json!(columns));
             object.insert("text".to_owned(), json!(text));
             object.insert("entries".to_owned(), json!(entries));
         }
-        Difference::Unfit { column, reason } => {
+        RowChange::Unfit { column, reason } => {
             object.insert("column".to_owned(), json!(column));
             object.insert("reason".to_owned(), json!(reason));
         }
@@ -111,12 +111,12 @@ fn summary_json(summary: &DiffSummary) -> Value {
     })
 }
 
-fn word(difference: &Difference) -> &'static str {
-    match difference {
-        Difference::Added => ADDED,
-        Difference::Changed { .. } => CHANGED,
-        Difference::Removed => REMOVED,
-        Difference::Unfit { .. } => UNFIT,
+fn word(change: &RowChange) -> &'static str {
+    match change {
+        RowChange::Added => ADDED,
+        RowChange::Changed { .. } => CHANGED,
+        RowChange::Removed => REMOVED,
+        RowChange::Unfit { .. } => UNFIT,
     }
 }
 
@@ -124,7 +124,7 @@ fn print_table(context: &Context, from: &Build, to: Option<&Build>, limit: usize
     let mut rows: Vec<Vec<String>> = Vec::new();
     let mut counts: [(&str, usize); 4] = [ADDED, CHANGED, REMOVED, UNFIT].map(|word| (word, 0));
     let mut sink = |row: RowDifference| {
-        let word = word(&row.difference);
+        let word = word(&row.change);
         let count = counts.iter_mut().find(|(of, _)| *of == word);
         let shown = count.is_some_and(|(_, count)| {
             *count += 1;
@@ -155,22 +155,22 @@ fn print_table(context: &Context, from: &Build, to: Option<&Build>, limit: usize
 }
 
 fn cells(row: &RowDifference) -> Vec<String> {
-    let RowDifference { id, entry, difference } = row;
+    let RowDifference { id, entry, change } = row;
     let id = id.as_ref().map(|id| literal(id, MAX_CELL_CHARS));
     let id = id.or_else(|| entry.map(|entry| format!("entry {entry}"))).unwrap_or_default();
-    vec![word(difference).to_owned(), id, what(difference)]
+    vec![word(change).to_owned(), id, what(change)]
 }
 
-fn what(difference: &Difference) -> String {
-    match difference {
-        Difference::Added | Difference::Removed => String::new(),
-        Difference::Changed { columns, text, entries } => {
+fn what(change: &RowChange) -> String {
+    match change {
+        RowChange::Added | RowChange::Removed => String::new(),
+        RowChange::Changed { columns, text, entries } => {
             let columns = columns.iter().map(|column| one_line(column, MAX_CELL_CHARS));
             let text = text.then(|| "document text".to_owned());
             let entries = (*entries > 1).then(|| format!("{entries} chunks"));
             columns.chain(text).chain(entries).collect::<Vec<_>>().join(", ")
         }
-        Difference::Unfit { column, reason } => {
+        RowChange::Unfit { column, reason } => {
             format!("{}: {}", one_line(column, MAX_CELL_CHARS), one_line(reason, 2 * MAX_CELL_CHARS))
         }
     }

@@ -20,12 +20,12 @@ pub struct RowDifference {
     pub id: Option<String>,
     /// The number of its first entry in the index of the build that has it, the earlier one if both have.
     pub entry: Option<u64>,
-    pub difference: Difference,
+    pub change: RowChange,
 }
 
 /// What differs of a row.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub enum Difference {
+pub enum RowChange {
     /// Only the later side has it.
     Added,
     Changed {
@@ -134,7 +134,7 @@ impl<'a> Comparison<'a> {
         let found = self.earlier.by_id.get(&later.id.hash).map(|&at| at as usize);
         let Some(row) = found.map(|at| &mut self.earlier.rows[at]) else {
             self.summary.added += 1;
-            self.give(later.id.text, later.entry, Difference::Added);
+            self.give(later.id.text, later.entry, RowChange::Added);
             return Ok(());
         };
         row.is_met = true;
@@ -149,7 +149,7 @@ impl<'a> Comparison<'a> {
         let earlier = Members::parse(&record).map_err(|error| not_a_record(self.from, &error))?;
         let columns = earlier.changed_keys(&later.record);
         self.summary.changed += 1;
-        self.give(later.id.text, Some(first.into()), Difference::Changed { columns, text, entries });
+        self.give(later.id.text, Some(first.into()), RowChange::Changed { columns, text, entries });
         Ok(())
     }
 
@@ -162,7 +162,7 @@ impl<'a> Comparison<'a> {
         }
         self.summary.unfit += 1;
         let id = Some(id_text(schema, row));
-        (self.sink)(RowDifference { id, entry: None, difference: Difference::Unfit { column, reason } });
+        (self.sink)(RowDifference { id, entry: None, change: RowChange::Unfit { column, reason } });
     }
 
     /// Ends the later side: whatever of the earlier one was not met is gone.
@@ -177,13 +177,13 @@ impl<'a> Comparison<'a> {
             let record = Members::parse(&record).map_err(|error| not_a_record(self.from, &error))?;
             let id = self.ids.of(&record).map(|id| id.text);
             self.summary.removed += 1;
-            self.give(id, Some(row.first.into()), Difference::Removed);
+            self.give(id, Some(row.first.into()), RowChange::Removed);
         }
         Ok(self.summary)
     }
 
-    fn give(&mut self, id: Option<String>, entry: Option<u64>, difference: Difference) {
-        (self.sink)(RowDifference { id, entry, difference });
+    fn give(&mut self, id: Option<String>, entry: Option<u64>, change: RowChange) {
+        (self.sink)(RowDifference { id, entry, change });
     }
 }
 

@@ -10,7 +10,7 @@ mod rows;
 
 use std::sync::Arc;
 
-pub use comparison::{DiffSummary, Difference, DifferenceSink, RowDifference};
+pub use comparison::{DiffSummary, DifferenceSink, RowChange, RowDifference};
 
 use super::context::PassContext;
 use super::error::PassError;
