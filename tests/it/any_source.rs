@@ -132,12 +132,30 @@ fn names_ids_and_kinds_of_tables_of_other_people_are_read() {
 fn what_settings_and_database_contradict_is_named_and_nothing_is_made() {
     let document = "\n[document]\ntemplate = \"{{ title }}\"";
     let cases = [
-        ("table = \"article\"", 1, "no such table: article"),
+        ("table = \"article\"", 1, "no such table: article; the nearest is \"articles\""),
+        ("table = \"people\"", 1, "no such table: people; the database has articles, experts"),
         ("table = \"articles\"\ncolumns = [\"titel\"]", 1, "the nearest is \"title\""),
         ("table = \"articles\"\nid = \"slug\"", 1, "source.id names the column \"slug\""),
-        ("table = \"articles\"\nwhere = \"publishd = 1\"", 1, "no such column: publishd"),
-        ("table = \"articles\"\nwhere = \"my_function(id)\"", 1, "no such function: my_function"),
-        ("table = \"articles\"\nwhere = \"title = 'x' COLLATE mine\"", 1, "no such collation sequence: mine"),
+        (
+            "table = \"articles\"\nwhere = \"publishd = 1\"",
+            1,
+            "no such column: publishd; the nearest is \"published\"",
+        ),
+        (
+            "query = \"SELECT a.id, a.titel AS title FROM articles a\"\nid = \"id\"",
+            1,
+            "no such column: a.titel; the nearest is \"title\"",
+        ),
+        (
+            "table = \"articles\"\nwhere = \"my_function(id)\"",
+            1,
+            "no such function: my_function; known only to the application that registers it",
+        ),
+        (
+            "table = \"articles\"\nwhere = \"title = 'x' COLLATE mine\"",
+            1,
+            "no such collation sequence: mine; known only to the application that registers it",
+        ),
         ("query = \"SELECT id, title FROM articles\"", 1, "has no declared primary key"),
         (
             "query = \"SELECT id, title, body AS title FROM articles\"\nid = \"id\"",

@@ -48,6 +48,7 @@ const OWNERS: [(&str, &[&str]); 6] = [
             "src/adapters/source/authorize.rs",
             "src/adapters/source/describe.rs",
             "src/adapters/source/failure.rs",
+            "src/adapters/source/missing_names.rs",
             "src/adapters/source/resolve.rs",
             "src/adapters/cache/mod.rs",
             "src/adapters/cache/error.rs",

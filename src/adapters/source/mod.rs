@@ -16,6 +16,7 @@ mod error;
 mod failure;
 mod file_system;
 mod header;
+mod missing_names;
 mod mounts;
 mod names;
 mod quiescence;

@@ -18,6 +18,7 @@ use super::error::SourceError;
 use super::failure::{LOCK_TIMEOUT, SqliteFailure, changed, classify, is_about_temporary_files, locked};
 use super::file_system::FileSystem;
 use super::header::{DatabaseHeader, FileIdentity};
+use super::missing_names;
 use super::mounts::is_mount;
 use super::resolve;
 use super::temporary_files;
@@ -130,7 +131,10 @@ fn open(
     connection.execute_batch("PRAGMA query_only = ON; PRAGMA trusted_schema = OFF; BEGIN").map_err(failed)?;
     // BEGIN takes no lock; the first read does, and fails on whatever prevents reading.
     connection.query_row("SELECT count(*) FROM sqlite_schema", [], |_| Ok(())).map_err(failed)?;
-    let rules = resolve::rules(&connection, path, spec, &failed)?;
+    let explained = |failure| missing_names::explain(&connection, failure);
+    let rules = resolve::rules(&connection, path, spec, &failed).map_err(explained)?;
+    // Names are checked while the database may still be asked which ones it has.
+    connection.prepare(&rules.schema.select()).map_err(failed).map_err(explained)?;
     allow_only_reading(&mut connection).map_err(failed)?;
     let lock_free = match access {
         AccessMode::Immutable(before) => Some(LockFreeRead { before, is_quiescent: !header.wal }),
