@@ -38,6 +38,7 @@ mod coarse_stamps;
 mod commits;
 mod compatibility;
 mod crash;
+mod data_sets;
 mod diff;
 mod disk_full;
 mod disk_space;
