@@ -13,9 +13,6 @@ use std::os::unix::fs::FileExt;
 use std::path::{Path, PathBuf};
 use std::time::SystemTime;
 
-use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
-use serde::{Deserialize, Serialize};
-
 use super::disk;
 use super::disk_error::DiskError;
 use super::error::BuildsError;
@@ -23,14 +20,13 @@ use super::layout::Layout;
 use super::open;
 use crate::config;
 use crate::decide::other_host::{alive_for, boot_id};
+use rustix::fs::{Timespec, Timestamps, UTIME_NOW, futimens};
 
-/// Bytes of a note, which is padded to them: it is written over another in place.
-const NOTE_BYTES: usize = 256;
-/// Longest name of a host that is noted, in bytes.
-const MAX_NAME_BYTES: usize = 128;
+/// Bytes of a note at the most: the name of a host has 64.
+const MAX_BYTES: usize = 256;
 
 /// A host, in the run of its system that this is.
-#[derive(Clone, Debug, PartialEq, Eq, Serialize, Deserialize)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 struct NotedHost {
     boot: String,
     name: String,
@@ -57,10 +53,9 @@ pub(super) fn write(lock: &Path) -> Result<Option<HostNote>, BuildsError> {
     let Some(ours) = this_host() else { return Ok(None) };
     let path = note_path(lock);
     refuse_alive(&path, &ours)?;
-    let mut bytes = serde_json::to_vec(&ours).expect("string keys only");
-    bytes.resize(NOTE_BYTES.max(bytes.len()), b' ');
+    let line = format!("{} {}\n", ours.boot, ours.name);
     let file = open::open_or_create(&path, 0o600).map_err(DiskError::at("open", &path))?;
-    file.write_all_at(&bytes, 0).map_err(DiskError::at("write", &path))?;
+    file.write_all_at(line.as_bytes(), 0).map_err(DiskError::at("write", &path))?;
     Ok(Some(HostNote(NoteRenewal { path, ours })))
 }
 
@@ -139,9 +134,16 @@ fn read(path: &Path) -> Result<Option<NotedHost>, DiskError> {
 }
 
 fn read_open(file: &File) -> io::Result<Option<NotedHost>> {
-    let mut bytes = vec![0; 2 * NOTE_BYTES];
+    let mut bytes = [0; MAX_BYTES];
     let length = file.read_at(&mut bytes, 0)?;
-    Ok(serde_json::from_slice(&bytes[..length]).ok())
+    Ok(parse(&bytes[..length]))
+}
+
+/// The first line: a longer note of before may have left more.
+fn parse(note: &[u8]) -> Option<NotedHost> {
+    let (line, _) = std::str::from_utf8(note).ok()?.split_once('\n')?;
+    let (boot, name) = line.split_once(' ')?;
+    Some(NotedHost { boot: boot_id(boot)?, name: name.to_owned() })
 }
 
 fn note_path(lock: &Path) -> PathBuf {
@@ -153,10 +155,7 @@ fn note_path(lock: &Path) -> PathBuf {
 fn this_host() -> Option<NotedHost> {
     let kernel = || std::fs::read_to_string("/proc/sys/kernel/random/boot_id").ok();
     let boot = config::boot_id().or_else(kernel).as_deref().and_then(boot_id)?;
-    let mut name = rustix::system::uname().nodename().to_string_lossy().into_owned();
-    while name.len() > MAX_NAME_BYTES {
-        name.pop();
-    }
+    let name = rustix::system::uname().nodename().to_string_lossy().into_owned();
     Some(NotedHost { boot, name })
 }
 
@@ -208,12 +207,30 @@ mod tests {
     fn a_note_that_another_host_took_over_is_neither_renewed_nor_removed() {
         let folder = tempfile::tempdir().unwrap();
         let (path, note) = old_note(folder.path());
-        std::fs::write(&path, "{\"boot\":\"22222222222222222222222222222222\",\"name\":\"b\"}").unwrap();
+        std::fs::write(&path, "22222222222222222222222222222222 elsewhere\n").unwrap();
         set_age(&path);
 
         note.renewal().renew();
         assert!(!is_recent(&path));
         drop(note);
         assert!(path.exists());
+    }
+
+    #[test]
+    fn a_note_is_read_up_to_its_end_and_one_that_was_cut_short_is_none() {
+        let boot = "0123456789abcdef0123456789abcdef";
+        let host = |name: &str| Some(NotedHost { boot: boot.to_owned(), name: name.to_owned() });
+        for (note, expected) in [
+            (format!("{boot} a\n"), host("a")),
+            (format!("{boot} a\nlonger.example\n"), host("a")),
+            (format!("{boot} a b\n"), host("a b")),
+            (format!("{boot} a"), None),
+            (format!("{boot}\n"), None),
+            (format!("{} a\n", &boot[1..]), None),
+            (String::new(), None),
+            ("\0\0\0".to_owned(), None),
+        ] {
+            assert_eq!(parse(note.as_bytes()), expected, "{note:?}");
+        }
     }
 }
