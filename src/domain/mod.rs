@@ -6,6 +6,7 @@
 
 pub(crate) mod build_summary;
 pub(crate) mod document;
+pub mod evaluate;
 pub(crate) mod file_kind;
 pub mod file_stamp;
 pub mod manifest;
