@@ -87,7 +87,9 @@ clean: ## removes what the demo made, and nothing else
 setup:
 	@tests/setup.sh
 
-$(READER)/ready: tests/reader/requirements.txt | setup
+$(READER)/ready: tests/reader/requirements.txt tests/reader/trec-eval.txt | setup
 	python3 -m venv --clear $(READER)
 	$(READER)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --require-hashes -r $<
+	$(READER)/bin/pip install --quiet --disable-pip-version-check --only-binary :all: --no-deps --require-hashes \
+		-r tests/reader/trec-eval.txt || echo "no pytrec_eval for this Python: its test is not run"
 	touch $@

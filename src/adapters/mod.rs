@@ -9,6 +9,7 @@ pub mod cache;
 pub mod deliver;
 pub mod embed;
 pub(crate) mod http;
+pub mod judged;
 pub mod signals;
 pub mod source;
 pub(crate) mod watch;

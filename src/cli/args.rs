@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
-use super::{build, diff, init, status, text, verify};
+use super::{build, diff, eval, init, status, text, verify};
 use crate::app::StartOptions;
 
 /// Keeps a Faiss index and its metadata in sync with a SQLite table.
@@ -68,6 +68,8 @@ pub(super) enum Command {
         #[arg(short, default_value_t = 10, value_parser = clap::value_parser!(u16).range(1..=1000))]
         k: u16,
     },
+    /// Show how well the served build, or BUILD, answers judged queries
+    Eval(eval::EvalArgs),
     /// Show the document text of rows, before anything is sent
     Text(text::TextArgs),
     /// Remove stale staging
@@ -99,7 +101,7 @@ impl Args {
 impl Command {
     fn needs_key(&self) -> bool {
         match self {
-            Self::Run | Self::Build(_) | Self::Search { .. } | Self::Config => true,
+            Self::Run | Self::Build(_) | Self::Search { .. } | Self::Eval(_) | Self::Config => true,
             Self::Plan { .. }
             | Self::Status(_)
             | Self::Verify { .. }

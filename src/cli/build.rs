@@ -26,6 +26,8 @@ pub(super) struct BuildArgs {
     /// Build in another space than the served build's: another provider, model, dimension or task
     #[arg(long)]
     accept_space: bool,
+    #[arg(long, help = "Serve a build that answers judged queries worse than [evaluate] allows")]
+    accept_quality: bool,
     /// Keep the vectors of ingest.py for unchanged records, after some of them came out the same
     #[arg(long, conflicts_with = "rebuy")]
     trust_adopted: bool,
@@ -50,6 +52,7 @@ pub(super) fn run(context: &Context, args: &BuildArgs) -> u8 {
         retry_quarantined: args.retry_quarantined,
         accept_shrink: args.accept_shrink,
         accept_space: args.accept_space,
+        accept_quality: args.accept_quality,
         trust_adopted: args.trust_adopted,
         accept_source: args.accept_source,
         full_check: false,
@@ -105,10 +108,12 @@ fn is_busy(error: &PassError) -> bool {
 fn print_success(context: &Context, report: &PassReport) {
     let is_promoted = report.outcome == Outcome::Promoted;
     let PassReport { build, counts, timings, .. } = report;
+    let served = context.builds.served();
+    let evaluation = served.build().filter(|_| is_promoted).and_then(|build| build.manifest.evaluation);
     if context.json {
         // A hold ends when a person asks for a build, so there is no other outcome.
         let outcome = if is_promoted { Outcome::Promoted } else { Outcome::Unchanged };
-        print_json(&json!({
+        let mut object = json!({
             "outcome": outcome.to_string(),
             "build": build,
             "records": counts.records,
@@ -120,7 +125,11 @@ fn print_success(context: &Context, report: &PassReport) {
             "texts_sent": counts.texts_sent,
             "took_ms": timings.total,
             "phases_ms": timings.to_stage_times(),
-        }));
+        });
+        if let Some(evaluation) = evaluation {
+            object["evaluation"] = json!(evaluation);
+        }
+        print_json(&object);
         return;
     }
     let build = build.as_deref().unwrap_or("none");
@@ -131,7 +140,8 @@ fn print_success(context: &Context, report: &PassReport) {
             counts.kept, counts.embedded, counts.metadata_only, counts.removed
         );
         let stages = table::stage_times(timings);
-        print(&format!("promoted {build}: {records} records ({counts}) in {took}\n{stages}\n"));
+        let answers = evaluation.map(|found| format!("{}\n", found.describe())).unwrap_or_default();
+        print(&format!("promoted {build}: {records} records ({counts}) in {took}\n{stages}\n{answers}"));
     } else {
         print(&format!("unchanged: {build} with {records} records is up to date ({took})\n"));
     }
@@ -143,7 +153,12 @@ fn print_failure(context: &Context, error: &PassError, texts_sent: u64, took: Du
     let (build, still_served) = describe_served(context);
     if context.json {
         let took_ms = u64::try_from(took.as_millis()).unwrap_or(u64::MAX);
-        print_json(&failure(build.as_deref(), took_ms, &report));
+        let mut object = failure(build.as_deref(), took_ms, &report);
+        if let PassError::Quality(refusal) = error {
+            object["evaluation"] = json!(refusal.evaluation());
+            object["lost"] = json!(refusal.worst());
+        }
+        print_json(&object);
     }
     let says_what_is_served = is_busy(error) || matches!(error, PassError::Promote(_));
     let message = report.message;

@@ -7,6 +7,9 @@ use super::{Context, DONE, FAILED, fail, print, print_json, table};
 use crate::adapters::builds::history::{AttemptRecord, History};
 use crate::adapters::builds::{Build, error_chain};
 
+/// Where the values of judged queries stand, if any build has them.
+const NDCG_COLUMN: usize = 5;
+
 pub(super) fn run(context: &Context) -> u8 {
     let builds = &context.builds;
     let kept = match builds.kept() {
@@ -41,8 +44,15 @@ fn print_object(kept: &[Build], history: &History, served: Option<&str>) {
 }
 
 fn print_tables(kept: &[Build], history: &History, served: Option<&str>) {
-    let head = ["BUILD", "CREATED", "TRIGGER", "RECORDS", "EMBEDDED", "TOOK", "LONGEST", ""];
-    let rows: Vec<_> = kept.iter().map(|build| build_row(build, history, served)).collect();
+    let mut head = vec!["BUILD", "CREATED", "TRIGGER", "RECORDS", "EMBEDDED", "TOOK", "LONGEST", ""];
+    let mut rows: Vec<_> = kept.iter().map(|build| build_row(build, history, served)).collect();
+    if kept.iter().any(|build| build.manifest.evaluation.is_some()) {
+        head.insert(NDCG_COLUMN, "NDCG");
+        for (row, build) in rows.iter_mut().zip(kept) {
+            let ndcg = build.manifest.evaluation.as_ref().map(|found| format!("{:.4}", found.ndcg));
+            row.insert(NDCG_COLUMN, ndcg.unwrap_or_default());
+        }
+    }
     let mut text = table::columns(&head, &rows);
     if !history.attempts.is_empty() {
         let now = super::clock();

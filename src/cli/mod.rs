@@ -8,6 +8,7 @@ mod args;
 mod build;
 mod config;
 mod diff;
+mod eval;
 mod history;
 mod init;
 mod plan;
@@ -113,6 +114,7 @@ fn run(args: &Args, handlers: &Handlers) -> Result<u8, StartError> {
             rollback::run(&context, build.clone(), *accept_space)
         }
         Command::Search { query, k } => search::run(&context, query, usize::from(*k)),
+        Command::Eval(options) => eval::run(&context, options),
         Command::Text(options) => text::run(&context, options),
         Command::Sweep => sweep::run(&context),
         Command::Run | Command::Config | Command::Init(_) => {

@@ -40,9 +40,11 @@ fn describe(preview: &Preview, warnings: &[PathWarning]) -> String {
         ("records", records.to_string()),
         ("kept", kept.to_string()),
         ("to embed", format!("{to_embed} in {requests} requests{tokens}")),
+        ("queries to embed", preview.queries_to_embed.unwrap_or_default().to_string()),
         ("metadata only", preview.metadata_only.to_string()),
         ("removed", preview.removed.to_string()),
     ];
+    rows.retain(|(name, _)| *name != "queries to embed" || preview.queries_to_embed.is_some());
     if preview.quarantined > 0 {
         rows.push(("quarantined", preview.quarantined.to_string()));
     }

@@ -97,6 +97,8 @@ fn describe(status: &Status) -> String {
             rows.push(("took", format!("{}: {}", milliseconds(timings.total), stage_times(timings))));
         }
     }
+    let evaluation = status.build().and_then(|build| build.manifest.evaluation.as_ref());
+    rows.extend(evaluation.map(|evaluation| ("answers", evaluation.describe())));
     rows.push(("drift", describe_drift(&status.drift)));
     rows.extend(status.warnings().into_iter().map(|warning| ("database", warning)));
     let note = status.drift.as_ref().ok().and_then(Preview::null_tags_note);

@@ -79,13 +79,13 @@ mod tests {
     #[test]
     fn stage_times_are_in_order_and_promote_only_where_it_is_known() {
         let mut known = Timings::zero();
-        let times = [12, 3, 7_200, 30, 41, 9];
+        let times = [12, 3, 7_200, 30, 41, 8, 9];
         for (stage, ms) in Stage::ALL.into_iter().skip(1).zip(times) {
             known.add(stage, ms);
         }
         let written = known.before_promotion();
 
-        let expected = "snapshot 12 ms, plan 3 ms, embed 7.2 s, index 30 ms, verify 41 ms";
+        let expected = "snapshot 12 ms, plan 3 ms, embed 7.2 s, index 30 ms, verify 41 ms, evaluate 8 ms";
         assert_eq!(stage_times(&known), format!("{expected}, promote 9 ms"));
         assert_eq!(stage_times(&written), expected);
         assert_eq!(

@@ -29,6 +29,7 @@ impl Changes {
             old.embedding.differing(&new.embedding),
             old.publish.differing(&new.publish),
             old.guard.differing(&new.guard),
+            old.evaluate.differing(&new.evaluate),
             old.search.differing(&new.search),
             old.log.differing(&new.log),
         ]
@@ -107,6 +108,7 @@ pub fn reloaded(old: &Config, new: &Config) -> Config {
     config.embedding.keep(&old.embedding, &waits);
     config.publish.keep(&old.publish, &waits);
     config.guard.keep(&old.guard, &waits);
+    config.evaluate.keep(&old.evaluate, &waits);
     config.search.keep(&old.search, &waits);
     config.log.keep(&old.log, &waits);
     config

@@ -9,6 +9,7 @@ use super::declare::Key;
 use super::kinds::{Named, Typed, ValueKind};
 use super::origin::Sourced;
 use super::paths::Bases;
+use crate::domain::evaluate::Metric;
 use crate::domain::tokens::TooLong;
 
 /// What starts a pass; at least one of them.
@@ -103,6 +104,14 @@ impl Named for TooLong {
         (Self::Warn.name(), Self::Warn),
         (Self::Refuse.name(), Self::Refuse),
         (Self::Cut.name(), Self::Cut),
+    ];
+}
+
+impl Named for Metric {
+    const NAMES: &[(&str, Self)] = &[
+        (Self::Ndcg.name(), Self::Ndcg),
+        (Self::Recall.name(), Self::Recall),
+        (Self::Mrr.name(), Self::Mrr),
     ];
 }
 

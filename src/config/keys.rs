@@ -7,6 +7,7 @@
 //! Where a default depends on the provider, the one here is gemini's; the others
 //! and their rules are in `embedding`.
 
+use std::path::PathBuf;
 use std::sync::Arc;
 
 use super::ConfigError;
@@ -22,6 +23,7 @@ use super::request_extras::RawExtras;
 use super::resolved::Resolved;
 use super::written_source::{WrittenChunk, WrittenColumn, WrittenId};
 use crate::domain::document::Template;
+use crate::domain::evaluate::Metric;
 use crate::domain::request_extras::RequestExtras;
 use crate::domain::source_spec::{ChunkSpec, ColumnSpec};
 use crate::domain::tokens::TooLong;
@@ -167,6 +169,22 @@ settings! { checked guard: RawGuard => GuardSettings {
     max_scan: DiskSpace = "auto" => Live;
 } }
 
+settings! { by_hand evaluate: RawEvaluate => EvaluateSettings {
+    /// Judged queries that a build must answer before it is served, one object of `_id` and `text` a
+    /// line. Without it nothing is measured.
+    queries: ByHand<String, Option<PathBuf>>, example "data/queries.jsonl" => Restart;
+    /// What records are worth as answers, one judgement a line: query, record's id, grade.
+    qrels: ByHand<String, Option<PathBuf>>, example "data/qrels.tsv" => Restart;
+    /// How many records of an answer count.
+    k: WholeNumber<usize> = 10, range 1..=1000 => Restart;
+    /// The value that decides: `"ndcg"`, `"recall"` or `"mrr"`.
+    metric: Choice<Metric> = "ndcg" => Restart;
+    /// The lowest value with which a build is served.
+    min: Share = 0.0, range 0..=1 => Restart;
+    /// How far below the served build's the value may be.
+    max_drop: Share = 0.05, range 0..=1 => Restart;
+} }
+
 settings! { list announce: RawAnnounce => AnnounceSettings {
     /// POST the build's summary, as JSON, to this address when it is served.
     post: ByHand<String, String>, example "http://127.0.0.1:8000/admin/reload" => Live;
@@ -206,13 +224,14 @@ pub(super) struct Section {
 }
 
 /// Every section, in the order of the shipped file.
-pub(super) const SECTIONS: [Section; 9] = [
+pub(super) const SECTIONS: [Section; 10] = [
     Section { name: "source", is_list: false, keys: source::KEYS },
     Section { name: "document", is_list: false, keys: document::KEYS },
     Section { name: "trigger", is_list: false, keys: trigger::KEYS },
     Section { name: "embedding", is_list: false, keys: embedding::KEYS },
     Section { name: "publish", is_list: false, keys: publish::KEYS },
     Section { name: "guard", is_list: false, keys: guard::KEYS },
+    Section { name: "evaluate", is_list: false, keys: evaluate::KEYS },
     Section { name: "announce", is_list: true, keys: announce::KEYS },
     Section { name: "search", is_list: false, keys: search::KEYS },
     Section { name: "log", is_list: false, keys: log::KEYS },

@@ -9,7 +9,7 @@ use std::path::Path;
 use super::origin::Setting;
 use super::resolved::Resolved;
 use super::{
-    Config, ConfigError, announce, check, dotenv, embedding, file, keys, parse, process_env, source,
+    Config, ConfigError, announce, check, dotenv, embedding, evaluate, file, keys, parse, process_env, source,
 };
 
 /// The last place where a settings file is looked for.
@@ -71,6 +71,7 @@ pub fn from_inputs(inputs: &Inputs<'_>) -> Result<Loaded, ConfigError> {
         embedding: embedding::embedding(&raw.embedding, &mut resolved, inputs.key)?,
         publish: raw.publish.settle(&mut resolved)?,
         guard: raw.guard.settle(&mut resolved)?,
+        evaluate: evaluate::evaluate(&raw.evaluate, &mut resolved)?,
         announce: announce::announce(&raw.announce, &mut resolved)?,
         search: raw.search.settle(&mut resolved)?,
         log: raw.log.settle(&mut resolved)?,

@@ -23,6 +23,7 @@ mod dotenv;
 mod duration;
 mod embedding;
 mod error;
+mod evaluate;
 mod file;
 pub mod generate;
 mod init;
@@ -59,8 +60,8 @@ pub(crate) use duration::parse_flag as parse_duration;
 pub use error::ConfigError;
 pub use init::{InitialValues, initial_values, quoted};
 pub use keys::{
-    DocumentSettings, EmbeddingSettings, GuardSettings, LogSettings, PublishSettings, SearchSettings,
-    SourceSettings, TriggerSettings,
+    DocumentSettings, EmbeddingSettings, EvaluateSettings, GuardSettings, LogSettings, PublishSettings,
+    SearchSettings, SourceSettings, TriggerSettings,
 };
 pub use load::{Inputs, Loaded, SYSTEM_FILE, from_inputs, from_process};
 pub use origin::Setting;
@@ -81,6 +82,7 @@ pub struct Config {
     pub embedding: EmbeddingSettings,
     pub publish: PublishSettings,
     pub guard: GuardSettings,
+    pub evaluate: EvaluateSettings,
     /// In this order.
     pub announce: Vec<AnnounceSettings>,
     pub search: SearchSettings,

@@ -13,8 +13,8 @@ use toml::de::{DeTable, DeValue};
 use super::ConfigError;
 use super::file::SettingsFile;
 use super::keys::{
-    DIRECTORY, RawAnnounce, RawDocument, RawEmbedding, RawGuard, RawLog, RawPublish, RawSearch, RawSource,
-    RawTrigger, SECTIONS,
+    DIRECTORY, RawAnnounce, RawDocument, RawEmbedding, RawEvaluate, RawGuard, RawLog, RawPublish, RawSearch,
+    RawSource, RawTrigger, SECTIONS,
 };
 use super::nearest;
 use super::origin::line_of;
@@ -34,6 +34,7 @@ pub(super) struct RawConfig {
     pub(super) embedding: RawEmbedding,
     pub(super) publish: RawPublish,
     pub(super) guard: RawGuard,
+    pub(super) evaluate: RawEvaluate,
     pub(super) announce: Vec<RawAnnounce>,
     pub(super) search: RawSearch,
     pub(super) log: RawLog,

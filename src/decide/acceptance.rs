@@ -10,6 +10,7 @@
 use serde::{Deserialize, Serialize};
 
 use super::address::Finding;
+use super::quality::AcceptedQuality;
 use crate::domain::record::Space;
 
 /// What an operator accepted.
@@ -26,6 +27,9 @@ pub struct Acceptance {
     /// What was found of the settings' address, where it is another one than that of the served vectors.
     #[serde(default)]
     pub address: Option<AddressFinding>,
+    /// Values that are too low.
+    #[serde(default, skip_serializing_if = "AcceptedQuality::is_empty")]
+    pub quality: AcceptedQuality,
 }
 
 /// What was found of a provider's address.
@@ -56,14 +60,25 @@ impl Acceptance {
     /// For what is served and set now; nothing is accepted yet.
     #[must_use]
     pub fn nothing(served: Option<String>, settings: String) -> Self {
-        Self { served, settings, min_records: None, space: None, address: None }
+        Self {
+            served,
+            settings,
+            min_records: None,
+            space: None,
+            address: None,
+            quality: AcceptedQuality::default(),
+        }
     }
 
     /// What still holds of an earlier one.
     #[must_use]
     pub fn with_earlier(self, earlier: Option<Self>) -> Self {
-        let is_same = |earlier: &Self| earlier.served == self.served && earlier.settings == self.settings;
-        earlier.filter(is_same).unwrap_or(self)
+        match earlier.filter(|earlier| earlier.settings == self.settings) {
+            Some(earlier) if earlier.served == self.served => earlier,
+            // A build was promoted since.
+            Some(earlier) => Self { quality: earlier.quality.after_promotion(), ..self },
+            None => self,
+        }
     }
 
     /// What a guard lets pass, with what this command waives.
@@ -96,7 +111,10 @@ impl Acceptance {
 
     #[must_use]
     pub fn is_empty(&self) -> bool {
-        self.min_records.is_none() && self.space.is_none() && self.address.is_none()
+        self.min_records.is_none()
+            && self.space.is_none()
+            && self.address.is_none()
+            && self.quality.is_empty()
     }
 }
 
@@ -150,6 +168,21 @@ mod tests {
         assert!(held(Acceptance::nothing(None, "s".to_owned())).is_empty());
         assert!(held(Acceptance::nothing(Some("a".to_owned()), "t".to_owned())).is_empty(), "settings");
         assert!(nothing().with_earlier(None).is_empty());
+    }
+
+    #[test]
+    fn of_what_was_accepted_a_value_below_min_alone_outlives_a_promotion() {
+        let quality = AcceptedQuality { below_min: Some(0.4), dropped_to: Some(0.3) };
+        let earlier = Acceptance { quality, ..of(Some(7), Some("m")) };
+        let held = |served: &str, settings: &str| {
+            let now = Acceptance::nothing(Some(served.to_owned()), settings.to_owned());
+            now.with_earlier(Some(earlier.clone()))
+        };
+        assert_eq!(held("a", "s"), earlier);
+        let promoted = held("b", "s");
+        assert_eq!(promoted.quality, AcceptedQuality { dropped_to: None, ..quality });
+        assert_eq!((promoted.min_records, &promoted.space), (None, &None));
+        assert!(held("b", "t").is_empty() && held("a", "t").is_empty(), "other settings");
     }
 
     #[test]

@@ -139,6 +139,7 @@ mod tests {
             metric: String::new(),
             counts: Counts::default(),
             timings: Timings::default(),
+            evaluation: None,
             previous: None,
         }
     }

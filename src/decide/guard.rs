@@ -76,6 +76,10 @@ pub enum Refusal {
     )]
     Shrunk { records: u64, served: u64, percent: f64, max_shrink: f64 },
     #[error(
+        "{to_embed} texts would be embedded, {queries} judged queries among them, more than guard.max_texts = {max_texts} allows; raise it if that is right"
+    )]
+    TooManyTextsAndQueries { to_embed: u64, queries: u64, max_texts: u64 },
+    #[error(
         "{to_embed} texts would be embedded, more than guard.max_texts = {max_texts} allows; raise it if that is right"
     )]
     TooManyTexts { to_embed: u64, max_texts: u64 },
@@ -145,7 +149,8 @@ impl fmt::Display for UnfitRows {
 
 /// Decides whether a plan is within the limits.
 ///
-/// `served`: records of the served build, `None` if nothing is served.
+/// `served`: records of the served build, `None` if nothing is served. `queries`: judged queries that must be
+/// embedded beside the plan's texts.
 ///
 /// # Errors
 ///
@@ -156,6 +161,7 @@ pub fn check(
     indexed_rows: u64,
     quarantined: u64,
     served: Option<u64>,
+    queries: u64,
     limits: &Limits,
 ) -> Result<(), Refusal> {
     if plan.records == 0 {
@@ -171,8 +177,12 @@ pub fn check(
             max_shrink: limits.max_shrink,
         });
     }
-    if limits.max_texts > 0 && plan.embedded > limits.max_texts {
-        return Err(Refusal::TooManyTexts { to_embed: plan.embedded, max_texts: limits.max_texts });
+    let (to_embed, max_texts) = (plan.embedded.saturating_add(queries), limits.max_texts);
+    if max_texts > 0 && to_embed > max_texts {
+        return Err(match queries {
+            0 => Refusal::TooManyTexts { to_embed, max_texts },
+            queries => Refusal::TooManyTextsAndQueries { to_embed, queries, max_texts },
+        });
     }
     Ok(())
 }
@@ -227,7 +237,7 @@ mod tests {
         for (records, embedded, served, because) in cases {
             let plan = Counts { records, embedded, ..Counts::default() };
 
-            let message = check(&plan, records, 0, served, &limits)
+            let message = check(&plan, records, 0, served, 0, &limits)
                 .map_or_else(|refusal| refusal.to_string(), |()| String::new());
 
             assert!(
@@ -243,11 +253,20 @@ mod tests {
         let limits = Limits { max_shrink: 0.3, max_texts: 5, accepted };
         let plan = |records, embedded| Counts { records, embedded, ..Counts::default() };
 
-        assert_eq!(check(&plan(1, 0), 1, 0, Some(100), &limits), Ok(()));
+        assert_eq!(check(&plan(1, 0), 1, 0, Some(100), 0, &limits), Ok(()));
         let fewer = Limits { accepted: Accepted { min_records: Some(2), space: true }, ..limits };
-        assert!(check(&plan(1, 0), 1, 0, Some(100), &fewer).is_err(), "one less than was accepted");
-        assert!(check(&plan(0, 0), 0, 0, Some(100), &limits).is_err());
-        assert!(check(&plan(1, 6), 1, 0, Some(100), &limits).is_err());
+        assert!(check(&plan(1, 0), 1, 0, Some(100), 0, &fewer).is_err(), "one less than was accepted");
+        assert!(check(&plan(0, 0), 0, 0, Some(100), 0, &limits).is_err());
+        assert!(check(&plan(1, 6), 1, 0, Some(100), 0, &limits).is_err());
+    }
+
+    #[test]
+    fn judged_queries_count_among_the_texts_of_a_plan() {
+        let limits = Limits { max_shrink: 0.3, max_texts: 5, accepted: Accepted::default() };
+        let plan = Counts { records: 9, embedded: 3, ..Counts::default() };
+        assert_eq!(check(&plan, 9, 0, None, 2, &limits), Ok(()));
+        let message = check(&plan, 9, 0, None, 3, &limits).unwrap_err().to_string();
+        assert!(message.starts_with("6 texts would be embedded, 3 judged queries among them"), "{message}");
     }
 
     #[test]

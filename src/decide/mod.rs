@@ -19,5 +19,6 @@ pub mod guard;
 pub(crate) mod lock_free;
 pub(crate) mod other_host;
 pub mod plan;
+pub mod quality;
 pub mod retries;
 pub(crate) mod source_path;

@@ -37,5 +37,9 @@ pub(crate) fn summary(manifest: &Manifest, timings: &Timings) -> Value {
     if manifest.counts.texts_sent > 0 {
         summary["texts_sent"] = manifest.counts.texts_sent.into();
     }
+    // Only where judged queries were asked.
+    if let Some(evaluation) = &manifest.evaluation {
+        summary["evaluation"] = json!(evaluation);
+    }
     summary
 }

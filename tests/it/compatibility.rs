@@ -528,6 +528,7 @@ fn manifests_have_the_bytes_of_0_1_0() {
         scan_hash: None,
         content_hash: None,
         quarantined: Vec::new(),
+        evaluation: None,
         previous: None,
         ..fixed_manifest()
     };
@@ -707,6 +708,7 @@ fn fixed_manifest() -> Manifest {
             texts_sent: 0,
         },
         timings,
+        evaluation: None,
         previous: Some("20261121T101500Z-000001".to_owned()),
     }
 }

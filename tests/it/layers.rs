@@ -54,6 +54,7 @@ const OWNERS: [(&str, &[&str]); 6] = [
             "src/adapters/cache/error.rs",
             "src/adapters/cache/file.rs",
             "src/adapters/cache/notes.rs",
+            "src/adapters/cache/queries.rs",
             "src/adapters/cache/rebuy.rs",
         ],
     ),

@@ -44,6 +44,8 @@ mod disk_full;
 mod disk_space;
 mod docs;
 mod doubt;
+mod evaluate;
+mod evaluate_asked;
 mod generated;
 mod glossary;
 mod guards;

@@ -247,6 +247,7 @@ fn manifest_of(
             .to_owned(),
         counts: Counts { records: ntotal, ..Counts::default() },
         timings: Timings::zero().before_promotion(),
+        evaluation: None,
         previous: None,
     }
 }

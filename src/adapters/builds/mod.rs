@@ -8,6 +8,7 @@
 
 pub mod adopt;
 mod agent_status;
+pub mod answers;
 mod build;
 pub mod checked_file;
 mod claim;
@@ -30,6 +31,7 @@ mod open;
 pub mod placed_records;
 pub mod promote;
 mod proof;
+pub mod record_names;
 pub mod records;
 mod sent_texts_file;
 mod served;

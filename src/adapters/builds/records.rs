@@ -2,12 +2,13 @@
 //!
 //! The file is parsed from its beginning, and records that are not wanted are
 //! skipped. Which rows are wanted is the caller's question. Or all of them are read
-//! for their hashes alone.
+//! one by one, as what the caller asks for, or for their hashes alone.
 
 use std::io::{BufReader, Read};
+use std::marker::PhantomData;
 use std::path::Path;
 
-use serde::de::{DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
+use serde::de::{DeserializeOwned, DeserializeSeed, Deserializer, IgnoredAny, SeqAccess, Visitor};
 use serde_json::Value;
 use serde_json::value::RawValue;
 
@@ -46,6 +47,54 @@ pub fn hashes(build: &Build) -> Result<Vec<RecordHash>, DiskError> {
     let file = disk::open_file_of(&path, bytes)?.take(bytes);
     let mut parser = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 18, file));
     parser.deserialize_seq(Hashes).map_err(|error| DiskError::at("read", &path)(error.into()))
+}
+
+/// Gives each record of the metadata at a path, which has `bytes` bytes, to `each` as a `T`, until it says
+/// `false`.
+///
+/// # Errors
+///
+/// [`DiskError`] if the file cannot be read, has another length, or is not a JSON array of such.
+pub fn for_each<T: DeserializeOwned>(
+    metadata: &Path,
+    bytes: u64,
+    each: &mut dyn FnMut(T) -> bool,
+) -> Result<(), DiskError> {
+    let file = disk::open_file_of(metadata, bytes)?.take(bytes);
+    let mut parser = serde_json::Deserializer::from_reader(BufReader::with_capacity(1 << 18, file));
+    let mut has_ended = false;
+    let mut ended = |record| {
+        has_ended = !each(record);
+        has_ended
+    };
+    let read = parser.deserialize_seq(Each { each: &mut ended, of: PhantomData });
+    match read {
+        // The parser expects the end of an array that was left early.
+        Err(error) if !has_ended => Err(DiskError::at("read", metadata)(error.into())),
+        Ok(()) | Err(_) => Ok(()),
+    }
+}
+
+struct Each<'a, T> {
+    each: &'a mut dyn FnMut(T) -> bool,
+    of: PhantomData<T>,
+}
+
+impl<'de, T: DeserializeOwned> Visitor<'de> for Each<'_, T> {
+    type Value = ();
+
+    fn expecting(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str("an array of records")
+    }
+
+    fn visit_seq<A: SeqAccess<'de>>(self, mut records: A) -> Result<(), A::Error> {
+        while let Some(record) = records.next_element()? {
+            if (self.each)(record) {
+                break;
+            }
+        }
+        Ok(())
+    }
 }
 
 struct Hashes;

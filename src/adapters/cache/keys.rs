@@ -3,6 +3,7 @@
 use xxhash_rust::xxh3::{Xxh3, xxh3_64};
 
 use crate::domain::record::{Space, TextHash};
+use crate::domain::request_extras::RequestExtras;
 
 /// The key of a space in the cache, as the integer that SQLite compares fastest.
 pub(super) fn key(space: &Space) -> i64 {
@@ -20,6 +21,26 @@ pub(super) fn checksum(space: i64, text: &TextHash, floats: &[u8]) -> [u8; 8] {
     hasher.update(&text.0);
     hasher.update(floats);
     hasher.digest().to_le_bytes()
+}
+
+/// Names vectors of questions: their space, what is sent beside a question, and where it is sent. Those of a
+/// `--rebuy` stand apart until it has ended.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct QueryKey(pub(super) i64);
+
+impl QueryKey {
+    #[must_use]
+    pub fn new(space: &Space, extras: &RequestExtras, address: Option<&str>, is_rebuy: bool) -> Self {
+        let kind = if is_rebuy { "queries of a rebuy" } else { "queries" };
+        let RequestExtras { prefix, fields } = extras;
+        let parts = [kind, &space.key(), prefix, &fields.canonical(), address.unwrap_or_default()];
+        let mut hasher = Xxh3::new();
+        for part in parts {
+            hasher.update(&(part.len() as u64).to_le_bytes());
+            hasher.update(part.as_bytes());
+        }
+        Self(hasher.digest().cast_signed())
+    }
 }
 
 /// The key under which the vectors of a `--rebuy` of this space stand.

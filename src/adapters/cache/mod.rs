@@ -22,12 +22,15 @@ mod error;
 mod file;
 mod keys;
 mod notes;
+mod queries;
 mod rebuy;
 
 use age::Age;
 pub use error::{CacheError, Warning};
 use file::CacheFileError;
+pub use keys::QueryKey;
 use keys::{checksum, key, key_apart};
+pub use queries::{QueryCache, stored_queries};
 use rebuy::Rebuy;
 pub use rebuy::{RebuyMark, rebuys};
 

@@ -97,6 +97,7 @@ mod tests {
     #[test]
     fn a_batch_is_bounded_by_number_minute_and_bytes_and_a_giant_goes_alone() {
         let limits = |batch_size, items_per_minute| EmbedLimits {
+            task: crate::adapters::embed::types::Task::Document,
             dimension: 3,
             batch_size,
             concurrency: 1,

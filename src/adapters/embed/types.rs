@@ -170,6 +170,8 @@ pub(crate) struct EmbeddedBatch {
 /// The limits of one attempt to embed many texts.
 #[derive(Clone, Debug)]
 pub(crate) struct EmbedLimits {
+    /// What the texts are embedded for.
+    pub(crate) task: Task,
     /// Floats in a vector.
     pub(crate) dimension: usize,
     /// The most texts in a request.

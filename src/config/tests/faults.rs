@@ -101,6 +101,11 @@ const OUT_OF_RANGE: &[(&str, &str)] = &[
     ("[log]\nlevel=''", "off, error, warn"),
     ("[log]\nlevel='info,reindexd'", "off, error, warn"),
     ("[log]\nformat='xml'", "one of auto, text, json, journal"),
+    ("[evaluate]\nqueries='q'\nqrels='r'\nk=0\n", "evaluate.k is 0"),
+    ("[evaluate]\nqueries='q'\nqrels='r'\nk=1001\n", "evaluate.k is 1001"),
+    ("[evaluate]\nqueries='q'\nqrels='r'\nmetric='map'\n", "evaluate.metric is \"map\" (reindexd.toml line 4), expected one of ndcg, recall, mrr"),
+    ("[evaluate]\nmin=1.1\n", "evaluate.min is 1.1"),
+    ("[evaluate]\nmax_drop=-0.1\n", "evaluate.max_drop is -0.1"),
 ];
 
 #[test]

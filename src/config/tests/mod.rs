@@ -2,6 +2,7 @@
 
 mod api_keys;
 mod directory;
+mod evaluate;
 mod faults;
 mod layers;
 mod providers;
@@ -16,6 +17,7 @@ use std::path::Path;
 use std::time::Duration;
 
 use super::*;
+use crate::domain::evaluate::Metric;
 use crate::domain::request_extras::RequestExtras;
 use crate::domain::tokens::TooLong;
 
@@ -137,6 +139,14 @@ fn defaults() -> Config {
             keep: 3,
             group: None,
             mode: None,
+        },
+        evaluate: EvaluateSettings {
+            queries: None,
+            qrels: None,
+            k: 10,
+            metric: Metric::Ndcg,
+            min: 0.0,
+            max_drop: 0.05,
         },
         guard: GuardSettings { max_shrink: 0.3, max_texts: 0, quarantine: 0, max_rows: 0, max_scan: None },
         announce: Vec::new(),

@@ -58,6 +58,8 @@ fn with_every_default_switched_on_it_says_the_same() {
         "announce.token_file",
         "announce.timeout",
         "embedding.max_tokens",
+        "evaluate.queries",
+        "evaluate.qrels",
     ];
     let text = switched_on(|key| !without_default.contains(&key));
     let loaded = SettingsFixture::with_settings(&text).load().unwrap();

@@ -127,9 +127,13 @@ impl CurrentStage {
 fn deadline(stage: Stage, embed_limit: Duration) -> Duration {
     match stage {
         Stage::Embed => embed_limit + STAGE_TIMEOUT,
-        Stage::Prepare | Stage::Scan | Stage::Plan | Stage::Index | Stage::Verify | Stage::Promote => {
-            STAGE_TIMEOUT
-        }
+        Stage::Prepare
+        | Stage::Scan
+        | Stage::Plan
+        | Stage::Index
+        | Stage::Verify
+        | Stage::Evaluate
+        | Stage::Promote => STAGE_TIMEOUT,
     }
 }
 

@@ -75,6 +75,8 @@ pub enum Reason {
     Held,
     WouldFail(UnfitRows),
     WouldBeRefused(Refusal),
+    /// The judged queries cannot be read; the text says why.
+    NotMeasured(String),
     /// The directory is another configuration's; the text says whose.
     Claimed(String),
 }
@@ -144,6 +146,8 @@ pub struct TableFacts<'a> {
     pub entries: u64,
     pub indexed_rows: u64,
     pub unfit: &'a UnfitRows,
+    /// Judged queries that must be embedded.
+    pub queries: u64,
     /// Where vectors would stand beside others of another address.
     pub other_address: Option<&'a OtherAddress>,
 }
@@ -162,12 +166,13 @@ pub fn after_scan(facts: &Facts<'_>, scan: ScanHash) -> Option<Decision> {
 /// The decision about these rows. A hold comes before anything else, and unfit rows before a refusal.
 #[must_use]
 pub fn after_rows(facts: &Facts<'_>, table: &TableFacts<'_>, limits: &Limits) -> Assessment {
-    let &TableFacts { content, counts, indexed_rows, unfit, other_address, .. } = table;
+    let &TableFacts { content, counts, indexed_rows, unfit, queries, other_address, .. } = table;
     let is_same = facts.served.build().is_some_and(|served| served.content_hash == Some(content));
     let changes = !is_same || facts.is_forced || !facts.dangling_links.is_empty();
     let is_held = facts.is_held(content);
     let unfit = (!unfit.is_allowed()).then(|| unfit.clone());
-    let refusal = guard::check(counts, indexed_rows, table.unfit.count, facts.previous_records, limits).err();
+    let excluded = table.unfit.count;
+    let refusal = guard::check(counts, indexed_rows, excluded, facts.previous_records, queries, limits).err();
     let other_length = facts.other_length().filter(|_| facts.is_by_hand);
     let other_space = guard::check_space(
         facts.served_space.as_ref().filter(|_| other_length.is_none()),
@@ -321,6 +326,7 @@ impl fmt::Display for Reason {
             Self::Held => f.write_str("a rollback holds the served build until the table changes"),
             Self::WouldFail(unfit) => write!(f, "would fail: {unfit}"),
             Self::WouldBeRefused(refusal) => write!(f, "would be refused: {refusal}"),
+            Self::NotMeasured(why) => write!(f, "would fail: {why}"),
             Self::Claimed(whose) => write!(f, "would be refused: {whose}"),
         }
     }
@@ -343,6 +349,7 @@ impl Reason {
             | Self::Held
             | Self::WouldFail(_)
             | Self::WouldBeRefused(_)
+            | Self::NotMeasured(_)
             | Self::Claimed(_) => None,
         }
     }

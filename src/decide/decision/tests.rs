@@ -53,6 +53,7 @@ fn manifest() -> Manifest {
         metric: String::new(),
         counts: Counts::default(),
         timings: Timings::default(),
+        evaluation: None,
         previous: None,
     }
 }
@@ -96,7 +97,17 @@ fn table<'a>(
     read: ReadNow<'a>,
 ) -> TableFacts<'a> {
     let (again, entries) = (EmbeddedAgain::default(), counts.records);
-    TableFacts { content, read, counts, again, entries, indexed_rows: 10, unfit, other_address: None }
+    TableFacts {
+        content,
+        read,
+        counts,
+        again,
+        entries,
+        indexed_rows: 10,
+        unfit,
+        queries: 0,
+        other_address: None,
+    }
 }
 
 fn ten_records() -> Counts {
@@ -195,7 +206,7 @@ fn unfit_rows_fail_a_pass_before_a_limit_refuses_it() {
     let (manifest, space) = (manifest(), space("m"));
     let facts = facts(&manifest, &space);
     let shrunk = Counts { records: 3, ..Counts::default() };
-    let refused = |counts: &Counts| guard::check(counts, 10, 0, Some(10), &limits()).unwrap_err();
+    let refused = |counts: &Counts| guard::check(counts, 10, 0, Some(10), 0, &limits()).unwrap_err();
     let cases = [
         ("as many as are allowed", ten_records(), 1, Decision::Build),
         ("one more", ten_records(), 2, Decision::Fail(unfit(2))),

@@ -2,7 +2,7 @@
 //!
 //! Queries are JSON lines with `_id` and `text`; judgements are lines of
 //! query, record and grade between tabs, below the header
-//! `query-id	corpus-id	score`. A record is named by its id as text. Both
+//! `query-id corpus-id score`. A record is named by its id as text. Both
 //! files are read strictly: a line that is not as expected is a fault with its
 //! number, and so is a file beyond the bounds. Only queries with a grade above
 //! 0 are asked; the others of a public collection are passed over.
@@ -190,14 +190,11 @@ impl Qrels {
     }
 
     fn add(&mut self, line: usize, query: &str, record: &str, grade: i64) -> Result<(), JudgedFault> {
-        let place = match self.places.get(record) {
-            Some(place) => *place,
-            None => {
-                self.places.insert(record.to_owned(), self.records.len());
-                self.records.push(record.to_owned());
-                self.records.len() - 1
-            }
-        };
+        let place = self.places.get(record).copied().unwrap_or_else(|| {
+            self.places.insert(record.to_owned(), self.records.len());
+            self.records.push(record.to_owned());
+            self.records.len() - 1
+        });
         if !self.of_query.contains_key(query) {
             self.of_query.insert(query.to_owned(), QueryJudgements { line, ..QueryJudgements::default() });
         }
@@ -283,62 +280,27 @@ mod tests {
     }
 
     #[test]
+    #[rustfmt::skip]
     fn what_is_not_as_expected_is_named_with_its_line() {
         let one = "{\"_id\":\"a\",\"text\":\"A\"}\n";
         let long = "x".repeat(MAX_QUERY_BYTES + 1);
         let cases = [
             (one.to_owned(), String::new(), "evaluate.qrels line 1: expected the header"),
             (one.to_owned(), "a\t7\t1\n".to_owned(), "evaluate.qrels line 1: expected the header"),
-            (
-                one.to_owned(),
-                HEAD.to_owned(),
-                "evaluate.qrels expected a query with a score above 0, found none",
-            ),
+            (one.to_owned(), HEAD.to_owned(), "evaluate.qrels expected a query with a score above 0, found none"),
             (one.to_owned(), format!("{HEAD}a\t7\t0\n"), "above 0, found none"),
             (one.to_owned(), format!("{HEAD}a 7 1\n"), "evaluate.qrels line 2: expected query-id, corpus-id"),
-            (
-                one.to_owned(),
-                format!("{HEAD}a\t7\t1\n\na\t8\t1\n"),
-                "evaluate.qrels line 3: expected query-id",
-            ),
+            (one.to_owned(), format!("{HEAD}a\t7\t1\n\na\t8\t1\n"), "evaluate.qrels line 3: expected query-id"),
             (one.to_owned(), format!("{HEAD}a\t7\t1.5\n"), "line 2: expected a whole number"),
             (one.to_owned(), format!("{HEAD}a\t7\t1000001\n"), "line 2: expected a whole number"),
-            (
-                one.to_owned(),
-                format!("{HEAD}\t7\t1\n"),
-                "line 2: expected 1 to 4096 bytes as query-id, found 0",
-            ),
+            (one.to_owned(), format!("{HEAD}\t7\t1\n"), "line 2: expected 1 to 4096 bytes as query-id, found 0"),
             (one.to_owned(), format!("{HEAD}a\t7\t1\na\t7\t2\n"), "line 3: expected each record once"),
-            (
-                one.to_owned(),
-                format!("{HEAD}a\t7\t1\nz\t7\t2\n"),
-                "line 3: expected a query of evaluate.queries",
-            ),
-            (
-                format!("{one}{one}"),
-                format!("{HEAD}a\t7\t1\n"),
-                "evaluate.queries line 2: expected each _id once",
-            ),
-            (
-                "{\"_id\":1,\"text\":\"A\"}".to_owned(),
-                format!("{HEAD}a\t7\t1\n"),
-                "evaluate.queries line 1: expected an",
-            ),
-            (
-                format!("{one}{{\"_id\":"),
-                format!("{HEAD}a\t7\t1\n"),
-                "evaluate.queries line 2: expected an object",
-            ),
-            (
-                "{\"_id\":\"a\",\"text\":\" \"}".to_owned(),
-                format!("{HEAD}a\t7\t1\n"),
-                "line 1: expected a text of 1",
-            ),
-            (
-                format!("{{\"_id\":\"a\",\"text\":\"{long}\"}}"),
-                format!("{HEAD}a\t7\t1\n"),
-                "expected a text of 1",
-            ),
+            (one.to_owned(), format!("{HEAD}a\t7\t1\nz\t7\t2\n"), "line 3: expected a query of evaluate.queries"),
+            (format!("{one}{one}"), format!("{HEAD}a\t7\t1\n"), "evaluate.queries line 2: expected each _id once"),
+            ("{\"_id\":1,\"text\":\"A\"}".to_owned(), format!("{HEAD}a\t7\t1\n"), "evaluate.queries line 1: expected an"),
+            (format!("{one}{{\"_id\":"), format!("{HEAD}a\t7\t1\n"), "evaluate.queries line 2: expected an object"),
+            ("{\"_id\":\"a\",\"text\":\" \"}".to_owned(), format!("{HEAD}a\t7\t1\n"), "line 1: expected a text of 1"),
+            (format!("{{\"_id\":\"a\",\"text\":\"{long}\"}}"), format!("{HEAD}a\t7\t1\n"), "expected a text of 1"),
         ];
         for (queries, qrels, expected) in cases {
             let fault = parsed(&queries, &qrels).unwrap_err();
@@ -350,8 +312,8 @@ mod tests {
 
     #[test]
     fn more_queries_than_may_be_asked_are_refused() {
-        let qrels: String = (0..=MAX_QUERIES).map(|nth| format!("q{nth}\t1\t1\n")).collect();
-        let fault = parsed("", &format!("{HEAD}{qrels}")).unwrap_err();
+        let lines: Vec<String> = (0..=MAX_QUERIES).map(|nth| format!("q{nth}\t1\t1\n")).collect();
+        let fault = parsed("", &format!("{HEAD}{}", lines.concat())).unwrap_err();
         assert!(fault.contains("expected at most 10000 queries"), "{fault}");
     }
 }

@@ -12,6 +12,7 @@ use serde::{Deserialize, Serialize};
 use serde_json::Value;
 use thiserror::Error;
 
+use crate::domain::evaluate::Evaluation;
 use crate::domain::pass::{Counts, Timings};
 use crate::domain::record::{ContentHash, RecordHash, ScanHash, Space, TEXT_FORMAT, TextHash, ValuesHash};
 use crate::domain::source_facts::RulesFacts;
@@ -75,6 +76,9 @@ pub struct Manifest {
     pub counts: Counts,
     #[serde(rename = "took_ms")]
     pub timings: Timings,
+    /// How well it answers judged queries, where they were asked.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub evaluation: Option<Evaluation>,
     /// The build served before.
     pub previous: Option<String>,
 }

@@ -1,10 +1,10 @@
 //! The stages of a pass, their milliseconds, and the forms in which these are written.
 //!
-//! A manifest has `took_ms`: five stages and the total; it is written before
-//! the promotion ends, so that stage is not in it. A past pass in the history
-//! has `took_ms`, `promote_ms` and `phases_ms`, the last of these only where
-//! the stages were measured. `--json` prints `phases_ms` with or without the
-//! total. Preparing is not written anywhere.
+//! A manifest has `took_ms`: five stages, `evaluate` where queries were asked,
+//! and the total; it is written before the promotion ends, so that stage is not
+//! in it. A past pass in the history has `took_ms`, `promote_ms` and
+//! `phases_ms`, the last of these only where the stages were measured. `--json`
+//! prints `phases_ms` with or without the total. Preparing is not written anywhere.
 
 use std::fmt;
 
@@ -25,6 +25,8 @@ pub enum Stage {
     Index,
     /// Reading them back.
     Verify,
+    /// Asking judged queries.
+    Evaluate,
     /// From verified to served.
     Promote,
 }
@@ -46,6 +48,8 @@ pub struct StageTimes {
     index: u64,
     verify: u64,
     #[serde(default, skip_serializing_if = "Option::is_none")]
+    evaluate: Option<u64>,
+    #[serde(default, skip_serializing_if = "Option::is_none")]
     promote: Option<u64>,
 }
 
@@ -58,16 +62,26 @@ struct StagesAndTotal {
 }
 
 impl Stage {
-    pub const COUNT: usize = 7;
-    pub const ALL: [Self; Self::COUNT] =
-        [Self::Prepare, Self::Scan, Self::Plan, Self::Embed, Self::Index, Self::Verify, Self::Promote];
+    pub const COUNT: usize = 8;
+    pub const ALL: [Self; Self::COUNT] = [
+        Self::Prepare,
+        Self::Scan,
+        Self::Plan,
+        Self::Embed,
+        Self::Index,
+        Self::Verify,
+        Self::Evaluate,
+        Self::Promote,
+    ];
 }
 
 impl Timings {
-    /// All stages at zero milliseconds.
+    /// All stages at zero milliseconds, but that of a pass that asks no queries is not measured.
     #[must_use]
     pub fn zero() -> Self {
-        Self { ms: [Some(0); Stage::COUNT], total: 0 }
+        let mut ms = [Some(0); Stage::COUNT];
+        ms[Stage::Evaluate as usize] = None;
+        Self { ms, total: 0 }
     }
 
     /// Nothing but the total.
@@ -119,15 +133,16 @@ impl Timings {
             embed: ms(Stage::Embed),
             index: ms(Stage::Index),
             verify: ms(Stage::Verify),
+            evaluate: self.get(Stage::Evaluate),
             promote: self.get(Stage::Promote),
         }
     }
 
     pub(super) fn from_stage_times(stages: StageTimes, total: u64) -> Self {
-        let StageTimes { snapshot, plan, embed, index, verify, promote } = stages;
+        let StageTimes { snapshot, plan, embed, index, verify, evaluate, promote } = stages;
         let measured = [snapshot, plan, embed, index, verify].map(Some);
         let [scan, plan, embed, index, verify] = measured;
-        Self { ms: [Some(0), scan, plan, embed, index, verify, promote], total }
+        Self { ms: [Some(0), scan, plan, embed, index, verify, evaluate, promote], total }
     }
 }
 
@@ -140,6 +155,7 @@ impl fmt::Display for Stage {
             Self::Embed => "embed",
             Self::Index => "index",
             Self::Verify => "verify",
+            Self::Evaluate => "evaluate",
             Self::Promote => "promote",
         })
     }
@@ -173,14 +189,14 @@ mod tests {
 
     #[test]
     fn timings_are_written_in_the_keys_and_the_order_of_each_file() {
-        let stages = r#""snapshot":1,"plan":2,"embed":3,"index":4,"verify":5"#;
+        let stages = r#""snapshot":1,"plan":2,"embed":3,"index":4,"verify":5,"evaluate":6"#;
         let all = measured();
         let json = |timings: Timings| serde_json::to_string(&timings).unwrap();
 
         assert_eq!(json(all.before_promotion()), format!(r#"{{{stages},"total":100}}"#));
-        assert_eq!(json(all), format!(r#"{{{stages},"promote":6,"total":100}}"#));
+        assert_eq!(json(all), format!(r#"{{{stages},"promote":7,"total":100}}"#));
         let without_total = serde_json::to_string(&all.to_stage_times()).unwrap();
-        assert_eq!(without_total, format!(r#"{{{stages},"promote":6}}"#));
+        assert_eq!(without_total, format!(r#"{{{stages},"promote":7}}"#));
     }
 
     #[test]
@@ -189,6 +205,8 @@ mod tests {
             let json = serde_json::to_value(timings).unwrap();
             assert_eq!(serde_json::from_value::<Timings>(json).unwrap(), timings);
         }
+        let unasked = serde_json::to_string(&Timings::zero()).unwrap();
+        assert!(!unasked.contains("evaluate"), "a pass that asks no queries writes what 0.1.0 wrote");
         for incomplete in [json!({ "total": 1 }), json!({ "snapshot": 1, "plan": 2, "total": 3 })] {
             assert!(serde_json::from_value::<Timings>(incomplete).is_err());
         }

@@ -41,6 +41,54 @@ pub(crate) fn id_text(schema: &Schema, row: Row<'_>) -> String {
     String::from_utf8(text).expect("JSON of texts and numbers")
 }
 
+/// The digests that a row may have whose id is this text, and a row's first chunk: what is a text in one
+/// table is a number in another.
+pub(crate) fn id_hashes_of(text: &str) -> Vec<IdHash> {
+    let both = |id: &[RawValue<'_>]| {
+        let chunk = RawValue::Integer(0);
+        [IdHash::of_all(id.iter().copied()), IdHash::of_all(id.iter().copied().chain([chunk]))]
+    };
+    let bytes = text.as_bytes();
+    let number = number_of(bytes);
+    let single = [Some(RawValue::Text(bytes)), number, Some(RawValue::Blob(bytes))];
+    let mut hashes: Vec<IdHash> = single.into_iter().flatten().flat_map(|id| both(&[id])).collect();
+    if let Ok(serde_json::Value::Array(parts)) = serde_json::from_str(text) {
+        let part = |part: &serde_json::Value| {
+            let value = match part {
+                serde_json::Value::String(text) => return Some(OwnedPart::Text(text.clone())),
+                serde_json::Value::Number(number) => number_of(number.to_string().as_bytes()),
+                _ => None,
+            };
+            match (value, part.as_f64()) {
+                (Some(RawValue::Integer(n)), _) => Some(OwnedPart::Integer(n)),
+                (_, float) => float.map(OwnedPart::Real),
+            }
+        };
+        if let Some(parts) = parts.iter().map(part).collect::<Option<Vec<_>>>() {
+            let values: Vec<_> = parts.iter().map(OwnedPart::raw).collect();
+            hashes.extend(both(&values));
+        }
+    }
+    hashes
+}
+
+/// One column of an id that was read from its text.
+enum OwnedPart {
+    Text(String),
+    Integer(i64),
+    Real(f64),
+}
+
+impl OwnedPart {
+    fn raw(&self) -> RawValue<'_> {
+        match self {
+            Self::Text(text) => RawValue::Text(text.as_bytes()),
+            Self::Integer(n) => RawValue::Integer(*n),
+            Self::Real(x) => RawValue::Real(*x),
+        }
+    }
+}
+
 fn number(value: RawValue<'_>) -> String {
     match value {
         RawValue::Integer(n) => n.to_string(),
@@ -146,6 +194,31 @@ mod tests {
         ];
         for (at, one) in all.iter().enumerate() {
             assert!(!all[..at].contains(one), "{at}");
+        }
+    }
+
+    #[test]
+    fn a_row_is_found_by_the_text_of_its_id_whatever_its_class_and_number_of_columns() {
+        use RawValue::{Blob, Integer, Real, Text};
+        let rows: [Vec<RawValue<'_>>; 8] = [
+            vec![Integer(-7)],
+            vec![Text(b"7")],
+            vec![Text("zo\u{eb} x".as_bytes())],
+            vec![Real(1.5)],
+            vec![Real(1e16)],
+            vec![Blob(b"b")],
+            vec![Text(b"d\"e"), Integer(7), Real(1e16)],
+            vec![Text(b"[1]"), Text(b"")],
+        ];
+        for row in rows {
+            let schema = schema(row.len());
+            let text = id_text(&schema, &row);
+            for chunk in [None, Some(0)] {
+                let found = id_hashes_of(&text).contains(&id_hash(&schema, &row, chunk));
+                assert!(found, "{text} {chunk:?}");
+            }
+            assert!(!id_hashes_of(&text).contains(&id_hash(&schema, &row, Some(1))), "{text}");
+            assert!(!id_hashes_of(&format!("{text}0")).contains(&id_hash(&schema, &row, None)), "{text}");
         }
     }
 

@@ -26,7 +26,7 @@ pub use hash::{
     Basis, ContentHash, ContentHasher, IdHash, RecordHash, ScanHash, TextHash, ValuesHash, raw_row_hash,
 };
 pub(crate) use hash::{RecordHasher, ScanHasher, TEXT_FORMAT, feed};
-pub(crate) use id::{id_hash, id_text, printable_id, seen_id};
+pub(crate) use id::{id_hash, id_hashes_of, id_text, printable_id, seen_id};
 pub(crate) use members::{Members, RecordId, chunk_index};
 pub(crate) use metadata::{ChunkPlace, ending, record_text, write_members};
 pub(crate) use schema::expert;

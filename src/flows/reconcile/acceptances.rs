@@ -9,6 +9,7 @@ use crate::adapters::builds::checked_file::{self, ACCEPTED};
 use crate::adapters::builds::{Builds, Layout, error_chain};
 use crate::decide::acceptance::{Acceptance, Accepted, AddressFinding, Exceeded};
 use crate::decide::address::Finding;
+use crate::decide::quality::AcceptedQuality;
 use crate::domain::pass::Outcome;
 
 /// What a pass may do past a guard.
@@ -16,6 +17,7 @@ pub(super) struct Acceptances {
     layout: Layout,
     waived: Exceeded,
     remembered: Acceptance,
+    waives_quality: bool,
     /// What the file says.
     stored: Option<Acceptance>,
 }
@@ -35,7 +37,7 @@ impl Acceptances {
         let layout = builds.layout.clone();
         let remembered = nothing.with_earlier(stored.clone());
         let waived = Exceeded { shrink: options.accept_shrink, space: options.accept_space };
-        Ok(Self { layout, waived, remembered, stored })
+        Ok(Self { layout, waived, waives_quality: options.accept_quality, remembered, stored })
     }
 
     pub(super) fn accepted(&self, context: &PassContext<'_>) -> Accepted {
@@ -73,6 +75,17 @@ impl Acceptances {
         accepted
     }
 
+    /// What an operator accepts of the values of a build: before, and with this pass.
+    pub(super) fn quality(&self) -> (AcceptedQuality, bool) {
+        (self.remembered.quality, self.waives_quality)
+    }
+
+    /// Remembers which values are accepted from now on.
+    pub(super) fn record_quality(&mut self, context: &PassContext<'_>, quality: AcceptedQuality) {
+        self.remembered.quality = quality;
+        self.save(context);
+    }
+
     fn save(&mut self, context: &PassContext<'_>) {
         let now = Some(&self.remembered).filter(|now| !now.is_empty());
         if self.stored.as_ref() == now {
@@ -91,11 +104,20 @@ impl Acceptances {
         }
     }
 
-    /// Nothing is accepted any more once it is served.
-    pub(super) fn end(&mut self, context: &PassContext<'_>, outcome: Outcome) {
-        if outcome != Outcome::Promoted || self.stored.take().is_none() {
+    /// Nothing is accepted any more once it is served, but a value below `evaluate.min`: that is so of the
+    /// next build as well.
+    pub(super) fn end(&mut self, context: &PassContext<'_>, outcome: Outcome, served: Option<&str>) {
+        if outcome != Outcome::Promoted || self.stored.is_none() {
             return;
         }
+        let settings = self.remembered.settings.clone();
+        let nothing = Acceptance::nothing(served.map(str::to_owned), settings);
+        let quality = self.remembered.quality.after_promotion();
+        self.remembered = Acceptance { quality, ..nothing };
+        if !self.remembered.is_empty() {
+            return self.save(context);
+        }
+        self.stored = None;
         // It names the build that was served before, so that it holds no longer even if it stays.
         if let Err(error) = checked_file::forget(&self.layout, ACCEPTED) {
             context.warn(&error_chain(&error));
@@ -106,12 +128,18 @@ impl Acceptances {
 /// Digest of the settings that an acceptance is about.
 fn settings_digest(context: &PassContext<'_>) -> String {
     let config = context.config;
-    let parts = [
+    let mut parts = vec![
         context.space.key(),
         config.embedding.address().unwrap_or_default(),
         config.source.database.display().to_string(),
         config.guard.max_shrink.to_string(),
     ];
+    let evaluate = &config.evaluate;
+    if let Some((queries, qrels)) = evaluate.files() {
+        parts.extend([queries, qrels].map(|path| path.display().to_string()));
+        parts.push(evaluate.metric.title(evaluate.k));
+        parts.extend([evaluate.min, evaluate.max_drop].map(|limit| limit.to_string()));
+    }
     let mut hasher = blake3::Hasher::new();
     for part in parts {
         hasher.update(&(part.len() as u64).to_le_bytes());

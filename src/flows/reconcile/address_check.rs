@@ -91,7 +91,7 @@ impl Reference {
 }
 
 /// Embeds texts again and compares their vectors with those of a build.
-fn compare(
+pub(super) fn compare(
     context: &PassContext<'_>,
     trigger: Trigger,
     build: &Build,

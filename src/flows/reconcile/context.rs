@@ -48,6 +48,8 @@ pub struct PassOptions {
     pub accept_shrink: bool,
     /// Waive the guard of the space.
     pub accept_space: bool,
+    /// Waive the guard of the values that judged queries give.
+    pub accept_quality: bool,
     /// Reuse the vectors of an adopted build once some came out the same.
     pub trust_adopted: bool,
     /// Take over a directory that another configuration claims.

@@ -18,7 +18,7 @@ use crate::adapters::builds::SpooledText;
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::cache::Cache;
 use crate::adapters::embed::{
-    self, EmbedFailure, EmbedLimits, EmbedProgress, EmbeddedBatch, ProviderWait, SinkError, TextItem,
+    self, EmbedFailure, EmbedLimits, EmbedProgress, EmbeddedBatch, ProviderWait, SinkError, Task, TextItem,
 };
 use crate::domain::pass::{Counts, Trigger};
 use crate::domain::record::TextHash;
@@ -176,6 +176,23 @@ pub(super) fn embed_sample(
     Ok(vectors)
 }
 
+/// Embeds judged queries and stores their vectors. Adds to `counts` what was sent, also if it fails.
+/// `planned`: texts that the pass embeds in all.
+pub(super) fn embed_queries(
+    context: &PassContext<'_>,
+    trigger: Trigger,
+    planned: u64,
+    queries: Vec<TextItem>,
+    cache: &mut Cache,
+    counts: &mut Counts,
+) -> Result<(), EmbedFailure> {
+    let limits = EmbedLimits { task: Task::Query, witness: PLAIN_WORD.to_owned(), ..limits(context, 0) };
+    let total = queries.len() as u64;
+    let attempt = EmbedPlan { trigger, planned, stores: true };
+    let mut items = queries.into_iter().map(Ok);
+    embed(context, ToEmbed { items: &mut items, total, limits, attempt }, cache, counts).1
+}
+
 /// Why nothing is sent, until when, and when the attempt gives up.
 fn described(waiting: &ProviderWait, now: Timestamp) -> String {
     let at = |time: Duration| format!("{:.0}", now.saturating_add(time).unwrap_or(Timestamp::MAX));
@@ -186,6 +203,7 @@ fn described(waiting: &ProviderWait, now: Timestamp) -> String {
 fn limits(context: &PassContext<'_>, refusals_allowed: usize) -> EmbedLimits {
     let settings = &context.config.embedding;
     EmbedLimits {
+        task: Task::Document,
         dimension: context.space.dimension,
         batch_size: settings.batch_size,
         concurrency: settings.concurrency,

@@ -15,8 +15,10 @@ use crate::adapters::builds::verify::VerifyError;
 use crate::adapters::builds::{BuildsError, DiskError, Doubt, LayoutError, error_chain};
 use crate::adapters::cache::CacheError;
 use crate::adapters::embed::{EmbedError, EmbedFailure};
+use crate::adapters::judged::JudgedError;
 use crate::adapters::source::SourceError;
 use crate::decide::guard::{Refusal, UnfitRows};
+use crate::decide::quality::QualityRefusal;
 use crate::domain::pass::{Counts, ErrorClass, Outcome, PassReport, Retry};
 use crate::domain::record::TextHash;
 use crate::domain::stop::Stopped;
@@ -56,6 +58,19 @@ pub enum PassError {
         /// Requests sent.
         requests: u64,
     },
+    /// The judged queries cannot be read.
+    #[error("the judged queries cannot be used, so nothing was embedded or served")]
+    Judged(#[from] JudgedError),
+    #[error(
+        "evaluate.queries is not set: expected the files of judged queries in [evaluate]; nothing was asked"
+    )]
+    NoQueries,
+    /// A build that cannot be asked.
+    #[error("build {id} cannot be asked: {why}; nothing was changed")]
+    NotEvaluated { id: String, why: String },
+    /// The new build does not answer well enough.
+    #[error(transparent)]
+    Quality(Box<QualityRefusal>),
     #[error(transparent)]
     Cache(#[from] CacheError),
     /// The build on disk is not what was planned.
@@ -104,16 +119,19 @@ impl PassError {
         match self {
             Self::Busy | Self::Builds(BuildsError::OtherHost { .. }) => Outcome::Busy,
             Self::Stopped => Outcome::Stopped,
-            Self::Refused(_) | Self::OtherAddress { .. } => Outcome::Refused,
+            Self::Refused(_) | Self::OtherAddress { .. } | Self::Quality(_) => Outcome::Refused,
             Self::Source(_)
             | Self::Unfit(_)
             | Self::NoSpace { .. }
             | Self::Embed { .. }
+            | Self::Judged(_)
             | Self::Cache(_)
             | Self::Verify(_)
             | Self::Promote(_)
             | Self::Builds(_)
             | Self::DamagedTarget { .. }
+            | Self::NoQueries
+            | Self::NotEvaluated { .. }
             | Self::NothingBefore { .. }
             | Self::NothingPromoted => Outcome::Failed(self.retry()),
         }
@@ -124,6 +142,7 @@ impl PassError {
         match self {
             Self::Builds(error) => error.class(),
             Self::Embed { class, .. } => *class,
+            Self::NoQueries => ErrorClass::Settings,
             Self::Busy => ErrorClass::Busy,
             Self::Stopped
             | Self::Source(_)
@@ -131,10 +150,13 @@ impl PassError {
             | Self::Refused(_)
             | Self::OtherAddress { .. }
             | Self::NoSpace { .. }
+            | Self::Judged(_)
+            | Self::Quality(_)
             | Self::Cache(_)
             | Self::Verify(_)
             | Self::Promote(_)
             | Self::DamagedTarget { .. }
+            | Self::NotEvaluated { .. }
             | Self::NothingBefore { .. }
             | Self::NothingPromoted => ErrorClass::Other,
         }
@@ -150,13 +172,17 @@ impl PassError {
             Self::Busy
             | Self::Stopped
             | Self::NoSpace { .. }
+            | Self::Judged(_)
             | Self::Cache(_)
             | Self::Verify(_)
             | Self::Promote(_) => Retry::Soon { wait: None },
             Self::Unfit(_)
             | Self::Refused(_)
             | Self::OtherAddress { .. }
+            | Self::Quality(_)
             | Self::DamagedTarget { .. }
+            | Self::NoQueries
+            | Self::NotEvaluated { .. }
             | Self::NothingBefore { .. }
             | Self::NothingPromoted => Retry::OnChange,
         }

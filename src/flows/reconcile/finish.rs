@@ -19,7 +19,7 @@ fn counts_of_failure(error: &PassError, planned: Counts, stage: Stage) -> Counts
     match (error, stage) {
         (PassError::Embed { texts, .. }, _) => Counts { embedded: *texts, ..planned },
         (_, Stage::Prepare | Stage::Scan | Stage::Plan) => Counts { embedded: 0, ..planned },
-        (_, Stage::Embed | Stage::Index | Stage::Verify | Stage::Promote) => planned,
+        (_, Stage::Embed | Stage::Index | Stage::Verify | Stage::Evaluate | Stage::Promote) => planned,
     }
 }
 

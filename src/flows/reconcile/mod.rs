@@ -16,7 +16,10 @@ pub mod diff;
 mod disk_space;
 mod embed_missing;
 mod error;
+mod eval;
+mod evaluate;
 mod finish;
+mod judging;
 mod leaving;
 mod long_texts;
 mod prepare;
@@ -28,9 +31,11 @@ mod read_table;
 mod record_progress;
 mod record_workers;
 pub mod renew_lock;
+mod retry_refused;
 mod reuse;
 mod rollback;
 mod said_warnings;
+mod sample_texts;
 mod sending;
 mod served_space;
 mod source_path;
@@ -46,28 +51,29 @@ use std::time::Instant;
 
 pub use context::{PassContext, PassOptions, PassProgress};
 pub use error::PassError;
+pub use eval::{EvalReport, EvalRequest, QueryRun, evaluate_build};
 pub use preview::{Preview, preview};
 pub use rollback::{Rollback, RollbackReport, release, rollback};
 pub use texts::{MadeText, RowTexts, texts};
 
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::builds::{Builds, Doubt, error_chain};
-use crate::adapters::source::Rows;
 use crate::decide::decision::{Assessment, Decision};
 use crate::domain::pass::{Counts, Outcome, PassReport, Stage};
 use crate::domain::record::TextHash;
 use acceptances::Acceptances;
 use address_check::Reference;
 use embed_missing::{Missing, embed_missing};
+use evaluate::Questioning;
+use judging::Judging;
 use prepare::Prepared;
 use publish::{PlannedBuild, PlannedContent, publish};
-use quarantine::{DueTexts, Retries, note_refused};
-use read_table::TableSummary;
+use quarantine::{Retries, note_refused};
+use read_table::{FoundRows, TableSummary};
 use record_progress::ProgressRecorder;
 use reuse::VectorSources;
 use stopwatch::Stopwatch;
 use summary::summary;
-use text_sample::TextSample;
 use trust_adopted::Adopted;
 
 /// Runs one pass.
@@ -107,7 +113,7 @@ pub fn reconcile(context: &PassContext<'_>, options: &PassOptions) -> Result<Pas
     }
     let Pass { mut prepared, mut acceptances, mut stopwatch, counts, .. } = pass;
     if let Ok(report) = &result {
-        acceptances.end(context, report.outcome);
+        acceptances.end(context, report.outcome, report.build.as_deref());
     }
     finish::finish(context, options, &mut prepared, counts, &mut stopwatch, &result);
     if result.as_ref().is_ok_and(|report| report.outcome != Outcome::Held) {
@@ -125,6 +131,10 @@ struct Pass<'a> {
     options: &'a PassOptions,
     prepared: Prepared,
     acceptances: Acceptances,
+    /// The judged queries, once they are needed and if there are any.
+    judging: Option<Judging>,
+    /// Why they cannot be asked, which matters where there is something to build.
+    not_judged: Option<PassError>,
     /// Files of `ingest.py` whose vectors are reused once some came out the same.
     adopted: Option<Adopted>,
     /// Texts that this pass embedded before it had to read the table again.
@@ -165,6 +175,8 @@ impl<'a> Pass<'a> {
             options,
             prepared,
             acceptances,
+            judging: None,
+            not_judged: None,
             adopted,
             embedded,
             embedded_before: None,
@@ -206,7 +218,7 @@ impl<'a> Pass<'a> {
         let scan_hash = rows.scan().hash;
         let reference =
             address_check::reference(self.context, &self.prepared, sources.builds(), &self.acceptances);
-        let sample = self.sample(reference.as_ref(), &sources)?;
+        let (sample, is_of_model) = self.sample_with_queries(reference.as_ref(), &mut sources)?;
         let (drafted, mut table, early_check) =
             read_scan::draft(self.context, &self.prepared, rows, &sources, sample)?;
         self.warn_of_rows(&table);
@@ -219,8 +231,9 @@ impl<'a> Pass<'a> {
         if let Some(adopted) = &self.adopted {
             table.plan.counts.embedded = adopted.left_to_embed(&table);
         }
-        match self.assess(&table, reference.as_ref()) {
-            Decision::Build => {}
+        let queries = self.judging.as_ref().map_or(Ok(0), |judging| judging.missing(sources.cache()))?;
+        match self.assess(&table, queries, reference.as_ref()) {
+            Decision::Build => self.not_judged.take().map_or(Ok(()), Err)?,
             Decision::Unchanged => {
                 self.discard(drafted);
                 sources.record_good_end(self.context);
@@ -243,7 +256,7 @@ impl<'a> Pass<'a> {
         disk_space::ensure_disk_space(self.context, &self.prepared, &drafted, &table, &sources)?;
         self.stopwatch.lap();
 
-        let contents = PlannedContent { scan_hash, table, counts: self.counts };
+        let contents = PlannedContent { scan_hash, table, is_of_model, counts: self.counts };
         self.embed_and_publish(drafted, contents, sources, reference.as_ref())
     }
 
@@ -271,7 +284,9 @@ impl<'a> Pass<'a> {
                 self.discard(drafted);
                 return Ok(None);
             }
-        } else if !cached_origin::settle(self.context, trigger, &mut sources, table, &mut self.counts)? {
+        } else if !contents.is_of_model
+            && !cached_origin::settle(self.context, trigger, &mut sources, table, &mut self.counts)?
+        {
             self.discard(drafted);
             return Ok(None);
         }
@@ -289,50 +304,27 @@ impl<'a> Pass<'a> {
             self.discard(drafted);
             return Ok(None);
         }
+        if let Some(judging) = &self.judging {
+            let sample = if contents.is_of_model { table.sample.as_slice() } else { &[] };
+            judging.embed(self.context, trigger, sample, &mut sources, &mut self.counts)?;
+            self.stopwatch.lap();
+        }
         let contents = PlannedContent { counts: self.counts, ..contents };
         let has_embedded = !received.texts.is_empty();
-        let build = PlannedBuild { contents, drafted, sources, has_embedded };
+        let acceptances = &mut self.acceptances;
+        let questioning = self.judging.as_ref().map(|judging| Questioning { judging, acceptances });
+        let build = PlannedBuild { contents, drafted, sources, has_embedded, questioning };
         publish(self.context, self.options, &mut self.prepared, &mut self.stopwatch, build)?;
         Ok(Some(self.report(Outcome::Promoted)))
     }
 
-    /// Sends texts again that the provider refused, before the pass itself, which then has the rows whose
-    /// texts are taken now.
-    fn retry_refused(
-        &mut self,
-        rows: Rows,
-        sources: &mut VectorSources,
-        due: &DueTexts,
-    ) -> Result<(), PassError> {
-        let mut refused = self.prepared.take_refused(due.texts());
-        let reference =
-            address_check::reference(self.context, &self.prepared, sources.builds(), &self.acceptances);
-        let sample = self.sample(reference.as_ref(), sources)?;
-        let (drafted, table, _) = read_scan::draft(self.context, &self.prepared, rows, sources, sample)?;
-        self.stopwatch.lap();
-        self.stopwatch.enter(self.context, Stage::Embed);
-        let missing = Missing { trigger: self.options.trigger, drafted: &drafted, table: &table };
-        let (acceptances, counts) = (&mut self.acceptances, &mut self.counts);
-        if due.is_proven(self.context, &missing, reference.as_ref(), acceptances, counts)?
-            && due.note(self.context, &self.prepared)
-        {
-            let taken = due.send(self.context, &missing, &mut refused, sources.cache(), counts)?;
-            self.embedded.extend(taken);
-            self.retries = Retries::Made;
-        }
-        self.stopwatch.lap();
-        self.prepared.add_refused(refused);
-        self.discard(drafted);
-        Ok(())
-    }
-
     /// What is to be done about the rows. What an operator accepts of it is written down.
-    fn assess(&mut self, table: &TableSummary, reference: Option<&Reference>) -> Decision {
+    fn assess(&mut self, table: &TableSummary, queries: u64, reference: Option<&Reference>) -> Decision {
         let asks_again = self.options.trigger.is_asked_for();
         let other_address = reference.map(|reference| reference.facts(&self.acceptances, asks_again));
         let accepted = self.acceptances.accepted(self.context);
-        let assessment =
-            self.prepared.assess(self.context, self.options, accepted, other_address.as_ref(), table);
+        let found = FoundRows { table, queries, other_address: other_address.as_ref() };
+        let assessment = self.prepared.assess(self.context, self.options, accepted, &found);
         let Assessment { decision, reasons, exceeded, .. } = assessment;
         if !matches!(decision, Decision::Unchanged | Decision::Held) {
             let records = table.plan.counts.records;
@@ -348,12 +340,6 @@ impl<'a> Pass<'a> {
         let history = &mut self.prepared.history;
         long_texts::warn_once(self.context, history, &table.too_long, table.long_rows.as_deref());
         preview::warn_of_null_tags(self.context, table);
-    }
-
-    /// The texts that are compared before vectors of two origins stand in one index.
-    fn sample(&self, known: Option<&Reference>, sources: &VectorSources) -> Result<TextSample, PassError> {
-        let sample = self.adopted.as_ref().map(Adopted::sample).or_else(|| known.map(Reference::sample));
-        sample.map_or_else(|| cached_origin::sample(self.context, &self.prepared.builds, sources), Ok)
     }
 
     /// Warns of damage with its cost. Where a build is excluded that may be whole, there must be none: what

@@ -13,7 +13,7 @@ use super::acted_scan::BegunScan;
 use super::adopt_existing::adopt_existing;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
-use super::read_table::TableSummary;
+use super::read_table::FoundRows;
 use super::served_space::{served_space, space_of};
 use crate::adapters::builds::adopt::Adoption;
 use crate::adapters::builds::history::{EquivalentScan, History};
@@ -21,7 +21,7 @@ use crate::adapters::builds::verify::failed;
 use crate::adapters::builds::{Build, Builds, Doubt, Hold, KeptBuilds, Proof, Served, error_chain, promote};
 use crate::decide::acceptance::Accepted;
 use crate::decide::build_space::BuildSpace;
-use crate::decide::decision::{self, Assessment, Facts, OtherAddress, ServedFacts, TableFacts};
+use crate::decide::decision::{self, Assessment, Facts, ServedFacts, TableFacts};
 use crate::decide::embedded_again::ReadNow;
 use crate::decide::guard::Limits;
 use crate::decide::retries;
@@ -190,9 +190,9 @@ impl Prepared {
         context: &PassContext<'_>,
         options: &PassOptions,
         accepted: Accepted,
-        other_address: Option<&OtherAddress>,
-        table: &TableSummary,
+        found: &FoundRows<'_>,
     ) -> Assessment {
+        let &FoundRows { table, queries, other_address } = found;
         let limits = Limits::new(&context.config.guard, accepted);
         let table = TableFacts {
             content: table.content_hash,
@@ -202,6 +202,7 @@ impl Prepared {
             entries: table.rows.len() as u64,
             indexed_rows: table.indexed_rows,
             unfit: &table.unfit,
+            queries,
             other_address,
         };
         decision::after_rows(&self.facts(context, options), &table, &limits)

@@ -13,8 +13,9 @@ use super::address_check;
 use super::claim;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
+use super::judging::Judging;
 use super::prepare::Prepared;
-use super::read_table::{TableSummary, read_table};
+use super::read_table::{FoundRows, TableSummary, read_table};
 use super::reuse::{BuildRows, planner, reusable_builds};
 use super::text_sample::TextSample;
 use crate::adapters::builds::{Builds, error_chain};
@@ -41,6 +42,9 @@ pub struct Preview {
     pub kept: u64,
     /// Texts that would be embedded.
     pub to_embed: u64,
+    /// Judged queries that would be embedded; `None` where there are none.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queries_to_embed: Option<u64>,
     /// Records whose vector is reused and whose metadata differ.
     pub metadata_only: u64,
     /// Rows of the served build that are gone.
@@ -117,11 +121,32 @@ fn preview_of(
             let reference = address_check::reference(context, prepared, &builds, &acceptances);
             let other_address = reference.map(|reference| reference.facts(&acceptances, false));
             let accepted = acceptances.accepted(context);
-            let assessment = prepared.assess(context, options, accepted, other_address.as_ref(), &table);
-            Ok(Preview::new(assessment, &table, context.config.embedding.provider))
+            let queries = queries_to_embed(context, options, prepared);
+            let found = FoundRows {
+                table: &table,
+                queries: queries.as_ref().map_or(0, |queries| queries.unwrap_or_default()),
+                other_address: other_address.as_ref(),
+            };
+            let mut assessment = prepared.assess(context, options, accepted, &found);
+            let queries = queries.unwrap_or_else(|error| {
+                assessment.reasons.push(Reason::NotMeasured(error.to_line()));
+                None
+            });
+            Ok(Preview::new(assessment, &table, queries, context.config.embedding.provider))
         }
         None => Ok(Preview::unchanged(prepared)),
     }
+}
+
+/// The judged queries that a build would embed.
+fn queries_to_embed(
+    context: &PassContext<'_>,
+    options: &PassOptions,
+    prepared: &Prepared,
+) -> Result<Option<u64>, PassError> {
+    let cache = prepared.builds.layout.cache();
+    let judging = Judging::read(context, options.embed_again)?;
+    judging.map(|judging| judging.missing_for_preview(context, &cache)).transpose()
 }
 
 /// `None` if the scan is known to have the content that is served.
@@ -169,7 +194,7 @@ fn read_rows(
 }
 
 impl Preview {
-    fn new(assessment: Assessment, table: &TableSummary, provider: Provider) -> Self {
+    fn new(assessment: Assessment, table: &TableSummary, queries: Option<u64>, provider: Provider) -> Self {
         let Counts { records, kept, embedded, metadata_only, removed, .. } = table.plan.counts;
         let Assessment { decision, changes, reasons, .. } = assessment;
         Self {
@@ -177,6 +202,7 @@ impl Preview {
             records,
             kept,
             to_embed: embedded,
+            queries_to_embed: queries.filter(|_| changes),
             metadata_only,
             removed,
             requests: table.requests,
@@ -208,6 +234,7 @@ impl Preview {
             records,
             kept: records,
             to_embed: 0,
+            queries_to_embed: None,
             metadata_only: 0,
             removed: 0,
             requests: 0,

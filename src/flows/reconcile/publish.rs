@@ -1,10 +1,11 @@
-//! From a draft whose vectors all exist to the served build: index, verify, promote.
+//! From a draft whose vectors all exist to the served build: index, verify, evaluate, promote.
 //!
 //! A stop is checked once more before the promotion, which nothing interrupts.
 
 use super::cached_origin;
 use super::context::{PassContext, PassOptions};
 use super::error::PassError;
+use super::evaluate::Questioning;
 use super::prepare::Prepared;
 use super::quarantine::with_since;
 use super::read_table::TableSummary;
@@ -14,6 +15,7 @@ use crate::adapters::builds::index;
 use crate::adapters::builds::promote::PromoteError;
 use crate::adapters::builds::staging::Drafted;
 use crate::adapters::builds::verify::Verified;
+use crate::domain::evaluate::Evaluation;
 use crate::domain::manifest::{MANIFEST_FORMAT, Manifest, SourceFacts};
 use crate::domain::pass::{Counts, PromotedBy, Stage, Timings};
 use crate::domain::record::ScanHash;
@@ -22,16 +24,20 @@ use crate::domain::record::ScanHash;
 pub(super) struct PlannedContent {
     pub(super) scan_hash: ScanHash,
     pub(super) table: TableSummary,
+    /// Whether the texts that were drawn show if the model is still the same.
+    pub(super) is_of_model: bool,
     pub(super) counts: Counts,
 }
 
 /// A draft on disk and all its vectors.
-pub(super) struct PlannedBuild {
+pub(super) struct PlannedBuild<'a> {
     pub(super) contents: PlannedContent,
     pub(super) drafted: Drafted,
     pub(super) sources: VectorSources,
     /// Whether this pass has put vectors into the cache.
     pub(super) has_embedded: bool,
+    /// The judged queries, if there are any.
+    pub(super) questioning: Option<Questioning<'a>>,
 }
 
 /// How the vectors of a build were made.
@@ -39,6 +45,7 @@ struct Made {
     timings: Timings,
     /// Where they came from.
     address: Option<String>,
+    evaluation: Option<Evaluation>,
 }
 
 /// Serves a new build.
@@ -47,9 +54,9 @@ pub(super) fn publish(
     options: &PassOptions,
     prepared: &mut Prepared,
     stopwatch: &mut Stopwatch,
-    build: PlannedBuild,
+    build: PlannedBuild<'_>,
 ) -> Result<(), PassError> {
-    let PlannedBuild { contents, drafted, mut sources, has_embedded } = build;
+    let PlannedBuild { contents, drafted, mut sources, has_embedded, mut questioning } = build;
     stopwatch.enter(context, Stage::Index);
     let sealed = sources.seal(context, drafted, &contents.table)?;
     stopwatch.lap();
@@ -59,11 +66,20 @@ pub(super) fn publish(
     context.stop.check()?;
     stopwatch.lap();
 
+    let mut evaluation = None;
+    if let Some(questioning) = &mut questioning {
+        stopwatch.enter(context, Stage::Evaluate);
+        let (rows, cache) = (&contents.table.rows, sources.cache());
+        evaluation = Some(questioning.evaluate(context, prepared, &verified, rows, cache)?);
+        context.stop.check()?;
+        stopwatch.lap();
+    }
+
     stopwatch.enter(context, Stage::Promote);
     let timings = stopwatch.timings().before_promotion();
     let settings = context.config.embedding.address();
     let address = sources.address_of(&contents.table.plan, contents.counts.embedded, settings);
-    let made = Made { timings, address };
+    let made = Made { timings, address, evaluation };
     let manifest = manifest(context, options, prepared, &verified, &contents, made);
     let now = context.now();
     sources.cache().record_rebuy_build(&manifest.id)?;
@@ -76,6 +92,9 @@ pub(super) fn publish(
     stopwatch.lap();
     sources.record_good_end(context);
     sources.drop_indexed(context, &contents.table.rows, has_embedded);
+    if let Some(questioning) = &questioning {
+        questioning.judging.after_promotion(context, sources.cache());
+    }
     if !sources.has_cached() {
         cached_origin::forget(context, &prepared.builds);
     }
@@ -91,7 +110,7 @@ fn manifest(
     contents: &PlannedContent,
     made: Made,
 ) -> Manifest {
-    let PlannedContent { scan_hash, table, counts } = contents;
+    let PlannedContent { scan_hash, table, counts, .. } = contents;
     let created = (context.clock)().to_string();
     let before = prepared.served().build().map(|build| &build.manifest);
     Manifest {
@@ -122,6 +141,7 @@ fn manifest(
         metric: "inner_product".to_owned(),
         counts: *counts,
         timings: made.timings,
+        evaluation: made.evaluation,
         previous: prepared.id().map(str::to_owned),
     }
 }

@@ -16,6 +16,7 @@ use super::text_sample::{KnownText, TextSample};
 use crate::adapters::builds::staging::Draft;
 use crate::adapters::embed::BatchCounter;
 use crate::adapters::source::{Rows, ScanDigest};
+use crate::decide::decision::OtherAddress;
 use crate::decide::guard::{MAX_NAMED_FAULTS, UnfitRows};
 use crate::decide::plan::{Need, Plan, Planner};
 use crate::domain::manifest::QuarantinedRow;
@@ -68,6 +69,14 @@ pub(super) struct TableSummary {
     pub witness: Option<String>,
     /// Texts whose vector a build has, to be compared with what the provider gives now.
     pub sample: Vec<KnownText>,
+}
+
+/// What was read before a decision.
+pub(super) struct FoundRows<'a> {
+    pub(super) table: &'a TableSummary,
+    /// Judged queries that must be embedded.
+    pub(super) queries: u64,
+    pub(super) other_address: Option<&'a OtherAddress>,
 }
 
 /// Reads all rows.

@@ -74,6 +74,11 @@ impl TextSample {
         }
     }
 
+    /// Whether nothing can be drawn.
+    pub(super) fn is_empty(&self) -> bool {
+        matches!(self.known, KnownRows::None)
+    }
+
     pub(super) fn into_texts(self) -> Vec<KnownText> {
         self.texts
     }

@@ -8,6 +8,7 @@ pub mod api;
 pub mod client;
 pub mod clock;
 pub mod host;
+pub mod judged;
 pub mod pass;
 pub mod provider;
 pub mod search_api;

@@ -45,6 +45,9 @@ pub struct History {
     /// The rows of which was said last that the model does not read their texts whole.
     #[serde(skip_serializing_if = "Option::is_none")]
     pub long_texts: Option<String>,
+    /// The judged queries of which was said last that no build has a record for them.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queries_without_record: Option<String>,
 }
 
 /// An instant, by both clocks.

@@ -175,16 +175,32 @@ impl MappedIndex {
     /// If `query` has another dimension: Faiss would read past its end.
     pub fn search(&self, query: &[f32], k: usize, path: &Path) -> Result<Vec<Hit>, IndexError> {
         assert_eq!(query.len(), self.header.dimension, "a query of the index's dimension");
+        Ok(self.search_all(query, k, path)?.pop().unwrap_or_default())
+    }
+
+    /// As [`Self::search`], for several queries that follow each other.
+    ///
+    /// # Errors
+    ///
+    /// [`IndexError::Faiss`] if the search fails.
+    ///
+    /// # Panics
+    ///
+    /// If a query has another dimension.
+    pub fn search_all(&self, queries: &[f32], k: usize, path: &Path) -> Result<Vec<Vec<Hit>>, IndexError> {
+        let count = queries.len() / self.header.dimension;
+        assert_eq!(queries.len(), count * self.header.dimension, "queries of the index's dimension");
         let k = k.min(usize::try_from(self.header.ntotal).unwrap_or(usize::MAX));
-        if k == 0 {
-            return Ok(Vec::new());
+        if k == 0 || count == 0 {
+            return Ok(vec![Vec::new(); count]);
         }
-        let found = ConcurrentIndex::search(&self.index, query, k)
+        let found = ConcurrentIndex::search(&self.index, queries, k)
             .map_err(|error| faiss_error("search", path, &error))?;
-        let hits = found.labels.iter().zip(&found.distances);
-        Ok(hits
-            .filter_map(|(label, &score)| Some(Hit { row: usize::try_from(label.get()?).ok()?, score }))
-            .collect())
+        let hit = |(label, &score): (&faiss::Idx, &f32)| {
+            Some(Hit { row: usize::try_from(label.get()?).ok()?, score })
+        };
+        let each = found.labels.chunks(k).zip(found.distances.chunks(k));
+        Ok(each.map(|(labels, scores)| labels.iter().zip(scores).filter_map(hit).collect()).collect())
     }
 }
 

@@ -27,7 +27,7 @@ use super::requester::{RequestEnd, Requester};
 use super::send_meter::AtCeiling;
 use super::types::{
     Cost, EmbedLimits, EmbedProgress, EmbedReport, EmbeddedBatch, Embedder, Failure, FailureKind,
-    ProviderWait, Task, TextItem,
+    ProviderWait, TextItem,
 };
 use crate::domain::record::TextHash;
 use crate::domain::stop::Stop;
@@ -53,7 +53,7 @@ pub(crate) async fn embed_all(
     let (sender, waits) = mpsc::unbounded_channel();
     let rate_limit = RateLimits::new(limits.items_per_minute, limits.tokens_per_minute, &limits.sent);
     let requester =
-        Requester::new(embedder, Task::Document, limits.dimension, limits.retry_budget, rate_limit, sender)
+        Requester::new(embedder, limits.task, limits.dimension, limits.retry_budget, rate_limit, sender)
             .counted_by(limits.meter.clone());
     let learnt = limits.sent.learnt();
     let most = batches.max_texts().min(learnt.max_texts.unwrap_or(usize::MAX));

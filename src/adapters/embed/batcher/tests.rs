@@ -12,7 +12,7 @@ use super::*;
 use crate::adapters::embed::query::embed_query;
 use crate::adapters::embed::rate_limit::SentLog;
 use crate::adapters::embed::send_meter::{SendMeter, SentInMinute};
-use crate::adapters::embed::types::{Failure, FailureKind};
+use crate::adapters::embed::types::{Failure, FailureKind, Task};
 use crate::domain::pass::Retry;
 use crate::domain::record::TextHash;
 
@@ -109,6 +109,7 @@ fn number(text: &str) -> usize {
 
 fn limits() -> EmbedLimits {
     EmbedLimits {
+        task: Task::Document,
         dimension: DIMENSION,
         batch_size: 16,
         concurrency: 4,

@@ -47,6 +47,7 @@ pub(crate) fn to_do(status: &Status) -> String {
         Some(Obstacle::Guard) => {
             "see under \"drift\" why a guard refuses; if the table is right, do what it says".to_owned()
         }
+        Some(Obstacle::Queries) => "fix the file of judged queries shown under \"drift\"".to_owned(),
         Some(Obstacle::Claim) => {
             "use the settings of the configuration shown under \"drift\", or take its directory over with \
              `reindexd build --accept-source`"
@@ -64,6 +65,7 @@ enum Obstacle {
     OtherSpace,
     Guard,
     Claim,
+    Queries,
 }
 
 fn obstacle(preview: &Preview) -> Option<Obstacle> {
@@ -78,6 +80,7 @@ fn obstacle(preview: &Preview) -> Option<Obstacle> {
         }
         Reason::WouldBeRefused(_) => Some(Obstacle::Guard),
         Reason::Claimed(_) => Some(Obstacle::Claim),
+        Reason::NotMeasured(_) => Some(Obstacle::Queries),
         Reason::NothingServed
         | Reason::Damaged(_)
         | Reason::Adopted

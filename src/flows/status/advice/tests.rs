@@ -16,6 +16,7 @@ fn preview(changes: bool, reasons: &[Reason], held: bool) -> Preview {
         records: 1,
         kept: 1,
         to_embed: 0,
+        queries_to_embed: None,
         metadata_only: 0,
         removed: 0,
         requests: 0,
