@@ -112,6 +112,24 @@ impl Fixture {
         run(&mut self.command(&["build", "--json"]), memory)
     }
 
+    /// `reindexd plan --json` of this table where nothing is served; `source` and `document` are further
+    /// settings.
+    pub fn planned(&self, name: &str, source: &str, document: &str) -> Ran {
+        let folder = self.folder.join(name);
+        std::fs::create_dir_all(&folder).unwrap();
+        let settings = format!(
+            "[source]\ndatabase = {:?}\n{source}{document}[publish]\nindex = {:?}\nmetadata = {:?}\n",
+            self.database().display().to_string(),
+            folder.join("faiss.index").display().to_string(),
+            folder.join("metadata.json").display().to_string(),
+        );
+        let file = folder.join("reindexd.toml");
+        std::fs::write(&file, settings).unwrap();
+        let mut plan = Command::new(program());
+        plan.args(["plan", "--json", "--config"]).arg(file).current_dir(&folder).env_clear();
+        run(plan.env("GOOGLE_API_KEY", "none-is-asked-for"), Memory::Unwatched)
+    }
+
     /// Serves the content of the table, if it is not served yet.
     pub fn settle(&self) {
         self.build(Memory::Unwatched);

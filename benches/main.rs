@@ -34,14 +34,14 @@ mod table;
 
 use std::time::{Duration, Instant};
 
-use lines::{Bench, agent, cold, core, large, libraries, shapes, small};
+use lines::{Bench, agent, cold, core, large, libraries, shapes, small, templates};
 use server::Server;
 use table::{Figures, Table};
 
 type Line = fn(&mut Bench);
 
 /// The lines in the order of measurement: each leaves what the next one needs.
-const LINES: [(&str, Line); 11] = [
+const LINES: [(&str, Line); 12] = [
     ("2", small::nothing_changed),
     ("3", small::ten_changed),
     ("4", small::slow_server),
@@ -53,6 +53,7 @@ const LINES: [(&str, Line); 11] = [
     ("6", large::one_of_a_million),
     ("10", large::growth),
     ("11", small::promotion),
+    ("12", templates::million_rendered),
 ];
 
 /// The lines that are measured only on demand.

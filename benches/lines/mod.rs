@@ -7,6 +7,7 @@ pub mod large;
 pub mod libraries;
 pub mod shapes;
 pub mod small;
+pub mod templates;
 
 use std::time::Duration;
 
