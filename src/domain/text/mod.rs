@@ -59,9 +59,17 @@ pub fn one_line(text: &str, max_chars: usize) -> String {
 }
 
 /// The beginning, as a literal without its quotes: for a key or an id, whose white space means something.
+/// Quotes in it stay as they are, as in the id of two columns, which is a JSON array.
 #[must_use]
 pub fn literal(text: &str, max_chars: usize) -> String {
-    text.chars().take(max_chars).flat_map(char::escape_debug).collect()
+    let mut literal = String::new();
+    for char in text.chars().take(max_chars) {
+        match char {
+            '"' | '\'' => literal.push(char),
+            other => literal.extend(other.escape_debug()),
+        }
+    }
+    literal
 }
 
 /// The end: at most `max_bytes` bytes of it, line breaks escaped and outer white space removed.

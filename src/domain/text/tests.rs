@@ -36,7 +36,8 @@ fn a_literal_keeps_white_space_and_the_beginning() {
         ("", ""),
         ("a  b", "a  b"),
         ("a\nb\u{1b}\u{202e}", "a\\nb\\u{1b}\\u{202e}"),
-        ("\"é\"", "\\\"é\\\""),
+        ("\"é\"", "\"é\""),
+        ("it's", "it's"),
         ("123456", "12345"),
     ];
     for (text, expected) in cases {
