@@ -68,7 +68,7 @@ install: ## program, unit, user and settings; as root, after `make build`
 	install -D -m 0644 -t $(DOC)/docs docs/*.md
 	install -D -m 0644 systemd/reindexd.sysusers.conf $(DESTDIR)/usr/lib/sysusers.d/reindexd.conf
 	install -D -m 0644 systemd/reindexd.tmpfiles.conf $(DESTDIR)/usr/lib/tmpfiles.d/reindexd.conf
-	install -d $(UNITS) && sed 's#/usr/local/#$(PREFIX)/#g' systemd/reindexd.service > $(UNITS)/reindexd.service
+	install -d $(UNITS) && for unit in reindexd.service reindexd@.service; do sed 's#/usr/local/#$(PREFIX)/#g' systemd/$$unit > $(UNITS)/$$unit || exit; done
 	[ -e $(SETTINGS)/reindexd.toml ] || install -D -m 0640 systemd/reindexd.toml $(SETTINGS)/reindexd.toml
 	@[ -n "$(DESTDIR)" ] || { systemd-sysusers reindexd.conf && systemd-tmpfiles --create reindexd.conf && systemctl daemon-reload; }
 	@echo "next: edit /etc/reindexd/reindexd.toml, put the API key into /etc/reindexd/embedding-api-key (mode 0600), systemctl enable --now reindexd"
@@ -76,10 +76,11 @@ install: ## program, unit, user and settings; as root, after `make build`
 
 uninstall: ## removes what install put there; settings, key and data stay
 	@[ -n "$(DESTDIR)" ] || systemctl disable --now reindexd.service 2>/dev/null || true
-	rm -f $(BIN)/reindexd $(UNITS)/reindexd.service $(DESTDIR)/usr/lib/sysusers.d/reindexd.conf $(DESTDIR)/usr/lib/tmpfiles.d/reindexd.conf
+	@[ -n "$(DESTDIR)" ] || { systemctl stop 'reindexd@*.service'; systemctl disable reindexd@.service; } 2>/dev/null || true
+	rm -f $(BIN)/reindexd $(UNITS)/reindexd.service $(UNITS)/reindexd@.service $(DESTDIR)/usr/lib/sysusers.d/reindexd.conf $(DESTDIR)/usr/lib/tmpfiles.d/reindexd.conf
 	rm -rf $(DOC)
 	@[ -n "$(DESTDIR)" ] || systemctl daemon-reload
-	@echo "left alone: /etc/reindexd and /var/lib/reindexd"
+	@echo "left alone: /etc/reindexd, /var/lib/reindexd and /var/lib/reindexd-*"
 
 clean: ## removes what the demo made, and nothing else
 	rm -rf target/demo

@@ -95,6 +95,7 @@ mod support;
 mod texts;
 mod timings;
 mod unchanged;
+mod units;
 mod watch;
 mod watch_paths;
 mod watch_unavailable;

@@ -17,8 +17,9 @@ import reload_and_stop
 import secret
 import service
 import shapes
+import tables
 
 if __name__ == "__main__":
     service.systemctl("log-target", "journal")  # the manager's messages are evidence too
     only = pathlib.Path("/machine/only").read_text(encoding="utf-8")
-    sys.exit(claim.run([install, life, reload_and_stop, secret, failures, readers, shapes], only))
+    sys.exit(claim.run([install, life, reload_and_stop, secret, failures, readers, tables, shapes], only))

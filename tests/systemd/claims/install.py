@@ -38,15 +38,18 @@ def installed_again():
 
 @claim("systemd-analyze verify accepts the unit and the examples")
 def verified():
-    for file in [UNITS / UNIT, EXAMPLES / "reindexd-served.path", EXAMPLES / "reindexd-served.service"]:
+    for file in [UNITS / UNIT, UNITS / "reindexd@.service", EXAMPLES / "reindexd-served.path", EXAMPLES / "reindexd-served.service"]:
         result = run("systemd-analyze", "verify", str(file), check=False)
         equal((result.returncode, result.stdout), (0, ""), file)
 
 
-@claim("systemd-analyze security rates the unit 1.2 or better")
+@claim("systemd-analyze security rates the units 1.2 or better")
 def exposure():
-    rated = run("systemd-analyze", "security", "--offline=true", "--threshold=12", str(UNITS / UNIT), check=False)
-    assert rated.returncode == 0, rated.stdout.splitlines()[-1]
+    for unit in [UNIT, "reindexd@.service"]:
+        rated = run(
+            "systemd-analyze", "security", "--offline=true", "--threshold=12", str(UNITS / unit), check=False
+        )
+        assert rated.returncode == 0, rated.stdout.splitlines()[-1]
 
 
 @claim("settings that are refused end the unit with 2, and it is not restarted")
