@@ -94,7 +94,11 @@ impl SourceSpec {
                 let experts = Schema::experts();
                 format!("{} with the columns {}", experts.rows.name(), experts.column_names())
             }
-            Self::Any(source) => format!("what the settings say of {}", source.name()),
+            Self::Any(source) => match &source.rows {
+                RowSource::Query(_) => "what the settings say in source.query".to_owned(),
+                RowSource::Table { name, filter: None } => format!("table {name} of source.table"),
+                RowSource::Table { name, .. } => format!("table {name} of source.table, and source.where"),
+            },
         }
     }
 

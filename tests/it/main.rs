@@ -56,6 +56,7 @@ mod layers;
 mod locking;
 mod long_texts;
 mod marker;
+mod odd_tables;
 mod operator_signals;
 mod other_host;
 mod parity;

@@ -28,6 +28,11 @@ pub enum SourceError {
     /// The table or a column is missing.
     #[error("database {path}: {found}; expected {expected}")]
     Schema { path: PathBuf, found: String, expected: String },
+    /// SQL of the settings, or of a view, that only the scan showed to do more than read.
+    #[error(
+        "database {path}: {found}; the SQL may only read, and call no function that gives another value at each call; expected {expected} to do no more; nothing was made"
+    )]
+    NotOnlyReading { path: PathBuf, found: String, expected: String },
     /// The settings name what the database does not have.
     #[error("database {path}: {error}")]
     Settings { path: PathBuf, error: SpecError },
@@ -86,6 +91,7 @@ impl SourceError {
             | Self::MountedFile { .. }
             | Self::Refused(_)
             | Self::Schema { .. }
+            | Self::NotOnlyReading { .. }
             | Self::Settings { .. } => Retry::OnChange,
             Self::Io { .. }
             | Self::Locked { .. }

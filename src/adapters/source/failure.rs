@@ -14,6 +14,9 @@ use crate::domain::sibling_path::sibling_path;
 /// How long a read waits for a writer's lock.
 pub(super) const LOCK_TIMEOUT: Duration = Duration::from_secs(10);
 
+/// How SQLite names a function that it may not call; its code is that of any error in a statement.
+const REFUSED_FUNCTION: &str = "not authorized to use function";
+
 pub(super) enum SqliteFailure {
     /// Another attempt a moment later may succeed.
     Wait(SourceError),
@@ -55,6 +58,12 @@ pub(super) fn classify(path: &Path, error: &rusqlite::Error, expected: &str) -> 
     let (owned, found) = (path.to_owned(), error.to_string());
     let rusqlite::Error::SqliteFailure(failure, _) = error else {
         return Final(match error {
+            rusqlite::Error::SqlInputError { error, msg, .. }
+                if error.code == ErrorCode::AuthorizationForStatementDenied
+                    || msg.starts_with(REFUSED_FUNCTION) =>
+            {
+                SourceError::NotOnlyReading { path: owned, found: msg.clone(), expected: expected.to_owned() }
+            }
             rusqlite::Error::SqlInputError { msg, .. } => SourceError::schema(path, msg, expected),
             _ => SourceError::Sqlite { path: owned, found },
         });

@@ -84,7 +84,8 @@ pub(crate) fn check_sql(source: &AnySource) -> Result<(), (&'static str, String)
         .map_err(|error| (setting, found_by_sqlite(&error)))?;
     for statement in statements {
         match connection.prepare(&statement) {
-            Ok(_) => {}
+            Ok(statement) if statement.readonly() && statement.column_count() > 0 => {}
+            Ok(_) => return Err((setting, "it gives no rows to read".to_owned())),
             Err(error) => {
                 let found = found_by_sqlite(&error);
                 if is_about_database(&found) {
@@ -142,6 +143,11 @@ mod tests {
             "SELECT 1;",
             "ATTACH 'x' AS y",
             "PRAGMA user_version = 1",
+            "VACUUM",
+            "REINDEX",
+            "ANALYZE",
+            "END",
+            "EXPLAIN SELECT 1",
             "WITH x AS (SELECT 1) DELETE FROM t",
             "SELECT 1) UNION SELECT (2",
             "SELECT random() AS a",

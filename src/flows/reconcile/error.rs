@@ -142,7 +142,7 @@ impl PassError {
         match self {
             Self::Builds(error) => error.class(),
             Self::Embed { class, .. } => *class,
-            Self::NoQueries => ErrorClass::Settings,
+            Self::NoQueries | Self::Source(SourceError::NotOnlyReading { .. }) => ErrorClass::Settings,
             Self::Busy => ErrorClass::Busy,
             Self::Stopped
             | Self::Source(_)
