@@ -5,7 +5,7 @@ use std::path::PathBuf;
 use clap::{Parser, Subcommand};
 use serde_json::{Value, json};
 
-use super::{build, diff, eval, init, status, text, verify};
+use super::{build, config, diff, eval, init, status, text, verify};
 use crate::app::StartOptions;
 
 /// Keeps a Faiss index and its metadata in sync with a SQLite table.
@@ -77,7 +77,7 @@ pub(super) enum Command {
     /// Write a commented settings file; never over another one
     Init(init::InitArgs),
     /// Show the settings in force and where each comes from
-    Config,
+    Config(config::ConfigArgs),
 }
 
 impl Args {
@@ -101,7 +101,7 @@ impl Args {
 impl Command {
     fn needs_key(&self) -> bool {
         match self {
-            Self::Run | Self::Build(_) | Self::Search { .. } | Self::Eval(_) | Self::Config => true,
+            Self::Run | Self::Build(_) | Self::Search { .. } | Self::Eval(_) | Self::Config(_) => true,
             Self::Plan { .. }
             | Self::Status(_)
             | Self::Verify { .. }

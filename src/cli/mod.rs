@@ -89,7 +89,7 @@ fn run(args: &Args, handlers: &Handlers) -> Result<u8, StartError> {
     }
     let limit = matches!(args.command, Command::Status(_)).then(|| limit_reading(args.json)).transpose()?;
     let loaded = app::load(&args.start_options())?;
-    if matches!(args.command, Command::Config) {
+    if matches!(&args.command, Command::Config(options) if !options.check) {
         return Ok(config::run(args.json, &loaded));
     }
     if let Some(limit) = &limit {
@@ -117,8 +117,9 @@ fn run(args: &Args, handlers: &Handlers) -> Result<u8, StartError> {
         Command::Eval(options) => eval::run(&context, options),
         Command::Text(options) => text::run(&context, options),
         Command::Sweep => sweep::run(&context),
-        Command::Run | Command::Config | Command::Init(_) => {
-            unreachable!("run is the daemon's, config has returned")
+        Command::Config(_) => config::check(&context),
+        Command::Run | Command::Init(_) => {
+            unreachable!("run is the daemon's, init has returned")
         }
     };
     // Requests that are still open must not delay the exit.

@@ -69,6 +69,9 @@ pub struct FoundColumns {
 pub enum SpecError {
     #[error("{setting} names the column {name:?}, which {source_name} does not have{hint}")]
     NoColumn { setting: &'static str, name: String, source_name: String, hint: String },
+    /// SQLite refuses what a setting says, as where there is no such table or function.
+    #[error("{setting}: {found}{hint}")]
+    Refused { setting: &'static str, found: String, hint: String },
     #[error("{source_name} has two columns named {name:?}; give one an alias")]
     TwoColumns { source_name: String, name: String },
     #[error("two columns would stand under the key {key:?} in the metadata; give one another key or alias")]
@@ -130,8 +133,38 @@ impl AnySource {
     ///
     /// # Errors
     ///
-    /// [`SpecError`], the first one in the order of the settings.
-    pub fn resolve(&self, found: &FoundColumns) -> Result<SourceRules, SpecError> {
+    /// Each [`SpecError`], in the order of the settings.
+    pub fn resolve(&self, found: &FoundColumns) -> Result<SourceRules, Vec<SpecError>> {
+        let faults = self.faults(found);
+        if faults.is_empty() { self.rules(found).map_err(|error| vec![error]) } else { Err(faults) }
+    }
+
+    /// Everything in which the settings do not fit the database.
+    fn faults(&self, found: &FoundColumns) -> Vec<SpecError> {
+        let source = Found { names: &found.names, source_name: self.name() };
+        let mut faults: Vec<_> = source.check_names(self.chunk.is_some()).err().into_iter().collect();
+        faults.extend(self.id_columns(&source, found).err());
+        let before = faults.len();
+        let columns = self.columns.iter().map(|column| source.column("source.columns", &column.name));
+        faults.extend(columns.filter_map(Result::err));
+        if faults.len() == before {
+            faults.extend(self.published(&source).err());
+        }
+        let chunk = self.chunk.iter().map(|chunk| source.column("document.chunk.column", &chunk.column));
+        faults.extend(chunk.filter_map(Result::err));
+        faults.extend(self.template_columns(&source).into_iter().filter_map(Result::err));
+        faults
+    }
+
+    /// The columns that the template names, as the database spells them.
+    fn template_columns(&self, source: &Found<'_>) -> Vec<Result<String, SpecError>> {
+        let is_function = |name: &String| self.template.has_function(name) && !source.names.contains(name);
+        let used = self.template.names();
+        let names = used.iter().filter(|name| ![ROW, CHUNK].contains(&name.as_str()) && !is_function(name));
+        names.map(|name| source.column("document.template", name)).collect()
+    }
+
+    fn rules(&self, found: &FoundColumns) -> Result<SourceRules, SpecError> {
         let source = Found { names: &found.names, source_name: self.name() };
         source.check_names(self.chunk.is_some())?;
         let id = self.id_columns(&source, found)?;
@@ -153,10 +186,8 @@ impl AnySource {
         for name in source.names.iter().filter(|name| has_row || self.template.mentions(name)) {
             place_of(&mut columns, name);
         }
-        let is_function = |name: &String| self.template.has_function(name) && !source.names.contains(name);
-        for name in used.iter().filter(|name| ![ROW, CHUNK].contains(&name.as_str()) && !is_function(name)) {
-            let found = source.column("document.template", name)?;
-            place_of(&mut columns, &found);
+        for found in self.template_columns(&source) {
+            place_of(&mut columns, &found?);
         }
         let mut schema = Schema { rows: self.rows.clone(), columns, id, digest_input: Vec::new() };
         schema.digest_input = self.digest_input(&schema);
@@ -361,8 +392,33 @@ mod tests {
             (chunk, &found(&["id", "body", "chunk"], &["id"]), "a column \"chunk\""),
         ];
         for (source, found, expected) in cases {
-            let error = source.resolve(found).unwrap_err().to_string();
+            let error = source.resolve(found).unwrap_err()[0].to_string();
             assert!(error.contains(expected), "{error}");
+        }
+    }
+
+    #[test]
+    fn everything_that_does_not_fit_is_found_at_once() {
+        let mut source = spec("{{ titel }} {{ boddy }}");
+        source.id = vec!["idd".to_owned()];
+        source.columns = vec![column("titel", None), column("id", None), column("tag", None)];
+        let size = ChunkSize { size: 1, overlap: 0 };
+        source.chunk = Some(ChunkSpec { column: "bod".to_owned(), size });
+
+        let faults = source.resolve(&found(&["id", "title", "body"], &["id"])).unwrap_err();
+
+        let settings: Vec<_> = faults.iter().map(ToString::to_string).collect();
+        let expected = [
+            "source.id names the column \"idd\"",
+            "source.columns names the column \"titel\"",
+            "source.columns names the column \"tag\"",
+            "document.chunk.column names the column \"bod\"",
+            "document.template names the column \"boddy\"",
+            "document.template names the column \"titel\"",
+        ];
+        assert_eq!(settings.len(), expected.len(), "{settings:?}");
+        for part in expected {
+            assert!(settings.iter().any(|fault| fault.starts_with(part)), "{part}: {settings:?}");
         }
     }
 

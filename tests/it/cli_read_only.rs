@@ -36,6 +36,7 @@ fn read_only_commands_write_nothing_in_any_state() {
             &["diff"],
             &["search", "q"],
             &["config"],
+            &["config", "--check"],
         ] {
             world.run(command);
 

@@ -37,6 +37,7 @@ mod cli_read_only;
 mod coarse_stamps;
 mod commits;
 mod compatibility;
+mod config_check;
 mod crash;
 mod data_sets;
 mod diff;

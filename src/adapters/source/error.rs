@@ -34,8 +34,8 @@ pub enum SourceError {
     )]
     NotOnlyReading { path: PathBuf, found: String, expected: String },
     /// The settings name what the database does not have.
-    #[error("database {path}: {error}")]
-    Settings { path: PathBuf, error: SpecError },
+    #[error("database {}: {}", .path.display(), all(.errors))]
+    Settings { path: PathBuf, errors: Vec<SpecError> },
     #[error("database {path}: locked by a writer for {} s; will retry", waited.as_secs())]
     Locked { path: PathBuf, waited: Duration },
     #[error(
@@ -104,4 +104,8 @@ impl SourceError {
             | Self::Stopped => Retry::Soon { wait: None },
         }
     }
+}
+
+fn all(errors: &[SpecError]) -> String {
+    errors.iter().map(ToString::to_string).collect::<Vec<_>>().join("; and ")
 }

@@ -43,7 +43,8 @@ pub(super) fn explain(connection: &Connection, failure: SqliteFailure) -> Sqlite
     }
 }
 
-fn hint(connection: &Connection, found: &str) -> Option<String> {
+/// What the database has instead of the name that SQLite missed, if anything is to be said.
+pub(super) fn hint(connection: &Connection, found: &str) -> Option<String> {
     let (missing, name) = missing_name(found)?;
     let known = match missing {
         MissingName::Table => names(connection, TABLES),

@@ -11,9 +11,10 @@ use rusqlite::Connection;
 
 use super::error::SourceError;
 use super::failure::SqliteFailure;
+use super::missing_names;
 use crate::domain::record::{RowSource, quoted};
 use crate::domain::source_rules::SourceRules;
-use crate::domain::source_spec::{AnySource, FoundColumns, SourceSpec};
+use crate::domain::source_spec::{AnySource, FoundColumns, SourceSpec, SpecError};
 
 /// The rules of a source, as the settings have it and the database allows.
 pub(super) fn rules(
@@ -26,11 +27,35 @@ pub(super) fn rules(
         SourceSpec::Experts => return Ok(SourceRules::experts()),
         SourceSpec::Any(source) => source,
     };
-    let found = find_columns(connection, source).map_err(failed)?;
-    let rules = source
-        .resolve(&found)
-        .map_err(|error| SqliteFailure::Final(SourceError::Settings { path: path.to_owned(), error }))?;
-    Ok(Arc::new(rules))
+    let settings = |errors| SqliteFailure::Final(SourceError::Settings { path: path.to_owned(), errors });
+    let refused = |setting, error| match failed(error) {
+        SqliteFailure::Final(SourceError::Schema { found, .. }) => {
+            let hint =
+                missing_names::hint(connection, &found).map(|hint| format!("; {hint}")).unwrap_or_default();
+            Ok(SpecError::Refused { setting, found, hint })
+        }
+        other => Err(other),
+    };
+    let (columns, filter) = match &source.rows {
+        RowSource::Table { name, filter } => {
+            let filter = filter.as_ref();
+            let select = filter.map(|filter| format!("SELECT 1 FROM {} WHERE (\n{filter}\n)", quoted(name)));
+            ("source.table", select)
+        }
+        RowSource::Query(_) => ("source.query", None),
+    };
+    let found = match find_columns(connection, source) {
+        Ok(found) => found,
+        Err(error) => return Err(settings(vec![refused(columns, error)?])),
+    };
+    let filtered = filter.and_then(|select| connection.prepare(&select).err());
+    let filtered = filtered.map(|error| refused("source.where", error)).transpose()?;
+    match (source.resolve(&found), filtered) {
+        (Ok(rules), None) => Ok(Arc::new(rules)),
+        (rules, filtered) => {
+            Err(settings(rules.err().unwrap_or_default().into_iter().chain(filtered).collect()))
+        }
+    }
 }
 
 /// Asks an open database for the columns of a source.

@@ -33,7 +33,7 @@ fn texts(template: &str, chunk: Option<(usize, usize)>) -> Result<Vec<String>, S
         }),
     };
     let found = FoundColumns { names: NAMES.map(str::to_owned).to_vec(), key: vec!["id".to_owned()] };
-    let rules = source.resolve(&found).map_err(|error| error.to_string())?;
+    let rules = source.resolve(&found).map_err(|errors| errors[0].to_string())?;
     let (mut values, mut buffer, mut made) = (Vec::new(), String::new(), Vec::new());
     let record = Record::check(&ROW, &rules.schema, &mut values).map_err(|error| error.to_string())?;
     let mut each = |text: &mut String, _: Option<ChunkPlace>| {
