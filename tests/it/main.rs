@@ -74,6 +74,7 @@ mod provider_openai;
 mod provider_refusals;
 mod quarantine;
 mod reader;
+mod readme;
 mod rebuy;
 mod request_extras;
 mod retention;
