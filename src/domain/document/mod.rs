@@ -60,7 +60,8 @@ impl TemplateRules {
     #[must_use]
     pub fn new(template: &Arc<Template>, schema: &Schema, chunk: Option<(usize, ChunkSize)>) -> Self {
         let names: Vec<_> = schema.columns.iter().map(|column| column.name.clone()).collect();
-        Self { template: Arc::clone(template), names: ColumnNames::new(&names, template.variables()), chunk }
+        let names = ColumnNames::new(&names, template.variables(), |name| template.mentions(name));
+        Self { template: Arc::clone(template), names, chunk }
     }
 
     pub(super) fn template(&self) -> &Template {
@@ -113,7 +114,7 @@ impl TemplateRules {
         text: &mut String,
         each: &mut TextSink<'_>,
     ) -> Result<(), UnfitText> {
-        let values = variables::variables(schema, record);
+        let values = variables::variables(&self.names, schema, record);
         let mut render = |chunk: Option<&str>, place: Option<ChunkPlace>| {
             text.clear();
             let unfit = |message| UnfitText { column: template::SETTING.to_owned(), message };

@@ -212,7 +212,7 @@ mod tests {
         let values: Arc<[Variable]> = columns.iter().map(|(_, value)| value.clone()).collect();
         let mut out = String::new();
         let template = Template::compile(source)?;
-        let names = ColumnNames::new(&names, template.variables());
+        let names = ColumnNames::new(&names, template.variables(), |name| template.mentions(name));
         template.render(TextVariables::new(&names, values, Some("a chunk")), &mut out)?;
         Ok(out)
     }

@@ -25,6 +25,8 @@ pub(super) struct ColumnNames {
     /// Names of the template that differ from a column's by case alone, with its place. To SQLite they are
     /// the same, and to the check of the settings.
     respelled: Vec<(String, usize)>,
+    /// Which columns the template can read: of the others no variable is made.
+    used: Vec<bool>,
 }
 
 /// What a template is given for one text: the columns of a row, by name.
@@ -51,17 +53,26 @@ struct Null;
 struct LongInteger(String);
 
 impl ColumnNames {
-    /// `used`: the names that the template reads.
-    pub(super) fn new(names: &[String], used: impl Iterator<Item = String>) -> Arc<Self> {
+    /// `read`: the names that the template reads; `mentions`: whether its code has a name at all.
+    pub(super) fn new(
+        names: &[String],
+        read: impl Iterator<Item = String>,
+        mentions: impl Fn(&str) -> bool,
+    ) -> Arc<Self> {
         let place = |name: &str| names.iter().position(|column| column.eq_ignore_ascii_case(name));
-        let respelled = used.filter(|name| !names.contains(name));
-        let respelled = respelled.filter_map(|name| place(&name).map(|at| (name, at))).collect();
-        Arc::new(Self { names: names.to_vec(), respelled })
+        let respelled = read.filter(|name| !names.contains(name));
+        let respelled: Vec<_> = respelled.filter_map(|name| place(&name).map(|at| (name, at))).collect();
+        let is_used = |(at, name): (usize, &String)| {
+            mentions(ROW) || mentions(name) || respelled.iter().any(|(_, place)| *place == at)
+        };
+        let used = names.iter().enumerate().map(is_used).collect();
+        Arc::new(Self { names: names.to_vec(), respelled, used })
     }
 
     fn place(&self, name: &str) -> Option<usize> {
         let exact = self.names.iter().position(|column| column == name);
-        exact.or_else(|| self.respelled.iter().find(|(respelled, _)| respelled == name).map(|(_, at)| *at))
+        let respelled = || self.respelled.iter().find(|(respelled, _)| respelled == name).map(|(_, at)| *at);
+        exact.or_else(respelled).filter(|at| self.used[*at])
     }
 }
 
@@ -124,10 +135,12 @@ impl Object for ColumnMap {
 }
 
 /// The columns of a record as a template sees them.
-pub(super) fn variables(schema: &Schema, record: &Record<'_>) -> Arc<[Variable]> {
+pub(super) fn variables(names: &ColumnNames, schema: &Schema, record: &Record<'_>) -> Arc<[Variable]> {
     let mut parsed = record.parsed.iter();
-    let columns = schema.columns.iter().zip(record.values).map(|(column, &value)| {
+    let columns = schema.columns.iter().zip(record.values).zip(&names.used);
+    let columns = columns.map(|((column, &value), is_used)| {
         match if column.is_parsed() { parsed.next() } else { None } {
+            _ if !is_used => null(),
             None => variable(value),
             Some(Parsed::Json(json)) => json_variable(json),
             Some(Parsed::Tags(tags)) => Variable::from(tags.clone()),
