@@ -26,6 +26,7 @@ mod announce_api;
 mod announce_commands;
 mod announce_status;
 mod any_changes;
+mod any_chunks;
 mod any_source;
 mod any_time;
 mod cache_age;
