@@ -1,6 +1,6 @@
 #!/usr/bin/env bash
 # The agent from start to stop, in target/demo: a first build, three questions,
-# 25 people tagged, one small build, a normal stop. Any result other than the
+# how well it answers sixty others, 25 people tagged, one small build, a normal stop. Any result other than the
 # promised one ends the demo with status 1. No key, no network.
 set -euo pipefail
 
@@ -81,6 +81,7 @@ rm -rf "$demo"
 mkdir -p "$demo/data"
 cd "$demo"
 python3 "$sample/load.py" data/experts.db
+cp "$sample/queries.jsonl" "$sample/qrels.tsv" data/
 cat > reindexd.toml <<'TOML'
 [source]
 database = "data/experts.db"
@@ -95,6 +96,10 @@ provider = "local"
 [publish]
 index    = "data/faiss.index"
 metadata = "data/metadata.json"
+
+[evaluate]
+queries = "data/queries.jsonl"
+qrels   = "data/qrels.tsv"
 TOML
 sed 's/^/   | /' reindexd.toml
 
@@ -124,6 +129,13 @@ print(len(results), results[0]["record"]["category"])')
 ask "an irregular heartbeat in an old man" Health
 ask "my dog bites strangers" Animals
 ask "who can get ransomware off our computers" Computing
+
+step "how well it answers judged questions: data/queries.jsonl"
+"$reindexd" eval --config reindexd.toml | sed 's/^/   /'
+ndcg=$(served evaluation.ndcg)
+python3 -c 'import sys; sys.exit(not 0.4 < float(sys.argv[1]) <= 1)' "${ndcg:-0}" ||
+    fail "expected an nDCG above 0.4 in status, found ${ndcg:-none}"
+good "nDCG@10 $ndcg; a later build that answers worse by more than 0.05 would not be served"
 
 step "tag_experts.py tags $TAGGED more and touches the marker"
 python3 "$sample/tag_experts.py" data/experts.db data/tagging-complete "$TAGGED"
