@@ -7,8 +7,8 @@ use std::time::Instant;
 use rustix::process::Signal;
 
 use crate::fault_injection::{
-    ADOPTION, CHUNKS, COLLECTION, FIRST_BUILD, Harness, Injected, Kind, RECONCILE, ROLLBACK, Scenario,
-    Served, SyscallSite, log_states,
+    ADOPTION, CHUNKS, COLLECTION, FIRST_BUILD, Harness, Injected, JUDGED, Kind, RECONCILE, ROLLBACK,
+    Scenario, Served, SyscallSite, log_states,
 };
 use crate::report::report_line;
 use crate::sampling;
@@ -49,6 +49,11 @@ fn a_collection_that_meets_an_error_at_any_call_removes_nothing_that_is_served()
 #[test]
 fn an_error_at_any_call_of_a_source_with_chunks_leaves_the_old_build_and_says_where() {
     met_at_every_call_of(&CHUNKS);
+}
+
+#[test]
+fn an_error_at_any_call_of_a_pass_that_asks_judged_queries_leaves_the_old_build() {
+    met_at_every_call_of(&JUDGED);
 }
 
 #[test]

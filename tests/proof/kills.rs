@@ -6,8 +6,8 @@ use std::time::Instant;
 
 use crate::fault_injection::place;
 use crate::fault_injection::{
-    ADOPTION, CHUNKS, COLLECTION, FIRST_BUILD, Harness, Injected, Kind, RECONCILE, ROLLBACK, Scenario,
-    Served, SyscallSite,
+    ADOPTION, CHUNKS, COLLECTION, FIRST_BUILD, Harness, Injected, JUDGED, Kind, RECONCILE, ROLLBACK,
+    Scenario, Served, SyscallSite,
 };
 use crate::report::report_line;
 use crate::sampling;
@@ -44,6 +44,11 @@ fn a_collection_killed_at_any_call_removes_nothing_that_is_served() {
 #[test]
 fn a_source_of_settings_killed_at_any_call_keeps_every_row_and_its_chunks_whole() {
     killed_at_every_call_of(&CHUNKS);
+}
+
+#[test]
+fn a_pass_that_asks_judged_queries_killed_at_any_call_keeps_a_whole_build() {
+    killed_at_every_call_of(&JUDGED);
 }
 
 fn killed_at_every_call_of(scenario: &'static Scenario) {

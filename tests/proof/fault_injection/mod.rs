@@ -16,7 +16,9 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 pub use checks::Served;
-pub use scenario::{ADOPTION, CHUNKS, COLLECTION, FIRST_BUILD, RECONCILE, ROLLBACK, Scenario, log_states};
+pub use scenario::{
+    ADOPTION, CHUNKS, COLLECTION, FIRST_BUILD, JUDGED, RECONCILE, ROLLBACK, Scenario, log_states,
+};
 pub use syscall::{Kind, SyscallSite, place};
 
 use rustix::process::Signal;

@@ -1,8 +1,9 @@
-//! The six runs that are broken at each of their calls.
+//! The seven runs that are broken at each of their calls.
 
 use std::fs;
 
 use crate::support::World;
+use crate::support::judged::{EVALUATE, HEAD};
 
 /// A run of the program, and the world before it.
 pub struct Scenario {
@@ -48,6 +49,28 @@ pub static CHUNKS: Scenario = Scenario {
              DELETE FROM articles WHERE slug = 'article-5';
              INSERT INTO articles VALUES ('DE', 'article-101', NULL, NULL), ('en', 'article-102', '[]', 'A new one. And more.')",
         );
+        vec!["build".to_owned()]
+    },
+};
+
+/// Judged queries are asked for the first time, of this build and of the served one.
+pub static JUDGED: Scenario = Scenario {
+    name: "judged",
+    prepare: |world| {
+        embed_in_batches_of(world, 4, "");
+        world.add_people(1..=60);
+        let ask = |questions: &[u32]| {
+            let query = |id: &u32| format!("{{\"_id\": \"q{id}\", \"text\": \"who is number {id}?\"}}\n");
+            let grade = |id: &u32| format!("q{id}\t{id}\t1\n");
+            let [queries, qrels] = [&query as &dyn Fn(&u32) -> String, &grade]
+                .map(|line| questions.iter().map(line).collect::<Vec<_>>().concat());
+            fs::write(world.path("queries.jsonl"), queries).unwrap();
+            fs::write(world.path("qrels.tsv"), format!("{HEAD}{qrels}")).unwrap();
+        };
+        world.build();
+        change_ten(world);
+        ask(&[1, 20, 40, 50]);
+        embed_in_batches_of(world, 4, &format!("{EVALUATE}max_drop = 1.0\n"));
         vec!["build".to_owned()]
     },
 };
