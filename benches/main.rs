@@ -34,14 +34,14 @@ mod table;
 
 use std::time::{Duration, Instant};
 
-use lines::{Bench, agent, cold, core, large, libraries, shapes, small, templates};
+use lines::{Bench, agent, cold, core, judged, large, libraries, shapes, small, templates};
 use server::Server;
 use table::{Figures, Table};
 
 type Line = fn(&mut Bench);
 
 /// The lines in the order of measurement: each leaves what the next one needs.
-const LINES: [(&str, Line); 12] = [
+const LINES: [(&str, Line); 13] = [
     ("2", small::nothing_changed),
     ("3", small::ten_changed),
     ("4", small::slow_server),
@@ -54,6 +54,7 @@ const LINES: [(&str, Line); 12] = [
     ("10", large::growth),
     ("11", small::promotion),
     ("12", templates::million_rendered),
+    ("13", judged::judged),
 ];
 
 /// The lines that are measured only on demand.

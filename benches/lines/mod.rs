@@ -3,6 +3,7 @@
 pub mod agent;
 pub mod cold;
 pub mod core;
+pub mod judged;
 pub mod large;
 pub mod libraries;
 pub mod shapes;
