@@ -1,3 +1,5 @@
+//! What a source of the settings becomes in a database, and everything that does not fit.
+
 use super::*;
 
 fn spec(template: &str) -> AnySource {
