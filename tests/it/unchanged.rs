@@ -50,7 +50,9 @@ fn tree(world: &World) -> Vec<(String, u64, i64, i64)> {
             if path.starts_with(world.path("data/experts.db")) {
                 continue;
             }
-            let is_lock = path == world.path("data/.reindexd/lock");
+            // The lock, and the note of who holds it, are written in place.
+            let is_lock =
+                ["lock", "lock.host"].iter().any(|name| path.ends_with(format!(".reindexd/{name}")));
             let changed = if is_lock { (0, 0) } else { (meta.ctime(), meta.ctime_nsec()) };
             found.push((path.display().to_string(), meta.len(), changed.0, changed.1));
         }

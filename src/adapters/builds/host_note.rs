@@ -2,10 +2,11 @@
 //!
 //! On a network file system a lock may be local to its host, so that two hosts
 //! could both have it. The note has the boot id of the holder, who renews its
-//! time stamp every minute and removes it with the lock. One that a crash left
-//! is ignored under the same boot, where the lock says enough, and after five
-//! minutes under another. It is never flushed: no lock outlives a power cut.
-//! Where the boot id is not known nothing is noted or checked.
+//! time stamp every minute and empties it with the lock: a pass that changes
+//! nothing changes no directory either. What a crash left is ignored under the
+//! same boot, where the lock says enough, and after five minutes under another.
+//! It is never flushed: no lock outlives a power cut. Where the boot id is not
+//! known nothing is noted or checked.
 
 use std::fs::File;
 use std::io::{self, ErrorKind};
@@ -32,7 +33,7 @@ struct NotedHost {
     name: String,
 }
 
-/// The note of a lock that this process holds; dropping it removes it.
+/// The note of a lock that this process holds; dropping it empties it.
 #[derive(Debug)]
 pub(super) struct HostNote(NoteRenewal);
 
@@ -71,7 +72,7 @@ impl Drop for HostNote {
         let NoteRenewal { path, ours } = &self.0;
         // Another host may have taken over while this one slept. A note that stays ages.
         if read(path).is_ok_and(|holder| holder.as_ref() == Some(ours)) {
-            disk::remove_if_exists(path).ok();
+            open::open_to_write(path).and_then(|note| note.set_len(0)).ok();
         }
     }
 }
@@ -189,7 +190,7 @@ mod tests {
     }
 
     #[test]
-    fn a_note_is_renewed_as_long_as_it_is_ours_and_removed_when_it_is_dropped() {
+    fn a_note_is_renewed_as_long_as_it_is_ours_and_emptied_when_it_is_dropped() {
         let folder = tempfile::tempdir().unwrap();
         let (path, note) = old_note(folder.path());
         let renewal = note.renewal();
@@ -198,13 +199,14 @@ mod tests {
         assert!(is_recent(&path));
 
         drop(note);
-        assert!(!path.exists());
+        assert_eq!(std::fs::read(&path).unwrap(), b"");
+        set_age(&path);
         renewal.renew();
-        assert!(!path.exists(), "never made again");
+        assert!(!is_recent(&path), "never renewed again");
     }
 
     #[test]
-    fn a_note_that_another_host_took_over_is_neither_renewed_nor_removed() {
+    fn a_note_that_another_host_took_over_is_neither_renewed_nor_emptied() {
         let folder = tempfile::tempdir().unwrap();
         let (path, note) = old_note(folder.path());
         std::fs::write(&path, "22222222222222222222222222222222 elsewhere\n").unwrap();
@@ -213,7 +215,7 @@ mod tests {
         note.renewal().renew();
         assert!(!is_recent(&path));
         drop(note);
-        assert!(path.exists());
+        assert!(!std::fs::read(&path).unwrap().is_empty());
     }
 
     #[test]

@@ -29,7 +29,7 @@ const LOCK_MODE: u32 = 0o600;
 /// The right to change what is published, until it is dropped.
 #[derive(Debug)]
 pub struct PassLock {
-    /// Removed before the lock is released: after that the note is another's.
+    /// Emptied before the lock is released: after that the note is another's.
     note: Option<HostNote>,
     file: File,
 }
