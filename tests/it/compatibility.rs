@@ -201,8 +201,9 @@ fn an_agent_goes_on_where_that_of_0_1_0_ended() {
     agent.stop();
 
     assert_eq!(world.served_build(), before.0);
-    // When the refused row was tried is noted, so that it is tried again a day later.
-    let expected = before.1.into_iter().chain([".reindexd/quarantine.json".to_owned()]).collect();
+    // When the refused row was tried is noted, so that it is tried again a day later; and which host ran.
+    let added = ["quarantine.json", "lock.host", "agent.host"].map(|name| format!(".reindexd/{name}"));
+    let expected = before.1.into_iter().chain(added).collect();
     assert_eq!(files_below(&world.path("data")), expected);
     assert_eq!(world.provider.request_count(), 0);
     let keys = |path: &Path| {
@@ -305,8 +306,8 @@ fn a_first_build_makes_the_files_that_0_1_0_made() {
     let expected = fs::read_to_string(fixture("tree.txt")).unwrap();
     // Locks are the publishing user's alone since: its group could stop all passes.
     let mut expected: Vec<_> = expected.lines().map(locks_are_narrow).collect();
-    // What was sent is counted since.
-    expected.push("0600 .reindexd/sent.json".to_owned());
+    // What was sent is counted since, and which host is at work is noted.
+    expected.extend(["sent.json", "lock.host"].map(|name| format!("0600 .reindexd/{name}")));
     expected.sort();
     assert_eq!(tree(&world), expected);
     // One file of that list has a layout of its own.
