@@ -13,7 +13,7 @@ use crate::adapters::builds::error_chain;
 use crate::adapters::source::{TableDescription, describe};
 use crate::app::code_of;
 use crate::config::{InitialValues, generate, initial_values, quoted};
-use crate::decide::first_settings::{DeclaredColumn, published, template};
+use crate::decide::first_settings::{DeclaredColumn, id, published, template};
 
 #[derive(Debug, Args)]
 pub(super) struct InitArgs {
@@ -34,6 +34,11 @@ pub(super) fn run(json: bool, file: Option<&Path>, options: &InitArgs) -> u8 {
     let mut values = if options.from_env { found.values.clone() } else { Vec::new() };
     if let Some(table) = &options.table {
         match describe(&found.database, table) {
+            Ok(description)
+                if description.columns.iter().any(|(name, _)| name.eq_ignore_ascii_case("row")) =>
+            {
+                return fail(json, USAGE, &names_a_row(table));
+            }
             Ok(description) => values.extend(of_table(table, &description, &found, options.from_env)),
             Err(error) => return fail(json, FAILED, &error_chain(&error)),
         }
@@ -63,6 +68,13 @@ pub(super) fn run(json: bool, file: Option<&Path>, options: &InitArgs) -> u8 {
     }
 }
 
+/// Why no settings fit a table with such a column, which are refused as well.
+fn names_a_row(table: &str) -> String {
+    format!(
+        "{table} has a column named row, expected another name, since in a template that is the whole row; nothing was written: write source.query with an alias for it, such as SELECT \"row\" AS line, … FROM {table}, in place of source.table"
+    )
+}
+
 /// The values for a table.
 fn of_table(
     table: &str,
@@ -74,12 +86,7 @@ fn of_table(
         description.columns.iter().map(|(name, kind)| DeclaredColumn { name, kind }).collect();
     let list =
         |names: Vec<&str>| format!("[{}]", names.into_iter().map(quoted).collect::<Vec<_>>().join(", "));
-    let first = || vec![columns.first().map_or("rowid", |column| column.name).to_owned()];
-    let key = match description.key.as_slice() {
-        [] if description.is_view => first(),
-        [] => vec!["rowid".to_owned()],
-        key => key.to_vec(),
-    };
+    let key = id(&columns, &description.key, description.is_view);
     let mut values = vec![
         ("source.table", quoted(table)),
         (

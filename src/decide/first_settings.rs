@@ -8,6 +8,11 @@ const TITLES: [&str; 6] = ["title", "name", "headline", "subject", "heading", "l
 /// Names of columns that hold the most of a text.
 const BODIES: [&str; 10] =
     ["body", "text", "content", "description", "abstract", "summary", "bio", "message", "notes", "comment"];
+/// Names of columns that identify a row of a view, which declares no key.
+const IDS: [&str; 5] = ["id", "rowid", "uuid", "key", "slug"];
+/// Names that the language of templates takes, in lower case, and `chunk`, which means something else there.
+const TEMPLATE_NAMES: [&str; 14] =
+    ["and", "chunk", "elif", "else", "false", "if", "in", "is", "loop", "none", "not", "or", "self", "true"];
 /// Columns of a text that nothing else is known about.
 const MAX_COLUMNS: usize = 4;
 
@@ -17,6 +22,20 @@ pub struct DeclaredColumn<'a> {
     pub name: &'a str,
     /// As it was declared, such as `TEXT` or `VARCHAR(80)`; may be empty.
     pub kind: &'a str,
+}
+
+/// The columns of the id, from the declared key. A view declares none.
+#[must_use]
+pub fn id(columns: &[DeclaredColumn<'_>], declared: &[String], is_view: bool) -> Vec<String> {
+    let named =
+        || IDS.iter().find_map(|id| columns.iter().find(|column| column.name.eq_ignore_ascii_case(id)));
+    match declared {
+        [] if is_view => {
+            vec![named().or(columns.first()).map_or("rowid", |column| column.name).to_owned()]
+        }
+        [] => vec!["rowid".to_owned()],
+        declared => declared.to_vec(),
+    }
 }
 
 /// The columns to publish: all but those that hold bytes.
@@ -50,7 +69,8 @@ fn variable(name: &str) -> String {
     let is_start = |c: char| c.is_ascii_alphabetic() || c == '_';
     let is_identifier =
         name.starts_with(is_start) && name.chars().all(|c| c.is_ascii_alphanumeric() || c == '_');
-    if is_identifier { format!("{{{{ {name} }}}}") } else { format!("{{{{ row[{name:?}] }}}}") }
+    let is_taken = TEMPLATE_NAMES.contains(&name.to_ascii_lowercase().as_str());
+    if is_identifier && !is_taken { format!("{{{{ {name} }}}}") } else { format!("{{{{ row[{name:?}] }}}}") }
 }
 
 fn is_bytes(column: &DeclaredColumn<'_>) -> bool {
@@ -84,6 +104,33 @@ mod tests {
             let columns: Vec<_> = columns.iter().map(|&(name, kind)| DeclaredColumn { name, kind }).collect();
             assert_eq!(template(&columns, &["id".to_owned()]), expected);
         }
+    }
+
+    #[test]
+    fn a_name_that_means_something_in_a_template_is_written_as_text() {
+        for (name, expected) in [
+            ("if", "{{ row[\"if\"] }}"),
+            ("Not", "{{ row[\"Not\"] }}"),
+            ("chunk", "{{ row[\"chunk\"] }}"),
+            ("iffy", "{{ iffy }}"),
+        ] {
+            assert_eq!(template(&[DeclaredColumn { name, kind: "TEXT" }], &[]), expected);
+        }
+    }
+
+    #[test]
+    fn a_view_is_identified_by_a_column_that_is_named_so() {
+        let id_of = |columns: &[&str], declared: &[&str], is_view| {
+            let columns: Vec<_> = columns.iter().map(|&name| DeclaredColumn { name, kind: "" }).collect();
+            let declared: Vec<_> = declared.iter().map(|&name| name.to_owned()).collect();
+            id(&columns, &declared, is_view)
+        };
+        assert_eq!(id_of(&["kind", "ID", "body"], &[], true), ["ID"]);
+        assert_eq!(id_of(&["name", "slug", "uuid"], &[], true), ["uuid"]);
+        assert_eq!(id_of(&["name", "body"], &[], true), ["name"]);
+        assert_eq!(id_of(&["kind", "id"], &[], false), ["rowid"]);
+        assert_eq!(id_of(&["kind", "id"], &["kind", "id"], false), ["kind", "id"]);
+        assert_eq!(id_of(&[], &[], true), ["rowid"]);
     }
 
     #[test]

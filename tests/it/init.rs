@@ -65,3 +65,45 @@ fn a_table_that_is_missing_is_answered_with_those_that_there_are() {
     assert!(ran.stderr.contains("no such table: expert; expected one of experts"), "{}", ran.stderr);
     assert!(!world.path("reindexd.toml").exists());
 }
+
+#[test]
+fn names_of_columns_that_mean_something_in_a_template_build_without_a_change() {
+    for names in [["if", "not"], ["chunk", "loop"], ["True", "in"]] {
+        let world = World::new();
+        let [one, two] = names;
+        world.sql(&format!("CREATE TABLE t (k INTEGER PRIMARY KEY, \"{one}\" TEXT, \"{two}\" TEXT)"));
+        world.sql("INSERT INTO t VALUES (1, 'a text', 'and more')");
+
+        let made = world.run(&["init", "--table", "t", "--from-env"]);
+        let built = world.run(&["build", "--json"]);
+
+        assert_eq!((made.code, built.code), (0, 0), "{names:?}: {made:?} {built:?}");
+        assert_eq!(world.provider.texts_seen(), ["a text\n\nand more"], "{names:?}");
+    }
+}
+
+#[test]
+fn of_a_view_the_column_that_is_named_id_identifies_a_row() {
+    let world = World::new();
+    world.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, kind TEXT, body TEXT)");
+    world.sql("CREATE VIEW v AS SELECT kind, id, body FROM t");
+    world.sql("INSERT INTO t VALUES (1, 'a', 'one'), (2, 'a', 'two')");
+
+    let made = world.run(&["init", "--table", "v", "--from-env"]);
+    let built = world.run(&["build", "--json"]);
+
+    assert_eq!((made.code, built.code), (0, 0), "{made:?} {built:?}");
+    assert_eq!(built.number("records"), 2);
+}
+
+#[test]
+fn a_column_named_row_is_refused_with_what_to_write_instead() {
+    let world = World::new();
+    world.sql("CREATE TABLE t (id INTEGER PRIMARY KEY, \"Row\" TEXT)");
+
+    let ran = world.run(&["init", "--table", "t"]);
+
+    assert_eq!(ran.code, 2, "{ran:?}");
+    assert!(ran.stderr.contains("has a column named row") && ran.stderr.contains("alias"), "{ran:?}");
+    assert!(!world.path("reindexd.toml").exists());
+}
