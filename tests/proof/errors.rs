@@ -75,7 +75,7 @@ fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges(
         let at = format!("agent, {error} at {site}");
         // The runtime chooses which of two threads a pass runs on, and strace counts for each; on a busy
         // machine it chooses the other one many times in a row.
-        let Some(met) = (0..32).find_map(|_| agent_meets(&harness, site, error, &at)) else {
+        let Some(met) = (0..12).find_map(|_| agent_meets(&harness, site, error, &at)) else {
             missed.push(at);
             continue;
         };
@@ -96,7 +96,9 @@ fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges(
         begun.elapsed().as_secs_f64(),
     );
     report_line("errors", &line);
-    assert!(missed.len() <= 1 + cases.len() / 8, "not reached: {missed:#?}");
+    // Of the few of the gate, half may be numbered otherwise than in the run that was listed.
+    let missed_limit = if sampling::is_full() { 1 + cases.len() / 8 } else { cases.len() / 2 };
+    assert!(missed.len() <= missed_limit, "not reached: {missed:#?}");
     assert!(unharmed > 0 && tried_again > 0, "{line}");
 }
 
