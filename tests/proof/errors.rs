@@ -61,21 +61,19 @@ fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges(
     let Some(harness) = Harness::of(&RECONCILE) else { return };
     log_states(&harness.world);
     let begun = Instant::now();
-    let sites = harness.of_an_agent().into_iter().filter(|site| site.kind != Kind::Wire);
-    let cases: Vec<(SyscallSite, &str)> = sites
+    let sites = harness.of_an_agent();
+    let cases: Vec<(AgentCall, &str)> = AgentCall::all(&sites)
         .enumerate()
-        .map(|(nth, site)| {
-            let errors = errors_of(&site);
-            (site, errors[nth % errors.len()])
+        .map(|(nth, call)| {
+            let errors = errors_of(&call.site);
+            (call, errors[nth % errors.len()])
         })
         .collect();
     let cases = sampling::thinned(cases, THINNED);
     let (mut unharmed, mut tried_again, mut ended, mut missed) = (0, 0, 0, Vec::new());
-    for (site, error) in &cases {
-        let at = format!("agent, {error} at {site}");
-        // The runtime chooses which of two threads a pass runs on, and strace counts for each; on a busy
-        // machine it chooses the other one many times in a row.
-        let Some(met) = (0..12).find_map(|_| agent_meets(&harness, site, error, &at)) else {
+    for (call, error) in &cases {
+        let at = format!("agent, {error} at {}", call.site);
+        let Some(met) = call.meets(&harness, error, &at) else {
             missed.push(at);
             continue;
         };
@@ -96,10 +94,49 @@ fn an_agent_that_meets_an_error_at_any_call_of_a_pass_tries_again_and_converges(
         begun.elapsed().as_secs_f64(),
     );
     report_line("errors", &line);
-    // Of the few of the gate, half may be numbered otherwise than in the run that was listed.
-    let missed_limit = if sampling::is_full() { 1 + cases.len() / 8 } else { cases.len() / 2 };
-    assert!(missed.len() <= missed_limit, "not reached: {missed:#?}");
+    assert!(missed.len() <= 1 + cases.len() / 8, "not reached: {missed:#?}");
     assert!(unharmed > 0 && tried_again > 0, "{line}");
+}
+
+/// A call of an agent's pass, found again by its place among the calls of its name on its file. Its number is
+/// another one where the runtime gave the pass, or what came before it, to another thread.
+struct AgentCall {
+    site: SyscallSite,
+    /// How many calls of this name on this file come before it.
+    earlier: usize,
+}
+
+impl AgentCall {
+    /// Runs by one numbering, before the calls are numbered anew.
+    const TRIES: usize = 3;
+    const NUMBERINGS: usize = 8;
+
+    fn all(sites: &[SyscallSite]) -> impl Iterator<Item = Self> {
+        let files = sites.iter().enumerate().filter(|(_, site)| site.kind != Kind::Wire);
+        files.map(|(nth, site)| {
+            let earlier = sites[..nth].iter().filter(|other| is_same_kind(other, site)).count();
+            Self { site: site.clone(), earlier }
+        })
+    }
+
+    /// Runs agents until one meets the error at this call; `None` if none does.
+    fn meets(&self, harness: &Harness, error: &str, at: &str) -> Option<FailedCall> {
+        let mut site = Some(self.site.clone());
+        for _ in 0..Self::NUMBERINGS {
+            let met =
+                site.and_then(|site| (0..Self::TRIES).find_map(|_| agent_meets(harness, &site, error, at)));
+            if met.is_some() {
+                return met;
+            }
+            let sites = harness.of_an_agent();
+            site = sites.into_iter().filter(|other| is_same_kind(other, &self.site)).nth(self.earlier);
+        }
+        None
+    }
+}
+
+fn is_same_kind(one: &SyscallSite, other: &SyscallSite) -> bool {
+    one.name == other.name && one.place == other.place
 }
 
 /// What an error did to an agent.
