@@ -9,6 +9,7 @@ use std::path::Path;
 use std::process::Command;
 
 use crate::crash::strace;
+use crate::space_address::cut_short_at_the_first_address;
 use crate::support::{MODEL, Ran, World, run};
 
 /// Errors that say nothing about a file.
@@ -235,15 +236,7 @@ fn make_newer(world: &World, id: &str, file: &str) {
 fn a_record_of_cached_vectors_that_cannot_be_read_costs_nothing_and_stays() {
     let Some(strace) = strace() else { return };
     for (call, error) in calls(&["EIO", "EACCES", "ESTALE"]) {
-        let world = World::with_people(30);
-        world.settings("[embedding]\nbatch_size = 4\n");
-        world.provider.hold_after(2);
-        let building = crate::support::start(&mut world.command(&["build"]));
-        assert!(world.provider.wait_for_requests(6, crate::support::SOON));
-        let pid = rustix::process::Pid::from_child(&building);
-        rustix::process::kill_process(pid, rustix::process::Signal::KILL).unwrap();
-        crate::support::ended(building);
-        world.provider.release();
+        let world = cut_short_at_the_first_address();
         world.provider.forget();
         let record = "data/.reindexd/cached-from.json";
         let before = world.published(".reindexd/cached-from.json");

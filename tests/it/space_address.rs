@@ -233,7 +233,7 @@ fn a_first_build_and_one_after_a_build_without_an_address_are_not_compared() {
 }
 
 /// A build of thirty rows at the first provider that was killed after two batches were stored.
-fn cut_short_at_the_first_address() -> World {
+pub fn cut_short_at_the_first_address() -> World {
     let world = World::with_people(30);
     world.settings("[embedding]\nbatch_size = 4\n");
     world.provider.hold_after(2);
