@@ -19,6 +19,14 @@ fn shuffled(right: &Right, _: &str) -> Vec<u8> {
     for (entry, nth) in vectors.iter_mut().zip(1..) {
         entry[right.numbers()] = numbers[nth % numbers.len()].clone();
     }
+    answer(&body)
+}
+
+/// Every answer of the provider is right, but each vector points the other way, as another model's might.
+const TURNED: CustomAnswer =
+    CustomAnswer { what: "", make: |right, _| answer(&right.turned()), then: Then::GoOn, right: true };
+
+fn answer(body: &Value) -> Vec<u8> {
     let body = body.to_string();
     format!(
         "HTTP/1.1 200 OK\r\ncontent-type: application/json\r\ncontent-length: {}\r\n\r\n{body}",
@@ -134,11 +142,12 @@ fn a_model_that_got_worse_is_refused_and_the_next_rebuy_pays_nothing() {
     world.build();
     world.provider.schedule(|seen| {
         let is_document = seen.task_type.as_deref() == Some("RETRIEVAL_DOCUMENT");
-        (is_document.then_some(Fault::Custom(SHUFFLED)), Duration::ZERO)
+        (Some(Fault::Custom(if is_document { SHUFFLED } else { TURNED })), Duration::ZERO)
     });
 
     let ran = refused(&world, &["--rebuy"]);
 
+    // What is served is asked with the questions of its own model.
     assert!(ran.text("error").contains("falls from 1.0000 to "), "{ran:?}");
     assert_eq!(ran.json()["lost"].as_array().unwrap().len(), 5);
     world.provider.forget();

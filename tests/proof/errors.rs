@@ -107,7 +107,7 @@ struct AgentCall {
 }
 
 impl AgentCall {
-    /// Runs by one numbering, before the calls are numbered anew.
+    /// Runs by one numbering, before the calls are numbered once more.
     const TRIES: usize = 3;
     const NUMBERINGS: usize = 8;
 
