@@ -220,7 +220,8 @@ fn parse_queries(
         let (number, line) = line?;
         let QueryLine { id, text } = serde_json::from_str(line).map_err(|error| {
             let expected = "an object with the texts _id and text";
-            file.fault(number, expected, format!("{} ({error})", shown(line)))
+            // The parser's own message counts the one line that it was given.
+            file.fault(number, expected, format!("{} (column {})", shown(line), error.column()))
         })?;
         check_id(file, number, "_id", &id)?;
         if !seen.insert(id.clone()) {
