@@ -64,13 +64,13 @@ pub static JUDGED: Scenario = Scenario {
             let grade = |id: &u32| format!("q{id}\t{id}\t1\n");
             let [queries, qrels] = [&query as &dyn Fn(&u32) -> String, &grade]
                 .map(|line| questions.iter().map(line).collect::<Vec<_>>().concat());
-            fs::write(world.path("queries.jsonl"), queries).unwrap();
-            fs::write(world.path("qrels.tsv"), format!("{HEAD}{qrels}")).unwrap();
+            fs::write(world.path("data/queries.jsonl"), queries).unwrap();
+            fs::write(world.path("data/qrels.tsv"), format!("{HEAD}{qrels}")).unwrap();
         };
         world.build();
         change_ten(world);
         ask(&[1, 20, 40, 50]);
-        embed_in_batches_of(world, 4, &format!("{EVALUATE}max_drop = 1.0\n"));
+        embed_in_batches_of(world, 4, &format!("{}max_drop = 1.0\n", EVALUATE.replace("= \"", "= \"data/")));
         vec!["build".to_owned()]
     },
 };
