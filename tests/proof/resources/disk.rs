@@ -200,7 +200,9 @@ impl SmallDisk {
         }
         if code == 1 {
             // Faiss writes a line of its own without an end where closing a file fails.
-            assert_eq!(log.matches("reindexd: ").count(), 1, "{case}: {log}");
+            // A folder of ours has the program's name with a dot.
+            let text = log.replace(".reindexd: ", ".reindexd : ");
+            assert_eq!(text.matches("reindexd: ").count(), 1, "{case}: {log}");
         }
         let lost = log.contains("cannot store vectors in the cache");
         free_disk_space(&self.world.path("data"));
